@@ -1,0 +1,73 @@
+"""Multi-layer perceptrons."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mmjax.encoders.base import Encoder
+from mmjax.errors import require
+
+# Hidden widths of the published simulations, times the size of the observation space.
+PUBLISHED_WIDTHS = (10, 50, 50, 50, 50, 10)
+
+
+class _MLP(nn.Module):
+    hidden: Sequence[int]
+    out: int
+    slope: float
+    dropout: float
+    input_noise: float
+
+    @nn.compact
+    def __call__(self, x, *, train: bool):
+        if train and self.input_noise > 0:
+            noise_key = self.make_rng("dropout")
+            x = x + self.input_noise * nn.initializers.normal(1.0)(noise_key, x.shape, x.dtype)
+        for width in self.hidden:
+            x = nn.leaky_relu(nn.Dense(width)(x), self.slope)
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(self.out)(x)
+
+
+def mlp(
+    hidden: Sequence[int],
+    out: int,
+    *,
+    slope: float = 0.01,
+    dropout: float = 0.0,
+    input_noise: float = 0.0,
+) -> Encoder:
+    """An MLP with leaky ReLU.
+
+    Args:
+      hidden: widths of the hidden layers, may be empty (a linear encoder).
+      out: dimension of the embedding.
+      slope: left slope of the leaky ReLU.
+      dropout: share of hidden units dropped in training, in [0, 1).
+      input_noise: standard deviation of Gaussian noise added to the input in training.
+
+    Raises InvalidInput for a value out of range.
+
+    Example:
+      >>> import jax
+      >>> encoder = mlp((32, 32), 3)
+      >>> params = encoder.init(jax.random.key(0), 5)
+      >>> encoder.apply(params, jax.numpy.ones((7, 5)), None).shape
+      (7, 3)
+    """
+    require(all(w >= 1 for w in hidden), "hidden", tuple(hidden), "widths >= 1")
+    require(out >= 1, "embedding_dim", out, "a whole number >= 1")
+    require(0 <= dropout < 1, "dropout", dropout, "a number in [0, 1)")
+    require(input_noise >= 0, "input_noise", input_noise, "a number >= 0")
+    net = _MLP(tuple(hidden), out, slope, dropout, input_noise)
+
+    def init(key, observation_dim):
+        return net.init(key, jnp.zeros((1, observation_dim)), train=False)
+
+    def apply(params, observations, key=None):
+        if key is None:
+            return net.apply(params, observations, train=False)
+        return net.apply(params, observations, train=True, rngs={"dropout": key})
+
+    return Encoder(init, apply)

@@ -1,0 +1,31 @@
+"""Training: state, step, loop, optimisers, checkpoints, devices."""
+
+from mmjax.train.checkpoints import Checkpoints, open_checkpoints
+from mmjax.train.loop import Phase, Plan, init_states, train
+from mmjax.train.optimisers import OPTIMISERS, make_optimiser
+from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout
+from mmjax.train.restarts import Outcome, train_with_restarts
+from mmjax.train.signals import Interrupted, noted_signals
+from mmjax.train.step import Collectives, State, make_chunk
+
+__all__ = [
+    "LAYOUTS",
+    "OPTIMISERS",
+    "Checkpoints",
+    "Collectives",
+    "Interrupted",
+    "Layout",
+    "Outcome",
+    "Phase",
+    "Plan",
+    "State",
+    "collectives",
+    "init_states",
+    "make_chunk",
+    "make_layout",
+    "make_optimiser",
+    "noted_signals",
+    "open_checkpoints",
+    "train",
+    "train_with_restarts",
+]

@@ -1,0 +1,113 @@
+"""The training loop: phases of compiled chunks, with checkpoints, resume and signals between."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from mmjax.train.checkpoints import Checkpoints
+from mmjax.train.parallel import Layout
+from mmjax.train.signals import Interrupted
+from mmjax.train.step import Objective, Source, State, make_chunk
+from mmjax.types import Array, Key, Tree
+
+
+class Phase(NamedTuple):
+    """A stretch of training with one objective.
+
+    Attributes:
+      objective: see mmjax.train.step.
+      until: the step (exclusive) at which it ends.
+    """
+
+    objective: Objective
+    until: int
+
+
+class Plan(NamedTuple):
+    """What is trained and how, the same for all seeds.
+
+    Attributes:
+      source: draws batches.
+      phases: objectives in order; the last one's `until` is the number of steps.
+      optimiser: from optax.
+      chunk_steps: steps a compiled call; logs and checkpoints lie between calls.
+      save_every: steps between checkpoints (rounded up to whole chunks).
+    """
+
+    source: Source
+    phases: Sequence[Phase]
+    optimiser: optax.GradientTransformation
+    chunk_steps: int
+    save_every: int
+
+
+def init_states(
+    plan: Plan, init: Callable[[Key], Tree], keys: Key
+) -> State:
+    """States of all seeds, `[seeds, ...]`, from `init: key -> params` and keys `[seeds]`."""
+
+    def one(key):
+        params = init(key)
+        return State(params, plan.optimiser.init(params))
+
+    return jax.jit(jax.vmap(one))(keys)
+
+
+def train(
+    plan: Plan,
+    states: State,
+    envs: Tree,
+    keys: Key,
+    *,
+    layout: Layout,
+    checkpoints: Checkpoints | None = None,
+    on_resume: Callable[[int], None] = lambda step: None,
+    on_chunk: Callable[[int, Array], None] = lambda step, losses: None,
+    stop: Callable[[], int | None] = lambda: None,
+) -> State:
+    """Trains all seeds to the end of the plan.
+
+    Args:
+      plan: what to train.
+      states: `[seeds, ...]`, the initial states; donated.
+      envs: `[seeds, ...]`, constants of each seed, for the source.
+      keys: `[seeds]`, root of each seed's randomness in training.
+      layout: how seeds and batches lie on devices.
+      checkpoints: where to save and resume; None keeps nothing.
+      on_resume: called once with the first step to come (0 in a fresh run).
+      on_chunk: called with (steps done, mean loss of the chunk `[seeds]`).
+      stop: returns a signal number when training should stop.
+
+    Returns:
+      The final states `[seeds, ...]`.
+
+    Raises Interrupted after saving, where stop said so.
+    """
+    restored = checkpoints.restore(states) if checkpoints else None
+    step, states = restored or (0, states)
+    on_resume(step)
+    states = layout.put(states)
+    compiled = {}
+    for number, phase in enumerate(plan.phases):
+        while step < phase.until:
+            size = min(plan.chunk_steps, phase.until - step)
+            if (number, size) not in compiled:
+                chunk = make_chunk(
+                    plan.source, phase.objective, plan.optimiser, size, layout.collectives
+                )
+                compiled[number, size] = layout.compile(chunk)
+            states, losses = compiled[number, size](states, envs, keys, step)
+            losses = np.asarray(losses)  # waits for the device
+            due = (step + size) // plan.save_every > step // plan.save_every
+            step += size
+            on_chunk(step, losses)
+            signum = stop()
+            done = step == plan.phases[-1].until
+            if checkpoints and (due or done or signum):
+                checkpoints.save(step, layout.take(states))
+            if signum and not done:
+                raise Interrupted(signum)
+    return layout.take(states)

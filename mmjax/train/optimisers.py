@@ -1,0 +1,47 @@
+"""Optimisers by name: optax, with one schedule for all."""
+
+import optax
+
+from mmjax.errors import choose, require
+
+
+def _muon(rate, weight_decay, b1):
+    # Matrices by orthogonalised momentum, the rest (biases, scales) by Adam at a tenth of the rate:
+    # Muon's update has unit spectral norm, so its rate is larger than what suits Adam.
+    adam_rate = lambda step: 0.1 * rate(step)
+    return optax.contrib.muon(rate, weight_decay=weight_decay, beta=b1, adam_learning_rate=adam_rate)
+
+
+OPTIMISERS = {
+    "muon": _muon,
+    "adam": lambda rate, weight_decay, b1: optax.adam(rate, b1=b1),
+    "adamw": lambda rate, weight_decay, b1: optax.adamw(rate, b1=b1, weight_decay=weight_decay),
+}
+
+
+def make_optimiser(
+    name: str,
+    *,
+    learning_rate: float,
+    steps: int,
+    warmup: int,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+    """The optimiser of that name under linear warm-up and cosine decay to zero.
+
+    Args:
+      name: muon (matrices; Adam for vectors), adam or adamw.
+      learning_rate: its peak, > 0.
+      steps: length of the schedule.
+      warmup: steps of linear growth from zero, < steps.
+      weight_decay: decoupled; adam ignores it.
+
+    Raises InvalidInput for an unknown name or a value out of range.
+    """
+    require(learning_rate > 0, "learning_rate", learning_rate, "a number > 0")
+    require(steps >= 1, "steps", steps, "a whole number >= 1")
+    require(weight_decay >= 0, "weight_decay", weight_decay, "a number >= 0")
+    warmup = min(warmup, steps // 2)  # a short smoke run still reaches its peak
+    rate = optax.schedules.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, 2))
+    b1 = 0.95 if name == "muon" else 0.9
+    return choose(OPTIMISERS, "optimiser", name)(rate, weight_decay, b1)

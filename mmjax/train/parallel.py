@@ -1,0 +1,134 @@
+"""Devices. The only user of jax.pmap.
+
+A layout says how seeds and batches lie on the devices:
+  single  all seeds on one device, vmapped;
+  data    every device holds all seeds and a slice of each batch; negatives are global;
+  seeds   every device trains its own seeds; nothing is exchanged.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.errors import require
+from mmjax.train.step import Chunk, Collectives
+from mmjax.types import Tree
+
+_AXIS = "devices"
+
+
+class Layout(NamedTuple):
+    """How a chunk runs on the devices at hand.
+
+    Attributes:
+      name: single, data or seeds.
+      collectives: what the chunk is to be made with.
+      compile: chunk of one seed -> `(state, env, keys, first) -> (state, losses)`, compiled, over
+        seeds; the state is in device form and donated.
+      put: tree of `[seeds, ...]` -> device form.
+      take: its inverse.
+    """
+
+    name: str
+    collectives: Collectives
+    compile: Callable[[Chunk], Callable]
+    put: Callable[[Tree], Tree]
+    take: Callable[[Tree], Tree]
+
+
+def collectives(axis: str, count: int) -> Collectives:
+    """The collectives of a mapped axis of `count` devices; good under pmap, vmap and shard_map."""
+
+    def shard(batch):
+        def rows(x):
+            size = x.shape[0] // count
+            return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(axis) * size, size)
+
+        return jax.tree.map(rows, batch)
+
+    return Collectives(
+        shard=shard,
+        gather=lambda x: jax.lax.all_gather(x, axis, tiled=True),
+        mean=lambda tree: jax.lax.pmean(tree, axis),
+        fold=lambda key: jax.random.fold_in(key, jax.lax.axis_index(axis)),
+    )
+
+
+def _over_seeds(chunk: Chunk) -> Callable:
+    return jax.vmap(chunk, in_axes=(0, 0, 0, None))
+
+
+def _single() -> Layout:
+    same = lambda tree: tree
+    compiled = lambda chunk: jax.jit(_over_seeds(chunk), donate_argnums=0)
+    return Layout("single", Collectives(), compiled, same, same)
+
+
+def _data(count: int) -> Layout:
+    def compiled(chunk):
+        return jax.pmap(
+            _over_seeds(chunk), _AXIS, in_axes=(0, None, None, None), donate_argnums=0
+        )
+
+    return Layout(
+        "data",
+        collectives(_AXIS, count),
+        lambda chunk: _first_losses(compiled(chunk)),
+        lambda tree: jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree),
+        lambda tree: jax.tree.map(lambda x: x[0], tree),
+    )
+
+
+def _first_losses(run: Callable) -> Callable:
+    def once(state, env, keys, first):
+        state, losses = run(state, env, keys, first)
+        return state, losses[0]
+
+    return once
+
+
+def _seeds(count: int) -> Layout:
+    def split(tree):
+        return jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), tree)
+
+    def join(tree):
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+    def compiled(chunk):
+        mapped = jax.pmap(_over_seeds(chunk), _AXIS, in_axes=(0, 0, 0, None), donate_argnums=0)
+
+        def run(state, env, keys, first):
+            state, losses = mapped(state, split(env), split(keys), first)
+            return state, losses.reshape(-1)
+
+        return run
+
+    return Layout("seeds", Collectives(), compiled, split, join)
+
+
+LAYOUTS = ("auto", "single", "data", "seeds")
+
+
+def make_layout(name: str, *, num_seeds: int, batch_size: int) -> Layout:
+    """The layout of that name on all local devices.
+
+    `auto` spreads seeds where they fill the devices evenly (nothing is exchanged), else splits
+    batches, else uses one device.
+
+    Raises InvalidInput for an unknown name, or a batch or seeds that the devices can't share.
+    """
+    require(name in LAYOUTS, "parallel", name, "one of " + ", ".join(LAYOUTS))
+    count = jax.local_device_count()
+    if name == "auto":
+        fits = (num_seeds % count == 0, batch_size % count == 0)
+        name = "single" if count == 1 else "seeds" if fits[0] else "data" if fits[1] else "single"
+    if name == "data":
+        allowed = f"a multiple of the {count} devices"
+        require(batch_size % count == 0, "batch_size", batch_size, allowed)
+        return _data(count)
+    if name == "seeds":
+        require(num_seeds % count == 0, "seeds", num_seeds, f"a multiple of the {count} devices")
+        return _seeds(count)
+    return _single()

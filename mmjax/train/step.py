@@ -1,0 +1,84 @@
+"""The training step: a pure function of (state, environment, key). It knows nothing of devices."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mmjax.losses import no_gather
+from mmjax.types import Array, Key, Tree
+
+Batch = Any  # what a source yields and an objective takes: usually a Pair, [batch, ...] each
+
+
+class State(NamedTuple):
+    """What training changes.
+
+    Attributes:
+      params: parameters of encoders, heads and temperature.
+      opt_state: state of the optimiser.
+    """
+
+    params: Tree
+    opt_state: Tree
+
+
+class Collectives(NamedTuple):
+    """How a step sees the other devices; the defaults are those of a single one.
+
+    Attributes:
+      shard: batch of all devices -> this device's rows.
+      gather: `[local, ...] -> [global, ...]`.
+      mean: tree of arrays -> its mean over devices.
+      fold: key -> a key of this device's own.
+    """
+
+    shard: Callable[[Batch], Batch] = lambda batch: batch
+    gather: Callable[[Array], Array] = no_gather
+    mean: Callable[[Tree], Tree] = lambda tree: tree
+    fold: Callable[[Key], Key] = lambda key: key
+
+
+# (environment, key) -> batch. The environment holds constants of a seed, such as mixing weights.
+Source = Callable[[Tree, Key], Batch]
+# (parameters, local batch, key, gather) -> local loss; its mean over devices is the loss.
+Objective = Callable[[Tree, Batch, Key, Callable], Array]
+# (state, environment, key, first step) -> (state, mean loss)
+Chunk = Callable[[State, Tree, Key, Array], tuple[State, Array]]
+
+
+def make_chunk(
+    source: Source,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    num_steps: int,
+    collectives: Collectives = Collectives(),
+) -> Chunk:
+    """Several steps of one seed as one function: sample, encode, loss, update, all on device.
+
+    The randomness of step s is `fold_in(key, s)`, so a resumed run repeats an uninterrupted one.
+    Every device draws the whole batch and keeps its rows: drawing costs little beside encoding,
+    and the run doesn't depend on the number of devices.
+    """
+
+    def step(state, env, key):
+        batch_key, noise_key = jax.random.split(key)
+        batch = collectives.shard(source(env, batch_key))
+        noise_key = collectives.fold(noise_key)
+        loss, grads = jax.value_and_grad(objective)(
+            state.params, batch, noise_key, collectives.gather
+        )
+        loss, grads = collectives.mean((loss, grads))
+        updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
+        return State(optax.apply_updates(state.params, updates), opt_state), loss
+
+    def chunk(state, env, key, first):
+        def body(state, index):
+            return step(state, env, jax.random.fold_in(key, first + index))
+
+        state, losses = jax.lax.scan(body, state, jnp.arange(num_steps))
+        return state, jnp.mean(losses)
+
+    return chunk
