@@ -116,10 +116,13 @@ def _projected_to_sphere(space: Space, noise: Noise) -> Conditional:
         mode = jax.lax.fori_loop(0, 40, halve, start)[0]
         reach = noise.scale * (dim + 30.0) ** (1 / noise.p) * dim**0.5
         low = jnp.maximum(mode - reach, 0.0)
+
         # Two panels that meet at the mode, where the p = 1 integrand has a kink.
         def panel(a, b):
             r = a + 0.5 * (b - a) * (jnp.asarray(nodes, u.dtype) + 1)
-            log_w = jnp.log(0.5 * jnp.maximum(b - a, 1e-30)) + jnp.log(jnp.asarray(weights, u.dtype))
+            log_w = jnp.log(0.5 * jnp.maximum(b - a, 1e-30)) + jnp.log(
+                jnp.asarray(weights, u.dtype)
+            )
             return jax.nn.logsumexp(log_integrand(jnp.maximum(r, 1e-30), u, z) + log_w)
 
         return jnp.logaddexp(panel(low, mode), panel(mode, mode + reach))
@@ -154,5 +157,3 @@ def restricted(space: Space, noise: Noise) -> Conditional:
       True
     """
     return choose(_RESTRICTIONS, "space", space.kind)(space, noise)
-
-

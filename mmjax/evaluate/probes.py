@@ -13,7 +13,11 @@ _STEPS = 200
 
 @partial(jax.jit, static_argnums=(4,))
 def linear_probe_accuracy(
-    train: Array, train_labels: Array, test: Array, test_labels: Array, num_classes: int,
+    train: Array,
+    train_labels: Array,
+    test: Array,
+    test_labels: Array,
+    num_classes: int,
     l2: float = 1.0,
 ) -> Array:
     """Test accuracy of multinomial logistic regression, the objective of scikit-learn's.
@@ -48,9 +52,7 @@ def linear_probe_accuracy(
     def step(carry, _):
         params, state = carry
         value, grad = value_and_grad(params, state=state)
-        updates, state = solver.update(
-            grad, state, params, value=value, grad=grad, value_fn=loss
-        )
+        updates, state = solver.update(grad, state, params, value=value, grad=grad, value_fn=loss)
         return (optax.apply_updates(params, updates), state), None
 
     params = (jnp.zeros((train.shape[1], num_classes)), jnp.zeros(num_classes))

@@ -42,7 +42,9 @@ def _mixture(key: Key, n: int, marginal: Marginal, conditional: Conditional):
         edge(mechanism_key, n, marginal, conditional)
         for edge, mechanism_key in zip((_x_to_t, _t_to_x, _confounder), mechanism_keys, strict=True)
     ]
-    return tuple(jnp.select([which == k for k in range(3)], side) for side in zip(*draws, strict=True))
+    return tuple(
+        jnp.select([which == k for k in range(3)], side) for side in zip(*draws, strict=True)
+    )
 
 
 EDGES = {"x_to_t": _x_to_t, "t_to_x": _t_to_x, "confounder": _confounder, "mixture": _mixture}

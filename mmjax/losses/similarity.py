@@ -1,7 +1,7 @@
 """Similarities of embeddings: what the contrastive kernel compares pairs with."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -147,7 +147,7 @@ def _squared_euclidean() -> Similarity:
     return Similarity(lambda x: x, pairwise, pull, paired, shift_invariant=True)
 
 
-@lru_cache(maxsize=None)
+@cache
 def negative_distance(p: float, *, root: bool = False) -> Similarity:
     """s(a, b) = -sum_k |a_k - b_k|^p, or with root its p-th root -|a - b|_p.
 

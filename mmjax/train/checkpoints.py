@@ -46,7 +46,9 @@ def open_checkpoints(folder: str) -> Checkpoints:
             tree = manager.restore(step, args=ocp.args.StandardRestore(shapes))
         except (ValueError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise InvalidInput(f"checkpoint {folder}/{step}: can't be restored ({reason})") from error
+            raise InvalidInput(
+                f"checkpoint {folder}/{step}: can't be restored ({reason})"
+            ) from error
         return step, jax.tree.map(jax.numpy.asarray, tree)
 
     return Checkpoints(save, restore, manager.close)

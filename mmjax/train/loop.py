@@ -44,9 +44,7 @@ class Plan(NamedTuple):
     save_every: int
 
 
-def init_states(
-    plan: Plan, init: Callable[[Key], Tree], keys: Key
-) -> State:
+def init_states(plan: Plan, init: Callable[[Key], Tree], keys: Key) -> State:
     """States of all seeds, `[seeds, ...]`, from `init: key -> params` and keys `[seeds]`."""
 
     def one(key):

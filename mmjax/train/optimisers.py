@@ -9,7 +9,9 @@ def _muon(rate, weight_decay, b1):
     # Matrices by orthogonalised momentum, the rest (biases, scales) by Adam at a tenth of the rate:
     # Muon's update has unit spectral norm, so its rate is larger than what suits Adam.
     adam_rate = lambda step: 0.1 * rate(step)
-    return optax.contrib.muon(rate, weight_decay=weight_decay, beta=b1, adam_learning_rate=adam_rate)
+    return optax.contrib.muon(
+        rate, weight_decay=weight_decay, beta=b1, adam_learning_rate=adam_rate
+    )
 
 
 OPTIMISERS = {

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import require
-from mmjax.train.step import Chunk, Collectives
+from mmjax.train.step import SINGLE, Chunk, Collectives
 from mmjax.types import Tree
 
 _AXIS = "devices"
@@ -63,14 +63,12 @@ def _over_seeds(chunk: Chunk) -> Callable:
 def _single() -> Layout:
     same = lambda tree: tree
     compiled = lambda chunk: jax.jit(_over_seeds(chunk), donate_argnums=0)
-    return Layout("single", Collectives(), compiled, same, same)
+    return Layout("single", SINGLE, compiled, same, same)
 
 
 def _data(count: int) -> Layout:
     def compiled(chunk):
-        return jax.pmap(
-            _over_seeds(chunk), _AXIS, in_axes=(0, None, None, None), donate_argnums=0
-        )
+        return jax.pmap(_over_seeds(chunk), _AXIS, in_axes=(0, None, None, None), donate_argnums=0)
 
     return Layout(
         "data",
@@ -105,7 +103,7 @@ def _seeds(count: int) -> Layout:
 
         return run
 
-    return Layout("seeds", Collectives(), compiled, split, join)
+    return Layout("seeds", SINGLE, compiled, split, join)
 
 
 LAYOUTS = ("auto", "single", "data", "seeds")

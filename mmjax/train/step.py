@@ -41,6 +41,8 @@ class Collectives(NamedTuple):
     fold: Callable[[Key], Key] = lambda key: key
 
 
+SINGLE = Collectives()
+
 # (environment, key) -> batch. The environment holds constants of a seed, such as mixing weights.
 Source = Callable[[Tree, Key], Batch]
 # (parameters, local batch, key, gather) -> local loss; its mean over devices is the loss.
@@ -54,7 +56,7 @@ def make_chunk(
     objective: Objective,
     optimiser: optax.GradientTransformation,
     num_steps: int,
-    collectives: Collectives = Collectives(),
+    collectives: Collectives = SINGLE,
 ) -> Chunk:
     """Several steps of one seed as one function: sample, encode, loss, update, all on device.
 

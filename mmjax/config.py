@@ -1,0 +1,10 @@
+"""Fields of configs. Every experiment's config is a frozen dataclass of them."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+
+def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
+    """A config field with its help text and, for strings, the values allowed."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})

@@ -1,0 +1,22 @@
+"""Tables beside the published numbers, and figures."""
+
+from mmjax.report.figures import (
+    bars_figure,
+    curves_figure,
+    heat_map_figure,
+    lines_figure,
+    save_figure,
+    scatter_figure,
+)
+from mmjax.report.tables import markdown_table, mean_and_deviation
+
+__all__ = [
+    "bars_figure",
+    "curves_figure",
+    "heat_map_figure",
+    "lines_figure",
+    "markdown_table",
+    "mean_and_deviation",
+    "save_figure",
+    "scatter_figure",
+]

@@ -1,0 +1,153 @@
+"""Figures, drawn without a display. Each function returns a matplotlib Figure."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_SIZE = 2.8  # inches a panel
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Writes a PNG."""
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def _panels(columns: int, rows: int = 1, width: float = _SIZE):
+    figure = Figure(figsize=(width * columns + 0.6, _SIZE * rows + 0.4), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def curves_figure(
+    curves: Mapping[int, tuple[Sequence[int], Sequence[float]]],
+    oracle: Mapping[int, float],
+    *,
+    title: str,
+    phase_end: int = 0,
+) -> Figure:
+    """Loss against step, a line a seed, with the oracle's loss as dashed lines of the same colour.
+
+    Args:
+      curves: seed -> (steps, losses).
+      oracle: seed -> loss of the true latents.
+      title: above the axes.
+      phase_end: step at which the pre-phase ended; 0 draws nothing.
+    """
+    figure, axes = _panels(1, width=5.0)
+    ax = axes[0, 0]
+    for number, (seed, (steps, losses)) in enumerate(sorted(curves.items())):
+        ax.plot(steps, losses, color=f"C{number}", lw=1.2, label=f"seed {seed}")
+        if seed in oracle:
+            label = "oracle (true latents)" if number == 0 else None
+            ax.axhline(oracle[seed], color=f"C{number}", ls="--", lw=0.9, label=label)
+    if phase_end:
+        ax.axvline(phase_end, color="0.6", lw=0.8)
+        ax.annotate(
+            "pre-phase ends",
+            (phase_end, ax.get_ylim()[1]),
+            fontsize=7,
+            color="0.4",
+            xytext=(3, -9),
+            textcoords="offset points",
+        )
+    ax.set(xlabel="step", ylabel="loss (nats)", title=title)
+    ax.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> Figure:
+    """|correlation| of latents (rows) with features (columns), a panel a modality, in [0, 1]."""
+    figure, axes = _panels(len(correlations))
+    for ax, (name, values) in zip(axes[0], correlations.items(), strict=True):
+        image = ax.imshow(values, vmin=0, vmax=1, cmap="magma")
+        ax.set(xlabel=f"f_{name}", ylabel=f"z_{name}", title=f"modality {name}")
+        ax.set_xticks(range(values.shape[1]))
+        ax.set_yticks(range(values.shape[0]))
+        if values.size <= 64:
+            for (i, j), value in np.ndenumerate(values):
+                colour = "white" if value < 0.6 else "black"
+                ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="|correlation|")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def scatter_figure(
+    latents: np.ndarray, matched: np.ndarray, *, title: str, ylabel: str, limit: int = 1000
+) -> Figure:
+    """Each latent `[n, d]` against its matched estimate `[n, d]`, a panel a coordinate."""
+    count = latents.shape[1]
+    columns = min(count, 5)
+    figure, axes = _panels(columns, -(-count // columns), width=2.2)
+    for k, ax in enumerate(axes.flat):
+        if k >= count:
+            ax.axis("off")
+            continue
+        ax.plot(latents[:limit, k], matched[:limit, k], ".", ms=1.5, alpha=0.5)
+        ax.set(xlabel=f"z_{k + 1}", ylabel=ylabel if k % columns == 0 else "")
+        ax.tick_params(labelsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def lines_figure(
+    lines: Mapping[str, Mapping[float, Sequence[float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Mean over seeds with error bars (standard deviation) against a setting, a line a name.
+
+    Args:
+      lines: name -> setting's value -> figures of the seeds.
+      title, xlabel, ylabel: texts.
+      levels: name -> height of a dotted reference line (chance, raw features).
+    """
+    figure, axes = _panels(1, width=5.0)
+    ax = axes[0, 0]
+    for name, points in lines.items():
+        where = sorted(points)
+        means = [np.mean(points[x]) for x in where]
+        bars = [np.std(points[x], ddof=1) if len(points[x]) > 1 else 0.0 for x in where]
+        ax.errorbar(where, means, bars, marker="o", ms=3, capsize=2, lw=1.2, label=name)
+    for number, (name, height) in enumerate((levels or {}).items()):
+        ax.axhline(height, color=f"{0.3 + 0.2 * number:.1f}", ls=":", lw=1)
+        ax.annotate(
+            name,
+            (1, height),
+            xycoords=("axes fraction", "data"),
+            fontsize=7,
+            ha="right",
+            va="bottom",
+        )
+    if len({x for points in lines.values() for x in points}) > 2:
+        ax.set_xscale("log", base=2)
+        ticks = sorted({x for points in lines.values() for x in points})
+        ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 1.03))
+    ax.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float) -> Figure:
+    """A horizontal bar a name: mean of its figures, standard deviation as error bar, in [0, 1].
+
+    Args:
+      bars: name -> figures.
+      title: above the axes.
+      level: where to draw a dotted reference line.
+    """
+    figure = Figure(figsize=(7, 0.28 * len(bars) + 1), layout="constrained")
+    ax = figure.subplots()
+    means = [float(np.mean(v)) for v in bars.values()]
+    errors = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in bars.values()]
+    ax.barh(range(len(bars)), means, xerr=errors, color="C0", alpha=0.8, height=0.7)
+    for k, mean in enumerate(means):
+        ax.text(0.01, k, f"{mean:.3f}", va="center", fontsize=7, color="white")
+    ax.axvline(level, color="0.3", ls=":", lw=1)
+    ax.set_yticks(range(len(bars)), list(bars), fontsize=7)
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.03), title=title)
+    return figure

@@ -1,0 +1,108 @@
+"""Training all seeds of a setting inside a run: restarts, checkpoints, metrics, progress."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mmjax.run.launch import Run, slug
+from mmjax.run.metrics import MetricsLog, progress_line
+from mmjax.train import (
+    Outcome,
+    Plan,
+    init_states,
+    make_layout,
+    open_checkpoints,
+    train,
+    train_with_restarts,
+)
+from mmjax.types import Key, Tree
+
+
+class Fit(NamedTuple):
+    """How seeds are trained.
+
+    Attributes:
+      parallel: layout of seeds and batches on devices, see make_layout.
+      batch_size: pairs a step.
+      threshold: loss gap, in nats, above which a seed is stuck.
+      max_restarts: further attempts of a stuck seed.
+    """
+
+    parallel: str
+    batch_size: int
+    threshold: float
+    max_restarts: int
+
+
+def fit_seeds(
+    run: Run,
+    setting: str,
+    plan: Plan,
+    init_params: Callable[[Key], Tree],
+    gap: Callable[[Tree, Sequence[int]], np.ndarray],
+    *,
+    envs: Tree,
+    keys: Key,
+    seeds: Sequence[int],
+    fit: Fit,
+    log: MetricsLog,
+) -> Outcome:
+    """Trains every seed of a setting, going on from what the run's folder holds.
+
+    Args:
+      run, setting: where it is written to, and under which name.
+      plan, init_params: what is trained.
+      gap: `(params [k, ...], rows) -> [k]` loss gaps of the seeds in these rows.
+      envs: `[seeds, ...]` constants of each seed.
+      keys: `[seeds]` root keys of training.
+      seeds: numbers of the seeds, for the logs.
+      fit: see Fit.
+      log: where losses go.
+
+    Raises Interrupted after a checkpoint, where a signal came.
+    """
+    total = plan.phases[-1].until
+
+    def attempt(number: int, rows: Sequence[int]) -> Tree:
+        index = np.asarray(rows)
+        layout = make_layout(
+            fit.parallel if number == 0 else "auto",
+            num_seeds=len(rows),
+            batch_size=fit.batch_size,
+        )
+        attempt_keys = jax.vmap(lambda k: jax.random.fold_in(k, number))(keys[index])
+        init_keys, train_keys = jax.vmap(jax.random.split, out_axes=1)(attempt_keys)
+        name = (
+            f"{setting}, attempt {number + 1} for seeds {[seeds[r] for r in rows]}"
+            if number
+            else setting
+        )
+        show = progress_line(name, total)
+
+        def on_chunk(step, losses):
+            values = {seeds[r]: float(v) for r, v in zip(rows, losses, strict=True)}
+            log.add(setting, number, step, "loss", values)
+            show(step, float(np.mean(losses)))
+
+        checkpoints = open_checkpoints(run.path("checkpoints", slug(setting), f"attempt{number}"))
+        try:
+            states = train(
+                plan,
+                init_states(plan, init_params, init_keys),
+                jax.tree.map(lambda x: x[index], envs),
+                train_keys,
+                layout=layout,
+                checkpoints=checkpoints,
+                on_resume=lambda step: log.resume(setting, number, step),
+                on_chunk=on_chunk,
+                stop=run.stop,
+            )
+        finally:
+            checkpoints.close()
+        return states.params
+
+    return train_with_restarts(
+        attempt, gap, num_seeds=len(seeds), threshold=fit.threshold, max_restarts=fit.max_restarts
+    )

@@ -1,0 +1,101 @@
+"""Flags from a frozen dataclass: one typed config, its defaults in one place."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from mmjax.errors import InvalidInput
+
+
+def _tuple_of_ints(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.replace(" ", "").split(",") if part)
+
+
+_PARSERS = {int: int, float: float, str: str, tuple: _tuple_of_ints}
+
+
+def _parse(name: str, kind: type, text: str) -> Any:
+    try:
+        value = _PARSERS[kind](text)
+    except ValueError as error:
+        said = (
+            "comma-separated whole numbers" if kind is tuple else f"a value of type {kind.__name__}"
+        )
+        raise InvalidInput(f"--{name}: {text!r} is not allowed; use {said}") from error
+    if kind is float and not math.isfinite(value):
+        raise InvalidInput(f"--{name}: {text!r} is not allowed; use a finite number")
+    return value
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def make_flags(config_class: type, presets: Mapping[str, Mapping[str, Any]]) -> flags.FlagValues:
+    """A flag for every field, `--workdir` and `--preset`; a fresh set, nothing global."""
+    values = flags.FlagValues()
+    put = dict(flag_values=values)
+    flags.DEFINE_string(
+        "workdir", None, "folder of the run; default: a fresh one under runs/", **put
+    )
+    flags.DEFINE_enum("preset", next(iter(presets)), list(presets), "set of defaults", **put)
+    flags.DEFINE_boolean("help", False, "show this help", short_name="h", **put)
+    for field in dataclasses.fields(config_class):
+        by_preset = "; ".join(
+            f"{_shown(overrides[field.name])} in preset {name}"
+            for name, overrides in presets.items()
+            if field.name in overrides
+        )
+        default = f"(default: {_shown(field.default)}{'; ' if by_preset else ''}{by_preset})"
+        text = f"{field.metadata['help']} {default}"
+        choices = field.metadata["choices"]
+        if isinstance(field.default, bool):
+            flags.DEFINE_boolean(field.name, None, text, **put)
+        elif choices:
+            flags.DEFINE_enum(field.name, None, list(choices), text, **put)
+        else:
+            flags.DEFINE_string(field.name, None, text, **put)
+    return values
+
+
+def read_config(config_class: type, presets: Mapping[str, Mapping[str, Any]], values) -> Any:
+    """The config that parsed flags describe: class defaults, then the preset, then the flags.
+
+    Raises InvalidInput for a value that doesn't parse.
+    """
+    config = dict(presets[values.preset])
+    for field in dataclasses.fields(config_class):
+        given = values[field.name].value
+        if given is None:
+            continue
+        kind = type(field.default)
+        config[field.name] = given if kind is bool else _parse(field.name, kind, given)
+    return config_class(**config)
+
+
+def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
+    """Parses argv into the flags; raises InvalidInput for anything unknown or malformed."""
+    try:
+        rest = values(argv)
+    except flags.Error as error:
+        raise InvalidInput(" ".join(str(error).split())) from error
+    if len(rest) > 1:
+        raise InvalidInput(f"{rest[1]!r} is not a flag; use --name=value")
+
+
+def help_text(doc: str, values: flags.FlagValues) -> str:
+    """The experiment's docstring and its flags, one a line."""
+    lines = [doc.strip(), "", "flags:"]
+    for name in sorted(values):
+        flag = values[name]
+        if name == flag.name:
+            allowed = (
+                f" [{'|'.join(flag.parser.enum_values)}]"
+                if hasattr(flag.parser, "enum_values")
+                else ""
+            )
+            lines.append(f"  --{name}{allowed}: {flag.help}")
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""metrics.csv and TensorBoard events while training, and the progress line."""
+
+import csv
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from mmjax.run.files import atomic_write
+
+_HEADER = ("setting", "attempt", "seed", "step", "metric", "value")
+
+
+class MetricsLog:
+    """Appends figures of a run; after a resume the rows past the checkpoint are forgotten.
+
+    A class because it owns two open files.
+    """
+
+    def __init__(self, workdir: str):
+        self._path = os.path.join(workdir, "metrics.csv")
+        self._folder = os.path.join(workdir, "tensorboard")
+        self._writers: dict[tuple[str, int], SummaryWriter] = {}
+        if not os.path.exists(self._path):
+            atomic_write(self._path, ",".join(_HEADER) + "\n")
+
+    def rows(self) -> list[list[str]]:
+        """All whole rows on disk, as strings, header left out."""
+        with open(self._path, encoding="utf-8", newline="") as file:
+            lines = [line for line in file if line.endswith("\n")]  # a kill may tear the last one
+        return list(csv.reader(lines))[1:]
+
+    def resume(self, setting: str, attempt: int, step: int) -> None:
+        """Drops the rows of this training after the step from which it goes on."""
+        later = lambda r: r[0] == setting and int(r[1]) == attempt and int(r[3]) > step
+        kept = [row for row in self.rows() if not later(row)]
+        atomic_write(self._path, "".join(",".join(row) + "\n" for row in [_HEADER, *kept]))
+        self._writer(setting, attempt, purge_step=step + 1)
+
+    def add(self, setting: str, attempt: int, step: int, metric: str, values: dict[int, float]):
+        """Appends one figure a seed: values maps seed to value."""
+        with open(self._path, "a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            for seed, value in values.items():
+                writer.writerow((setting, attempt, seed, step, metric, f"{value:.6f}"))
+        events = self._writer(setting, attempt)
+        for seed, value in values.items():
+            events.add_scalar(f"{metric}/seed{seed}", value, step)
+        events.flush()
+
+    def _writer(self, setting: str, attempt: int, purge_step: int | None = None) -> SummaryWriter:
+        key = (setting, attempt)
+        if key not in self._writers:
+            folder = os.path.join(self._folder, setting.replace("/", "_"), f"attempt{attempt}")
+            self._writers[key] = SummaryWriter(folder, purge_step=purge_step)
+        return self._writers[key]
+
+    def close(self) -> None:
+        """Closes the event files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+def progress_line(
+    name: str, total: int, *, out=None, every: float = 1.0, clock: Callable[[], float] = time.time
+) -> Callable[[int, float], None]:
+    """A function `(step, loss)` that shows where training is, its rate and ETA.
+
+    On a terminal one line is rewritten; elsewhere (a log file) a line is written every 10 s.
+    The rate leaves out the first call's compilation.
+    """
+    out = out or sys.stderr
+    terminal = out.isatty()
+    first: list[tuple[float, int]] = []
+    last = [clock() if not terminal else 0.0]
+
+    def show(step: int, loss: float) -> None:
+        now = clock()
+        if not first:
+            first.append((now, step))
+        if now - last[0] < (every if terminal else 10 * every) and step < total:
+            return
+        last[0] = now
+        (start, start_step) = first[0]
+        rate = (step - start_step) / (now - start) if now > start else float("nan")
+        eta = (total - step) / rate if rate and np.isfinite(rate) else float("nan")
+        rated = f"{rate:.0f} steps/s, ETA {eta:.0f} s" if np.isfinite(rate) else "compiling"
+        text = f"{name}  step {step}/{total}  loss {loss:.4f}  {rated}"
+        end = "\n" if not terminal or step >= total else ""
+        out.write(("\r\x1b[K" if terminal else "") + text + end)
+        out.flush()
+
+    return show

@@ -1,0 +1,257 @@
+"""The latent partial causal model, observed, encoded, trained and judged (Liu et al. 2026).
+
+`Assumptions` holds every choice; `make_study` turns them into pure functions.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.conditionals import CONDITIONALS, MARGINALS, make_conditional, make_marginal
+from mmjax.config import option
+from mmjax.encoders import HEADS, make_head, mlp
+from mmjax.errors import choose, require
+from mmjax.evaluate import linear_r2
+from mmjax.generative import EDGES, partial_causal_model
+from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.observations import ACTIVATIONS, invertible_mlp
+from mmjax.spaces import SPACES, make_space
+from mmjax.train import OPTIMISERS, Phase, Plan, make_optimiser
+from mmjax.types import Array, Key, Latents, Pair, Tree
+
+_BY_THEORY = "as the theory of the geometry says"
+
+# What Theorems 4.1 and 4.3 assume. An empty field of Assumptions takes its value from here.
+THEORY = {
+    "sphere": dict(
+        space="sphere", marginal="uniform", conditional="vmf", similarity="cosine", head="sphere"
+    ),
+    "box": dict(
+        space="box", marginal="uniform", conditional="laplace", similarity="l1", head="none"
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Assumptions:
+    """Every choice of a study. Empty strings and zeros marked so take the theory's value."""
+
+    geometry: str = option("sphere", "whose theory is assumed", ("sphere", "box"))
+    dim: int = option(3, "dimension of the coupled latents z_x, z_t")
+    private_dim: int = option(2, "dimension of the private latents m_x, m_t; 0 for none")
+    space: str = option("", f"space of the latents; empty: {_BY_THEORY}", ("", *SPACES))
+    marginal: str = option("", f"p(z_x); empty: {_BY_THEORY}", ("", *MARGINALS))
+    conditional: str = option("", f"p(z_t | z_x); empty: {_BY_THEORY}", ("", *CONDITIONALS))
+    edge: str = option("x_to_t", "mechanism behind the undirected edge", tuple(EDGES))
+    kappa: float = option(10.0, "concentration of the vMF, 0 to 1e4")
+    scale: float = option(0.1, "width s of exp(-|dz / s|^p), also of a marginal's noise times 5")
+    p: float = option(3.0, "exponent of the generalised normal and of similarity lp, >= 1")
+    mixing_depth: int = option(3, "layers of the mixing networks g_x, g_t")
+    mixing_activation: str = option("leaky_relu", "between those layers", tuple(ACTIVATIONS))
+    mixing_candidates: int = option(25_000, "draws a layer; one of the best 0.1 % is taken")
+    hidden: tuple[int, ...] = option((128, 128, 128), "hidden widths of the encoders")
+    slope: float = option(0.2, "left slope of the encoders' leaky ReLU")
+    embedding_dim: int = option(0, "dimension of the embeddings; 0: dim")
+    head: str = option("", f"space of the embeddings; empty: {_BY_THEORY}", ("", *HEADS))
+    similarity: str = option("", f"in the loss; empty: {_BY_THEORY}", ("", *SIMILARITIES))
+    temperature: float = option(0.0, "of the loss; 0: 1 / kappa (sphere), scale (box)")
+    learn_temperature: bool = option(False, "train the temperature too, from that start")
+    batch_size: int = option(512, "pairs a step, over all devices")
+    steps: int = option(2000, "training steps")
+    pre_steps: int = option(
+        500,
+        "first steps without head, on the squared distance: they cure the folded maps of the "
+        "sphere and the lost coordinates of the box",
+    )
+    optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
+    learning_rate: float = option(0.02, "its peak")
+    warmup: int = option(200, "steps of linear warm-up")
+    weight_decay: float = option(0.0, "decoupled; adam ignores it")
+
+
+def resolve(assumptions: Assumptions) -> Assumptions:
+    """Fills in what the theory says, and checks what the parts don't check by themselves."""
+    theory = choose(THEORY, "geometry", assumptions.geometry)
+    filled = {k: v for k, v in theory.items() if not getattr(assumptions, k)}
+    a = dataclasses.replace(assumptions, **filled)
+    require(a.dim >= 1, "dim", a.dim, "a whole number >= 1")
+    require(a.temperature >= 0, "temperature", a.temperature, "a number > 0")
+    require(a.embedding_dim >= 0, "embedding_dim", a.embedding_dim, "a whole number >= 1")
+    require(a.batch_size >= 2, "batch_size", a.batch_size, "a whole number >= 2")
+    require(0 <= a.pre_steps < a.steps, "pre_steps", a.pre_steps, f"0 to steps - 1 ({a.steps - 1})")
+    require(a.warmup >= 0, "warmup", a.warmup, "a whole number >= 0")
+    matched = 1 / max(a.kappa, 1e-3) if a.geometry == "sphere" else a.scale
+    return dataclasses.replace(
+        a,
+        temperature=a.temperature or matched,
+        embedding_dim=a.embedding_dim or a.dim,
+    )
+
+
+class Embedded(NamedTuple):
+    """A fresh sample seen through a trained model: what the metrics need.
+
+    Attributes:
+      latents: Latents of `[n, ...]`.
+      observed: Pair of `[n, dim + private_dim]`.
+      embedded: Pair of `[n, embedding_dim]`, heads applied.
+    """
+
+    latents: Latents
+    observed: Pair
+    embedded: Pair
+
+
+class Study(NamedTuple):
+    """A study as pure functions; `env` holds a seed's mixing weights.
+
+    Attributes:
+      assumptions: resolved.
+      init_env: `key -> env`.
+      init_params: `key -> params`.
+      plan: what `train` takes.
+      embed: `(params, env, key, n) -> Embedded`.
+      invert: `(env, Pair of observations) -> Latents`, by the exact inverse of the mixings;
+        z_x, m_x from x and z_t, m_t from t.
+      losses: `(params, env, key, batches) -> (trained, oracle)`: mean loss over fresh batches of
+        the embeddings, and of the true latents put through the same loss on the same samples.
+    """
+
+    assumptions: Assumptions
+    init_env: Callable[[Key], Tree]
+    init_params: Callable[[Key], Tree]
+    plan: Plan
+    embed: Callable[[Tree, Tree, Key, int], Embedded]
+    invert: Callable[[Tree, Pair], Latents]
+    losses: Callable[[Tree, Tree, Key, int], tuple[Array, Array]]
+
+
+def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: int = 500) -> Study:
+    """The study of these assumptions.
+
+    Raises InvalidInput for a value out of range or parts that don't fit each other.
+
+    Example:
+      >>> import jax
+      >>> study = make_study(Assumptions(mixing_candidates=100))
+      >>> env_key, params_key, data_key = jax.random.split(jax.random.key(0), 3)
+      >>> env, params = study.init_env(env_key), study.init_params(params_key)
+      >>> study.embed(params, env, data_key, 10).embedded.x.shape
+      (10, 3)
+    """
+    a = resolve(assumptions)
+    space = make_space(a.space, a.dim)
+    marginal = make_marginal(a.marginal, space, scale=5 * a.scale)
+    conditional = make_conditional(a.conditional, space, kappa=a.kappa, scale=a.scale, p=a.p)
+    model = partial_causal_model(
+        marginal, conditional, dim=a.dim, private_dim=a.private_dim, edge=a.edge
+    )
+    mixing = invertible_mlp(
+        a.dim + a.private_dim,
+        depth=a.mixing_depth,
+        activation=a.mixing_activation,
+        candidates=a.mixing_candidates,
+    )
+    encoder = mlp(a.hidden, a.embedding_dim, slope=a.slope)
+    head = make_head(a.head)
+    similarity = make_similarity(a.similarity, p=a.p)
+    early = make_similarity("squared_l2")
+
+    def init_env(key):
+        x_key, t_key = jax.random.split(key)
+        return Pair(mixing.init(x_key), mixing.init(t_key))
+
+    def init_params(key):
+        x_key, t_key = jax.random.split(key)
+        observation_dim = a.dim + a.private_dim
+        encoders = Pair(encoder.init(x_key, observation_dim), encoder.init(t_key, observation_dim))
+        params = {
+            "encoders": encoders,
+            "heads": Pair(head.init(a.embedding_dim), head.init(a.embedding_dim)),
+        }
+        if a.learn_temperature:
+            params["log_temperature"] = jnp.log(jnp.float32(a.temperature))
+        return params
+
+    def observe(env, latents):
+        return Pair(
+            mixing.apply(env.x, jnp.concatenate([latents.z_x, latents.m_x], axis=-1)),
+            mixing.apply(env.t, jnp.concatenate([latents.z_t, latents.m_t], axis=-1)),
+        )
+
+    def invert(env, pair):
+        x, t = mixing.inverse(env.x, pair.x), mixing.inverse(env.t, pair.t)
+        return Latents(x[:, : a.dim], t[:, : a.dim], x[:, a.dim :], t[:, a.dim :])
+
+    def source(env, key):
+        return observe(env, model.sample(key, a.batch_size))
+
+    def encode(params, pair):
+        return Pair(
+            *(encoder.apply(p, o, None) for p, o in zip(params["encoders"], pair, strict=True))
+        )
+
+    def with_heads(params, raw):
+        return Pair(*(head.apply(p, e) for p, e in zip(params["heads"], raw, strict=True)))
+
+    def temperature(params):
+        return jnp.exp(params["log_temperature"]) if a.learn_temperature else a.temperature
+
+    def early_objective(params, batch, key, gather):
+        raw = encode(params, batch)
+        return info_nce(*raw, similarity=early, temperature=2 * a.temperature, gather=gather)
+
+    def loss(params, pair, gather):
+        return info_nce(
+            *pair, similarity=similarity, temperature=temperature(params), gather=gather
+        )
+
+    def objective(params, batch, key, gather):
+        return loss(params, with_heads(params, encode(params, batch)), gather)
+
+    def embed(params, env, key, n):
+        latents = model.sample(key, n)
+        observed = observe(env, latents)
+        return Embedded(latents, observed, with_heads(params, encode(params, observed)))
+
+    def losses(params, env, key, batches):
+        def one(batch_key):
+            seen = embed(params, env, batch_key, a.batch_size)
+            true = Pair(seen.latents.z_x, seen.latents.z_t)
+            return loss(params, seen.embedded, lambda v: v), loss(params, true, lambda v: v)
+
+        trained, oracle = jax.lax.map(one, jax.random.split(key, batches))
+        return jnp.mean(trained), jnp.mean(oracle)
+
+    optimiser = make_optimiser(
+        a.optimiser,
+        learning_rate=a.learning_rate,
+        steps=a.steps,
+        warmup=a.warmup,
+        weight_decay=a.weight_decay,
+    )
+    phases = [Phase(early_objective, a.pre_steps)] if a.pre_steps else []
+    phases.append(Phase(objective, a.steps))
+    plan = Plan(source, phases, optimiser, chunk_steps, save_every)
+    return Study(a, init_env, init_params, plan, embed, invert, losses)
+
+
+def identification_metrics(seen: Embedded) -> dict[tuple[str, str, str], Array]:
+    """The metrics of a seed that live on device: (modality, target, metric) -> scalar.
+
+    Linear R2 of z from the embedding; leakage, the R2 of m from the embedding; and beside both what
+    the same probe gets from the raw observations.
+    """
+    figures = {}
+    for side in ("x", "t"):
+        embedded, observed = getattr(seen.embedded, side), getattr(seen.observed, side)
+        for target in ("z", "m"):
+            truth = getattr(seen.latents, f"{target}_{side}")
+            if truth.shape[1] == 0:
+                continue
+            figures[side, target, "r2_linear"] = linear_r2(embedded, truth)
+            figures[side, target, "r2_linear_raw"] = linear_r2(observed, truth)
+    return figures
