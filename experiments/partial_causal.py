@@ -179,7 +179,7 @@ def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
         seen = study.embed(params, env, key, config.eval_samples)
         return seen, identification_metrics(seen)
 
-    rows = []
+    rows, shown = [], []
     for k in range(config.seeds):
         first = lambda tree, k=k: jax.tree.map(lambda x: x[k], tree)
         seen, figures = look(first(outcome.params), first(envs), keys["evaluate"][k])
@@ -194,8 +194,8 @@ def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
         rows += [
             Row(EXPERIMENT, setting.name, config.seed + k, *name, v) for name, v in figures.items()
         ]
-        shown = seen if k == 0 else shown
-    return rows, shown
+        shown.append(seen)
+    return rows, shown[0]
 
 
 def draw_setting(config: Config, setting: Setting, run: Run, log: MetricsLog, shown, oracle):

@@ -103,25 +103,18 @@ def lines_figure(
     Args:
       lines: name -> setting's value -> figures of the seeds.
       title, xlabel, ylabel: texts.
-      levels: name -> height of a dotted reference line (chance, raw features).
+      levels: name -> height of a dotted reference line in the colour of that name's line.
     """
     figure, axes = _panels(1, width=5.0)
     ax = axes[0, 0]
-    for name, points in lines.items():
+    for number, (name, points) in enumerate(lines.items()):
         where = sorted(points)
         means = [np.mean(points[x]) for x in where]
         bars = [np.std(points[x], ddof=1) if len(points[x]) > 1 else 0.0 for x in where]
-        ax.errorbar(where, means, bars, marker="o", ms=3, capsize=2, lw=1.2, label=name)
-    for number, (name, height) in enumerate((levels or {}).items()):
-        ax.axhline(height, color=f"{0.3 + 0.2 * number:.1f}", ls=":", lw=1)
-        ax.annotate(
-            name,
-            (1, height),
-            xycoords=("axes fraction", "data"),
-            fontsize=7,
-            ha="right",
-            va="bottom",
-        )
+        style = dict(color=f"C{number}", marker="o", ms=3, capsize=2, lw=1.2, label=name)
+        ax.errorbar(where, means, bars, **style)
+        if name in (levels or {}):
+            ax.axhline(levels[name], color=f"C{number}", ls=":", lw=1)
     if len({x for points in lines.values() for x in points}) > 2:
         ax.set_xscale("log", base=2)
         ticks = sorted({x for points in lines.values() for x in points})

@@ -55,7 +55,7 @@ def fit_seeds(
       run, setting: where it is written to, and under which name.
       plan, init_params: what is trained.
       gap: `(params [k, ...], rows) -> [k]` loss gaps of the seeds in these rows.
-      envs: `[seeds, ...]` constants of each seed.
+      envs: constants of each seed `[seeds, ...]`, or of all (plan.shared_env).
       keys: `[seeds]` root keys of training.
       seeds: numbers of the seeds, for the logs.
       fit: see Fit.
@@ -91,7 +91,7 @@ def fit_seeds(
             states = train(
                 plan,
                 init_states(plan, init_params, init_keys),
-                jax.tree.map(lambda x: x[index], envs),
+                envs if plan.shared_env else jax.tree.map(lambda x: x[index], envs),
                 train_keys,
                 layout=layout,
                 checkpoints=checkpoints,

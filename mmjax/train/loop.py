@@ -35,6 +35,7 @@ class Plan(NamedTuple):
       optimiser: from optax.
       chunk_steps: steps a compiled call; logs and checkpoints lie between calls.
       save_every: steps between checkpoints (rounded up to whole chunks).
+      shared_env: whether all seeds see one environment (a data set) or each its own.
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
     optimiser: optax.GradientTransformation
     chunk_steps: int
     save_every: int
+    shared_env: bool = False
 
 
 def init_states(plan: Plan, init: Callable[[Key], Tree], keys: Key) -> State:
@@ -71,7 +73,7 @@ def train(
     Args:
       plan: what to train.
       states: `[seeds, ...]`, the initial states; donated.
-      envs: `[seeds, ...]`, constants of each seed, for the source.
+      envs: constants for the source: `[seeds, ...]`, or one for all seeds (plan.shared_env).
       keys: `[seeds]`, root of each seed's randomness in training.
       layout: how seeds and batches lie on devices.
       checkpoints: where to save and resume; None keeps nothing.
@@ -96,7 +98,7 @@ def train(
                 chunk = make_chunk(
                     plan.source, phase.objective, plan.optimiser, size, layout.collectives
                 )
-                compiled[number, size] = layout.compile(chunk)
+                compiled[number, size] = layout.compile(chunk, plan.shared_env)
             states, losses = compiled[number, size](states, envs, keys, step)
             losses = np.asarray(losses)  # waits for the device
             due = (step + size) // plan.save_every > step // plan.save_every

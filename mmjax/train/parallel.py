@@ -25,15 +25,16 @@ class Layout(NamedTuple):
     Attributes:
       name: single, data or seeds.
       collectives: what the chunk is to be made with.
-      compile: chunk of one seed -> `(state, env, keys, first) -> (state, losses)`, compiled, over
-        seeds; the state is in device form and donated.
+      compile: `(chunk of one seed, shared_env) -> run`, where `run(state, env, keys, first) ->
+        (state, losses)` is compiled, over seeds; the state is in device form and donated. With
+        shared_env all seeds see one env (a data set), else env is `[seeds, ...]`.
       put: tree of `[seeds, ...]` -> device form.
       take: its inverse.
     """
 
     name: str
     collectives: Collectives
-    compile: Callable[[Chunk], Callable]
+    compile: Callable[[Chunk, bool], Callable]
     put: Callable[[Tree], Tree]
     take: Callable[[Tree], Tree]
 
@@ -56,35 +57,38 @@ def collectives(axis: str, count: int) -> Collectives:
     )
 
 
-def _over_seeds(chunk: Chunk) -> Callable:
-    return jax.vmap(chunk, in_axes=(0, 0, 0, None))
+def _over_seeds(chunk: Chunk, shared_env: bool) -> Callable:
+    return jax.vmap(chunk, in_axes=(0, None if shared_env else 0, 0, None))
 
 
 def _single() -> Layout:
     same = lambda tree: tree
-    compiled = lambda chunk: jax.jit(_over_seeds(chunk), donate_argnums=0)
+
+    def compiled(chunk, shared_env=False):
+        return jax.jit(_over_seeds(chunk, shared_env), donate_argnums=0)
+
     return Layout("single", SINGLE, compiled, same, same)
 
 
 def _data(count: int) -> Layout:
-    def compiled(chunk):
-        return jax.pmap(_over_seeds(chunk), _AXIS, in_axes=(0, None, None, None), donate_argnums=0)
+    def compiled(chunk, shared_env=False):
+        mapped = jax.pmap(
+            _over_seeds(chunk, shared_env), _AXIS, in_axes=(0, None, None, None), donate_argnums=0
+        )
+
+        def run(state, env, keys, first):
+            state, losses = mapped(state, env, keys, first)
+            return state, losses[0]
+
+        return run
 
     return Layout(
         "data",
         collectives(_AXIS, count),
-        lambda chunk: _first_losses(compiled(chunk)),
+        compiled,
         lambda tree: jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree),
         lambda tree: jax.tree.map(lambda x: x[0], tree),
     )
-
-
-def _first_losses(run: Callable) -> Callable:
-    def once(state, env, keys, first):
-        state, losses = run(state, env, keys, first)
-        return state, losses[0]
-
-    return once
 
 
 def _seeds(count: int) -> Layout:
@@ -94,11 +98,17 @@ def _seeds(count: int) -> Layout:
     def join(tree):
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
-    def compiled(chunk):
-        mapped = jax.pmap(_over_seeds(chunk), _AXIS, in_axes=(0, 0, 0, None), donate_argnums=0)
+    def compiled(chunk, shared_env=False):
+        mapped = jax.pmap(
+            _over_seeds(chunk, shared_env),
+            _AXIS,
+            in_axes=(0, None if shared_env else 0, 0, None),
+            donate_argnums=0,
+        )
 
         def run(state, env, keys, first):
-            state, losses = mapped(state, split(env), split(keys), first)
+            env = env if shared_env else split(env)
+            state, losses = mapped(state, env, split(keys), first)
             return state, losses.reshape(-1)
 
         return run

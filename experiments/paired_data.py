@@ -1,0 +1,275 @@
+"""What do two encoders trained on YOUR paired recordings keep, and what do they drop?
+
+  python -m experiments.paired_data                       # halves of scikit-learn's digits, seconds
+  python -m experiments.paired_data --data=pairs.npz --x=audio --t=image \\
+      --label_x=word --label_t=word --private_x=speaker   # your arrays, by name
+  python -m experiments.paired_data --data=av_digits.npz --x=mel --t=image --pairs=label \\
+      --label_x=audio_digit --label_t=image_digit --private_x=audio_speaker \\
+      --test_x=audio_is_test --test_t=image_is_test --embedding_dims=4,8,16,32,64
+
+Reports retrieval (recall at 1, 5, 10), and linear probes of labels (shared) and private factors from
+the embeddings beside the raw recordings. Theory: the shared label stays readable, private factors go;
+how completely depends on the embedding dimension, so several can be swept.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.config import option
+from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
+from mmjax.errors import require
+from mmjax.losses import make_similarity
+from mmjax.report import lines_figure, markdown_table, mean_and_deviation, save_figure
+from mmjax.run import (
+    Fit,
+    MetricsLog,
+    Row,
+    Run,
+    atomic_write,
+    claim_workdir,
+    fit_seeds,
+    launch,
+    read_results,
+    write_results,
+)
+from mmjax.studies import (
+    PairOptions,
+    PairStudy,
+    chance_levels,
+    make_pair_study,
+    probe_accuracies,
+    raw_features,
+    retrieval,
+)
+from mmjax.train import LAYOUTS, make_layout
+from mmjax.types import Pair
+
+EXPERIMENT = "paired_data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(PairOptions):
+    """Where the pairs come from, what is trained on them, and how the run is carried out."""
+
+    data: str = option("", "an .npz file; empty: halves of scikit-learn's digits")
+    x: str = option("", "name of the first modality's array [n, ...]")
+    t: str = option("", "name of the second modality's array [m, ...]")
+    label_x: str = option("", "name of x's labels, what both sides share")
+    label_t: str = option("", "name of t's labels")
+    private_x: str = option("", "names of x's private factors, comma-separated")
+    private_t: str = option("", "names of t's private factors, comma-separated")
+    test_x: str = option("", "name of x's test mask (bool); empty: a random split")
+    test_t: str = option("", "name of t's test mask")
+    test_share: float = option(0.2, "share of test rows where no mask is named")
+    pairs: str = option("index", "pairs by row index, or drawn by label", ("index", "label"))
+    pair_index: str = option("", "name of the rows of t that belong to x's rows; empty: same row")
+    embedding_dims: tuple[int, ...] = option((8,), "embedding dimensions, a row of the table each")
+    seeds: int = option(3, "number of seeds")
+    seed: int = option(0, "the first of them")
+    probe_samples: int = option(10_000, "training rows a probe is fitted on, at most")
+    retrieval_samples: int = option(2000, "test rows in retrieval, at most")
+    parallel: str = option("auto", "seeds and batches on devices", LAYOUTS)
+    chunk_steps: int = option(100, "steps a compiled call")
+    save_every: int = option(500, "steps between checkpoints")
+
+
+PRESETS = {"quick": {}, "paper": {}}
+
+
+def read_data(config: Config) -> PairedData:
+    """The pairs that the flags describe."""
+    if not config.data:
+        return digit_halves(config.test_share)
+    split = lambda names: tuple(name.strip() for name in names.split(",") if name.strip())
+    return load_pairs(
+        config.data,
+        SideNames(config.x, config.label_x, split(config.private_x), config.test_x),
+        SideNames(config.t, config.label_t, split(config.private_t), config.test_t),
+        pairs=config.pairs,
+        pair_index=config.pair_index,
+        test_share=config.test_share,
+    )
+
+
+def raw_rows(config: Config, data: PairedData) -> list[Row]:
+    """Setting `raw`: the same probes on the recordings, and chance."""
+    rows = []
+    for side in ("x", "t"):
+        modality = getattr(data, side)
+        figures = {
+            "accuracy": probe_accuracies(
+                modality, raw_features(modality), limit=config.probe_samples
+            ),
+            "chance": chance_levels(modality),
+        }
+        rows += [
+            Row(EXPERIMENT, "raw", config.seed, side, target, metric, value)
+            for metric, values in figures.items()
+            for target, value in values.items()
+        ]
+    return rows
+
+
+def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: str, params):
+    """Probes and retrieval of every seed."""
+    similarity = make_similarity(config.similarity, p=config.p)
+    compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
+    embed = jax.jit(study.embed, static_argnums=1)
+    rows = []
+    for k in range(config.seeds):
+        own = jax.tree.map(lambda leaf, k=k: leaf[k], params)
+        see = Pair(*(lambda v, s=side, own=own: embed(own, s, jnp.asarray(v)) for side in "xt"))
+        figures = {
+            (side, name, "accuracy"): value
+            for side in ("x", "t")
+            for name, value in probe_accuracies(
+                getattr(data, side), getattr(see, side), limit=config.probe_samples
+            ).items()
+        }
+        found = retrieval(data, see.x, see.t, compare, limit=config.retrieval_samples)
+        figures |= {(side, "pair", metric): value for (side, metric), value in found.items()}
+        rows += [Row(EXPERIMENT, setting, config.seed + k, *n, v) for n, v in figures.items()]
+    return rows
+
+
+def train_setting(config, study: PairStudy, setting: str, run: Run, log: MetricsLog):
+    """Trains all seeds at one embedding dimension; there is no oracle, so none restarts."""
+    numbers = range(config.seed, config.seed + config.seeds)
+    outcome = fit_seeds(
+        run,
+        setting,
+        study.plan,
+        study.init_params,
+        lambda params, rows: np.zeros(len(rows)),
+        envs=study.env,
+        keys=jax.vmap(jax.random.key)(jnp.asarray(numbers)),
+        seeds=numbers,
+        fit=Fit(config.parallel, config.batch_size, threshold=np.inf, max_restarts=0),
+        log=log,
+    )
+    return outcome.params
+
+
+def values(rows: list[Row], setting: str, *name: str) -> list[float]:
+    """The seeds' figures of one cell; name is (modality, target, metric)."""
+    return [row.value for row in rows if row.setting == setting and row[3:6] == name]
+
+
+def cells(rows: list[Row], settings: list[str], metric: str) -> list[tuple[str, str]]:
+    """(modality, target) of which these settings have the metric, in order of appearance."""
+    return list(dict.fromkeys(r[3:5] for r in rows if r.setting in settings and r.metric == metric))
+
+
+def probe_table(rows: list[Row], settings: list[str], seconds: dict, seeds: int) -> str:
+    """A row a setting: accuracy of each probe; the recordings themselves and chance below."""
+    probes = cells(rows, settings, "accuracy")
+    line = lambda setting, metric: [
+        mean_and_deviation(values(rows, setting, *probe, metric), digits=3) for probe in probes
+    ]
+    spent = lambda s: f"{seconds[s] / seeds:.0f}" if s in seconds else "-"
+    lines = [[s, *line(s, "accuracy"), spent(s)] for s in settings]
+    lines.append(["raw recordings", *line("raw", "accuracy"), "-"])
+    lines.append(["most frequent class", *line("raw", "chance"), "-"])
+    header = ["probe accuracy", *(f"{target} from {side}" for side, target in probes), "s / model"]
+    return markdown_table(header, lines)
+
+
+def retrieval_table(rows: list[Row], settings: list[str]) -> str:
+    """A row a setting and direction: recall at 1, 5, 10, of the partner and of its class."""
+    metrics = [f"{kind}recall_at_{k}" for kind in ("", "class_") for k in (1, 5, 10)]
+    metrics = [m for m in metrics if cells(rows, settings, m)]
+    lines = [
+        [f"{s}, {side} to {other}"]
+        + [mean_and_deviation(values(rows, s, side, "pair", m), digits=3) for m in metrics]
+        for s in settings
+        for side, other in ("xt", "tx")
+    ]
+    return markdown_table(["retrieval", *metrics], lines)
+
+
+def summary(config: Config, data: PairedData, rows: list[Row], seconds: dict) -> str:
+    """Probes, then retrieval."""
+    settings = [f"dim={dim}" for dim in config.embedding_dims]
+    about = (
+        f"{data.name}: x is {data.x.name!r} {data.x.values.shape}, t is {data.t.name!r} "
+        f"{data.t.values.shape}; pairs by {'label' if data.partner is None else 'index'}; "
+        f"{config.seeds} seeds, mean ± standard deviation; {jax.device_count()} "
+        f"{jax.devices()[0].platform} device(s), {os.cpu_count()} CPU cores."
+    )
+    tables = [probe_table(rows, settings, seconds, config.seeds), retrieval_table(rows, settings)]
+    return "\n\n".join([f"# {EXPERIMENT}", about, *tables]) + "\n"
+
+
+def draw(config: Config, run: Run, rows: list[Row]) -> None:
+    """Probe accuracy against embedding dimension; dotted: from the raw recordings."""
+    settings = {f"dim={dim}": dim for dim in config.embedding_dims}
+    lines, levels = {}, {}
+    for side, target in cells(rows, list(settings), "accuracy"):
+        name = f"{target} from {side}"
+        lines[name] = {d: values(rows, s, side, target, "accuracy") for s, d in settings.items()}
+        levels[name] = values(rows, "raw", side, target, "accuracy")[0]
+    if not lines:
+        return
+    os.makedirs(run.path("figures"), exist_ok=True)
+    figure = lines_figure(
+        lines,
+        levels=levels,
+        title="Linear probes of the embeddings (dotted: of the raw recordings)",
+        xlabel="embedding dimension",
+        ylabel="test accuracy",
+    )
+    save_figure(figure, run.path("figures", "probes.png"))
+
+
+def main(config: Config, run: Run) -> None:
+    """Runs or resumes all embedding dimensions, writes results, figure and summary."""
+    require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
+    require(len(config.embedding_dims) > 0, "embedding_dims", config.embedding_dims, "one or more")
+    data = read_data(config)
+    studies = {
+        f"dim={dim}": make_pair_study(
+            data, config, dim, chunk_steps=config.chunk_steps, save_every=config.save_every
+        )
+        for dim in config.embedding_dims
+    }
+    make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
+    claim_workdir(run.workdir, EXPERIMENT, config)
+    print(
+        f"{EXPERIMENT}: {len(studies)} rows x {config.seeds} seeds in {run.workdir}",
+        file=sys.stderr,
+    )
+    rows = read_results(run.path("results.csv"))
+    timings = run.path("timings.json")
+    seconds = {}
+    if os.path.exists(timings):
+        with open(timings, encoding="utf-8") as file:
+            seconds = json.load(file)
+    log = MetricsLog(run.workdir)
+    if not any(r.setting == "raw" for r in rows):
+        rows += raw_rows(config, data)
+    for setting, study in studies.items():
+        if any(r.setting == setting for r in rows):
+            continue
+        start = time.time()
+        params = train_setting(config, study, setting, run, log)
+        fresh = trained_rows(config, data, study, setting, params)
+        seconds[setting] = time.time() - start
+        atomic_write(timings, json.dumps(seconds) + "\n")
+        rows += fresh
+        write_results(run.path("results.csv"), rows)
+    log.close()
+    draw(config, run, rows)
+    text = summary(config, data, rows, seconds)
+    atomic_write(run.path("summary.md"), text)
+    print(text)
+
+
+if __name__ == "__main__":
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))

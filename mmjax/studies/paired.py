@@ -1,0 +1,200 @@
+"""Two encoders trained on paired recordings, and what can be read from their embeddings."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.config import option
+from mmjax.data import Modality, PairedData, Scaling, fit_scaling, pair_source, standardised
+from mmjax.encoders import HEADS, make_head, mlp
+from mmjax.errors import require
+from mmjax.evaluate import linear_probe_accuracy, recall_at
+from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.train import OPTIMISERS, Phase, Plan, make_optimiser
+from mmjax.types import Array, Key, Pair, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class PairOptions:
+    """How the two encoders are trained."""
+
+    hidden: tuple[int, ...] = option((512, 256), "hidden widths of both encoders")
+    dropout: float = option(0.2, "share of hidden units dropped in training")
+    input_noise: float = option(0.3, "standard deviation of noise on the standardised input")
+    head: str = option("sphere", "space of the embeddings", tuple(HEADS))
+    similarity: str = option("cosine", "in the loss", tuple(SIMILARITIES))
+    p: float = option(3.0, "exponent of similarity lp, >= 1")
+    temperature: float = option(0.1, "of the loss, > 0")
+    learn_temperature: bool = option(False, "train the temperature too, from that start")
+    batch_size: int = option(256, "pairs a step, over all devices")
+    steps: int = option(1000, "training steps")
+    optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
+    learning_rate: float = option(1e-3, "its peak")
+    warmup: int = option(100, "steps of linear warm-up")
+    weight_decay: float = option(1e-2, "decoupled; adam ignores it")
+
+
+class PairStudy(NamedTuple):
+    """Encoders of paired data as pure functions.
+
+    Attributes:
+      env: the training data, on device, shared by all seeds.
+      init_params: `key -> params`.
+      plan: what `train` takes.
+      embed: `(params, side, values [n, ...]) -> [n, embedding_dim]` float32, side x or t, heads
+        applied.
+    """
+
+    env: Tree
+    init_params: Callable[[Key], Tree]
+    plan: Plan
+    embed: Callable[[Tree, str, Array], Array]
+
+
+def make_pair_study(
+    data: PairedData, options: PairOptions, embedding_dim: int, *, chunk_steps: int, save_every: int
+) -> PairStudy:
+    """The study of this data with embeddings of that dimension.
+
+    Raises InvalidInput for an option out of range.
+    """
+    o = options
+    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
+    require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
+    encoder = mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise)
+    head = make_head(o.head)
+    similarity = make_similarity(o.similarity, p=o.p)
+    env, source = pair_source(data, o.batch_size)
+    scalings = env["scaling"]
+
+    def init_params(key):
+        x_key, t_key = jax.random.split(key)
+        encoders = Pair(
+            encoder.init(x_key, scalings.x.mean.size), encoder.init(t_key, scalings.t.mean.size)
+        )
+        params = {
+            "encoders": encoders,
+            "heads": Pair(head.init(embedding_dim), head.init(embedding_dim)),
+        }
+        if o.learn_temperature:
+            params["log_temperature"] = jnp.log(jnp.float32(o.temperature))
+        return params
+
+    def encode(params, side, values, key):
+        raw = encoder.apply(getattr(params["encoders"], side), values, key)
+        return head.apply(getattr(params["heads"], side), raw)
+
+    def objective(params, batch, key, gather):
+        x_key, t_key = jax.random.split(key)
+        x, t = encode(params, "x", batch.x, x_key), encode(params, "t", batch.t, t_key)
+        learned = params.get("log_temperature")
+        temperature = o.temperature if learned is None else jnp.exp(learned)
+        return info_nce(x, t, similarity=similarity, temperature=temperature, gather=gather)
+
+    def embed(params, side, values):
+        return encode(params, side, standardised(values, getattr(scalings, side)), None)
+
+    optimiser = make_optimiser(
+        o.optimiser,
+        learning_rate=o.learning_rate,
+        steps=o.steps,
+        warmup=o.warmup,
+        weight_decay=o.weight_decay,
+    )
+    plan = Plan(source, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True)
+    return PairStudy(env, init_params, plan, embed)
+
+
+def probe_accuracies(
+    modality: Modality, features: Callable[[Array], Array], *, limit: int
+) -> dict[str, float]:
+    """Test accuracy of linear probes of the label and of every private factor.
+
+    Args:
+      modality: the side; probes are fitted on its training rows, at most `limit` of them.
+      features: `values [n, ...] -> [n, f]`.
+      limit: rows that a probe is fitted on, drawn once with a fixed seed.
+
+    Returns:
+      target -> accuracy; the shared label's target is `label`.
+    """
+    targets = dict(modality.private)
+    if modality.label is not None:
+        targets["label"] = modality.label
+    if not targets:
+        return {}
+    rng = np.random.default_rng(0)
+    train = np.flatnonzero(~modality.is_test)
+    train = np.sort(rng.permutation(train)[:limit])
+    test = np.flatnonzero(modality.is_test)
+    fitted, scored = features(modality.values[train]), features(modality.values[test])
+    return {
+        name: float(
+            linear_probe_accuracy(
+                fitted, codes[train], scored, codes[test], max(2, int(codes.max()) + 1)
+            )
+        )
+        for name, codes in targets.items()
+    }
+
+
+def chance_levels(modality: Modality) -> dict[str, float]:
+    """Share of the most frequent class among test rows, for the label and private factors."""
+    targets = dict(modality.private)
+    if modality.label is not None:
+        targets["label"] = modality.label
+    return {
+        k: float(np.bincount(v[modality.is_test]).max() / modality.is_test.sum())
+        for k, v in targets.items()
+    }
+
+
+def retrieval(
+    data: PairedData,
+    embed_x: Callable[[Array], Array],
+    embed_t: Callable[[Array], Array],
+    similarity: Callable[[Array, Array], Array],
+    *,
+    limit: int,
+) -> Mapping[tuple[str, str], float]:
+    """Recall at 1, 5 and 10 on test rows, in both directions.
+
+    Exact recall (the partner itself) where rows pair by index; class-aware recall (any row of the
+    same label is right) where there are labels.
+
+    Args:
+      data: the pairs.
+      embed_x, embed_t: `values -> [n, dim]`.
+      similarity: `([n, dim], [m, dim]) -> [n, m]`.
+      limit: test rows of either side, the first ones of a fixed shuffle.
+
+    Returns:
+      (query side, metric) -> recall; metrics recall_at_k and class_recall_at_k.
+    """
+    rng = np.random.default_rng(0)
+    x_rows = rng.permutation(np.flatnonzero(data.x.is_test))[:limit]
+    if data.partner is not None:
+        t_rows = data.partner[x_rows]
+    else:
+        t_rows = rng.permutation(np.flatnonzero(data.t.is_test))[:limit]
+    forth = similarity(embed_x(data.x.values[x_rows]), embed_t(data.t.values[t_rows]))
+    figures = {}
+    for side, scores in (("x", forth), ("t", forth.T)):
+        for k in (1, 5, 10):
+            if data.partner is not None:
+                figures[side, f"recall_at_{k}"] = float(recall_at(scores, k))
+            if data.x.label is not None:
+                labels = (data.x.label[x_rows], data.t.label[t_rows])
+                query, other = labels if side == "x" else labels[::-1]
+                figures[side, f"class_recall_at_{k}"] = float(recall_at(scores, k, query, other))
+    return figures
+
+
+def raw_features(modality: Modality) -> Callable[[Array], Array]:
+    """The standardised recordings themselves, `[n, features]`: what probes are compared with."""
+    scaling: Scaling = fit_scaling(modality)
+    return lambda values: standardised(jnp.asarray(values), scaling)

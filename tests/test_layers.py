@@ -1,0 +1,73 @@
+"""Imports flow one way; flax.linen and pmap stay in their rooms; files stay readable."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Lower layers first. A module imports only from its own layer's package or from lower layers.
+LAYERS = [
+    {"types", "errors", "numerics", "config"},
+    {"spaces"},
+    {"conditionals"},
+    {"generative"},
+    {"observations", "data"},
+    {"encoders"},
+    {"losses"},
+    {"train"},
+    {"evaluate"},
+    {"studies"},
+    {"report"},
+    {"run"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+MODULES = sorted(p for p in (ROOT / "mmjax").rglob("*.py") if p != ROOT / "mmjax/__init__.py")
+
+
+def _imported(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+    return names
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(ROOT / "mmjax").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_flow_one_way(path):
+    room = _room(path)
+    assert room in LEVEL, f"{room} is in no layer: add it to LAYERS"
+    for name in _imported(path):
+        parts = name.split(".")
+        assert parts[0] != "experiments", f"{path} imports an experiment"
+        if parts[0] == "mmjax" and len(parts) > 1 and parts[1] != room:
+            assert LEVEL[parts[1]] <= LEVEL[room], f"{path} imports {name}, a higher layer"
+            same_layer = LEVEL[parts[1]] == LEVEL[room] and LEVEL[room] > 0
+            assert not same_layer, f"{path} imports {name}, beside it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_keep_their_own(path):
+    text = path.read_text()
+    assert ("flax" not in " ".join(_imported(path))) or _room(path) == "encoders"
+    assert "jax.pmap(" not in text or path.name == "parallel.py"
+
+
+def test_top_level_is_the_design_card():
+    """Only what the design card names, plus licence, CI and dotfiles."""
+    allowed = {"pyproject.toml", "README.md", "LICENSE", "mmjax", "experiments", "tests", "colabs"}
+    made = {"build", "runs", "mmjax.egg-info"}  # by installing and running; git ignores them
+    found = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
+    assert found - made <= allowed, f"unexpected at the top level: {found - made - allowed}"
+    assert allowed <= found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_are_short(path):
+    assert len(path.read_text().splitlines()) <= 400
