@@ -117,7 +117,7 @@ def _named(geometry: str, chosen: Assumptions, study: Study, why: str) -> Settin
         parts.append(f"p={a.p:g}")
     if a.embedding_dim != a.dim:
         parts.append(f"embedding_dim={a.embedding_dim}")
-    matched = a.temperature == resolve(dataclasses.replace(a, temperature=0.0)).temperature
+    matched = a.temperature == resolve(dataclasses.replace(a, temperature="matched")).temperature
     if not matched:
         parts.append(f"temperature={a.temperature:g}")
     plain = len(parts) == 2 and a.conditional == theory.conditional

@@ -24,8 +24,10 @@ class _MLP(nn.Module):
         if train and self.input_noise > 0:
             noise_key = self.make_rng("dropout")
             x = x + self.input_noise * nn.initializers.normal(1.0)(noise_key, x.shape, x.dtype)
+        # He's scale: activations keep their size through leaky ReLUs of this slope.
+        gain = nn.initializers.variance_scaling(2 / (1 + self.slope**2), "fan_in", "normal")
         for width in self.hidden:
-            x = nn.leaky_relu(nn.Dense(width)(x), self.slope)
+            x = nn.leaky_relu(nn.Dense(width, kernel_init=gain)(x), self.slope)
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return nn.Dense(self.out)(x)
 

@@ -37,7 +37,9 @@ def correlations(latents: Array, features: Array, *, kind: str = "pearson") -> A
         latents, features = spearman_ranks(latents), spearman_ranks(features)
 
     def unit(x):
-        x = x - x.mean(0)
+        # A constant column minus its mean is rounding error, which would correlate with another's.
+        constant = jnp.all(x == x[:1], axis=0)
+        x = jnp.where(constant, 0, x - x.mean(0))
         norm = jnp.sqrt(jnp.sum(x * x, axis=0))
         return x / jnp.where(norm > 0, norm, 1)
 

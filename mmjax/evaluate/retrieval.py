@@ -27,7 +27,8 @@ def recall_at(
     else:
         right = query_labels[:, None] == labels[None, :]
     best_right = jnp.max(jnp.where(right, similarities, -jnp.inf), axis=1, keepdims=True)
-    before = jnp.sum((~right) & (similarities >= best_right), axis=1)
+    # Not `>=`: a comparison with NaN is false, and NaN embeddings must score nothing either.
+    before = jnp.sum((~right) & ~(similarities < best_right), axis=1)
     return jnp.mean((jnp.any(right, axis=1) & (before < k)).astype(jnp.float32))
 
 

@@ -77,11 +77,11 @@ def partial_causal_model(
     Args:
       marginal: law of the cause (of the confounder, where the edge is one).
       conditional: law of an effect given its cause.
-      dim: dimension of the coupled latents.
+      dim: dimension of the coupled latents, >= 1.
       private_dim: dimension of each private block, >= 0.
       edge: x_to_t, t_to_x, confounder or mixture (each pair one of the three).
 
-    Raises InvalidInput for an unknown edge or a negative dimension.
+    Raises InvalidInput for an unknown edge or a dimension out of range.
 
     Example:
       >>> import jax
@@ -94,6 +94,7 @@ def partial_causal_model(
       [(5, 3), (5, 3), (5, 2), (5, 2)]
     """
     couple = choose(EDGES, "edge", edge)
+    require(dim >= 1, "dim", dim, "a whole number >= 1")
     require(private_dim >= 0, "private_dim", private_dim, "a whole number >= 0")
 
     def sample(key: Key, n: int) -> Latents:

@@ -1,5 +1,6 @@
 """How latents become observations. A new modality is one file."""
 
 from mmjax.observations.mixing import ACTIVATIONS, Mixing, invertible_mlp
+from mmjax.observations.whitening import second_moment_whitening
 
-__all__ = ["ACTIVATIONS", "Mixing", "invertible_mlp"]
+__all__ = ["ACTIVATIONS", "Mixing", "invertible_mlp", "second_moment_whitening"]

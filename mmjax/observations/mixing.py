@@ -116,6 +116,7 @@ def invertible_mlp(
     require(depth >= 1, "mixing_depth", depth, "a whole number >= 1")
     require(0 < slope <= 1, "slope", slope, "a number in (0, 1]")
     require(candidates >= 1, "mixing_candidates", candidates, "a whole number >= 1")
+    require(0 < keep <= 1, "keep", keep, "a number in (0, 1]")
     act = choose(ACTIVATIONS, "mixing_activation", activation)(slope)
     high = jax.lax.Precision.HIGHEST
 

@@ -13,15 +13,16 @@ import jax.numpy as jnp
 from mmjax.conditionals import CONDITIONALS, MARGINALS, make_conditional, make_marginal
 from mmjax.config import option
 from mmjax.encoders import HEADS, make_head, mlp
-from mmjax.errors import choose, require
+from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import linear_r2
 from mmjax.generative import EDGES, partial_causal_model
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
-from mmjax.observations import ACTIVATIONS, invertible_mlp
+from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
 from mmjax.spaces import SPACES, make_space
 from mmjax.train import OPTIMISERS, Phase, Plan, make_optimiser
 from mmjax.types import Array, Key, Latents, Pair, Tree
 
+_WHITENING_SAMPLES = 8192
 _BY_THEORY = "as the theory of the geometry says"
 
 # What Theorems 4.1 and 4.3 assume. An empty field of Assumptions takes its value from here.
@@ -37,7 +38,7 @@ THEORY = {
 
 @dataclasses.dataclass(frozen=True)
 class Assumptions:
-    """Every choice of a study. Empty strings and zeros marked so take the theory's value."""
+    """Every choice of a study. Empty strings, `dim` and `matched` take the theory's value."""
 
     geometry: str = option("sphere", "whose theory is assumed", ("sphere", "box"))
     dim: int = option(3, "dimension of the coupled latents z_x, z_t")
@@ -46,21 +47,24 @@ class Assumptions:
     marginal: str = option("", f"p(z_x); empty: {_BY_THEORY}", ("", *MARGINALS))
     conditional: str = option("", f"p(z_t | z_x); empty: {_BY_THEORY}", ("", *CONDITIONALS))
     edge: str = option("x_to_t", "mechanism behind the undirected edge", tuple(EDGES))
-    kappa: float = option(10.0, "concentration of the vMF, 0 to 1e4")
+    kappa: float = option(20.0, "concentration of the vMF, 0 to 1e4")
     scale: float = option(0.1, "width s of exp(-|dz / s|^p), also of a marginal's noise times 5")
     p: float = option(3.0, "exponent of the generalised normal and of similarity lp, >= 1")
     mixing_depth: int = option(3, "layers of the mixing networks g_x, g_t")
     mixing_activation: str = option("leaky_relu", "between those layers", tuple(ACTIVATIONS))
     mixing_candidates: int = option(25_000, "draws a layer; one of the best 0.1 % is taken")
+    whiten: bool = option(True, "encoders see whitened observations (fitted on a first sample)")
     hidden: tuple[int, ...] = option((128, 128, 128), "hidden widths of the encoders")
     slope: float = option(0.2, "left slope of the encoders' leaky ReLU")
-    embedding_dim: int = option(0, "dimension of the embeddings; 0: dim")
+    embedding_dim: int | str = option("dim", "dimension of the embeddings; dim: that of z")
     head: str = option("", f"space of the embeddings; empty: {_BY_THEORY}", ("", *HEADS))
     similarity: str = option("", f"in the loss; empty: {_BY_THEORY}", ("", *SIMILARITIES))
-    temperature: float = option(0.0, "of the loss; 0: 1 / kappa (sphere), scale (box)")
+    temperature: float | str = option(
+        "matched", "of the loss, > 0; matched: 1 / kappa (sphere), scale (box)"
+    )
     learn_temperature: bool = option(False, "train the temperature too, from that start")
     batch_size: int = option(512, "pairs a step, over all devices")
-    steps: int = option(2000, "training steps")
+    steps: int = option(1500, "training steps")
     pre_steps: int = option(
         500,
         "first steps without head, on the squared distance: they cure the folded maps of the "
@@ -68,27 +72,43 @@ class Assumptions:
     )
     optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(0.02, "its peak")
-    warmup: int = option(200, "steps of linear warm-up")
+    warmup: int = option(100, "steps of linear warm-up")
     weight_decay: float = option(0.0, "decoupled; adam ignores it")
 
 
+def _number(name: str, value: int | float | str, kind: type) -> int | float:
+    """A number that may have come as a flag's text."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise InvalidInput(f"{name}: {value!r} is not allowed; use a number") from None
+
+
 def resolve(assumptions: Assumptions) -> Assumptions:
-    """Fills in what the theory says, and checks what the parts don't check by themselves."""
+    """Fills in what the theory says, and checks what the parts don't check by themselves.
+
+    Raises InvalidInput for a value out of range.
+    """
     theory = choose(THEORY, "geometry", assumptions.geometry)
     filled = {k: v for k, v in theory.items() if not getattr(assumptions, k)}
     a = dataclasses.replace(assumptions, **filled)
     require(a.dim >= 1, "dim", a.dim, "a whole number >= 1")
-    require(a.temperature >= 0, "temperature", a.temperature, "a number > 0")
-    require(a.embedding_dim >= 0, "embedding_dim", a.embedding_dim, "a whole number >= 1")
     require(a.batch_size >= 2, "batch_size", a.batch_size, "a whole number >= 2")
+    require(a.steps >= 1, "steps", a.steps, "a whole number >= 1")
     require(0 <= a.pre_steps < a.steps, "pre_steps", a.pre_steps, f"0 to steps - 1 ({a.steps - 1})")
     require(a.warmup >= 0, "warmup", a.warmup, "a whole number >= 0")
-    matched = 1 / max(a.kappa, 1e-3) if a.geometry == "sphere" else a.scale
-    return dataclasses.replace(
-        a,
-        temperature=a.temperature or matched,
-        embedding_dim=a.embedding_dim or a.dim,
-    )
+    temperature, embedding_dim = a.temperature, a.embedding_dim
+    if temperature == "matched":
+        temperature = 1 / max(a.kappa, 1e-3) if a.geometry == "sphere" else a.scale
+    if embedding_dim == "dim":
+        embedding_dim = a.dim
+    temperature = _number("temperature", temperature, float)
+    embedding_dim = _number("embedding_dim", embedding_dim, int)
+    if a.scale > 0:  # else the conditional says what is wrong with it
+        allowed = "a finite number > 0"
+        require(0 < temperature < float("inf"), "temperature", temperature, allowed)
+    require(embedding_dim >= 1, "embedding_dim", embedding_dim, "a whole number >= 1")
+    return dataclasses.replace(a, temperature=temperature, embedding_dim=embedding_dim)
 
 
 class Embedded(NamedTuple):
@@ -105,8 +125,20 @@ class Embedded(NamedTuple):
     embedded: Pair
 
 
+class Environment(NamedTuple):
+    """What a seed's world is made of; training doesn't change it.
+
+    Attributes:
+      mixing: Pair of mixing weights.
+      whitening: Pair of `[dim + private_dim]` square matrices applied before the encoders.
+    """
+
+    mixing: Pair
+    whitening: Pair
+
+
 class Study(NamedTuple):
-    """A study as pure functions; `env` holds a seed's mixing weights.
+    """A study as pure functions; `env` is a seed's Environment.
 
     Attributes:
       assumptions: resolved.
@@ -161,8 +193,11 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
     early = make_similarity("squared_l2")
 
     def init_env(key):
-        x_key, t_key = jax.random.split(key)
-        return Pair(mixing.init(x_key), mixing.init(t_key))
+        x_key, t_key, sample_key = jax.random.split(key, 3)
+        weights = Pair(mixing.init(x_key), mixing.init(t_key))
+        seen = observe(weights, model.sample(sample_key, _WHITENING_SAMPLES))
+        fit = second_moment_whitening if a.whiten else lambda o: jnp.eye(o.shape[1], dtype=o.dtype)
+        return Environment(weights, Pair(*map(fit, seen)))
 
     def init_params(key):
         x_key, t_key = jax.random.split(key)
@@ -176,18 +211,21 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
             params["log_temperature"] = jnp.log(jnp.float32(a.temperature))
         return params
 
-    def observe(env, latents):
+    def observe(weights, latents):
         return Pair(
-            mixing.apply(env.x, jnp.concatenate([latents.z_x, latents.m_x], axis=-1)),
-            mixing.apply(env.t, jnp.concatenate([latents.z_t, latents.m_t], axis=-1)),
+            mixing.apply(weights.x, jnp.concatenate([latents.z_x, latents.m_x], axis=-1)),
+            mixing.apply(weights.t, jnp.concatenate([latents.z_t, latents.m_t], axis=-1)),
         )
 
+    def whitened(env, observed):
+        return Pair(observed.x @ env.whitening.x, observed.t @ env.whitening.t)
+
     def invert(env, pair):
-        x, t = mixing.inverse(env.x, pair.x), mixing.inverse(env.t, pair.t)
+        x, t = mixing.inverse(env.mixing.x, pair.x), mixing.inverse(env.mixing.t, pair.t)
         return Latents(x[:, : a.dim], t[:, : a.dim], x[:, a.dim :], t[:, a.dim :])
 
     def source(env, key):
-        return observe(env, model.sample(key, a.batch_size))
+        return whitened(env, observe(env.mixing, model.sample(key, a.batch_size)))
 
     def encode(params, pair):
         return Pair(
@@ -214,8 +252,9 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
 
     def embed(params, env, key, n):
         latents = model.sample(key, n)
-        observed = observe(env, latents)
-        return Embedded(latents, observed, with_heads(params, encode(params, observed)))
+        observed = observe(env.mixing, latents)
+        embedded = with_heads(params, encode(params, whitened(env, observed)))
+        return Embedded(latents, observed, embedded)
 
     def losses(params, env, key, batches):
         def one(batch_key):

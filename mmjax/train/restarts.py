@@ -45,7 +45,7 @@ def train_with_restarts(
     """
     seeds = list(range(num_seeds))
     best = attempt(0, seeds)
-    gaps = np.asarray(gap(best, seeds), float)
+    gaps = np.array(gap(best, seeds), float)  # a copy: it is written to below
     attempts = np.ones(num_seeds, int)
     for number in range(1, max_restarts + 1):
         stuck = [s for s in seeds if not gaps[s] <= threshold]
