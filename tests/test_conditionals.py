@@ -19,7 +19,7 @@ DIMS = (2, 3, 5, 10)
 KAPPAS = (0.0, 0.5, 10.0, 1e4)
 SCALES = (1e-3, 0.1, 1.0, 100.0)
 ALPHA = 1e-4
-N = 8192
+N = 4096
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,9 +32,6 @@ def _quick_compilation():
 
 def _conditional(name, space, *, kappa=10.0, scale=0.1, p=3.0):
     return make_conditional(name, space, kappa=kappa, scale=scale, p=p)
-
-
-# --- von Mises-Fisher, by its one-dimensional laws in float64
 
 
 def _log_normaliser(dim, kappa):
@@ -122,9 +119,6 @@ def test_vmf_density_is_invariant(dim, kappa, seed):
     np.testing.assert_allclose(turned, kept, rtol=1e-6, atol=1e-5 + 2e-6 * kappa)
 
 
-# --- product noise
-
-
 # name -> (conditional, exponent, law of one coordinate's noise)
 NOISES = {
     "laplace": ("laplace", 1.0, lambda s: stats.laplace(scale=s)),
@@ -185,17 +179,11 @@ def test_product_noise_is_equivariant(noise, order, signs):
     flips = np.array([1 - 2 * (signs >> k & 1) for k in range(3)], np.float32)
     points = np.random.default_rng(signs).normal(size=(2, 8, 3)).astype(np.float32)
     moved = flips * points[..., order]
-    for kind in ("euclidean", "ball"):
-        space = make_space(kind, 3)
+    for space in (euclidean(3), box(3, low=-1, high=1)):
         conditional = _noisy(noise, space, 0.5)[0]
-        z_to, z = np.asarray(space.project(points))
-        moved_to, moved_z = np.asarray(space.project(moved))
-        np.testing.assert_allclose(
-            conditional.log_density(jnp.asarray(moved_to), jnp.asarray(moved_z)),
-            conditional.log_density(jnp.asarray(z_to), jnp.asarray(z)),
-            rtol=1e-4,
-            atol=1e-4,
-        )
+        turned = conditional.log_density(*space.project(moved))
+        kept = conditional.log_density(*space.project(points))
+        np.testing.assert_allclose(turned, kept, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -211,8 +199,6 @@ def test_noise_functions(noise, scale):
     np.testing.assert_allclose(made.centred_cdf(made.centred_icdf(g)), g, atol=2e-6)
     np.testing.assert_allclose(made.centred_icdf(-g), -made.centred_icdf(g))
 
-
-# --- the ball
 
 UNIT = {"centre": 0.0, "inside": 0.6, "on_border": 1.0}
 
@@ -246,43 +232,32 @@ BALL = [
     ("p1.5", 5, 0.1, "on_border"),
     ("p3", 10, 100.0, "inside"),
     ("laplace", 3, 1e-3, "on_border"),
-    ("normal", 10, 0.1, "centre"),
-    ("p1.5", 2, 100.0, "inside"),
-    ("laplace", 10, 1.0, "inside"),
 ]
 
 
 @pytest.mark.parametrize("noise, dim, scale, where", BALL)
 def test_truncated_to_the_ball(noise, dim, scale, where):
+    """Draws stay inside; their moments and the mass are those that importance sampling finds."""
     conditional, law = _noisy(noise, make_space("ball", dim), scale)
     z = _point_of_ball(dim, where)
     points, weights = _weighted_ball_points(law, z.astype(float), scale)
-    rows = 512 if dim == 10 else 4096
+    rows = 256 if dim == 10 else 2048
     z_to = conditional.sample(jax.random.key(4), jnp.broadcast_to(z, (rows, dim)))
     assert np.max(np.linalg.norm(z_to, axis=1)) <= 1 + 1e-6
     for power in (1, 2):
         drawn = np.asarray(z_to, np.float64) ** power
         mean = np.average(points**power, axis=0, weights=weights)
-        spread = drawn.std(0) / rows**0.5
         error = (weights[:, None] * (points**power - mean)).std(0) / weights.mean()
-        spread = np.hypot(spread, error / len(points) ** 0.5)
+        spread = np.hypot(drawn.std(0) / rows**0.5, error / len(points) ** 0.5)
         assert np.all(np.abs(drawn.mean(0) - mean) < 4.5 * spread)
-
-
-@pytest.mark.parametrize("noise, dim, scale, where", BALL)
-def test_density_on_the_ball_has_mass_one(noise, dim, scale, where):
-    conditional, law = _noisy(noise, make_space("ball", dim), scale)
-    z = _point_of_ball(dim, where)
-    weights = _weighted_ball_points(law, z.astype(float), scale)[1]
-    here = jnp.asarray(z[None])
-    mass = np.exp(dim * law.logpdf(0) - float(conditional.log_density(here, here)[0]))
+    inside, outside = jax.jit(conditional.log_density)(jnp.stack([z, z + 1.5]), jnp.stack([z, z]))
+    mass = np.exp(dim * law.logpdf(0) - float(inside))
     tolerance = 4.5 * weights.std() / len(weights) ** 0.5 + 0.03 * weights.mean()
     assert abs(mass - weights.mean()) < tolerance
-    assert conditional.log_density(here + 1.5, here)[0] == -np.inf
+    assert outside == -np.inf
 
 
-@pytest.mark.parametrize("scale", (1e-2, 0.1, 1.0, 1e4))
-@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("dim, scale", [(2, 1e-2), (3, 1.0), (10, 1e-2), (10, 1e4)])
 def test_mass_in_the_ball_is_the_noncentral_chi_square(dim, scale):
     """Exact for the Normal: |z + noise|^2 in units of its variance."""
     conditional, law = _noisy("normal", make_space("ball", dim), scale)
@@ -290,14 +265,11 @@ def test_mass_in_the_ball_is_the_noncentral_chi_square(dim, scale):
     var = scale**2 / 2
     centrality = np.maximum(np.sum(z.astype(float) ** 2, axis=1) / var, 1e-9)
     want = dim * law.logpdf(0) - stats.ncx2.logcdf(1 / var, dim, centrality)
-    got = conditional.log_density(jnp.asarray(z), jnp.asarray(z))
+    got = jax.jit(conditional.log_density)(jnp.asarray(z), jnp.asarray(z))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=4e-3)
 
 
-# --- projected to the sphere
-
-
-@pytest.mark.parametrize("noise, scale", [("laplace", 0.1), ("normal", 1.0), ("p3", 100.0)])
+@pytest.mark.parametrize("noise, scale", [("laplace", 0.1), ("p3", 100.0)])
 def test_projected_to_the_circle(noise, scale):
     """A histogram of the angle against the density integrated over each bin, and its sum is 1."""
     conditional, _ = _noisy(noise, sphere(2), scale)
@@ -306,7 +278,8 @@ def test_projected_to_the_circle(noise, scale):
     bins, fine = 40, 16
     angle = (np.arange(bins * fine) + 0.5) * 2 * np.pi / (bins * fine) - np.pi
     points = jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=1), jnp.float32)
-    density = np.exp(conditional.log_density(points, jnp.broadcast_to(z, points.shape)))
+    log_density = jax.jit(conditional.log_density)(points, jnp.broadcast_to(z, points.shape))
+    density = np.exp(np.asarray(log_density, np.float64))
     mass = density.reshape(bins, fine).sum(1) * 2 * np.pi / (bins * fine)
     np.testing.assert_allclose(mass.sum(), 1, atol=2e-3)
     counts = np.histogram(np.arctan2(z_to[:, 1], z_to[:, 0]), bins, range=(-np.pi, np.pi))[0]
@@ -319,13 +292,11 @@ def test_projected_to_the_circle(noise, scale):
 # (noise, dim, scale, concentration of a vMF narrower than the conditional)
 SPHERE = [
     ("normal", 2, 1e-3, 3e6),
-    ("laplace", 2, 0.1, 100.0),
     ("laplace", 3, 1e-3, 1e6),
     ("p3", 3, 1.0, 1.0),
-    ("normal", 5, 0.1, 230.0),
     ("p1.5", 5, 100.0, 0.0),
+    ("normal", 10, 0.1, 230.0),
     ("laplace", 10, 1.0, 0.5),
-    ("p3", 10, 0.1, 600.0),
 ]
 
 
@@ -340,15 +311,13 @@ def test_projected_sampler_and_density_agree(noise, dim, scale, kappa):
     rows = jnp.broadcast_to(z, (N, dim))
     z_to = conditional.sample(jax.random.key(6), rows)
     assert np.all(sphere(dim).contains(z_to))
-    log_p = np.asarray(conditional.log_density(z_to, rows), np.float64)[:2048]
+    log_p = np.asarray(jax.jit(conditional.log_density)(z_to[:1024], rows[:1024]), np.float64)
     # kappa (cos - 1) by the chord, which keeps its digits at a small angle
-    chord = np.sum((np.asarray(z_to, np.float64) - z)[:2048] ** 2, axis=1)
+    chord = np.sum((np.asarray(z_to, np.float64) - z)[:1024] ** 2, axis=1)
     ratio = np.exp(_log_normaliser(dim, kappa) + kappa - 0.5 * kappa * chord - log_p)
     assert ratio.std() < 5, "the narrow density is too far off for the test to see anything"
-    assert abs(ratio.mean() - 1) < 4.5 * ratio.std() / 2048**0.5 + 2e-3
+    assert abs(ratio.mean() - 1) < 4.5 * ratio.std() / 1024**0.5 + 2e-3
 
-
-# --- marginals
 
 MARGINALS = [
     (name, kind)
@@ -359,20 +328,23 @@ MARGINALS = [
 
 
 def _cells(kind):
-    """Points of the space and their weights: a quadrature rule in one or two dimensions."""
-    nodes, weights = np.polynomial.legendre.leggauss(40)
-    turn = (np.arange(80) + 0.5) * np.pi / 40
+    """Points of the space and their weights: a quadrature rule in one or two dimensions.
+
+    Panels end where the Laplace density has a kink: in the middle, on the axes.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    if kind in ("box", "euclidean"):
+        middle, reach = (0.5, 0.25) if kind == "box" else (0.0, 2.5)
+        line = np.concatenate([middle + reach * (nodes - 1), middle + reach * (nodes + 1)])
+        return line[:, None], reach * np.tile(weights, 2)
+    turn = (np.arange(4)[:, None] + 0.5 * (nodes + 1)).ravel() * np.pi / 2
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    arc = np.tile(weights, 4) * np.pi / 4
     if kind == "sphere":
-        return circle, np.full(80, np.pi / 40)
-    if kind == "ball":
-        radius, width = 0.5 * (nodes + 1), 0.5 * weights
-        points = radius[:, None, None] * circle
-        return points.reshape(-1, 2), np.repeat(radius * width * np.pi / 40, 80)
-    middle, reach = (0.5, 0.25) if kind == "box" else (0.0, 2.5)
-    # Two panels: the Laplace density has a kink in the middle.
-    line = np.concatenate([middle + reach * (nodes - 1), middle + reach * (nodes + 1)])
-    return line[:, None], reach * np.concatenate([weights, weights])
+        return circle, arc
+    radius = 0.5 * (nodes + 1)
+    points = radius[:, None, None] * circle
+    return points.reshape(-1, 2), np.outer(0.5 * weights * radius, arc).ravel()
 
 
 @pytest.mark.parametrize("name, kind", MARGINALS)
@@ -381,7 +353,8 @@ def test_marginal_density_and_sampler(name, kind):
     points, weights = _cells(kind)
     space = make_space(kind, points.shape[1])
     marginal = make_marginal(name, space, scale=0.4)
-    mass = weights * np.exp(marginal.log_density(jnp.asarray(points, jnp.float32)))
+    log_density = jax.jit(marginal.log_density)(jnp.asarray(points, jnp.float32))
+    mass = weights * np.exp(log_density)
     np.testing.assert_allclose(mass.sum(), 1, atol=4e-3)
     drawn = np.asarray(marginal.sample(jax.random.key(7), N), np.float64)
     assert np.all(space.contains(drawn))
@@ -396,8 +369,6 @@ def test_uniform_marginal_has_no_mass_outside():
     np.testing.assert_allclose(marginal.log_density(jnp.eye(3)), -np.log(4 * np.pi), rtol=1e-6)
     assert np.all(marginal.log_density(2 * jnp.eye(3)) == -np.inf)
 
-
-# --- what every conditional does
 
 EVERYWHERE = [("vmf", "sphere")] + [
     (name, kind)
@@ -425,22 +396,26 @@ def test_compiled_and_mapped_draws_are_the_same(name, kind):
     assert not np.allclose(mapped[0], mapped[1])
 
 
-@pytest.mark.parametrize("name, kind", EVERYWHERE)
-def test_density_is_finite_with_finite_gradient(name, kind):
-    """At z_to = z too, where the distance is zero, and at the extremes of the parameters."""
+# The extremes of the parameters; p = 1 has a kink at zero distance.
+EXTREMES = [("vmf", "sphere", 0.0), ("vmf", "sphere", 1e4)] + [
+    ("laplace", kind, 1e-3) for kind in ("euclidean", "box", "ball", "sphere")
+]
+
+
+@pytest.mark.parametrize("name, kind, extreme", EXTREMES)
+def test_density_is_finite_with_finite_gradient(name, kind, extreme):
+    """At z_to = z, where the distance is zero, and elsewhere."""
     space, z = _rows(kind)
-    z, z_to = z[0], space.project(z[1, ::-1])
-    extremes = (0.0, 1e4) if name == "vmf" else (1e-3, 100.0)
-    for extreme in extremes:
-        conditional = _conditional(name, space, kappa=extreme, scale=extreme or 1.0)
-        for to in (z, z_to):
-            value, gradient = _value_and_gradient(conditional.log_density, to, z)
-            assert np.all(np.isfinite(value)) and np.all(np.isfinite(gradient))
+    z, z_to = z[0], z[0].at[2:].set(z[0, :2])
+    conditional = _conditional(name, space, kappa=extreme, scale=extreme or 1.0)
 
+    @jax.jit
+    def value_and_gradients(z_to, z):
+        value, pull = jax.vjp(conditional.log_density, z_to, z)
+        return value, *pull(jnp.ones_like(value))
 
-def _value_and_gradient(log_density, z_to, z):
-    value, pull = jax.vjp(log_density, z_to, z)
-    return value, np.stack(pull(jnp.ones_like(value)))
+    for part in value_and_gradients(z_to, z):
+        assert np.all(np.isfinite(part))
 
 
 @pytest.mark.parametrize("name, kind", EVERYWHERE)
@@ -453,4 +428,5 @@ def test_precision_follows_the_input(name, kind):
         assert jax.eval_shape(conditional.sample, jax.random.key(0), wide).dtype == jnp.float64
         assert jax.eval_shape(conditional.log_density, wide, wide).dtype == jnp.float64
     narrow = jax.ShapeDtypeStruct((4, 2), jnp.float32)
-    assert jax.eval_shape(conditional.log_density, narrow, narrow).dtype == jnp.float32
+    log_density = _conditional(name, space).log_density
+    assert jax.eval_shape(log_density, narrow, narrow).dtype == jnp.float32

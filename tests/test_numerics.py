@@ -1,4 +1,4 @@
-"""Numerics that stay finite, and the one error that users cause, for every boundary in one table."""
+"""Numerics that stay finite; and the one error that users cause, every boundary in one table."""
 
 from functools import partial
 

@@ -17,6 +17,7 @@ from mmjax.studies.partial_causal import (
     identification_metrics,
     make_study,
     resolve,
+    train_study,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "raw_features",
     "resolve",
     "retrieval",
+    "train_study",
 ]

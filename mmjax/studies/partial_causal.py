@@ -19,7 +19,15 @@ from mmjax.generative import EDGES, partial_causal_model
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
 from mmjax.spaces import SPACES, make_space
-from mmjax.train import OPTIMISERS, Phase, Plan, make_optimiser
+from mmjax.train import (
+    OPTIMISERS,
+    Phase,
+    Plan,
+    init_states,
+    make_layout,
+    make_optimiser,
+    train,
+)
 from mmjax.types import Array, Key, Latents, Pair, Tree
 
 _WHITENING_SAMPLES = 8192
@@ -276,6 +284,28 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
     phases.append(Phase(objective, a.steps))
     plan = Plan(source, phases, optimiser, chunk_steps, save_every)
     return Study(a, init_env, init_params, plan, embed, invert, losses)
+
+
+def train_study(
+    study: Study, key: Key, *, on_chunk: Callable[[int, Array], None] = lambda step, losses: None
+) -> tuple[Tree, Environment]:
+    """Trains one seed in memory: no folder, no checkpoints. For notebooks and tests.
+
+    Args:
+      study: from make_study.
+      key: root of the seed's mixings, initial weights and data.
+      on_chunk: called with (steps done, mean loss `[1]`) after every chunk.
+
+    Returns:
+      (params, env) for `study.embed` and `study.losses`.
+    """
+    env_key, init_key, train_key = jax.random.split(key, 3)
+    env = jax.jit(study.init_env)(env_key)
+    states = init_states(study.plan, study.init_params, init_key[None])
+    envs = jax.tree.map(lambda leaf: leaf[None], env)
+    layout = make_layout("single", num_seeds=1, batch_size=study.assumptions.batch_size)
+    states = train(study.plan, states, envs, train_key[None], layout=layout, on_chunk=on_chunk)
+    return jax.tree.map(lambda leaf: leaf[0], states.params), env
 
 
 def identification_metrics(seen: Embedded) -> dict[tuple[str, str, str], Array]:
