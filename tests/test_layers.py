@@ -16,6 +16,7 @@ LAYERS = [
     {"encoders"},
     {"losses"},
     {"train"},
+    {"disentangle"},
     {"evaluate"},
     {"studies"},
     {"report"},

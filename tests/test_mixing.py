@@ -24,14 +24,15 @@ def _round_trip_error(activation, depth, dim, seed, dtype):
     g = invertible_mlp(dim, depth=depth, activation=activation)
     weights = jnp.asarray(_unit_columns(rng, depth, dim), dtype)
     z = jnp.asarray(rng.normal(size=(16, dim)), dtype)
-    x = g.apply(weights, z)
+    there_and_back = lambda w, z: (x := g.apply(w, z), g.inverse(w, x))
+    x, back = jax.jit(there_and_back)(weights, z)
     assert x.dtype == dtype and x.shape == z.shape
     if dim > 1:
         assert np.max(np.abs(x - z)) > 1e-2
-    return np.max(np.abs(g.inverse(weights, x) - z))
+    return np.max(np.abs(back - z)) / np.max(np.abs(z))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.sampled_from(sorted(ACTIVATIONS)), st.integers(1, 4), st.integers(1, 15), st.integers(0, 99)
 )
@@ -87,7 +88,7 @@ def test_identity_activation_is_linear():
     np.testing.assert_allclose(g.apply(jnp.asarray(weights), jnp.asarray(z)), want, atol=1e-5)
 
 
-@pytest.mark.parametrize("candidates, keep", [(3000, 1e-3), (3000, 0.1), (50, 1e-3)])
+@pytest.mark.parametrize("candidates, keep", [(3000, 1e-3), (50, 1e-3)])
 def test_condition_number_is_among_the_best(candidates, keep):
     """The same candidates, ranked by NumPy's SVD; at least one is always kept."""
     key, dim = jax.random.key(3), 6

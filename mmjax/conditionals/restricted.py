@@ -88,7 +88,7 @@ def _truncated_to_ball(space: Space, noise: Noise) -> Conditional:
             key, draw_key = jax.random.split(key)
             fresh = _sample_in_box(draw_key, z, noise, space.low, space.high)
             z_to = jnp.where(done[:, None], z_to, fresh)
-            return key, z_to, done | (jnp.sum(fresh * fresh, axis=-1) <= 1)
+            return key, z_to, done | ~(jnp.sum(fresh * fresh, axis=-1) > 1)  # NaN ends the loop too
 
         undone = jnp.zeros(z.shape[0], bool)
         return jax.lax.while_loop(lambda s: ~jnp.all(s[2]), propose, (key, z, undone))[1]

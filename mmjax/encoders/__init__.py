@@ -3,5 +3,6 @@
 from mmjax.encoders.base import Encoder
 from mmjax.encoders.heads import HEADS, Head, make_head
 from mmjax.encoders.mlp import mlp
+from mmjax.encoders.towers import Towers, two_towers
 
-__all__ = ["HEADS", "Encoder", "Head", "make_head", "mlp"]
+__all__ = ["HEADS", "Encoder", "Head", "Towers", "make_head", "mlp", "two_towers"]

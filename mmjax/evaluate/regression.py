@@ -32,6 +32,8 @@ def linear_r2(features: Array, targets: Array) -> Array:
     cutoff = 10 * train.shape[1] * jnp.finfo(train.dtype).eps
     weights = jnp.linalg.lstsq(train, targets[:half] - target_mean, rcond=cutoff)[0]
     residual = targets[half:] - target_mean - jnp.matmul(test, weights, precision=_HIGH)
+    # By comparison: a constant minus its mean may be rounding error, which is not 0.
+    constant = jnp.all(targets[half:] == targets[half : half + 1], axis=0)
     total = jnp.sum((targets[half:] - targets[half:].mean(0)) ** 2, axis=0)
-    explained = 1 - jnp.sum(residual**2, axis=0) / jnp.where(total > 0, total, 1)
-    return jnp.mean(jnp.where(total > 0, explained, 0.0))
+    explained = 1 - jnp.sum(residual**2, axis=0) / jnp.where(constant, 1, total)
+    return jnp.mean(jnp.where(constant, 0.0, explained))

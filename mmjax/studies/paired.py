@@ -4,13 +4,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import option
 from mmjax.data import Modality, PairedData, Scaling, fit_scaling, pair_source, standardised
-from mmjax.encoders import HEADS, make_head, mlp
+from mmjax.encoders import HEADS, make_head, mlp, two_towers
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
@@ -65,38 +64,30 @@ def make_pair_study(
     o = options
     require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
-    encoder = mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise)
-    head = make_head(o.head)
+    nets = two_towers(
+        mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise),
+        make_head(o.head),
+        embedding_dim=embedding_dim,
+        temperature=o.temperature,
+        learn_temperature=o.learn_temperature,
+    )
     similarity = make_similarity(o.similarity, p=o.p)
     env, source = pair_source(data, o.batch_size)
     scalings = env["scaling"]
 
     def init_params(key):
-        x_key, t_key = jax.random.split(key)
-        encoders = Pair(
-            encoder.init(x_key, scalings.x.mean.size), encoder.init(t_key, scalings.t.mean.size)
-        )
-        params = {
-            "encoders": encoders,
-            "heads": Pair(head.init(embedding_dim), head.init(embedding_dim)),
-        }
-        if o.learn_temperature:
-            params["log_temperature"] = jnp.log(jnp.float32(o.temperature))
-        return params
-
-    def encode(params, side, values, key):
-        raw = encoder.apply(getattr(params["encoders"], side), values, key)
-        return head.apply(getattr(params["heads"], side), raw)
+        return nets.init(key, Pair(scalings.x.mean.size, scalings.t.mean.size))
 
     def objective(params, batch, key, gather):
-        x_key, t_key = jax.random.split(key)
-        x, t = encode(params, "x", batch.x, x_key), encode(params, "t", batch.t, t_key)
-        learned = params.get("log_temperature")
-        temperature = o.temperature if learned is None else jnp.exp(learned)
-        return info_nce(x, t, similarity=similarity, temperature=temperature, gather=gather)
+        return info_nce(
+            *nets.embed(params, batch, key),
+            similarity=similarity,
+            temperature=nets.temperature(params),
+            gather=gather,
+        )
 
     def embed(params, side, values):
-        return encode(params, side, standardised(values, getattr(scalings, side)), None)
+        return nets.embed_side(params, side, standardised(values, getattr(scalings, side)))
 
     optimiser = make_optimiser(
         o.optimiser,

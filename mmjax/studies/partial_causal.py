@@ -12,7 +12,8 @@ import jax.numpy as jnp
 
 from mmjax.conditionals import CONDITIONALS, MARGINALS, make_conditional, make_marginal
 from mmjax.config import option
-from mmjax.encoders import HEADS, make_head, mlp
+from mmjax.disentangle import canonical_directions
+from mmjax.encoders import HEADS, make_head, mlp, two_towers
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import linear_r2
 from mmjax.generative import EDGES, partial_causal_model
@@ -30,7 +31,8 @@ from mmjax.train import (
 )
 from mmjax.types import Array, Key, Latents, Pair, Tree
 
-_WHITENING_SAMPLES = 8192
+_SAMPLES = 8192  # unlabelled pairs that whitening and selection are fitted on
+_SPREAD = 12**-0.5  # standard deviation of U[0, 1], the scale that embeddings start from
 _BY_THEORY = "as the theory of the geometry says"
 
 # What Theorems 4.1 and 4.3 assume. An empty field of Assumptions takes its value from here.
@@ -74,9 +76,10 @@ class Assumptions:
     batch_size: int = option(512, "pairs a step, over all devices")
     steps: int = option(1500, "training steps")
     pre_steps: int = option(
-        500,
-        "first steps without head, on the squared distance: they cure the folded maps of the "
-        "sphere and the lost coordinates of the box",
+        500, "first steps, without head and on the squared distance, against folded maps; or 0"
+    )
+    spare_dims: int = option(
+        6, "embedding dimensions beyond embedding_dim in those steps, against lost coordinates"
     )
     optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(0.02, "its peak")
@@ -103,6 +106,9 @@ def resolve(assumptions: Assumptions) -> Assumptions:
     require(a.dim >= 1, "dim", a.dim, "a whole number >= 1")
     require(a.batch_size >= 2, "batch_size", a.batch_size, "a whole number >= 2")
     require(a.steps >= 1, "steps", a.steps, "a whole number >= 1")
+    require(a.spare_dims >= 0, "spare_dims", a.spare_dims, "a whole number >= 0")
+    if not a.pre_steps:
+        a = dataclasses.replace(a, spare_dims=0)  # nothing would ever choose among them
     require(0 <= a.pre_steps < a.steps, "pre_steps", a.pre_steps, f"0 to steps - 1 ({a.steps - 1})")
     require(a.warmup >= 0, "warmup", a.warmup, "a whole number >= 0")
     temperature, embedding_dim = a.temperature, a.embedding_dim
@@ -195,29 +201,26 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         activation=a.mixing_activation,
         candidates=a.mixing_candidates,
     )
-    encoder = mlp(a.hidden, a.embedding_dim, slope=a.slope)
-    head = make_head(a.head)
+    nets = two_towers(
+        mlp(a.hidden, a.embedding_dim + a.spare_dims, slope=a.slope),
+        make_head(a.head),
+        embedding_dim=a.embedding_dim,
+        spare_dims=a.spare_dims,
+        temperature=a.temperature,
+        learn_temperature=a.learn_temperature,
+    )
     similarity = make_similarity(a.similarity, p=a.p)
     early = make_similarity("squared_l2")
 
     def init_env(key):
         x_key, t_key, sample_key = jax.random.split(key, 3)
         weights = Pair(mixing.init(x_key), mixing.init(t_key))
-        seen = observe(weights, model.sample(sample_key, _WHITENING_SAMPLES))
+        seen = observe(weights, model.sample(sample_key, _SAMPLES))
         fit = second_moment_whitening if a.whiten else lambda o: jnp.eye(o.shape[1], dtype=o.dtype)
         return Environment(weights, Pair(*map(fit, seen)))
 
     def init_params(key):
-        x_key, t_key = jax.random.split(key)
-        observation_dim = a.dim + a.private_dim
-        encoders = Pair(encoder.init(x_key, observation_dim), encoder.init(t_key, observation_dim))
-        params = {
-            "encoders": encoders,
-            "heads": Pair(head.init(a.embedding_dim), head.init(a.embedding_dim)),
-        }
-        if a.learn_temperature:
-            params["log_temperature"] = jnp.log(jnp.float32(a.temperature))
-        return params
+        return nets.init(key, Pair(a.dim + a.private_dim, a.dim + a.private_dim))
 
     def observe(weights, latents):
         return Pair(
@@ -235,34 +238,37 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
     def source(env, key):
         return whitened(env, observe(env.mixing, model.sample(key, a.batch_size)))
 
-    def encode(params, pair):
-        return Pair(
-            *(encoder.apply(p, o, None) for p, o in zip(params["encoders"], pair, strict=True))
-        )
-
-    def with_heads(params, raw):
-        return Pair(*(head.apply(p, e) for p, e in zip(params["heads"], raw, strict=True)))
-
-    def temperature(params):
-        return jnp.exp(params["log_temperature"]) if a.learn_temperature else a.temperature
-
     def early_objective(params, batch, key, gather):
-        raw = encode(params, batch)
+        raw = nets.raw(params, batch)
         return info_nce(*raw, similarity=early, temperature=2 * a.temperature, gather=gather)
+
+    def select_canonical(params, env, key):
+        """The directions that the two encoders agree on most; spare dimensions go.
+
+        With just embedding_dim dimensions the squared distance may keep a second function of an
+        easy latent and lose a hard one for good; with spare ones it keeps both, and a latent
+        correlates more across modalities than a function of another one.
+        """
+        raw = nets.raw(params, whitened(env, observe(env.mixing, model.sample(key, _SAMPLES))))
+        found = canonical_directions(*raw)
+        select = []
+        for values, directions in zip(raw, (found.x, found.t), strict=True):
+            kernel = _SPREAD * directions[:, : a.embedding_dim]
+            select.append({"kernel": kernel, "bias": -values.mean(0) @ kernel})
+        return params | {"select": Pair(*select)}
 
     def loss(params, pair, gather):
         return info_nce(
-            *pair, similarity=similarity, temperature=temperature(params), gather=gather
+            *pair, similarity=similarity, temperature=nets.temperature(params), gather=gather
         )
 
     def objective(params, batch, key, gather):
-        return loss(params, with_heads(params, encode(params, batch)), gather)
+        return loss(params, nets.embed(params, batch), gather)
 
     def embed(params, env, key, n):
         latents = model.sample(key, n)
         observed = observe(env.mixing, latents)
-        embedded = with_heads(params, encode(params, whitened(env, observed)))
-        return Embedded(latents, observed, embedded)
+        return Embedded(latents, observed, nets.embed(params, whitened(env, observed)))
 
     def losses(params, env, key, batches):
         def one(batch_key):
@@ -281,7 +287,8 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         weight_decay=a.weight_decay,
     )
     phases = [Phase(early_objective, a.pre_steps)] if a.pre_steps else []
-    phases.append(Phase(objective, a.steps))
+    enter = select_canonical if a.pre_steps and a.spare_dims else None
+    phases.append(Phase(objective, a.steps, enter))
     plan = Plan(source, phases, optimiser, chunk_steps, save_every)
     return Study(a, init_env, init_params, plan, embed, invert, losses)
 

@@ -20,10 +20,13 @@ class Phase(NamedTuple):
     Attributes:
       objective: see mmjax.train.step.
       until: the step (exclusive) at which it ends.
+      enter: `(params, env, key) -> params` of one seed, applied once before its first step; None
+        changes nothing.
     """
 
     objective: Objective
     until: int
+    enter: Callable[[Tree, Tree, Key], Tree] | None = None
 
 
 class Plan(NamedTuple):
@@ -54,6 +57,16 @@ def init_states(plan: Plan, init: Callable[[Key], Tree], keys: Key) -> State:
         return State(params, plan.optimiser.init(params))
 
     return jax.jit(jax.vmap(one))(keys)
+
+
+def _entered(plan: Plan, phase: Phase, states: State, envs: Tree, keys: Key, step: int) -> State:
+    def one(params, env, key):
+        # 2^32 - 1 is no step of training: a key of entering's own.
+        own_key = jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), step)
+        return phase.enter(params, env, own_key)
+
+    over_seeds = jax.vmap(one, in_axes=(0, None if plan.shared_env else 0, 0))
+    return states._replace(params=jax.jit(over_seeds)(states.params, envs, keys))
 
 
 def train(
@@ -92,6 +105,9 @@ def train(
     states = layout.put(states)
     compiled = {}
     for number, phase in enumerate(plan.phases):
+        if phase.enter and step == (plan.phases[number - 1].until if number else 0):
+            # A checkpoint at this very step was taken before entering: a resume enters again.
+            states = layout.put(_entered(plan, phase, layout.take(states), envs, keys, step))
         while step < phase.until:
             size = min(plan.chunk_steps, phase.until - step)
             if (number, size) not in compiled:

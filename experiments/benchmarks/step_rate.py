@@ -1,0 +1,87 @@
+"""Steps per second of the quick preset, and the share of the machine's matmul rate it reaches.
+
+  python -m experiments.benchmarks.step_rate
+
+The limit is a float32 matmul measured in the same run; floating-point operations of a step are
+XLA's own count for the compiled step (matmuls, sampling, loss, Muon; exponentials not counted).
+"""
+
+import os
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.partial_causal import PRESETS, Config, seed_keys, settings
+from mmjax.report import markdown_table
+from mmjax.train import init_states, make_chunk
+
+_REPEATS = 5
+
+
+def seconds(run) -> float:
+    """Least wall seconds of several calls."""
+    jax.block_until_ready(run())
+    spent = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        spent.append(time.perf_counter() - start)
+    return min(spent)
+
+
+def matmul_rate() -> float:
+    """Floating-point operations a second of the best square float32 matmul."""
+    rates = []
+    for size in (1024, 2048, 4096):
+        a = jnp.ones((size, size))
+        rates.append(2 * size**3 / seconds(lambda a=a: matmul(a)))
+    return max(rates)
+
+
+@jax.jit
+def matmul(a):
+    """One product of the limit."""
+    return a @ a
+
+
+def measure(setting, config):
+    """(operations a step, steps a second) of all seeds together, on the last phase."""
+    study, keys = setting.study, seed_keys(config)
+    envs = jax.jit(jax.vmap(study.init_env))(keys["env"])
+    states = init_states(study.plan, study.init_params, keys["train"])
+    plan = study.plan
+
+    def compiled(steps):
+        chunk = make_chunk(plan.source, plan.phases[-1].objective, plan.optimiser, steps)
+        over_seeds = jax.jit(jax.vmap(chunk, in_axes=(0, 0, 0, None)))
+        return over_seeds.lower(states, envs, keys["train"], np.int32(0)).compile()
+
+    operations = compiled(1).cost_analysis()["flops"]
+    run = compiled(50)
+    return operations, 50 / seconds(lambda: run(states, envs, keys["train"], np.int32(0)))
+
+
+def main() -> None:
+    """Prints the table."""
+    config = Config(**PRESETS["quick"])
+    limit = matmul_rate()
+    lines = []
+    for setting in settings(config):
+        operations, rate = measure(setting, config)
+        reached = operations * rate
+        lines.append([
+            setting.name, f"{rate:.0f}", f"{rate * config.seeds:.0f}",
+            f"{operations / config.seeds / 1e6:.0f}", f"{reached / 1e9:.0f}", f"{reached / limit:.0%}",
+        ])  # fmt: skip
+    device = jax.devices()[0]
+    print(f"{device.platform} ({device.device_kind}), {os.cpu_count()} CPU cores, "
+          f"{config.seeds} seeds at once, batch {config.batch_size}; "
+          f"float32 matmul: {limit / 1e9:.0f} GFLOP/s\n")  # fmt: skip
+    header = ["setting", "steps/s", "seed-steps/s", "MFLOP a seed-step", "GFLOP/s", "of matmul"]
+    print(markdown_table(header, lines))
+
+
+if __name__ == "__main__":
+    main()
