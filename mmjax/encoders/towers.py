@@ -78,7 +78,9 @@ def two_towers(
     def embed_side(params, side, observations, key=None):
         e = raw_side(params, side, observations, key)
         if spare_dims:
-            select = getattr(params["select"], side)
+            # Chosen once, not trained: the encoder's last layer can undo any of it, and a large
+            # step on these few weights would throw away what was chosen.
+            select = jax.lax.stop_gradient(getattr(params["select"], side))
             e = e @ select["kernel"] + select["bias"]
         return head.apply(getattr(params["heads"], side), e)
 

@@ -1,0 +1,86 @@
+"""README is code: its order, its links, its commands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments import paired_data, partial_causal
+from mmjax.run import launch
+from mmjax.run.flags import make_flags, parse_flags, read_config
+from tests.test_runs import TINY
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+EXPERIMENTS = {"partial_causal": partial_causal, "paired_data": paired_data}
+
+
+def _commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [part.strip() for line in lines for part in line.split("&&") if "-m " in part]
+
+
+RUNS = [shlex.split(c.split("experiments.")[1]) for c in _commands() if "experiments." in c]
+RUNS = [words for words in RUNS if not words[0].startswith("benchmarks")]
+
+
+def test_readme_has_its_sections_in_order():
+    titles = re.findall(r"^## (.*)", README, flags=re.M)
+    assert titles == [
+        "Two commands",
+        "What you get",
+        "Your own pairs",
+        "GPUs, TPUs, many seeds",
+        "Anatomy",
+        "Results",
+        "Papers",
+    ]
+    assert README.index("![") < README.index("## Two commands")
+
+
+def test_links_and_pictures_exist():
+    targets = re.findall(r"\]\(([^)#]+)\)", README)
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_every_room_is_in_the_anatomy():
+    rooms = {p.name for p in (ROOT / "mmjax").iterdir() if p.is_dir() and p.name[0] != "_"}
+    for room in rooms:
+        assert f"mmjax/{room}`" in README, room
+
+
+@pytest.mark.parametrize("words", RUNS, ids=" ".join)
+def test_commands_parse_and_describe_a_run(words):
+    module = EXPERIMENTS[words[0]]
+    values = make_flags(module.Config, module.PRESETS)
+    parse_flags(values, words)
+    config = read_config(module.Config, module.PRESETS, values)
+    if words[0] == "partial_causal":
+        assert partial_causal.settings(config)
+
+
+SHORT = [w for w in RUNS if not any("violations" in a or "--data" in a for a in w)]
+
+
+@pytest.mark.parametrize("words", SHORT, ids=" ".join)
+def test_commands_run_with_small_settings(words, tmp_path):
+    module = EXPERIMENTS[words[0]]
+    small = ["--steps=4", "--chunk_steps=2", "--seeds=1", "--hidden=8"]
+    if words[0] == "partial_causal":
+        small = [*TINY, "--steps=4", "--pre_steps=2", "--chunk_steps=2", "--max_restarts=0"]
+        small = [w for w in small if not w.startswith(("--dim", "--private_dim"))]
+    argv = [*words, *small, f"--workdir={tmp_path}"]
+    code = launch(
+        module.main,
+        module.Config,
+        module.PRESETS,
+        experiment=words[0],
+        doc=module.__doc__,
+        argv=argv,
+    )
+    assert code == 0
+    assert (tmp_path / "results.csv").exists() and (tmp_path / "summary.md").exists()
