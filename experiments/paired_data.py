@@ -7,9 +7,9 @@
       --label_x=audio_digit --label_t=image_digit --private_x=audio_speaker \\
       --test_x=audio_is_test --test_t=image_is_test --embedding_dims=4,8,16,32,64
 
-Reports retrieval (recall at 1, 5, 10), and linear probes of labels (shared) and private factors from
-the embeddings beside the raw recordings. Theory: the shared label stays readable, private factors go;
-how completely depends on the embedding dimension, so several can be swept.
+Reports retrieval (recall at 1, 5, 10), and linear probes of labels (shared) and private factors
+from the embeddings beside the raw recordings. Theory: the shared label stays readable, private
+factors go; how completely depends on the embedding dimension, so several can be swept.
 """
 
 import dataclasses

@@ -128,7 +128,8 @@ def _check(name, p, n, dim, *, chunk=None, temperature=0.7, wide=False, negative
     with jax.enable_x64(wide):
         x, t = _data(n, dim, dtype=dtype)
         more = Pair(*_data(negatives, dim, seed=1, dtype=dtype)) if negatives else None
-        ours = _value_and_grads(name, p, x, t, temperature, more, chunk=chunk, **options)
+        how = options | ({"chunk": chunk} if chunk else {})
+        ours = _value_and_grads(name, p, x, t, temperature, more, **how)
         assert all(g.dtype == dtype for g in ours[:3])
     as_wide = [np.asarray(v, np.float64) for v in (x, t)]
     more = [np.asarray(v, np.float64) for v in more] if negatives else None

@@ -106,8 +106,8 @@ def test_pmap_equals_a_single_device(row):
     _assert_same(_pmapped(_sharded(objective), *args), jax.jit(_alone(objective))(*args))
 
 
-# shard_map and vmap see the same collectives: one row of each composition of the kernel.
-@pytest.mark.parametrize("name", ["l1", "dot, further negatives", "cosine, content and style"])
+# shard_map and vmap see the same collectives: one row for all negatives, one for some.
+@pytest.mark.parametrize("name", ["l1", "cosine, content and style"])
 def test_shard_map_over_seeds_equals_a_single_device(name):
     objective = _objective(LOSSES[name])
     args = [
@@ -115,15 +115,6 @@ def test_shard_map_over_seeds_equals_a_single_device(name):
     ]
     alone = jax.jit(jax.vmap(_alone(objective)))(*args)
     _assert_same(_shard_mapped(jax.vmap(_sharded(objective)), *args), alone)
-
-
-def test_pmap_over_seeds_equals_a_single_device():
-    objective = _objective(LOSSES["l1, further negatives"])
-    args = [
-        jax.tree.map(lambda *v: jnp.stack(v), *map(make, range(3))) for make in (_params, _batch)
-    ]
-    alone = jax.jit(jax.vmap(_alone(objective)))(*args)
-    _assert_same(_pmapped(jax.vmap(_sharded(objective)), *args), alone)
 
 
 def test_without_the_gather_the_loss_is_another():
@@ -159,7 +150,7 @@ def _training_loss(params, batch, key, gather):
 
 @cache
 def _trained(name):
-    plan = Plan(_source, [Phase(_training_loss, 6)], optax.sgd(0.1), chunk_steps=3, save_every=6)
+    plan = Plan(_source, [Phase(_training_loss, 6)], optax.sgd(0.1), chunk_steps=6, save_every=6)
     keys = jax.random.split(jax.random.key(2), SEEDS)
     mixing = jax.random.normal(jax.random.key(3), (2, SEEDS, 4, 4))
     envs, reported = {"x": mixing[0], "t": mixing[1]}, []
@@ -185,4 +176,4 @@ def test_training_moves_every_parameter():
     start = jax.vmap(_init)(keys)
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(start), strict=True):
         assert np.all(np.any(a.reshape(SEEDS, -1) != b.reshape(SEEDS, -1), axis=1))
-    assert losses.shape == (2, SEEDS) and np.ptp(losses[0]) > 0  # seeds differ
+    assert losses.shape == (1, SEEDS) and np.ptp(losses[0]) > 0  # seeds differ

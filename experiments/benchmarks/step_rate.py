@@ -71,14 +71,21 @@ def main() -> None:
     for setting in settings(config):
         operations, rate = measure(setting, config)
         reached = operations * rate
-        lines.append([
-            setting.name, f"{rate:.0f}", f"{rate * config.seeds:.0f}",
-            f"{operations / config.seeds / 1e6:.0f}", f"{reached / 1e9:.0f}", f"{reached / limit:.0%}",
-        ])  # fmt: skip
+        lines.append(
+            [
+                setting.name,
+                f"{rate:.0f}",
+                f"{rate * config.seeds:.0f}",
+                f"{operations / config.seeds / 1e6:.0f}",
+                f"{reached / 1e9:.0f}",
+                f"{reached / limit:.0%}",
+            ]
+        )
     device = jax.devices()[0]
-    print(f"{device.platform} ({device.device_kind}), {os.cpu_count()} CPU cores, "
-          f"{config.seeds} seeds at once, batch {config.batch_size}; "
-          f"float32 matmul: {limit / 1e9:.0f} GFLOP/s\n")  # fmt: skip
+    print(
+        f"{device.platform} ({device.device_kind}), {os.cpu_count()} CPU cores, {config.seeds} "
+        f"seeds at once, batch {config.batch_size}; float32 matmul: {limit / 1e9:.0f} GFLOP/s\n"
+    )
     header = ["setting", "steps/s", "seed-steps/s", "MFLOP a seed-step", "GFLOP/s", "of matmul"]
     print(markdown_table(header, lines))
 

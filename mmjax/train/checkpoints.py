@@ -17,7 +17,7 @@ class Checkpoints(NamedTuple):
 
     Attributes:
       save: `(step, tree)`; returns when it is on disk, whole or not at all.
-      restore: `like -> (step, tree)` of the newest, with like's structure; None where there is none.
+      restore: `like -> (step, tree)` of the newest, with like's structure; None if there is none.
       close: releases the folder.
     """
 

@@ -1,0 +1,137 @@
+"""Pairs on disk: labels, splits, sources, standardisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from mmjax.data import (
+    SideNames,
+    digit_halves,
+    encode_labels,
+    fit_scaling,
+    load_pairs,
+    pair_source,
+    standardised,
+)
+from mmjax.errors import InvalidInput
+from mmjax.studies import PairOptions, make_pair_study, probe_accuracies, raw_features, retrieval
+
+
+@pytest.fixture
+def by_label(tmp_path):
+    """x has 60 rows, t has 90; a row's label is its first value."""
+    rng = np.random.default_rng(0)
+    label_x, label_t = np.arange(60) % 3, np.arange(90) % 3
+    arrays = dict(
+        x=np.stack([label_x, rng.normal(size=60), np.arange(60)], 1).astype(np.float16),
+        t=np.stack([label_t, np.arange(90)], 1).astype(np.uint8),
+        word_x=np.array(["cat", "dog", "eel"])[label_x],
+        word_t=np.array(["cat", "dog", "eel"])[label_t],
+        speaker=np.arange(60) % 2,
+        test_x=np.arange(60) >= 45,
+        test_t=np.arange(90) >= 60,
+    )
+    np.savez(tmp_path / "a.npz", **arrays)
+    x = SideNames("x", "word_x", ("speaker",), "test_x")
+    t = SideNames("t", "word_t", (), "test_t")
+    load = lambda **k: load_pairs(
+        str(tmp_path / "a.npz"), x, t, **{**dict(pairs="label", pair_index="", test_share=0.2), **k}
+    )
+    return load, arrays
+
+
+def test_text_labels_agree_across_modalities(by_label):
+    data = by_label[0]()
+    assert set(data.x.label) == {0, 1, 2}
+    np.testing.assert_array_equal(data.x.label, by_label[1]["x"][:, 0])
+    np.testing.assert_array_equal(data.t.label, by_label[1]["t"][:, 0])
+    a, b = encode_labels(np.array(["b", "a"]), np.array(["a", "c"]))
+    assert a[1] == b[0] and len({*a, *b}) == 3
+
+
+def test_pairs_by_label_share_it_and_cover_the_training_rows(by_label):
+    data = by_label[0]()
+    env, source = pair_source(data, 4000)
+    pair = jax.jit(source)(env, jax.random.key(0))
+    scalings = env["scaling"]
+    x = pair.x * scalings.x.scale + scalings.x.mean
+    t = pair.t * scalings.t.scale + scalings.t.mean
+    np.testing.assert_allclose(x[:, 0], t[:, 0], atol=1e-2)
+    assert set(np.round(np.asarray(x[:, 2])).astype(int)) == set(range(45))
+    assert set(np.round(np.asarray(t[:, 1])).astype(int)) == set(range(60))
+    # Independent given the label: each of its 20 rows of t meets each row of x.
+    first = np.round(np.asarray(t[:, 1]))[np.round(np.asarray(x[:, 2])) == 0]
+    assert len(set(first)) > 15
+
+
+def test_pairs_by_index_stay_together():
+    data = digit_halves(0.2)
+    env, source = pair_source(data, 64)
+    pair = source(env, jax.random.key(0))
+    whole = np.concatenate([data.x.values, data.t.values], -1)[~data.x.is_test]
+    left = (pair.x * env["scaling"].x.scale + env["scaling"].x.mean).reshape(64, 8, 4)
+    right = (pair.t * env["scaling"].t.scale + env["scaling"].t.mean).reshape(64, 8, 4)
+    drawn = np.round(np.concatenate([left, right], -1))
+    for image in drawn:
+        assert (np.abs(whole - image).sum((1, 2)) < 1e-3).any()
+
+
+def test_scaling_is_fitted_on_training_rows_alone():
+    data = digit_halves(0.2)
+    changed = data.x.values.copy()
+    changed[data.x.is_test] += 100
+    other = fit_scaling(data.x._replace(values=changed))
+    np.testing.assert_array_equal(fit_scaling(data.x).mean, other.mean)
+    train = standardised(jnp.asarray(data.x.values[~data.x.is_test]), other)
+    assert abs(float(train.mean())) < 1e-4 and float(train.std(0).max()) < 1.01
+    assert bool(jnp.isfinite(train).all())  # corner pixels never change
+
+
+def test_a_split_that_cuts_pairs_is_told(tmp_path):
+    n = 20
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.ones((n, 2)), t=np.ones((n, 2)), a=np.arange(n) < 5, b=np.arange(n) < 6)
+    with pytest.raises(InvalidInput, match="row 5 of 'x' and its partner"):
+        load_pairs(
+            str(path),
+            SideNames("x", is_test="a"),
+            SideNames("t", is_test="b"),
+            pairs="index",
+            pair_index="",
+            test_share=0.2,
+        )
+
+
+def test_probes_of_raw_features_agree_with_scikit_learn():
+    data = digit_halves(0.3)
+    see = raw_features(data.x)
+    ours = probe_accuracies(data.x, see, limit=10_000)["label"]
+    train, test = (np.asarray(see(data.x.values[m])) for m in (~data.x.is_test, data.x.is_test))
+    peer = LogisticRegression(max_iter=2000).fit(train, data.x.label[~data.x.is_test])
+    assert abs(ours - peer.score(test, data.x.label[data.x.is_test])) < 0.015
+
+
+def test_retrieval_of_equal_embeddings_is_perfect_and_of_constant_ones_nil():
+    data = digit_halves(0.2)
+    number = np.arange(len(data.x.values), dtype=np.float32)
+    data = data._replace(
+        x=data.x._replace(values=number[:, None]), t=data.t._replace(values=number[:, None])
+    )
+    near = lambda a, b: -jnp.abs(a - b.T)
+    same = retrieval(data, jnp.asarray, jnp.asarray, near, limit=100)
+    assert all(value == 1 for value in same.values())
+    flat = lambda v: jnp.zeros((len(v), 1))
+    assert all(v == 0 for v in retrieval(data, flat, flat, near, limit=100).values())
+
+
+def test_pair_study_trains_dropout_only_with_a_key():
+    study = make_pair_study(digit_halves(0.2), PairOptions(), 4, chunk_steps=1, save_every=1)
+    params = study.init_params(jax.random.key(0))
+    batch = study.plan.source(study.env, jax.random.key(1))
+    objective = study.plan.phases[0].objective
+    a, b = (objective(params, batch, jax.random.key(k), lambda v: v) for k in (0, 1))
+    assert a != b
+    values = digit_halves(0.2).x.values[:5]
+    assert (study.embed(params, "x", values) == study.embed(params, "x", values)).all()
