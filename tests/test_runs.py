@@ -20,7 +20,8 @@ from mmjax.run import launch, read_results
 ROOT = Path(__file__).parent.parent
 TINY = (
     "--dim=2 --private_dim=1 --hidden=16 --steps=80 --pre_steps=20 --batch_size=32 "
-    "--chunk_steps=10 --save_every=20 --mixing_candidates=50 --seeds=2 --eval_samples=256 --max_restarts=1 "
+    "--chunk_steps=10 --save_every=20 --mixing_candidates=50 --seeds=2 --eval_samples=256 "
+    "--max_restarts=1 "
     "--stuck_gap=0.5 --parallel=single"
 ).split()
 EXPERIMENTS = {"partial_causal": partial_causal, "paired_data": paired_data}

@@ -2,7 +2,16 @@
 
   python -m experiments.benchmarks.kernel
 
-SEEN
+Takes about two minutes. Seen on 2 virtual Xeon cores shared with another job (float32, JAX
+0.10.2; ratios of the least times, naive / ours):
+
+  | forward + backward     | times faster | temporary MB, ours and naive |
+  |---|---|---|
+  | dot N=16384 d=64       |  2.7 - 3.1   | 6.2, 3222 |
+  | l1 N=6144 d=10         | 15.7 - 19.2  | 3.3, 1812 |
+  | squared_l2 N=6144 d=5  | 19.5         | 1.7, 1057 |
+  | cosine N=512 d=3       |  0.8 - 0.9   | 1.1, 3.2  |
+  | l1 N=512 d=10          |  1.7 - 2.3   | 2.2, 11.5 |
 """
 
 import time

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jax.errors import JaxRuntimeError
+
 from mmjax.errors import InvalidInput
 from mmjax.run.files import atomic_write
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
@@ -116,6 +118,10 @@ def launch(
     except Interrupted as error:
         print(f"{error}; the same command goes on from here", file=sys.stderr)
         return error.exit_code
-    except (OSError, MemoryError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from its last checkpoint", file=sys.stderr)
+        return 130
+    except (OSError, MemoryError, JaxRuntimeError) as error:
+        # The machine's failures: a full disk, no memory left on the host or the device.
+        print(f"error: {' '.join(str(error).split())[:500]}", file=sys.stderr)
         return 1

@@ -10,11 +10,11 @@ class Space(NamedTuple):
     """A latent space: a few pure functions on points stored as `[..., dim]` float arrays.
 
     Attributes:
-      kind: what sort of space it is; conditionals look up how noise is restricted to it.
+      kind: which space; conditionals look up how noise is restricted to it.
       dim: number of coordinates of a stored point (a sphere S^(d-1) is stored in d coordinates).
       low, high: bounds of every coordinate (infinite for Euclidean space).
       log_volume: log of the volume (of the sphere's surface); infinite for Euclidean space.
-      uniform: `(key, n) -> [n, dim]` independent uniform points; None where there is no uniform law.
+      uniform: `(key, n) -> [n, dim]`, independent uniform points; None if there is no such law.
       project: `[..., dim] -> [..., dim]`, the nearest point of the space.
       contains: `[..., dim] -> [...]` bool, membership up to float32 rounding.
     """

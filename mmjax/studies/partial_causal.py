@@ -58,7 +58,8 @@ class Assumptions:
     conditional: str = option("", f"p(z_t | z_x); empty: {_BY_THEORY}", ("", *CONDITIONALS))
     edge: str = option("x_to_t", "mechanism behind the undirected edge", tuple(EDGES))
     kappa: float = option(20.0, "concentration of the vMF, 0 to 1e4")
-    scale: float = option(0.1, "width s of exp(-|dz / s|^p), also of a marginal's noise times 5")
+    scale: float = option(0.1, "width s of the conditional exp(-|dz / s|_p^p)")
+    marginal_scale: float = option(0.5, "width of a Normal or Laplace marginal, likewise")
     p: float = option(3.0, "exponent of the generalised normal and of similarity lp, >= 1")
     mixing_depth: int = option(3, "layers of the mixing networks g_x, g_t")
     mixing_activation: str = option("leaky_relu", "between those layers", tuple(ACTIVATIONS))
@@ -190,7 +191,7 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
     """
     a = resolve(assumptions)
     space = make_space(a.space, a.dim)
-    marginal = make_marginal(a.marginal, space, scale=5 * a.scale)
+    marginal = make_marginal(a.marginal, space, scale=a.marginal_scale)
     conditional = make_conditional(a.conditional, space, kappa=a.kappa, scale=a.scale, p=a.p)
     model = partial_causal_model(
         marginal, conditional, dim=a.dim, private_dim=a.private_dim, edge=a.edge

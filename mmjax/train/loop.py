@@ -124,6 +124,6 @@ def train(
             done = step == plan.phases[-1].until
             if checkpoints and (due or done or signum):
                 checkpoints.save(step, layout.take(states))
-            if signum and not done:
+            if signum:
                 raise Interrupted(signum)
     return layout.take(states)
