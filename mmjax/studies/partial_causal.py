@@ -75,9 +75,9 @@ class Assumptions:
     )
     learn_temperature: bool = option(False, "train the temperature too, from that start")
     batch_size: int = option(512, "pairs a step, over all devices")
-    steps: int = option(1500, "training steps")
+    steps: int = option(1200, "training steps")
     pre_steps: int = option(
-        500, "first steps, without head and on the squared distance, against folded maps; or 0"
+        400, "first steps, without head and on the squared distance, against folded maps; or 0"
     )
     spare_dims: int = option(
         6, "embedding dimensions beyond embedding_dim in those steps, against lost coordinates"

@@ -1,7 +1,7 @@
 """Devices. The only user of jax.pmap.
 
 A layout says how seeds and batches lie on the devices:
-  single  all seeds on one device, vmapped;
+  single  all seeds on one device, vmapped (on a CPU one by one, which is faster there);
   data    every device holds all seeds and a slice of each batch; negatives are global;
   seeds   every device trains its own seeds; nothing is exchanged.
 """
@@ -58,7 +58,16 @@ def collectives(axis: str, count: int) -> Collectives:
 
 
 def _over_seeds(chunk: Chunk, shared_env: bool) -> Callable:
-    return jax.vmap(chunk, in_axes=(0, None if shared_env else 0, 0, None))
+    if jax.default_backend() != "cpu":
+        return jax.vmap(chunk, in_axes=(0, None if shared_env else 0, 0, None))
+
+    def one_by_one(state, env, keys, first):
+        # One seed's matmuls fill the cores of a CPU; batches of small ones run on a single core.
+        own = None if shared_env else env
+        each = lambda args: chunk(args[0], env if shared_env else args[1], args[2], first)
+        return jax.lax.map(each, (state, own, keys))
+
+    return one_by_one
 
 
 def _single() -> Layout:
