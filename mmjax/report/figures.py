@@ -40,6 +40,10 @@ def curves_figure(
         if seed in oracle:
             label = "oracle (true latents)" if number == 0 else None
             ax.axhline(oracle[seed], color=f"C{number}", ls="--", lw=0.9, label=label)
+    levels = [*oracle.values(), *(v for _, losses in curves.values() for v in losses)]
+    if levels:
+        # The first chunk's loss says nothing and would flatten the rest.
+        ax.set_ylim(min(levels) - 0.1, min(max(levels), min(levels) + 2.5))
     if phase_end:
         ax.axvline(phase_end, color="0.6", lw=0.8)
         ax.annotate(
