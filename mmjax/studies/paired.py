@@ -32,7 +32,7 @@ class PairOptions:
     batch_size: int = option(256, "pairs a step, over all devices")
     steps: int = option(1000, "training steps")
     optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
-    learning_rate: float = option(1e-3, "its peak")
+    learning_rate: float = option(3e-3, "its peak")
     warmup: int = option(100, "steps of linear warm-up")
     weight_decay: float = option(1e-2, "decoupled; adam ignores it")
 
