@@ -53,7 +53,7 @@ def measure(setting, config):
     states = init_states(study.plan, study.init_params, keys["train"])
     plan = study.plan
     chunk = lambda n: make_chunk(plan.source, plan.phases[-1].objective, plan.optimiser, n)
-    # XLA counts a loop's body once, so operations are counted on one step without a loop over seeds.
+    # XLA counts the body of a loop once: operations are counted without one over steps or seeds.
     one_step = jax.jit(jax.vmap(chunk(1), in_axes=(0, 0, 0, None)))
     first = np.int32(0)
     lowered = one_step.lower(states, envs, keys["train"], first)
