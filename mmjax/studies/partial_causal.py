@@ -65,7 +65,10 @@ class Assumptions:
     mixing_activation: str = option("leaky_relu", "between those layers", tuple(ACTIVATIONS))
     mixing_candidates: int = option(25_000, "draws a layer; one of the best 0.1 % is taken")
     whiten: bool = option(True, "encoders see whitened observations (fitted on a first sample)")
-    hidden: tuple[int, ...] = option((128, 128, 128), "hidden widths of the encoders")
+    hidden: tuple[int, ...] = option(
+        (128, 128, 128),
+        "hidden widths of the encoders; published: (10,50,50,50,50,10) times dim + private_dim",
+    )
     slope: float = option(0.2, "left slope of the encoders' leaky ReLU")
     embedding_dim: int | str = option("dim", "dimension of the embeddings; dim: that of z")
     head: str = option("", f"space of the embeddings; empty: {_BY_THEORY}", ("", *HEADS))
