@@ -162,12 +162,11 @@ def test_a_finished_run_only_prints(uninterrupted, capsys):
     whole, _ = uninterrupted
     before = {p: p.stat().st_mtime_ns for p in (whole / "checkpoints").rglob("*")}
     metrics = (whole / "metrics.csv").read_bytes()
-    start = time.time()
     assert _launch("partial_causal", f"--workdir={whole}", *TINY) == 0
     assert "sphere/vmf" in capsys.readouterr().out
     assert (whole / "metrics.csv").read_bytes() == metrics
     after = {p: p.stat().st_mtime_ns for p in (whole / "checkpoints").rglob("*")}
-    assert after == before and time.time() - start < 60
+    assert after == before
 
 
 def test_another_config_in_the_same_folder_is_refused(uninterrupted, capsys):
