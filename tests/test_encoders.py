@@ -7,6 +7,7 @@ import pytest
 
 from mmjax.encoders import HEADS, make_head, mlp
 from mmjax.encoders.mlp import PUBLISHED_WIDTHS
+from mmjax.losses import no_gather
 
 
 def _embeddings(rows=64, dim=4):
@@ -58,12 +59,11 @@ NOISY = [(0.0, 0.0, False), (0.5, 0.0, True), (0.0, 0.3, True), (0.2, 0.1, True)
 @pytest.mark.parametrize("dropout, input_noise, noisy", NOISY)
 def test_noise_only_with_a_key(dropout, input_noise, noisy):
     encoder = mlp((16,), 3, dropout=dropout, input_noise=input_noise)
-    params = encoder.init(jax.random.key(0), 4)
-    apply = jax.jit(encoder.apply)
-    one, two = (apply(params, _embeddings(), jax.random.key(k)) for k in (1, 2))
-    still = apply(params, _embeddings(), None)
-    np.testing.assert_array_equal(still, apply(params, _embeddings(), None))
-    np.testing.assert_array_equal(one, apply(params, _embeddings(), jax.random.key(1)))
+    params, statistics = encoder.init(jax.random.key(0), (4,))
+    assert statistics == {}
+    train = lambda k: encoder.forward(params, {}, _embeddings(), jax.random.key(k), no_gather)[0]
+    one, two, still = train(1), train(2), encoder.apply(params, {}, _embeddings())
+    np.testing.assert_array_equal(one, train(1))
     for other in (two, still):
         assert np.allclose(one, other, atol=1e-6) == (not noisy)
 
@@ -71,9 +71,10 @@ def test_noise_only_with_a_key(dropout, input_noise, noisy):
 def test_dropout_drops_its_share_and_keeps_the_mean():
     """A linear readout of one wide layer: half of the units, twice as strong."""
     encoder = mlp((4096,), 1, dropout=0.5)
-    params = jax.tree.map(jnp.ones_like, encoder.init(jax.random.key(0), 4))
+    params = jax.tree.map(jnp.ones_like, encoder.init(jax.random.key(0), (4,))[0])
     x = jnp.ones((8, 4))
-    still, trained = (encoder.apply(params, x, key) for key in (None, jax.random.key(1)))
+    still = encoder.apply(params, {}, x)
+    trained, _ = encoder.forward(params, {}, x, jax.random.key(1), no_gather)
     kept = (np.asarray(trained) - 1) / 2 / 5  # units of value 4 + 1, doubled; bias 1
     np.testing.assert_allclose(still, 4096 * 5 + 1)
     np.testing.assert_allclose(kept / 4096, 0.5, atol=5 * 0.5 / 4096**0.5)
@@ -81,8 +82,8 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
 
 def test_input_noise_has_its_standard_deviation():
     encoder = mlp((), 1, input_noise=0.3)
-    params = {"params": {"Dense_0": {"kernel": jnp.ones((1, 1)), "bias": jnp.zeros(1)}}}
-    out = encoder.apply(params, jnp.zeros((4096, 1)), jax.random.key(0))
+    params = {"Dense_0": {"kernel": jnp.ones((1, 1)), "bias": jnp.zeros(1)}}
+    out, _ = encoder.forward(params, {}, jnp.zeros((4096, 1)), jax.random.key(0), no_gather)
     np.testing.assert_allclose(np.std(out), 0.3, rtol=0.06)
 
 
@@ -90,7 +91,7 @@ def test_input_noise_has_its_standard_deviation():
 def test_parameter_shapes(hidden):
     encoder = mlp(hidden, 3)
     # Traced, not run: the published network is large.
-    params = jax.eval_shape(lambda key: encoder.init(key, 10), jax.random.key(0))["params"]
+    params, _ = jax.eval_shape(lambda key: encoder.init(key, (10,)), jax.random.key(0))
     widths = (10, *hidden, 3)
     assert len(params) == len(widths) - 1
     for k, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
@@ -104,11 +105,9 @@ def test_published_widths():
 
 def test_mlp_is_the_formula():
     encoder = mlp((5,), 2, slope=0.1)
-    params = encoder.init(jax.random.key(3), 4)
-    first, last = (jax.tree.map(np.asarray, params["params"][f"Dense_{k}"]) for k in (0, 1))
+    params, _ = encoder.init(jax.random.key(3), (4,))
+    first, last = (jax.tree.map(np.asarray, params[f"Dense_{k}"]) for k in (0, 1))
     hidden = np.asarray(_embeddings()) @ first["kernel"] + first["bias"]
     hidden = np.where(hidden > 0, hidden, 0.1 * hidden)
     want = hidden @ last["kernel"] + last["bias"]
-    np.testing.assert_allclose(
-        encoder.apply(params, _embeddings(), None), want, rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(encoder.apply(params, {}, _embeddings()), want, rtol=1e-4, atol=1e-5)

@@ -144,7 +144,7 @@ def _training_loss(params, batch, key, gather):
     x, t = encode(params["x"], batch.x), encode(params["t"], batch.t)
     temperature = jnp.exp(params["log_temperature"])
     similarity = make_similarity("l1")
-    return info_nce(x, t, similarity=similarity, temperature=temperature, gather=gather)
+    return info_nce(x, t, similarity=similarity, temperature=temperature, gather=gather), {}
 
 
 @cache

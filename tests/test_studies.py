@@ -93,14 +93,14 @@ def test_matched_temperature_and_dimensions():
 
 def test_towers_select_learn_temperature_and_keep_sides_apart():
     nets = two_towers(
-        mlp((8,), 5),
+        Pair(mlp((8,), 5), mlp((8,), 5)),
         make_head("sphere"),
         embedding_dim=3,
         spare_dims=2,
         temperature=0.2,
         learn_temperature=True,
     )
-    params = nets.init(jax.random.key(0), Pair(4, 6))
+    params = nets.init(jax.random.key(0), Pair((4,), (6,)))
     pair = Pair(jnp.ones((7, 4)), jnp.ones((7, 6)))
     assert nets.raw(params, pair).x.shape == (7, 5)
     embedded = nets.embed(params, pair)
@@ -111,6 +111,18 @@ def test_towers_select_learn_temperature_and_keep_sides_apart():
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients["encoders"].t))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients["select"]))
     assert any(np.any(leaf) for leaf in jax.tree.leaves(gradients["encoders"].x))
+    trained, changes = nets.forward(params, pair, jax.random.key(1), lambda v: v)
+    chex.assert_trees_all_close(trained, embedded)
+    assert changes == {"statistics": Pair({}, {})}
+
+
+def test_shared_towers_are_one_encoder():
+    both = Pair(mlp((8,), 3), mlp((8,), 3))
+    nets = two_towers(both, make_head("none"), embedding_dim=3, temperature=1.0, shared=True)
+    params = nets.init(jax.random.key(0), Pair((4,), (4,)))
+    views = Pair(jnp.arange(8.0).reshape(2, 4), jnp.ones((2, 4)))
+    seen, swapped = nets.embed(params, views), nets.embed(params, Pair(views.t, views.x))
+    chex.assert_trees_all_equal(seen, Pair(swapped.t, swapped.x))
 
 
 def test_every_row_of_the_violations_table_is_a_run_with_a_reason_and_a_name():

@@ -1,7 +1,9 @@
 """What an encoder is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import jax.numpy as jnp
 
 from mmjax.types import Array, Key, Tree
 
@@ -9,11 +11,45 @@ from mmjax.types import Array, Key, Tree
 class Encoder(NamedTuple):
     """A network as pure functions of its parameters.
 
+    Statistics are what a network keeps without learning it by gradients: running moments of batch
+    norm. Networks that keep none have an empty dict.
+
     Attributes:
-      init: `(key, observation_dim) -> parameters`.
-      apply: `(parameters, observations [batch, observation_dim], key) -> [batch, out]`. With a key
-        the network trains (dropout is drawn from it); with None it evaluates.
+      init: `(key, shape of one observation) -> (parameters, statistics)`.
+      apply: `(parameters, statistics, observations [batch, ...]) -> [batch, out]`, evaluation.
+      forward: `(parameters, statistics, observations, key, gather) -> ([batch, out], statistics)`,
+        training: dropout is drawn from the key, batch moments are taken over all devices (`gather`
+        concatenates over them, see mmjax.losses.info_nce) and the statistics move towards them.
     """
 
-    init: Callable[[Key, int], Tree]
-    apply: Callable[[Tree, Array, Key | None], Array]
+    init: Callable[[Key, Sequence[int]], tuple[Tree, Tree]]
+    apply: Callable[[Tree, Tree, Array], Array]
+    forward: Callable[[Tree, Tree, Array, Key, Callable], tuple[Array, Tree]]
+
+
+def from_module(net) -> Encoder:
+    """The encoder of a linen module `net(x, train=..., gather=...)`.
+
+    Collection `params` is trained, `batch_stats` are the statistics; random numbers are drawn from
+    `dropout`.
+    """
+
+    def init(key, shape):
+        variables = net.init(key, jnp.zeros((1, *shape)), train=False)
+        return variables["params"], variables.get("batch_stats", {})
+
+    def apply(params, statistics, observations):
+        return net.apply({"params": params, "batch_stats": statistics}, observations, train=False)
+
+    def forward(params, statistics, observations, key, gather):
+        out, changed = net.apply(
+            {"params": params, "batch_stats": statistics},
+            observations,
+            train=True,
+            gather=gather,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        return out, changed.get("batch_stats", {})
+
+    return Encoder(init, apply, forward)

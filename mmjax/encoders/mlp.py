@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax.numpy as jnp
 
-from mmjax.encoders.base import Encoder
+from mmjax.encoders.base import Encoder, from_module
 from mmjax.errors import require
 
 # Hidden widths of the published simulations, times the size of the observation space.
@@ -20,7 +19,7 @@ class _MLP(nn.Module):
     input_noise: float
 
     @nn.compact
-    def __call__(self, x, *, train: bool):
+    def __call__(self, x, *, train: bool, gather=None):
         if train and self.input_noise > 0:
             noise_key = self.make_rng("dropout")
             x = x + self.input_noise * nn.initializers.normal(1.0)(noise_key, x.shape, x.dtype)
@@ -54,22 +53,12 @@ def mlp(
     Example:
       >>> import jax
       >>> encoder = mlp((32, 32), 3)
-      >>> params = encoder.init(jax.random.key(0), 5)
-      >>> encoder.apply(params, jax.numpy.ones((7, 5)), None).shape
+      >>> params, statistics = encoder.init(jax.random.key(0), (5,))
+      >>> encoder.apply(params, statistics, jax.numpy.ones((7, 5))).shape
       (7, 3)
     """
     require(all(w >= 1 for w in hidden), "hidden", tuple(hidden), "widths >= 1")
     require(out >= 1, "embedding_dim", out, "a whole number >= 1")
     require(0 <= dropout < 1, "dropout", dropout, "a number in [0, 1)")
     require(input_noise >= 0, "input_noise", input_noise, "a number >= 0")
-    net = _MLP(tuple(hidden), out, slope, dropout, input_noise)
-
-    def init(key, observation_dim):
-        return net.init(key, jnp.zeros((1, observation_dim)), train=False)
-
-    def apply(params, observations, key=None):
-        if key is None:
-            return net.apply(params, observations, train=False)
-        return net.apply(params, observations, train=True, rngs={"dropout": key})
-
-    return Encoder(init, apply)
+    return from_module(_MLP(tuple(hidden), out, slope, dropout, input_noise))

@@ -6,60 +6,69 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.encoders.base import Encoder
 from mmjax.encoders.heads import Head
 from mmjax.errors import require
 from mmjax.types import Array, Key, Pair, Tree
 
 
 class Towers(NamedTuple):
-    """A pair of encoders as pure functions of shared parameters.
+    """A pair of encoders as pure functions of one dict of parameters.
 
     Attributes:
-      init: `(key, Pair of observation dims) -> params`, a dict of Pairs (encoders, select, heads)
-        and, where it is learned, log_temperature.
-      raw: `(params, Pair of [batch, observation_dim], key) -> Pair of [batch, width]`, before
-        selection and head. With a key the encoders train (dropout).
+      init: `(key, Pair of observation shapes) -> params`, a dict of Pairs (encoders, statistics,
+        select, heads) and, where it is learned, log_temperature.
+      raw: `(params, Pair of observations [batch, ...]) -> Pair of [batch, width]`, before selection
+        and head.
       embed: the same with selection and head: `Pair of [batch, embedding_dim]`.
-      embed_side: `(params, side, [batch, observation_dim], key)`, one side (x or t) of embed.
+      embed_side: `(params, side, observations)`, one side (x or t) of embed.
+      forward: `(params, Pair, key, gather) -> (Pair of embeddings, {"statistics": ...})`, embed in
+        training (dropout, batch moments; see Encoder), and what replaces entries of params.
       temperature: `params -> scalar`.
     """
 
     init: Callable[[Key, Pair], Tree]
-    raw: Callable[[Tree, Pair, Key | None], Pair]
-    embed: Callable[[Tree, Pair, Key | None], Pair]
-    embed_side: Callable[[Tree, str, Array, Key | None], Array]
+    raw: Callable[[Tree, Pair], Pair]
+    embed: Callable[[Tree, Pair], Pair]
+    embed_side: Callable[[Tree, str, Array], Array]
+    forward: Callable[[Tree, Pair, Key, Callable], tuple[Pair, Tree]]
     temperature: Callable[[Tree], Array | float]
 
 
 def two_towers(
-    encoder: Encoder,
+    encoders: Pair,
     head: Head,
     *,
     embedding_dim: int,
     spare_dims: int = 0,
     temperature: float,
     learn_temperature: bool = False,
+    shared: bool = False,
 ) -> Towers:
-    """Towers of one kind of encoder and head for either modality, with parameters of their own.
+    """Towers with parameters of their own, or shared ones.
 
     Args:
-      encoder: its output has embedding_dim + spare_dims dimensions.
+      encoders: Pair of Encoder; their outputs have embedding_dim + spare_dims dimensions.
       head: space of the embeddings.
       embedding_dim: dimension of the embeddings.
       spare_dims: further dimensions of the encoders, which a linear selection maps away; with 0
         there is no selection.
       temperature: of the loss, > 0; its start where it is learned.
       learn_temperature: whether parameters include its logarithm.
+      shared: one encoder (that of x) with one head sees both modalities, as two views.
     """
     require(spare_dims >= 0, "spare_dims", spare_dims, "a whole number >= 0")
     width = embedding_dim + spare_dims
+    own = (lambda side: "x") if shared else (lambda side: side)
 
-    def init(key, dims):
+    def init(key, shapes):
         keys = Pair(*jax.random.split(key))
-        both = lambda make: Pair(make(), make())
+        made = [e.init(k, s) for e, k, s in zip(encoders, keys, shapes, strict=True)]
+        both = lambda make: Pair(make(), None if shared else make())
+        if shared:
+            made[1] = (None, None)
         params = {
-            "encoders": Pair(*(encoder.init(k, n) for k, n in zip(keys, dims, strict=True))),
+            "encoders": Pair(*(network for network, _ in made)),
+            "statistics": Pair(*(statistics for _, statistics in made)),
             "heads": both(lambda: head.init(embedding_dim)),
         }
         if spare_dims:
@@ -72,26 +81,47 @@ def two_towers(
             params["log_temperature"] = jnp.log(jnp.float32(temperature))
         return params
 
-    def raw_side(params, side, observations, key=None):
-        return encoder.apply(getattr(params["encoders"], side), observations, key)
+    def of(params, part, side):
+        return getattr(params[part], own(side))
 
-    def embed_side(params, side, observations, key=None):
-        e = raw_side(params, side, observations, key)
+    def finish(params, side, e):
         if spare_dims:
             # Chosen once, not trained: the encoder's last layer can undo any of it, and a large
             # step on these few weights would throw away what was chosen.
-            select = jax.lax.stop_gradient(getattr(params["select"], side))
+            select = jax.lax.stop_gradient(of(params, "select", side))
             e = e @ select["kernel"] + select["bias"]
-        return head.apply(getattr(params["heads"], side), e)
+        return head.apply(of(params, "heads", side), e)
 
-    def on_both(one):
-        def both(params, pair, key=None):
-            keys = (None, None) if key is None else jax.random.split(key)
-            return Pair(one(params, "x", pair.x, keys[0]), one(params, "t", pair.t, keys[1]))
+    def raw_side(params, side, observations):
+        network = getattr(encoders, own(side))
+        return network.apply(
+            of(params, "encoders", side), of(params, "statistics", side), observations
+        )
 
-        return both
+    def raw(params, pair):
+        return Pair(raw_side(params, "x", pair.x), raw_side(params, "t", pair.t))
+
+    def embed_side(params, side, observations):
+        return finish(params, side, raw_side(params, side, observations))
+
+    def embed(params, pair):
+        return Pair(embed_side(params, "x", pair.x), embed_side(params, "t", pair.t))
+
+    def forward(params, pair, key, gather):
+        seen, statistics = [], params["statistics"]
+        for side, side_key in zip(("x", "t"), jax.random.split(key), strict=True):
+            e, changed = getattr(encoders, own(side)).forward(
+                of(params, "encoders", side),
+                getattr(statistics, own(side)),  # of shared ones, as the first view left them
+                getattr(pair, side),
+                side_key,
+                gather,
+            )
+            statistics = statistics._replace(**{own(side): changed})
+            seen.append(finish(params, side, e))
+        return Pair(*seen), {"statistics": jax.lax.stop_gradient(statistics)}
 
     def current_temperature(params):
         return jnp.exp(params["log_temperature"]) if learn_temperature else temperature
 
-    return Towers(init, on_both(raw_side), on_both(embed_side), embed_side, current_temperature)
+    return Towers(init, raw, embed, embed_side, forward, current_temperature)

@@ -64,8 +64,9 @@ def make_pair_study(
     o = options
     require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
+    encoder = mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise)
     nets = two_towers(
-        mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise),
+        Pair(encoder, encoder),
         make_head(o.head),
         embedding_dim=embedding_dim,
         temperature=o.temperature,
@@ -76,15 +77,17 @@ def make_pair_study(
     scalings = env["scaling"]
 
     def init_params(key):
-        return nets.init(key, Pair(scalings.x.mean.size, scalings.t.mean.size))
+        return nets.init(key, Pair((scalings.x.mean.size,), (scalings.t.mean.size,)))
 
     def objective(params, batch, key, gather):
-        return info_nce(
-            *nets.embed(params, batch, key),
+        embedded, changes = nets.forward(params, batch, key, gather)
+        loss = info_nce(
+            *embedded,
             similarity=similarity,
             temperature=nets.temperature(params),
             gather=gather,
         )
+        return loss, changes
 
     def embed(params, side, values):
         return nets.embed_side(params, side, standardised(values, getattr(scalings, side)))

@@ -205,8 +205,9 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         activation=a.mixing_activation,
         candidates=a.mixing_candidates,
     )
+    encoder = mlp(a.hidden, a.embedding_dim + a.spare_dims, slope=a.slope)
     nets = two_towers(
-        mlp(a.hidden, a.embedding_dim + a.spare_dims, slope=a.slope),
+        Pair(encoder, encoder),
         make_head(a.head),
         embedding_dim=a.embedding_dim,
         spare_dims=a.spare_dims,
@@ -224,7 +225,7 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         return Environment(weights, Pair(*map(fit, seen)))
 
     def init_params(key):
-        return nets.init(key, Pair(a.dim + a.private_dim, a.dim + a.private_dim))
+        return nets.init(key, Pair((a.dim + a.private_dim,), (a.dim + a.private_dim,)))
 
     def observe(weights, latents):
         return Pair(
@@ -244,7 +245,7 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
 
     def early_objective(params, batch, key, gather):
         raw = nets.raw(params, batch)
-        return info_nce(*raw, similarity=early, temperature=2 * a.temperature, gather=gather)
+        return info_nce(*raw, similarity=early, temperature=2 * a.temperature, gather=gather), {}
 
     def select_canonical(params, env, key):
         """The directions that the two encoders agree on most; spare dimensions go.
@@ -267,7 +268,7 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         )
 
     def objective(params, batch, key, gather):
-        return loss(params, nets.embed(params, batch), gather)
+        return loss(params, nets.embed(params, batch), gather), {}
 
     def embed(params, env, key, n):
         latents = model.sample(key, n)

@@ -45,8 +45,10 @@ SINGLE = Collectives()
 
 # (environment, key) -> batch. The environment holds constants of a seed, such as mixing weights.
 Source = Callable[[Tree, Key], Batch]
-# (parameters, local batch, key, gather) -> local loss; its mean over devices is the loss.
-Objective = Callable[[Tree, Batch, Key, Callable], Array]
+# (parameters, local batch, key, gather) -> (local loss, changes). The loss is the devices' mean.
+# Changes, {} for most, are entries of the parameters that a step replaces instead of learning them,
+# such as the running moments of batch norm.
+Objective = Callable[[Tree, Batch, Key, Callable], tuple[Array, dict]]
 # (state, environment, key, first step) -> (state, mean loss)
 Chunk = Callable[[State, Tree, Key, Array], tuple[State, Array]]
 
@@ -69,12 +71,13 @@ def make_chunk(
         batch_key, noise_key = jax.random.split(key)
         batch = collectives.shard(source(env, batch_key))
         noise_key = collectives.fold(noise_key)
-        loss, grads = jax.value_and_grad(objective)(
+        (loss, changes), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params, batch, noise_key, collectives.gather
         )
-        loss, grads = collectives.mean((loss, grads))
+        loss, changes, grads = collectives.mean((loss, changes, grads))
         updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
-        return State(optax.apply_updates(state.params, updates), opt_state), loss
+        params = optax.apply_updates(state.params, updates)
+        return State(params | changes if changes else params, opt_state), loss
 
     def chunk(state, env, key, first):
         def body(state, index):
