@@ -13,14 +13,11 @@ factors go; how completely depends on the embedding dimension, so several can be
 """
 
 import dataclasses
-import json
-import os
 import sys
-import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mmjax.config import option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
@@ -32,12 +29,13 @@ from mmjax.run import (
     MetricsLog,
     Row,
     Run,
-    atomic_write,
-    claim_workdir,
+    RunOptions,
     fit_seeds,
     launch,
-    read_results,
-    write_results,
+    machine,
+    run_table,
+    seed_numbers,
+    values,
 )
 from mmjax.studies import (
     PairOptions,
@@ -48,14 +46,13 @@ from mmjax.studies import (
     raw_features,
     retrieval,
 )
-from mmjax.train import LAYOUTS, make_layout
 from mmjax.types import Pair
 
 EXPERIMENT = "paired_data"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(PairOptions):
+class Config(PairOptions, RunOptions):
     """Where the pairs come from, what is trained on them, and how the run is carried out."""
 
     data: str = option("", "an .npz file; empty: halves of scikit-learn's digits")
@@ -71,13 +68,8 @@ class Config(PairOptions):
     pairs: str = option("index", "pairs by row index, or drawn by label", ("index", "label"))
     pair_index: str = option("", "name of the rows of t that belong to x's rows; empty: same row")
     embedding_dims: tuple[int, ...] = option((8,), "embedding dimensions, a row of the table each")
-    seeds: int = option(3, "number of seeds")
-    seed: int = option(0, "the first of them")
     probe_samples: int = option(10_000, "training rows a probe is fitted on, at most")
     retrieval_samples: int = option(2000, "test rows in retrieval, at most")
-    parallel: str = option("auto", "seeds and batches on devices", LAYOUTS)
-    chunk_steps: int = option(100, "steps a compiled call")
-    save_every: int = option(500, "steps between checkpoints")
 
 
 PRESETS = {"quick": {}, "paper": {}}
@@ -141,25 +133,19 @@ def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: st
 
 def train_setting(config, study: PairStudy, setting: str, run: Run, log: MetricsLog):
     """Trains all seeds at one embedding dimension; there is no oracle, so none restarts."""
-    numbers = range(config.seed, config.seed + config.seeds)
+    numbers = seed_numbers(config)
     outcome = fit_seeds(
         run,
         setting,
         study.plan,
         study.init_params,
-        lambda params, rows: np.zeros(len(rows)),
         envs=study.env,
         keys=jax.vmap(jax.random.key)(jnp.asarray(numbers)),
         seeds=numbers,
-        fit=Fit(config.parallel, config.batch_size, threshold=np.inf, max_restarts=0),
+        fit=Fit(config.parallel, config.batch_size),
         log=log,
     )
     return outcome.params
-
-
-def values(rows: list[Row], setting: str, *name: str) -> list[float]:
-    """The seeds' figures of one cell; name is (modality, target, metric)."""
-    return [row.value for row in rows if row.setting == setting and row[3:6] == name]
 
 
 def cells(rows: list[Row], settings: list[str], metric: str) -> list[tuple[str, str]]:
@@ -200,8 +186,7 @@ def summary(config: Config, data: PairedData, rows: list[Row], seconds: dict) ->
     about = (
         f"{data.name}: x is {data.x.name!r} {data.x.values.shape}, t is {data.t.name!r} "
         f"{data.t.values.shape}; pairs by {'label' if data.partner is None else 'index'}; "
-        f"{config.seeds} seeds, mean ± standard deviation; {jax.device_count()} "
-        f"{jax.devices()[0].platform} device(s), {os.cpu_count()} CPU cores."
+        f"{config.seeds} seeds, mean ± standard deviation; {machine()}."
     )
     tables = [probe_table(rows, settings, seconds, config.seeds), retrieval_table(rows, settings)]
     return "\n\n".join([f"# {EXPERIMENT}", about, *tables]) + "\n"
@@ -217,7 +202,6 @@ def draw(config: Config, run: Run, rows: list[Row]) -> None:
         levels[name] = values(rows, "raw", side, target, "accuracy")[0]
     if not lines:
         return
-    os.makedirs(run.path("figures"), exist_ok=True)
     figure = lines_figure(
         lines,
         levels=levels,
@@ -230,45 +214,26 @@ def draw(config: Config, run: Run, rows: list[Row]) -> None:
 
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all embedding dimensions, writes results, figure and summary."""
-    require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
     require(len(config.embedding_dims) > 0, "embedding_dims", config.embedding_dims, "one or more")
     data = read_data(config)
-    studies = {
-        f"dim={dim}": make_pair_study(
+
+    def produce(setting, study, log):
+        return trained_rows(
+            config, data, study, setting, train_setting(config, study, setting, run, log)
+        )
+
+    table = {"raw": lambda log: raw_rows(config, data)}
+    for dim in config.embedding_dims:
+        study = make_pair_study(
             data, config, dim, chunk_steps=config.chunk_steps, save_every=config.save_every
         )
-        for dim in config.embedding_dims
-    }
-    make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
-    claim_workdir(run.workdir, EXPERIMENT, config)
-    print(
-        f"{EXPERIMENT}: {len(studies)} rows x {config.seeds} seeds in {run.workdir}",
-        file=sys.stderr,
-    )
-    rows = read_results(run.path("results.csv"))
-    timings = run.path("timings.json")
-    seconds = {}
-    if os.path.exists(timings):
-        with open(timings, encoding="utf-8") as file:
-            seconds = json.load(file)
-    log = MetricsLog(run.workdir)
-    if not any(r.setting == "raw" for r in rows):
-        rows += raw_rows(config, data)
-    for setting, study in studies.items():
-        if any(r.setting == setting for r in rows):
-            continue
-        start = time.time()
-        params = train_setting(config, study, setting, run, log)
-        fresh = trained_rows(config, data, study, setting, params)
-        seconds[setting] = time.time() - start
-        atomic_write(timings, json.dumps(seconds) + "\n")
-        rows += fresh
-        write_results(run.path("results.csv"), rows)
-    log.close()
-    draw(config, run, rows)
-    text = summary(config, data, rows, seconds)
-    atomic_write(run.path("summary.md"), text)
-    print(text)
+        table[f"dim={dim}"] = partial(produce, f"dim={dim}", study)
+
+    def summarise(rows, seconds):
+        draw(config, run, rows)
+        return summary(config, data, rows, seconds)
+
+    run_table(EXPERIMENT, config, run, table, summarise)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,12 @@ permutation and scaling (MCC near 1). Private latents m leave no trace.
 """
 
 import dataclasses
-import json
-import os
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.violations import VIOLATIONS, Violation
@@ -40,16 +37,18 @@ from mmjax.run import (
     MetricsLog,
     Row,
     Run,
-    atomic_write,
-    claim_workdir,
+    RunOptions,
     fit_seeds,
     launch,
-    read_results,
+    machine,
+    run_table,
+    seed_keys,
+    seed_numbers,
     slug,
-    write_results,
+    values,
 )
 from mmjax.studies import Assumptions, Study, identification_metrics, make_study, resolve
-from mmjax.train import LAYOUTS, Outcome, make_layout
+from mmjax.train import Outcome
 
 EXPERIMENT = "partial_causal"
 
@@ -58,19 +57,14 @@ PUBLISHED = {"sphere": ("r2_linear", "R2 0.995 ± 0.001"), "box": ("mcc", "MCC 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Assumptions):
+class Config(Assumptions, RunOptions):
     """A run: assumptions that hold in every row, and how it is carried out."""
 
     geometry: str = option("both", "rows of the table", ("both", "sphere", "box"))
     table: str = option("main", "rows of the table", ("main", "violations"))
-    seeds: int = option(3, "number of seeds; each draws its own mixings, data and initial weights")
-    seed: int = option(0, "the first of them")
     eval_samples: int = option(8192, "fresh pairs for the metrics")
     max_restarts: int = option(2, "further attempts of a stuck seed")
     stuck_gap: float = option(0.2, "loss above the oracle's, in nats, that calls a seed stuck")
-    parallel: str = option("auto", "seeds and batches on devices", LAYOUTS)
-    chunk_steps: int = option(100, "steps a compiled call; a point of the curves each")
-    save_every: int = option(500, "steps between checkpoints")
 
 
 PRESETS = {
@@ -132,18 +126,12 @@ def _named(geometry: str, chosen: Assumptions, study: Study, why: str) -> Settin
     return Setting("/".join(parts), study, plain, why)
 
 
-def seed_keys(config: Config) -> dict[str, jax.Array]:
-    """`[seeds]` keys by purpose, the same in every row: rows differ by their assumption alone."""
-    roots = jax.vmap(jax.random.key)(jnp.arange(config.seed, config.seed + config.seeds))
-    purposes = ("env", "train", "gap", "evaluate")
-    return {
-        p: jax.vmap(lambda k, n=n: jax.random.fold_in(k, n))(roots) for n, p in enumerate(purposes)
-    }
+PURPOSES = ("env", "train", "gap", "evaluate")
 
 
 def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
     """Trains a row's seeds. Returns (outcome, envs, oracle loss of each seed)."""
-    study, keys = setting.study, seed_keys(config)
+    study, keys = setting.study, seed_keys(config, PURPOSES)
     envs = jax.jit(jax.vmap(study.init_env))(keys["env"])
     batches = max(1, config.eval_samples // config.batch_size)
     losses = jax.jit(jax.vmap(lambda p, e, k: study.losses(p, e, k, batches)))
@@ -170,7 +158,7 @@ def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
         gap,
         envs=envs,
         keys=keys["train"],
-        seeds=range(config.seed, config.seed + config.seeds),
+        seeds=seed_numbers(config),
         fit=Fit(config.parallel, config.batch_size, config.stuck_gap, config.max_restarts),
         log=log,
     )
@@ -180,7 +168,7 @@ def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
 
 def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
     """All rows of results.csv of a setting, and what its figures need of the first seed."""
-    study, keys = setting.study, seed_keys(config)
+    study, keys = setting.study, seed_keys(config, PURPOSES)
 
     @jax.jit
     def look(params, env, key):
@@ -209,7 +197,6 @@ def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
 def draw_setting(config: Config, setting: Setting, run: Run, log: MetricsLog, shown, oracle):
     """Training curves against the oracle, |correlation| heat map, each latent against its match."""
     path = lambda kind: run.path("figures", f"{kind}_{slug(setting.name)}.png")
-    os.makedirs(run.path("figures"), exist_ok=True)
     curves = {}
     for name, attempt, seed, step, _, value in log.rows():
         if name == setting.name and attempt == "0":
@@ -243,9 +230,8 @@ def draw_setting(config: Config, setting: Setting, run: Run, log: MetricsLog, sh
 def summary(config: Config, rows: Sequence[Row], table: Sequence[Setting], seconds: dict) -> str:
     """The table, mean ± standard deviation over seeds, published numbers beside."""
 
-    def cell(setting, side, target, metric):
-        name = (setting, side, target, metric)
-        return mean_and_deviation([r.value for r in rows if (r[1], *r[3:6]) == name])
+    def cell(*name):
+        return mean_and_deviation(values(rows, *name))
 
     header = [
         "setting",
@@ -286,11 +272,9 @@ def summary(config: Config, rows: Sequence[Row], table: Sequence[Setting], secon
         )
         if setting.why:
             reasons.append(f"- `{name}`: {setting.why}")
-    device = jax.devices()[0]
     about = (
         f"dim {config.dim}, private_dim {config.private_dim}, {config.seeds} seeds, mean ± "
-        f"standard deviation; {jax.device_count()} {device.platform} device(s), "
-        f"{os.cpu_count()} CPU cores. Wall seconds a model, compilation and metrics included."
+        f"standard deviation; {machine()}. Wall seconds a model, compilation and metrics included."
     )
     parts = [f"# {EXPERIMENT}", about, markdown_table(header, lines), "\n".join(reasons)]
     return "\n\n".join(p for p in parts if p) + "\n"
@@ -298,37 +282,22 @@ def summary(config: Config, rows: Sequence[Row], table: Sequence[Setting], secon
 
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all rows, writes results, figures and summary."""
-    require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
     require(config.eval_samples >= 64, "eval_samples", config.eval_samples, "a whole number >= 64")
-    require(config.chunk_steps >= 1, "chunk_steps", config.chunk_steps, "a whole number >= 1")
-    require(config.save_every >= 1, "save_every", config.save_every, "a whole number >= 1")
     require(config.max_restarts >= 0, "max_restarts", config.max_restarts, "a whole number >= 0")
     table = settings(config)
-    make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
-    claim_workdir(run.workdir, EXPERIMENT, config)
-    print(
-        f"{EXPERIMENT}: {len(table)} rows x {config.seeds} seeds in {run.workdir}", file=sys.stderr
-    )
-    rows = read_results(run.path("results.csv"))
-    seconds = _read_json(run.path("timings.json"))
-    log = MetricsLog(run.workdir)
-    for setting in table:
-        if any(row.setting == setting.name for row in rows):
-            continue
-        start = time.time()
+
+    def produce(setting, log):
         outcome, envs, oracle = train_setting(config, setting, run, log)
-        fresh, shown = evaluate_setting(config, setting, outcome, envs)
+        rows, shown = evaluate_setting(config, setting, outcome, envs)
         draw_setting(config, setting, run, log, shown, oracle)
-        seconds[setting.name] = time.time() - start
-        atomic_write(run.path("timings.json"), json.dumps(seconds) + "\n")
-        rows += fresh
-        write_results(run.path("results.csv"), rows)  # last: a row there says all is done
-    log.close()
-    text = summary(config, rows, table, seconds)
-    if len(table) > 2:
-        save_figure(_table_figure(rows, table), run.path("figures", "table.png"))
-    atomic_write(run.path("summary.md"), text)
-    print(text)
+        return rows
+
+    def summarise(rows, seconds):
+        if len(table) > 2:
+            save_figure(_table_figure(rows, table), run.path("figures", "table.png"))
+        return summary(config, rows, table, seconds)
+
+    run_table(EXPERIMENT, config, run, {s.name: partial(produce, s) for s in table}, summarise)
 
 
 def _table_figure(rows, table):
@@ -338,13 +307,6 @@ def _table_figure(rows, table):
         wanted = lambda r, s=setting, m=metric: (r.setting, r.target, r.metric) == (s.name, "z", m)
         bars[setting.name] = [r.value for r in rows if wanted(r)]
     return bars_figure(bars, title="sphere: linear R2; box: MCC (both encoders)", level=0.995)
-
-
-def _read_json(path: str) -> dict:
-    if not os.path.exists(path):
-        return {}
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.partial_causal import PRESETS, Config, seed_keys, settings
+from experiments.partial_causal import PRESETS, PURPOSES, Config, settings
 from mmjax.report import markdown_table
+from mmjax.run import seed_keys
 from mmjax.train import init_states, make_chunk, make_layout
 
 _REPEATS = 5
@@ -48,7 +49,7 @@ def matmul(a):
 
 def measure(setting, config):
     """(operations a step, steps a second) of all seeds together, on the last phase."""
-    study, keys = setting.study, seed_keys(config)
+    study, keys = setting.study, seed_keys(config, PURPOSES)
     envs = jax.jit(jax.vmap(study.init_env))(keys["env"])
     states = init_states(study.plan, study.init_params, keys["train"])
     plan = study.plan

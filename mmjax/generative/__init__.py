@@ -1,9 +1,29 @@
 """Causal models of pairs. A new one is one file."""
 
+from mmjax.generative.content_style import (
+    DEPENDENCES,
+    Blocks,
+    ContentStyleModel,
+    Mechanisms,
+    content_style_model,
+    joined,
+    permute_content,
+)
 from mmjax.generative.partial_causal import (
     EDGES,
     PartialCausalModel,
     partial_causal_model,
 )
 
-__all__ = ["EDGES", "PartialCausalModel", "partial_causal_model"]
+__all__ = [
+    "DEPENDENCES",
+    "EDGES",
+    "Blocks",
+    "ContentStyleModel",
+    "Mechanisms",
+    "PartialCausalModel",
+    "content_style_model",
+    "joined",
+    "partial_causal_model",
+    "permute_content",
+]

@@ -27,6 +27,7 @@ def info_nce(
     gather: Gather = no_gather,
     negatives: Pair | None = None,
     in_batch: bool = True,
+    within: Array | None = None,
     log_mean: bool = False,
     chunk: int | None = None,
 ) -> Array:
@@ -45,6 +46,8 @@ def info_nce(
       negatives: further negatives: `negatives.t` for anchors x, `negatives.x` for anchors t.
       in_batch: whether the other rows of the batch are negatives. False leaves the positive and
         `negatives` (Daunhawer et al. 2023).
+      within: `[batch]` int, different for every row of all devices. With it the other rows of an
+        anchor's own modality are negatives too (NT-Xent: Daunhawer et al. 2023 on images and text).
       log_mean: log-mean-exp instead of log-sum-exp over the candidates, a constant offset.
       chunk: see log_partitions.
 
@@ -76,11 +79,19 @@ def info_nce(
     else:
         rows, columns = positives, gather(positives)
         count += 1
+
+    def joined_by(for_x, for_t, **ids):
+        from_x, _ = log_partitions(x, for_x, columns=False, **ids, **options)
+        from_t, _ = log_partitions(t, for_t, columns=False, **ids, **options)
+        return jnp.logaddexp(rows, from_x), jnp.logaddexp(columns, gather(from_t))
+
     if negatives is not None:
         further = Pair(*(gather(similarity.prepare(side)) for side in negatives))
-        from_x, _ = log_partitions(x, further.t, columns=False, **options)
-        from_t, _ = log_partitions(t, further.x, columns=False, **options)
-        rows, columns = jnp.logaddexp(rows, from_x), jnp.logaddexp(columns, gather(from_t))
+        rows, columns = joined_by(further.t, further.x)
         count += further.t.shape[0]
+    if within is not None:
+        all_ids = gather(within)
+        rows, columns = joined_by(gather(x), gather(t), a_ids=within, b_ids=all_ids)
+        count += all_ids.shape[0] - 1
     loss = 0.5 * (jnp.mean(rows) + jnp.mean(columns)) - jnp.mean(positives)
     return loss - jnp.log(jnp.asarray(count, loss.dtype)) if log_mean else loss

@@ -128,6 +128,40 @@ def lines_figure(
     return figure
 
 
+def line_panels_figure(
+    panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], *, xlabel: str, ylabel: str
+) -> Figure:
+    """A panel of lines a name, with one legend; error bars are standard deviations.
+
+    Args:
+      panels: title -> line's name -> x -> figures. Lines of one name share colour and style; the
+        part of a name before its comma picks the colour, the rest the style.
+      xlabel, ylabel: texts.
+    """
+    figure, axes = _panels(len(panels), width=2.6)
+    colours, styles = {}, {}
+    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for name, points in lines.items():
+            base, _, kind = name.partition(",")
+            colour = colours.setdefault(base, f"C{len(colours)}")
+            style = styles.setdefault(kind, ("-", "--", ":", "-.")[len(styles) % 4])
+            where = sorted(points)
+            means = [np.mean(points[x]) for x in where]
+            bars = [np.std(points[x], ddof=1) if len(points[x]) > 1 else 0.0 for x in where]
+            look = dict(color=colour, ls=style, marker="o", ms=2.5, capsize=2, lw=1.2)
+            ax.errorbar(where, means, bars, label=name, **look)
+        ax.set_xticks(sorted({x for points in lines.values() for x in points}))
+        ax.set(xlabel=xlabel, title=title, ylim=(-0.05, 1.05))
+        ax.title.set_fontsize(9)
+        ax.tick_params(labelsize=7)
+    axes[0, 0].set_ylabel(ylabel)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, fontsize=7, frameon=False, ncols=len(labels), loc="outside lower center"
+    )
+    return figure
+
+
 def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float) -> Figure:
     """A horizontal bar a name: mean of its figures, standard deviation as error bar, in [0, 1].
 

@@ -5,18 +5,25 @@ from mmjax.run.fit import Fit, fit_seeds
 from mmjax.run.launch import Run, claim_workdir, launch, slug
 from mmjax.run.metrics import MetricsLog, progress_line
 from mmjax.run.results import Row, read_results, write_results
+from mmjax.run.table import RunOptions, machine, run_table, seed_keys, seed_numbers, values
 
 __all__ = [
     "Fit",
     "MetricsLog",
     "Row",
     "Run",
+    "RunOptions",
     "atomic_write",
     "claim_workdir",
     "fit_seeds",
     "launch",
+    "machine",
     "progress_line",
     "read_results",
+    "run_table",
+    "seed_keys",
+    "seed_numbers",
     "slug",
+    "values",
     "write_results",
 ]

@@ -32,8 +32,8 @@ class Fit(NamedTuple):
 
     parallel: str
     batch_size: int
-    threshold: float
-    max_restarts: int
+    threshold: float = np.inf
+    max_restarts: int = 0
 
 
 def fit_seeds(
@@ -41,7 +41,7 @@ def fit_seeds(
     setting: str,
     plan: Plan,
     init_params: Callable[[Key], Tree],
-    gap: Callable[[Tree, Sequence[int]], np.ndarray],
+    gap: Callable[[Tree, Sequence[int]], np.ndarray] = lambda params, rows: np.zeros(len(rows)),
     *,
     envs: Tree,
     keys: Key,
@@ -54,7 +54,8 @@ def fit_seeds(
     Args:
       run, setting: where it is written to, and under which name.
       plan, init_params: what is trained.
-      gap: `(params [k, ...], rows) -> [k]` loss gaps of the seeds in these rows.
+      gap: `(params [k, ...], rows) -> [k]` loss gaps of the seeds in these rows; by default none
+        is ever stuck.
       envs: constants of each seed `[seeds, ...]`, or of all (plan.shared_env).
       keys: `[seeds]` root keys of training.
       seeds: numbers of the seeds, for the logs.

@@ -1,6 +1,12 @@
 """Studies: a model, its observations, encoders, losses and metrics put together, for experiments
 and notebooks alike."""
 
+from mmjax.studies.content_style import (
+    PUBLISHED_RECIPE,
+    ContentStyleOptions,
+    ContentStyleStudy,
+    make_content_style_study,
+)
 from mmjax.studies.paired import (
     PairOptions,
     PairStudy,
@@ -21,13 +27,17 @@ from mmjax.studies.partial_causal import (
 )
 
 __all__ = [
+    "PUBLISHED_RECIPE",
     "Assumptions",
+    "ContentStyleOptions",
+    "ContentStyleStudy",
     "Embedded",
     "PairOptions",
     "PairStudy",
     "Study",
     "chance_levels",
     "identification_metrics",
+    "make_content_style_study",
     "make_pair_study",
     "make_study",
     "probe_accuracies",

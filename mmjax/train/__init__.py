@@ -2,7 +2,7 @@
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
 from mmjax.train.loop import Phase, Plan, init_states, train
-from mmjax.train.optimisers import OPTIMISERS, make_optimiser
+from mmjax.train.optimisers import OPTIMISERS, SCHEDULES, make_optimiser
 from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout
 from mmjax.train.restarts import Outcome, train_with_restarts
 from mmjax.train.signals import Interrupted, noted_signals
@@ -11,6 +11,7 @@ from mmjax.train.step import Collectives, State, make_chunk
 __all__ = [
     "LAYOUTS",
     "OPTIMISERS",
+    "SCHEDULES",
     "Checkpoints",
     "Collectives",
     "Interrupted",

@@ -1,4 +1,4 @@
-"""Optimisers by name: optax, with one schedule for all."""
+"""Optimisers by name: optax, with one choice of schedules for all."""
 
 import optax
 
@@ -24,6 +24,8 @@ OPTIMISERS = {
     "adamw": lambda rate, weight_decay, b1: optax.adamw(rate, b1=b1, weight_decay=weight_decay),
 }
 
+SCHEDULES = ("cosine", "constant")
+
 
 def make_optimiser(
     name: str,
@@ -32,8 +34,10 @@ def make_optimiser(
     steps: int,
     warmup: int,
     weight_decay: float = 0.0,
+    schedule: str = "cosine",
+    clip_norm: float = 0.0,
 ) -> optax.GradientTransformation:
-    """The optimiser of that name under linear warm-up and cosine decay to zero.
+    """The optimiser of that name under a linear warm-up.
 
     Args:
       name: muon (matrices; Adam for vectors), adam or adamw.
@@ -41,6 +45,8 @@ def make_optimiser(
       steps: length of the schedule.
       warmup: steps of linear growth from zero, >= 0; cut to half of the steps.
       weight_decay: decoupled; adam ignores it.
+      schedule: after the warm-up, cosine decay to zero or constant.
+      clip_norm: gradients of a larger global norm are scaled down to it; 0 for none.
 
     Raises InvalidInput for an unknown name or a value out of range.
     """
@@ -48,7 +54,18 @@ def make_optimiser(
     require(steps >= 1, "steps", steps, "a whole number >= 1")
     require(warmup >= 0, "warmup", warmup, "a whole number >= 0")
     require(weight_decay >= 0, "weight_decay", weight_decay, "a number >= 0")
+    require(schedule in SCHEDULES, "schedule", schedule, ", ".join(SCHEDULES))
+    require(clip_norm >= 0, "clip_norm", clip_norm, "a number >= 0")
     warmup = min(warmup, steps // 2)  # a short smoke run still reaches its peak
-    rate = optax.schedules.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, max(steps, 2))
+    if schedule == "cosine":
+        rate = optax.schedules.warmup_cosine_decay_schedule(
+            0.0, learning_rate, warmup, max(steps, 2)
+        )
+    else:
+        start = 0.0 if warmup else learning_rate
+        rate = optax.schedules.linear_schedule(start, learning_rate, max(warmup, 1))
     b1 = 0.95 if name == "muon" else 0.9
-    return choose(OPTIMISERS, "optimiser", name)(rate, weight_decay, b1)
+    optimiser = choose(OPTIMISERS, "optimiser", name)(rate, weight_decay, b1)
+    if clip_norm:
+        return optax.chain(optax.clip_by_global_norm(clip_norm), optimiser)
+    return optimiser

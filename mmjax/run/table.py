@@ -1,0 +1,106 @@
+"""The skeleton that experiments share: rows of a table, each trained, judged and written once."""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.config import option
+from mmjax.errors import require
+from mmjax.run.files import atomic_write
+from mmjax.run.launch import Run, claim_workdir
+from mmjax.run.metrics import MetricsLog
+from mmjax.run.results import Row, read_results, write_results
+from mmjax.train import LAYOUTS, make_layout
+from mmjax.types import Key
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How a run is carried out, in every experiment."""
+
+    seeds: int = option(3, "number of seeds; each draws its own world, data and initial weights")
+    seed: int = option(0, "the first of them")
+    parallel: str = option("auto", "seeds and batches on devices", LAYOUTS)
+    chunk_steps: int = option(100, "steps a compiled call; a point of the curves each")
+    save_every: int = option(500, "steps between checkpoints")
+
+
+def seed_numbers(config: RunOptions) -> range:
+    """The seeds of a run."""
+    return range(config.seed, config.seed + config.seeds)
+
+
+def seed_keys(config: RunOptions, purposes: Sequence[str]) -> dict[str, Key]:
+    """`[seeds]` keys by purpose, the same in every row: rows differ by their setting alone."""
+    roots = jax.vmap(jax.random.key)(jnp.asarray(seed_numbers(config)))
+    return {
+        p: jax.vmap(lambda k, n=n: jax.random.fold_in(k, n))(roots) for n, p in enumerate(purposes)
+    }
+
+
+def run_table(
+    experiment: str,
+    config: Any,
+    run: Run,
+    settings: Mapping[str, Callable[[MetricsLog], list[Row]]],
+    summarise: Callable[[list[Row], Mapping[str, float]], str],
+) -> None:
+    """Runs or resumes all rows of a table; writes results.csv, timings.json and summary.md.
+
+    A row that results.csv holds is done and is not run again.
+
+    Args:
+      experiment: its name.
+      config: fields of RunOptions, batch_size and whatever else config.json shall hold; has been
+        checked, for nothing is written before this call.
+      run: the folder.
+      settings: name of a row -> trains and judges it, returns its figures.
+      summarise: `(rows, wall seconds of each setting run) -> markdown`; may draw figures.
+
+    Raises InvalidInput for an option out of range or a folder that holds another run.
+    """
+    require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
+    require(config.chunk_steps >= 1, "chunk_steps", config.chunk_steps, "a whole number >= 1")
+    require(config.save_every >= 1, "save_every", config.save_every, "a whole number >= 1")
+    make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
+    claim_workdir(run.workdir, experiment, config)
+    title = f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}"
+    print(title, file=sys.stderr)
+    rows, timings = read_results(run.path("results.csv")), run.path("timings.json")
+    seconds = {}
+    if os.path.exists(timings):
+        with open(timings, encoding="utf-8") as file:
+            seconds = json.load(file)
+    os.makedirs(run.path("figures"), exist_ok=True)
+    log = MetricsLog(run.workdir)
+    for setting, produce in settings.items():
+        if any(row.setting == setting for row in rows):
+            continue
+        start = time.time()
+        fresh = produce(log)
+        seconds[setting] = time.time() - start
+        atomic_write(timings, json.dumps(seconds) + "\n")
+        rows += fresh
+        write_results(run.path("results.csv"), rows)  # last: a row there says all is done
+    log.close()
+    text = summarise(rows, seconds)
+    atomic_write(run.path("summary.md"), text)
+    print(text)
+
+
+def values(rows: Sequence[Row], setting: str, *name: str) -> list[float]:
+    """The seeds' figures of one cell; name is (modality, target, metric)."""
+    return [row.value for row in rows if row.setting == setting and row[3:6] == name]
+
+
+def machine() -> str:
+    """What a run was made on, for the line above a table."""
+    device = jax.devices()[0]
+    return f"{jax.device_count()} {device.platform} device(s), {os.cpu_count()} CPU cores"

@@ -1,0 +1,292 @@
+"""The content/style model, observed, encoded, trained and judged (Daunhawer et al. 2023).
+
+`ContentStyleOptions` holds every choice; `make_content_style_study` turns them into pure functions.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from itertools import combinations
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.config import option
+from mmjax.encoders import Encoder, mlp
+from mmjax.errors import InvalidInput, require
+from mmjax.generative import (
+    DEPENDENCES,
+    Blocks,
+    content_style_model,
+    joined,
+    permute_content,
+)
+from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
+from mmjax.train import OPTIMISERS, SCHEDULES, Phase, Plan, make_optimiser
+from mmjax.types import Array, Key, Pair, Tree
+
+_SAMPLES = 8192  # unlabelled observations that the whitening is fitted on
+LOSSES = ("in_batch", "official")
+
+
+@dataclasses.dataclass(frozen=True)
+class ContentStyleOptions:
+    """Every choice of a study."""
+
+    content_dim: int = option(2, "dimension of the shared content c")
+    style_dim: int = option(2, "dimension of the style s that a pair of modalities shares")
+    private_dim: int = option(2, "dimension of each private block m")
+    modalities: int = option(2, "number of modalities; style belongs to a pair of them")
+    dependence: str = option("independent", "how the latents depend on each other", DEPENDENCES)
+    change_prob: float = option(1.0, "probability that a coordinate of style changes")
+    shared_mixing: bool = option(False, "one mixing for all modalities (multi-view)")
+    shared_encoder: bool = option(False, "one encoder for all modalities (multi-view)")
+    mixing_depth: int = option(3, "layers of the mixing networks")
+    mixing_activation: str = option("leaky_relu", "between those layers", tuple(ACTIVATIONS))
+    mixing_candidates: int = option(25_000, "draws a layer; one of the best 0.1 % is taken")
+    whiten: bool = option(True, "encoders see whitened observations (fitted on a first sample)")
+    hidden: tuple[int, ...] = option(
+        (256, 256, 256),
+        "hidden widths of the encoders; 0 for the published ones, (10,50,50,50,50,10) times the "
+        "size of an observation",
+    )
+    slope: float = option(0.2, "left slope of the encoders' leaky ReLU")
+    embedding_dim: int | str = option("content", "dimension of the embeddings; content: that of c")
+    loss: str = option(
+        "in_batch", "negatives are the batch's other rows, or a fresh batch's as published", LOSSES
+    )
+    similarity: str = option("squared_l2", "in the loss", tuple(SIMILARITIES))
+    p: float = option(3.0, "exponent of similarity lp, >= 1")
+    temperature: float = option(1.0, "of the loss, > 0")
+    batch_size: int = option(1024, "tuples a step, over all devices")
+    steps: int = option(1500, "training steps")
+    optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
+    learning_rate: float = option(0.03, "its peak")
+    warmup: int = option(100, "steps of linear warm-up")
+    schedule: str = option("cosine", "of the learning rate after that", SCHEDULES)
+    weight_decay: float = option(0.0, "decoupled; adam ignores it")
+    clip_norm: float = option(0.0, "largest norm of a gradient; 0 for none")
+
+
+# The recipe of the paper's simulation.
+PUBLISHED_RECIPE = dict(
+    content_dim=5,
+    style_dim=5,
+    private_dim=5,
+    hidden=(0,),
+    slope=0.01,
+    whiten=False,
+    loss="official",
+    batch_size=6144,
+    steps=300_000,
+    optimiser="adam",
+    learning_rate=1e-4,
+    warmup=0,
+    schedule="constant",
+    clip_norm=2.0,
+)
+
+
+class World(NamedTuple):
+    """What a seed's world is made of; training doesn't change it.
+
+    Attributes:
+      mechanisms: of the latents.
+      mixings: weights of the mixing of every modality.
+      whitenings: `[dim, dim]` a modality, applied before the encoders.
+    """
+
+    mechanisms: Tree
+    mixings: tuple[Tree, ...]
+    whitenings: tuple[Array, ...]
+
+
+class Seen(NamedTuple):
+    """Fresh samples seen through trained encoders, a tuple entry a modality.
+
+    Attributes:
+      latents: Blocks that the observations were made of.
+      observed: `[n, dim]`.
+      embedded: `[n, embedding_dim]`.
+      original_content: `[n, content_dim]`, before it was permuted; that of the latents otherwise.
+    """
+
+    latents: tuple[Blocks, ...]
+    observed: tuple[Array, ...]
+    embedded: tuple[Array, ...]
+    original_content: Array
+
+
+class ContentStyleStudy(NamedTuple):
+    """A study as pure functions; `env` is a seed's World.
+
+    Attributes:
+      options: resolved.
+      init_env: `key -> env`.
+      init_params: `key -> params`.
+      plan: what `train` takes.
+      look: `(params, env, key, n, permuted) -> Seen`; permuted exchanges content between rows
+        before mixing (permute_content).
+    """
+
+    options: ContentStyleOptions
+    init_env: Callable[[Key], World]
+    init_params: Callable[[Key], Tree]
+    plan: Plan
+    look: Callable[[Tree, World, Key, int, bool], Seen]
+
+
+def _resolve(options: ContentStyleOptions, size: int) -> ContentStyleOptions:
+    """Fills in what depends on other options, and checks what the parts don't check."""
+    o = options
+    require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
+    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
+    embedding_dim = o.content_dim if o.embedding_dim == "content" else o.embedding_dim
+    try:
+        embedding_dim = int(embedding_dim)
+    except ValueError:
+        raise InvalidInput(
+            f"embedding_dim: {embedding_dim!r} is not allowed; use content or a whole number >= 1"
+        ) from None
+    hidden = tuple(k * size for k in (10, 50, 50, 50, 50, 10)) if o.hidden == (0,) else o.hidden
+    return dataclasses.replace(o, embedding_dim=embedding_dim, hidden=hidden)
+
+
+def _init_encoders(encoder: Encoder, count: int, shared: bool, size: int, key: Key) -> tuple:
+    keys = jax.random.split(key, 1 if shared else count)
+    return tuple(encoder.init(k, (size,))[0] for k in keys)
+
+
+def pairwise_loss(embedded, negatives, *, options: ContentStyleOptions, similarity, gather):
+    """The mean over pairs of modalities of their InfoNCE.
+
+    Official (LpSimCLRLoss): the candidates of an anchor are its positive and the rows of a second,
+    independent batch of its OWN modality; log-mean-exp. In batch: all rows of the other modality.
+    """
+    pairs, total = list(combinations(range(len(embedded)), 2)), 0.0
+    for a, b in pairs:
+        published = {}
+        if options.loss == "official":
+            # Negatives of anchors x stand in place t, see info_nce.
+            further = Pair(negatives[b], negatives[a])
+            published = dict(negatives=further, in_batch=False, log_mean=True)
+        total += info_nce(
+            embedded[a],
+            embedded[b],
+            similarity=similarity,
+            temperature=options.temperature,
+            gather=gather,
+            **published,
+        )
+    return total / len(pairs)
+
+
+def make_content_style_study(
+    options: ContentStyleOptions, *, chunk_steps: int = 100, save_every: int = 500
+) -> ContentStyleStudy:
+    """The study of these options.
+
+    Raises InvalidInput for a value out of range.
+
+    Example:
+      >>> import jax
+      >>> study = make_content_style_study(ContentStyleOptions(mixing_candidates=100))
+      >>> world_key, params_key, data_key = jax.random.split(jax.random.key(0), 3)
+      >>> world, params = study.init_env(world_key), study.init_params(params_key)
+      >>> [e.shape for e in study.look(params, world, data_key, 10, False).embedded]
+      [(10, 2), (10, 2)]
+    """
+    model = content_style_model(
+        content_dim=options.content_dim,
+        style_dim=options.style_dim,
+        private_dim=options.private_dim,
+        change_prob=options.change_prob,
+        dependence=options.dependence,
+        modalities=options.modalities,
+    )
+    size, count = sum(model.dims), options.modalities
+    o = _resolve(options, size)
+    mixing = invertible_mlp(
+        size,
+        depth=o.mixing_depth,
+        activation=o.mixing_activation,
+        candidates=o.mixing_candidates,
+    )
+    encoder = mlp(o.hidden, o.embedding_dim, slope=o.slope)
+    similarity = make_similarity(o.similarity, p=o.p)
+
+    def init_env(key):
+        mechanism_key, mixing_key, sample_key = jax.random.split(key, 3)
+        mechanisms = model.init(mechanism_key)
+        keys = jax.random.split(mixing_key, count)
+        weights = tuple(map(mixing.init, keys[:1] if o.shared_mixing else keys))
+        weights *= count if o.shared_mixing else 1
+        world = World(mechanisms, weights, (jnp.eye(size),) * count)
+        if not o.whiten:
+            return world
+        seen = observe(world, model.sample(mechanisms, sample_key, _SAMPLES))
+        if o.shared_mixing:  # views stay views: one whitening for all
+            one = second_moment_whitening(jnp.concatenate(seen))
+            return world._replace(whitenings=(one,) * count)
+        return world._replace(whitenings=tuple(map(second_moment_whitening, seen)))
+
+    def init_params(key):
+        return {"encoders": _init_encoders(encoder, count, o.shared_encoder, size, key)}
+
+    def observe(world, latents):
+        return tuple(
+            mixing.apply(w, joined(b)) for w, b in zip(world.mixings, latents, strict=True)
+        )
+
+    def encode(params, whitened):
+        own = lambda k: params["encoders"][0 if o.shared_encoder else k]
+        return tuple(encoder.apply(own(k), {}, v) for k, v in enumerate(whitened))
+
+    def whitened(world, observed):
+        return tuple(v @ w for v, w in zip(observed, world.whitenings, strict=True))
+
+    def source(world, key):
+        # Official: a second, independent batch of the same size.
+        draw = lambda k: whitened(
+            world, observe(world, model.sample(world.mechanisms, k, o.batch_size))
+        )
+        return tuple(map(draw, jax.random.split(key, 2 if o.loss == "official" else 1)))
+
+    def objective(params, batch, key, gather):
+        embedded = [encode(params, part) for part in batch]
+        loss = pairwise_loss(
+            embedded[0], embedded[-1], options=o, similarity=similarity, gather=gather
+        )
+        return loss, {}
+
+    def look(params, world, key, n, permuted=False):
+        sample_key, permute_key = jax.random.split(key)
+        drawn = model.sample(world.mechanisms, sample_key, n)
+        latents = permute_content(drawn, permute_key) if permuted else drawn
+        observed = observe(world, latents)
+        embedded = encode(params, whitened(world, observed))
+        return Seen(latents, observed, embedded, drawn[0].content)
+
+    optimiser = make_optimiser(
+        o.optimiser,
+        learning_rate=o.learning_rate,
+        steps=o.steps,
+        warmup=o.warmup,
+        weight_decay=o.weight_decay,
+        schedule=o.schedule,
+        clip_norm=o.clip_norm,
+    )
+    plan = Plan(source, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every)
+    return ContentStyleStudy(o, init_env, init_params, plan, look)
+
+
+__all__ = [
+    "LOSSES",
+    "PUBLISHED_RECIPE",
+    "ContentStyleOptions",
+    "ContentStyleStudy",
+    "Seen",
+    "World",
+    "make_content_style_study",
+]
