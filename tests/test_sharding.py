@@ -21,6 +21,8 @@ AXIS = "devices"
 LOSSES = {name: (name, {}) for name in SIMILARITIES} | {
     "dot, further negatives": ("dot", dict(further=True)),
     "l1, further negatives": ("l1", dict(further=True)),
+    "cosine, within": ("cosine", dict(within=True)),
+    "l1, within": ("l1", dict(within=True)),
     "cosine, content and style": ("cosine", dict(further=True, in_batch=False, log_mean=True)),
 }
 losses = pytest.mark.parametrize("row", LOSSES.values(), ids=LOSSES)
@@ -45,7 +47,7 @@ def _objective(row):
     """(parameters, local observations [2, rows, 5], gather) -> local loss; [1] are negatives."""
     name, options = row
     options = dict(options)
-    further = options.pop("further", False)
+    further, within = options.pop("further", False), options.pop("within", False)
 
     def objective(params, batch, gather):
         x, t = (o @ w for o, w in zip(batch, params["encoders"], strict=True))
@@ -56,6 +58,8 @@ def _objective(row):
             temperature=jnp.exp(params["log_temperature"]),
             gather=gather,
             negatives=Pair(x[1], t[1]) if further else None,
+            # Any number that tells rows apart will do: the bits of an observation.
+            within=jax.lax.bitcast_convert_type(batch.x[0, :, 0], jnp.int32) if within else None,
             chunk=7,
             **options,
         )
