@@ -21,8 +21,7 @@ import jax
 
 from mmjax.config import option
 from mmjax.errors import require
-from mmjax.evaluate import linear_r2
-from mmjax.evaluate.kernel_ridge import kernel_r2
+from mmjax.evaluate import kernel_r2, linear_r2
 from mmjax.generative import DEPENDENCES
 from mmjax.report import line_panels_figure, markdown_table, mean_and_deviation, save_figure
 from mmjax.run import (

@@ -30,3 +30,53 @@ class Pair(NamedTuple):
 
     x: Array
     t: Array
+
+
+class SceneFactors(NamedTuple):
+    """Latent factors of rendered scenes, named as the columns of Multimodal3DIdent.
+
+    Attributes:
+      object_shape: `[batch]` int32 0-6: teapot, hare, dragon, cow, armadillo, horse, head.
+      object_xpos, object_ypos: `[batch]` int32 0-2: left to right and top to bottom.
+      object_zpos: `[batch]` float32, 0 in the data set; towards the camera.
+      object_alpharot, object_betarot, object_gammarot: `[batch]` float32 in [0, 1), turns by
+        -pi/2 to pi/2 about the vertical, the horizontal and the line of sight.
+      object_color: `[batch]` float32 hue in [0, 1).
+      spotlight_pos, spotlight_color, background_color: `[batch]` float32 in [0, 1).
+    """
+
+    object_shape: Array
+    object_xpos: Array
+    object_ypos: Array
+    object_zpos: Array
+    object_alpharot: Array
+    object_betarot: Array
+    object_gammarot: Array
+    object_color: Array
+    spotlight_pos: Array
+    spotlight_color: Array
+    background_color: Array
+
+
+class TextFactors(NamedTuple):
+    """What a caption says (Multimodal3DIdent), `[n]` each.
+
+    Attributes:
+      object_shape, object_xpos, object_ypos, object_zpos: those of the image.
+      object_color_index: int32 in 0-1106, rank of the colour's name among all names.
+      text_phrasing: int32 in 0-4.
+    """
+
+    object_shape: Array
+    object_xpos: Array
+    object_ypos: Array
+    object_zpos: Array
+    object_color_index: Array
+    text_phrasing: Array
+
+
+class ScenePairs(NamedTuple):
+    """Factors of images and of their captions, row by row."""
+
+    image: SceneFactors
+    text: TextFactors

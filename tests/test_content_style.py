@@ -14,7 +14,7 @@ from mmjax.evaluate import linear_r2
 from mmjax.generative import DEPENDENCES, content_style_model, joined, permute_content
 from mmjax.run import seed_keys
 from mmjax.studies import ContentStyleOptions, make_content_style_study
-from mmjax.train import init_states, make_layout, train
+from mmjax.train import train_one
 
 N = 20_000
 DIMS = dict(content_dim=3, style_dim=3, private_dim=3)
@@ -151,17 +151,9 @@ SMALL = dict(
 @cache
 def _trained(**options):
     study = make_content_style_study(ContentStyleOptions(**{**SMALL, **options}))
-    env_key, init_key, train_key, look_key = jax.random.split(jax.random.key(0), 4)
+    env_key, train_key, look_key = jax.random.split(jax.random.key(0), 3)
     env = jax.jit(study.init_env)(env_key)
-    states = init_states(study.plan, study.init_params, init_key[None])
-    states = train(
-        study.plan,
-        states,
-        jax.tree.map(lambda v: v[None], env),
-        train_key[None],
-        layout=make_layout("single", num_seeds=1, batch_size=study.options.batch_size),
-    )
-    params = jax.tree.map(lambda v: v[0], states.params)
+    params = train_one(study.plan, study.init_params, env, train_key)
     return study, params, env, look_key
 
 

@@ -27,15 +27,15 @@ class Encoder(NamedTuple):
     forward: Callable[[Tree, Tree, Array, Key, Callable], tuple[Array, Tree]]
 
 
-def from_module(net) -> Encoder:
+def from_module(net, dtype=jnp.float32) -> Encoder:
     """The encoder of a linen module `net(x, train=..., gather=...)`.
 
     Collection `params` is trained, `batch_stats` are the statistics; random numbers are drawn from
-    `dropout`.
+    `dropout`. The parameters are made on zeros of that dtype: int32 for a network of tokens.
     """
 
     def init(key, shape):
-        variables = net.init(key, jnp.zeros((1, *shape)), train=False)
+        variables = net.init(key, jnp.zeros((1, *shape), dtype), train=False)
         return variables["params"], variables.get("batch_stats", {})
 
     def apply(params, statistics, observations):

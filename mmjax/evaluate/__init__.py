@@ -1,16 +1,32 @@
 """Metrics: pure functions of arrays. A new one is one function."""
 
+from mmjax.evaluate.disentanglement import DCI, Gap, dci, mig, sap
 from mmjax.evaluate.identification import correlations, match, mcc, spearman_ranks
+from mmjax.evaluate.kernel_ridge import KernelScore, kernel_r2, kernel_r2_between
+from mmjax.evaluate.mlp_probe import mlp_accuracy, mlp_r2, mlp_r2_between
 from mmjax.evaluate.probes import linear_probe_accuracy
-from mmjax.evaluate.regression import linear_r2
+from mmjax.evaluate.regression import linear_r2, linear_r2_between, standardise
 from mmjax.evaluate.retrieval import recall_at
 
 __all__ = [
+    "DCI",
+    "Gap",
+    "KernelScore",
     "correlations",
+    "dci",
+    "kernel_r2",
+    "kernel_r2_between",
     "linear_probe_accuracy",
     "linear_r2",
+    "linear_r2_between",
     "match",
     "mcc",
+    "mig",
+    "mlp_accuracy",
+    "mlp_r2",
+    "mlp_r2_between",
     "recall_at",
+    "sap",
     "spearman_ranks",
+    "standardise",
 ]

@@ -14,6 +14,7 @@ from mmjax.generative.partial_causal import (
     PartialCausalModel,
     partial_causal_model,
 )
+from mmjax.generative.scenes import SceneModel, scene_model
 
 __all__ = [
     "DEPENDENCES",
@@ -22,8 +23,10 @@ __all__ = [
     "ContentStyleModel",
     "Mechanisms",
     "PartialCausalModel",
+    "SceneModel",
     "content_style_model",
     "joined",
     "partial_causal_model",
     "permute_content",
+    "scene_model",
 ]

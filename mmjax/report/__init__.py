@@ -9,16 +9,19 @@ from mmjax.report.figures import (
     save_figure,
     scatter_figure,
 )
+from mmjax.report.scenes import caption_grid_figure, neighbours_figure
 from mmjax.report.tables import markdown_table, mean_and_deviation
 
 __all__ = [
     "bars_figure",
+    "caption_grid_figure",
     "curves_figure",
     "heat_map_figure",
     "line_panels_figure",
     "lines_figure",
     "markdown_table",
     "mean_and_deviation",
+    "neighbours_figure",
     "save_figure",
     "scatter_figure",
 ]

@@ -129,7 +129,11 @@ def lines_figure(
 
 
 def line_panels_figure(
-    panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], *, xlabel: str, ylabel: str
+    panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    width: float = 2.6,
 ) -> Figure:
     """A panel of lines a name, with one legend; error bars are standard deviations.
 
@@ -137,8 +141,9 @@ def line_panels_figure(
       panels: title -> line's name -> x -> figures. Lines of one name share colour and style; the
         part of a name before its comma picks the colour, the rest the style.
       xlabel, ylabel: texts.
+      width: of a panel in inches.
     """
-    figure, axes = _panels(len(panels), width=2.6)
+    figure, axes = _panels(len(panels), width=width)
     colours, styles = {}, {}
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for name, points in lines.items():
@@ -156,9 +161,7 @@ def line_panels_figure(
         ax.tick_params(labelsize=7)
     axes[0, 0].set_ylabel(ylabel)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, fontsize=7, frameon=False, ncols=len(labels), loc="outside lower center"
-    )
+    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=6, loc="outside lower center")
     return figure
 
 

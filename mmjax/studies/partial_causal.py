@@ -24,10 +24,8 @@ from mmjax.train import (
     OPTIMISERS,
     Phase,
     Plan,
-    init_states,
-    make_layout,
     make_optimiser,
-    train,
+    train_one,
 )
 from mmjax.types import Array, Key, Latents, Pair, Tree
 
@@ -299,25 +297,21 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
 
 
 def train_study(
-    study: Study, key: Key, *, on_chunk: Callable[[int, Array], None] = lambda step, losses: None
+    study: Study, key: Key, *, on_chunk: Callable[[int, Array], None] = lambda step, loss: None
 ) -> tuple[Tree, Environment]:
     """Trains one seed in memory: no folder, no checkpoints. For notebooks and tests.
 
     Args:
       study: from make_study.
       key: root of the seed's mixings, initial weights and data.
-      on_chunk: called with (steps done, mean loss `[1]`) after every chunk.
+      on_chunk: called with (steps done, mean loss) after every chunk.
 
     Returns:
       (params, env) for `study.embed` and `study.losses`.
     """
-    env_key, init_key, train_key = jax.random.split(key, 3)
+    env_key, train_key = jax.random.split(key)
     env = jax.jit(study.init_env)(env_key)
-    states = init_states(study.plan, study.init_params, init_key[None])
-    envs = jax.tree.map(lambda leaf: leaf[None], env)
-    layout = make_layout("single", num_seeds=1, batch_size=study.assumptions.batch_size)
-    states = train(study.plan, states, envs, train_key[None], layout=layout, on_chunk=on_chunk)
-    return jax.tree.map(lambda leaf: leaf[0], states.params), env
+    return train_one(study.plan, study.init_params, env, train_key, on_chunk=on_chunk), env
 
 
 def identification_metrics(seen: Embedded) -> dict[tuple[str, str, str], Array]:

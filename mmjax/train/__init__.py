@@ -1,7 +1,7 @@
 """Training: state, step, loop, optimisers, checkpoints, devices."""
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
-from mmjax.train.loop import Phase, Plan, init_states, train
+from mmjax.train.loop import Phase, Plan, init_states, train, train_one
 from mmjax.train.optimisers import OPTIMISERS, SCHEDULES, make_optimiser
 from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout
 from mmjax.train.restarts import Outcome, train_with_restarts
@@ -28,5 +28,6 @@ __all__ = [
     "noted_signals",
     "open_checkpoints",
     "train",
+    "train_one",
     "train_with_restarts",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from mmjax.train.checkpoints import Checkpoints
-from mmjax.train.parallel import Layout
+from mmjax.train.parallel import Layout, make_layout
 from mmjax.train.signals import Interrupted
 from mmjax.train.step import Objective, Source, State, make_chunk
 from mmjax.types import Array, Key, Tree
@@ -127,3 +127,35 @@ def train(
             if signum:
                 raise Interrupted(signum)
     return layout.take(states)
+
+
+def train_one(
+    plan: Plan,
+    init: Callable[[Key], Tree],
+    env: Tree,
+    key: Key,
+    *,
+    on_chunk: Callable[[int, Array], None] = lambda step, loss: None,
+) -> Tree:
+    """Trains one seed in memory: no folder, no checkpoints. For notebooks and tests.
+
+    Args:
+      plan: what to train.
+      init: `key -> params`.
+      env: constants of the source, without an axis of seeds.
+      key: root of initial weights and data.
+      on_chunk: called with (steps done, mean loss of the chunk, a scalar).
+
+    Returns:
+      The trained parameters.
+    """
+    init_key, train_key = jax.random.split(key)
+    states = train(
+        plan,
+        init_states(plan, init, init_key[None]),
+        env if plan.shared_env else jax.tree.map(lambda leaf: leaf[None], env),
+        train_key[None],
+        layout=make_layout("single", num_seeds=1, batch_size=1),
+        on_chunk=lambda step, losses: on_chunk(step, losses[0]),
+    )
+    return jax.tree.map(lambda leaf: leaf[0], states.params)

@@ -1,0 +1,338 @@
+"""What encoders of images and of captions tell of every factor of a scene (Daunhawer et al. 2023).
+
+  python -m experiments.image_text                      # renders its own pairs, 64 pixels, 3 seeds
+  python -m experiments.image_text --encoding_sizes=1,2,3,4,5,6,7,8
+  python -m experiments.image_text --position_dependent_color
+  python -m experiments.image_text --rendered=0         # endless fresh scenes, on an accelerator
+  python -m experiments.image_text --data=m3di --preset=paper   # a Multimodal3DIdent folder
+
+Image and caption share shape, positions and (nearly) colour; background, spotlight, rotation are
+the image's own, phrasing is the caption's. Theory: from either encoder the shared factors can be
+read, and of private ones only what shared ones predict.
+"""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import numpy as np
+
+from mmjax.config import option
+from mmjax.data import load_split, scene_vocabulary, vocabulary_to_json
+from mmjax.errors import require
+from mmjax.generative import scene_model
+from mmjax.losses import make_similarity
+from mmjax.report import (
+    caption_grid_figure,
+    line_panels_figure,
+    markdown_table,
+    mean_and_deviation,
+    neighbours_figure,
+    save_figure,
+)
+from mmjax.run import (
+    Fit,
+    MetricsLog,
+    Row,
+    Run,
+    RunOptions,
+    atomic_write,
+    fit_seeds,
+    launch,
+    machine,
+    run_table,
+    seed_keys,
+    seed_numbers,
+    values,
+)
+from mmjax.studies import (
+    SHARED,
+    ImageTextOptions,
+    content_features,
+    disentanglement_figures,
+    embedded,
+    factor_figures,
+    factors_of,
+    held_source,
+    loaded_scenes,
+    make_image_text_study,
+    rendered_scenes,
+    streamed_source,
+)
+
+EXPERIMENT = "image_text"
+PURPOSES = ("train", "probe")
+SIDES = {"x": "image", "t": "text"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(ImageTextOptions, RunOptions):
+    """Where pairs come from, the rows, and how they are judged."""
+
+    data: str = option("", "a Multimodal3DIdent folder with train, val, test; empty: rendered here")
+    on_corrupt: str = option("refuse", "at an image that can't be read", ("refuse", "skip"))
+    cache: str = option("", "folder outside the data for decoded images; empty: none")
+    resolution: int = option(64, "side of the images in pixels, 32 to 224")
+    rendered: int = option(20_000, "training pairs rendered ahead; 0: fresh ones in every step")
+    position_dependent_color: bool = option(False, "the hue depends on the x position")
+    data_seed: int = option(0, "of rendered pairs, the same for all seeds")
+    encoding_sizes: tuple[int, ...] = option((8,), "embedding dimensions, a row of the table each")
+    eval_pairs: int = option(4096, "rendered pairs that probes are fitted on, and scored on")
+    kernel_samples: int = option(2048, "pairs that the kernel ridge is fitted on, at most")
+    parallel: str = option(
+        "auto", "seeds and batches on devices", ("auto", "single", "data", "seeds")
+    )
+    chunk_steps: int = option(50, "steps a compiled call; a point of the curves each")
+
+
+PRESETS = {
+    "quick": {},
+    "paper": dict(
+        image_encoder="resnet18",
+        temperature=1.0,
+        steps=100_000,
+        optimiser="adam",
+        learning_rate=1e-5,
+        warmup=0,
+        schedule="constant",
+        weight_decay=0.0,
+        resolution=224,
+        rendered=0,
+        encoding_sizes=(1, 2, 3, 4, 5, 6, 7, 8),
+        eval_pairs=10_000,
+        kernel_samples=10_000,
+    ),
+}
+
+
+def _loaded(config: Config, run: Run):
+    """(source, fit, score) of a data set on disk; its vocabulary goes beside the run."""
+    how = dict(resolution=config.resolution, on_corrupt=config.on_corrupt, cache=config.cache)
+    train = load_split(config.data, "train", **how)
+    length = train.tokens.shape[1]
+    how |= dict(vocabulary=train.vocabulary)
+    parts = [load_split(config.data, split, **how) for split in ("val", "test")]
+    length = max(part.tokens.shape[1] for part in (train, *parts))
+    parts = [loaded_scenes(_padded(part, length)) for part in (train, *parts)]
+    source = held_source(parts[0], len(train.vocabulary.words), config.batch_size)
+    return source, *parts[1:], vocabulary_to_json(train.vocabulary)
+
+
+def _padded(split, length: int):
+    more = length - split.tokens.shape[1]
+    return split._replace(tokens=np.pad(split.tokens, ((0, 0), (0, more))))
+
+
+def _rendered(config: Config):
+    """(source, fit, score) of rendered scenes."""
+    model = scene_model(position_dependent_color=config.position_dependent_color)
+    keys = jax.random.split(jax.random.key(config.data_seed), 3)
+    sizes = config.rendered, config.eval_pairs, config.eval_pairs
+    total, start = sum(sizes), time.time()
+
+    def progress(done, before):
+        now = time.time()
+        if now - progress.last > 10:
+            progress.last, rate = now, (before + done) / (now - start)
+            eta = (total - before - done) / rate
+            told = f"rendering  {before + done}/{total}  {rate:.0f} images/s, ETA {eta:.0f} s"
+            print(told, file=sys.stderr)
+
+    progress.last = start
+    parts = [
+        rendered_scenes(model, key, n, config.resolution, partial(progress, before=sum(sizes[:k])))
+        for k, (key, n) in enumerate(zip(keys, sizes, strict=True))
+        if n
+    ]
+    if config.rendered:
+        words = len(scene_vocabulary().words)
+        source = held_source(parts[0], words, config.batch_size)
+    else:
+        source = streamed_source(model, config.resolution, config.batch_size)
+    return source, *parts[-2:], vocabulary_to_json(scene_vocabulary())
+
+
+def train_setting(config: Config, setting: str, study, run: Run, log: MetricsLog):
+    """Trains all seeds at one encoding size."""
+    outcome = fit_seeds(
+        run,
+        setting,
+        study.plan,
+        study.init_params,
+        envs=study.env,
+        keys=seed_keys(config, PURPOSES)["train"],
+        seeds=seed_numbers(config),
+        fit=Fit(config.parallel, config.batch_size),
+        log=log,
+    )
+    return outcome.params
+
+
+def produce(config: Config, run: Run, setting: str, size: int, world, log: MetricsLog) -> list[Row]:
+    """Trains and judges a row: every factor and disentanglement, from both encoders."""
+    source, fit, score, _ = world()
+    study = make_image_text_study(
+        source, config, size, chunk_steps=config.chunk_steps, save_every=config.save_every
+    )
+    params = train_setting(config, setting, study, run, log)
+    fit_factors, score_factors = factors_of(fit.factors, score.factors)
+    keys, rows = seed_keys(config, PURPOSES)["probe"], []
+    for k, seed in enumerate(seed_numbers(config)):
+        own = jax.tree.map(lambda v, k=k: v[k], params)
+        seen = [embedded(study, own, part) for part in (fit, score)]
+        if k == 0:
+            draw_pairs(config, run, setting, score, seen[1])
+        for side in SIDES:
+            features = [getattr(pair, side) for pair in seen]
+            figures = factor_figures(
+                *features, fit_factors, score_factors, keys[k], kernel_samples=config.kernel_samples
+            )
+            told = disentanglement_figures(features[1], score_factors, seed=seed)
+            figures |= {("content", metric): value for metric, value in told.items()}
+            rows += [Row(EXPERIMENT, setting, seed, side, *n, v) for n, v in figures.items()]
+    return rows
+
+
+def content_rows(config: Config, run: Run, world, log: MetricsLog) -> list[Row]:
+    """Setting `content`: every factor predicted from the shared ones, what theory allows."""
+    _, fit, score, vocabulary = world()
+    atomic_write(run.path("vocabulary.json"), vocabulary)
+    figure = caption_grid_figure(score.images[:12], score.texts[:12])
+    save_figure(figure, run.path("figures", "samples.png"))
+    figures = factor_figures(
+        content_features(fit.factors),
+        content_features(score.factors),
+        *factors_of(fit.factors, score.factors),
+        jax.random.key(config.data_seed),
+        kernel_samples=config.kernel_samples,
+    )
+    return [Row(EXPERIMENT, "content", config.seed, "joint", *n, v) for n, v in figures.items()]
+
+
+def draw_pairs(config: Config, run: Run, setting: str, data, seen) -> None:
+    """Nearest neighbours across modalities, of the first seed."""
+    similarity = make_similarity(config.similarity, p=config.p)
+    x, t = (similarity.prepare(side[:500]) for side in seen)
+    scores = np.asarray(similarity.pairwise(x, t))
+    figure = neighbours_figure(data.images, data.texts, scores)
+    save_figure(figure, run.path("figures", f"neighbours_{setting}.png"))
+
+
+def summary(config: Config, rows: list[Row], seconds: Mapping) -> str:
+    """A row a factor: from either encoder, from content alone; then disentanglement."""
+    sizes = [f"size={size}" for size in config.encoding_sizes]
+    factors = list(dict.fromkeys(r.target for r in rows if r.setting == "content"))
+    metric = lambda factor: (
+        ("accuracy", "accuracy_mlp")
+        if _discrete(rows, factor)
+        else (
+            "r2_linear",
+            "r2_kernel",
+        )
+    )
+
+    def cell(setting, side, factor):
+        return " / ".join(
+            mean_and_deviation(values(rows, setting, side, factor, m), digits=3)
+            for m in metric(factor)
+        )
+
+    header = ["factor", "metric"]
+    header += [f"{SIDES[side]}, {size}" for size in sizes for side in SIDES]
+    header += ["content alone", "chance"]
+    lines = [
+        [
+            factor + (" (shared)" if factor in SHARED else ""),
+            "accuracy: linear / MLP" if _discrete(rows, factor) else "R2: linear / kernel",
+            *(cell(size, side, factor) for size in sizes for side in SIDES),
+            cell("content", "joint", factor),
+            mean_and_deviation(values(rows, "content", "joint", factor, "chance"), digits=3),
+        ]
+        for factor in factors
+    ]
+    names = ("mcc", "dci_disentanglement", "dci_completeness", "dci_informativeness", "mig", "sap")
+    against = [
+        [
+            f"{SIDES[side]}, {size}",
+            *(mean_and_deviation(values(rows, size, side, "content", m), digits=3) for m in names),
+            f"{seconds[size] / config.seeds:.0f}" if size in seconds else "-",
+        ]
+        for size in sizes
+        for side in SIDES
+    ]
+    pairs = config.data or f"{config.rendered or 'endless'} rendered pairs"
+    about = (
+        f"{pairs}, {config.resolution} x {config.resolution} pixels; {config.seeds} seeds, mean ± "
+        f"standard deviation; {machine()}. Probes are fitted on one split and scored on another."
+    )
+    tables = [
+        markdown_table(header, lines),
+        "Against the shared factors (DCI by random forests):",
+        markdown_table(["encoder", *names, "s / model"], against),
+    ]
+    return "\n\n".join([f"# {EXPERIMENT}", about, *tables]) + "\n"
+
+
+def _discrete(rows: list[Row], factor: str) -> bool:
+    return any(r.target == factor and r.metric == "accuracy" for r in rows)
+
+
+def draw(config: Config, run: Run, rows: list[Row]) -> None:
+    """Every factor by encoding size, a panel an encoder."""
+    panels = {}
+    for side, kind in SIDES.items():
+        for row in rows:
+            wanted = "accuracy_mlp" if _discrete(rows, row.target) else "r2_kernel"
+            if row.modality == side and row.metric == wanted:
+                lines = panels.setdefault(f"{kind} encoder", {})
+                points = lines.setdefault(row.target, {})
+                points.setdefault(int(row.setting.removeprefix("size=")), []).append(row.value)
+    figure = line_panels_figure(
+        panels, xlabel="encoding size", ylabel="accuracy (MLP) or R2 (kernel)", width=4.5
+    )
+    save_figure(figure, run.path("figures", "factors.png"))
+
+
+def main(config: Config, run: Run) -> None:
+    """Runs or resumes all encoding sizes, writes results, figures and summary."""
+    sizes = config.encoding_sizes
+    require(len(sizes) > 0 and min(sizes) >= 1, "encoding_sizes", sizes, "whole numbers >= 1")
+    require(32 <= config.resolution <= 224, "resolution", config.resolution, "32 to 224")
+    require(config.rendered >= 0, "rendered", config.rendered, "a whole number >= 0")
+    require(config.eval_pairs >= 64, "eval_pairs", config.eval_pairs, "a whole number >= 64")
+    allowed = "a whole number >= 16"
+    require(config.kernel_samples >= 16, "kernel_samples", config.kernel_samples, allowed)
+    held = []
+
+    def world():
+        """Source and splits, made once and only where a row is missing."""
+        if not held:
+            held.append(_loaded(config, run) if config.data else _rendered(config))
+        return held[0]
+
+    if config.data:
+        world()  # faults of a data set are told before anything is written
+    # A wrong option of the encoders too: on a source of the same shapes that draws nothing.
+    make_image_text_study(
+        streamed_source(scene_model(), config.resolution, config.batch_size),
+        config,
+        min(sizes),
+        chunk_steps=config.chunk_steps,
+        save_every=config.save_every,
+    )
+    jobs = {"content": partial(content_rows, config, run, world)}
+    for size in sizes:
+        jobs[f"size={size}"] = partial(produce, config, run, f"size={size}", size, world)
+
+    def summarise(rows, seconds):
+        draw(config, run, rows)
+        return summary(config, rows, seconds)
+
+    run_table(EXPERIMENT, config, run, jobs, summarise)
+
+
+if __name__ == "__main__":
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))

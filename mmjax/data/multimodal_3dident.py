@@ -1,0 +1,280 @@
+"""Multimodal3DIdent on disk: images, captions and the factors behind them (Daunhawer et al. 2023).
+
+    <root>[/train|val|test]/images/<i>.png, text/text_raw.txt, latents_image.csv, latents_text.csv
+
+Everything is checked before the first image is decoded; nothing is written into the data folder.
+"""
+
+import csv
+import io
+import os
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.data.captions import Vocabulary, build_vocabulary, encode, longest
+from mmjax.data.images import load_images
+from mmjax.errors import InvalidInput, require
+from mmjax.generative.colours import COLOUR_NAMES
+from mmjax.types import Array, SceneFactors, TextFactors
+
+SPLITS = ("train", "val", "test", "")
+IMAGE_COLUMNS = SceneFactors._fields
+TEXT_COLUMNS = (
+    "object_shape",
+    "object_xpos",
+    "object_ypos",
+    "object_zpos",
+    "object_color_name",
+    "object_color_index",
+    "text_phrasing",
+)
+# Largest value of each whole-numbered column; all others but object_zpos lie in [0, 1].
+LARGEST = {
+    "object_shape": 6,
+    "object_xpos": 2,
+    "object_ypos": 2,
+    "object_color_index": len(COLOUR_NAMES) - 1,
+    "text_phrasing": 4,
+}
+# Of RGB in [0, 1] over the published training images.
+CHANNEL_MEAN = (0.4327, 0.2689, 0.2839)
+CHANNEL_STD = (0.1201, 0.1457, 0.1082)
+
+
+class SceneSplit(NamedTuple):
+    """A host's rows of a split.
+
+    Attributes:
+      images: `[n, r, r, 3]` uint8; read-only where it comes from a cache.
+      texts: n captions.
+      tokens: `[n, length]` int32 ids of words, {eos} and {pad}.
+      vocabulary: what the ids stand for.
+      image_factors: `[n]` each, numpy.
+      text_factors: `[n]` each, numpy.
+      rows: `[n]` int32, numbers of these rows in the split.
+      skipped: files of images that can't be read, whose rows are left out.
+    """
+
+    images: np.ndarray
+    texts: list[str]
+    tokens: np.ndarray
+    vocabulary: Vocabulary
+    image_factors: SceneFactors
+    text_factors: TextFactors
+    rows: np.ndarray
+    skipped: tuple[str, ...]
+
+
+def normalised(images: Array) -> Array:
+    """`[..., 3]` uint8 -> float32, the published images' channels with mean 0 and deviation 1."""
+    scaled = images.astype(jnp.float32) / 255
+    return (scaled - jnp.asarray(CHANNEL_MEAN)) / jnp.asarray(CHANNEL_STD)
+
+
+def image_name(row: int, n: int) -> str:
+    """The file of a row's image among n: padded with zeros to ceil(log10(n)) digits."""
+    return f"{row:0{len(str(n - 1))}d}.png"
+
+
+def load_split(
+    root: str,
+    split: str,
+    *,
+    resolution: int | None = None,
+    on_corrupt: str = "refuse",
+    vocabulary: Vocabulary | None = None,
+    length: int | None = None,
+    host_index: int = 0,
+    host_count: int = 1,
+    workers: int = 8,
+    cache: str = "",
+) -> SceneSplit:
+    """Reads a split, or one host's share of it, whole into memory: 3 r^2 bytes a row.
+
+    Args:
+      root: the data set's folder.
+      split: train, val or test, a folder in root; empty: root itself holds the files.
+      resolution: images are resized to it by area; default as they are stored.
+      on_corrupt: what happens at an image that can't be read: refuse it, or skip its row.
+      vocabulary: that of the training split; default made from this split's captions, all of them.
+      length: of token sequences; default the split's longest caption and its {eos}.
+      host_index, host_count: row i goes to host i modulo host_count.
+      workers: threads that decode images.
+      cache: a folder outside root where decoded images are kept as .npy and found again; empty:
+        none.
+
+    Raises InvalidInput, naming file and line, for missing files, columns or images, unequal
+    lengths, values out of range, corrupt or coloured-otherwise images.
+    """
+    require(split in SPLITS, "split", split, "train, val, test, or an empty string")
+    require(host_count >= 1, "host_count", host_count, "a whole number >= 1")
+    allowed = f"a whole number from 0 to {host_count - 1}"
+    require(0 <= host_index < host_count, "host_index", host_index, allowed)
+    folder = os.path.join(root, split) if split else root
+    found = bool(root) and os.path.isdir(folder)
+    require(found, "--data", folder, "the path of an existing folder")
+    outside = not cache or os.path.commonpath(_real(cache, root)) != _real(root)[0]
+    require(outside, "cache", cache, f"a folder outside {root}")
+
+    image_factors = _image_factors(os.path.join(folder, "latents_image.csv"))
+    n = len(image_factors.object_shape)
+    text_factors = _text_factors(os.path.join(folder, "latents_text.csv"), image_factors)
+    texts = _texts(os.path.join(folder, "text", "text_raw.txt"), n)
+    paths = _image_paths(os.path.join(folder, "images"), n)
+    rows = np.arange(host_index, n, host_count, dtype=np.int32)
+    require(len(rows) > 0, "host_count", host_count, f"at most {n}, the rows of {folder}")
+
+    # From the whole split, so that all hosts agree.
+    vocabulary = build_vocabulary(texts) if vocabulary is None else vocabulary
+    length = longest(texts) if length is None else length
+    images, kept = load_images(
+        [paths[row] for row in rows],
+        resolution=resolution,
+        on_corrupt=on_corrupt,
+        workers=workers,
+        cache=cache,
+    )
+    skipped = tuple(paths[row] for row in rows[~kept])
+    rows = rows[kept]
+    texts = [texts[row] for row in rows]
+    return SceneSplit(
+        images,
+        texts,
+        encode(texts, vocabulary, length),
+        vocabulary,
+        SceneFactors(*(column[rows] for column in image_factors)),
+        TextFactors(*(column[rows] for column in text_factors)),
+        rows,
+        skipped,
+    )
+
+
+def _real(*paths: str) -> list[str]:
+    return [os.path.realpath(path) for path in paths]
+
+
+def _needed(found: bool, path: str) -> None:
+    if not found:
+        raise InvalidInput(
+            f"{path}: not there; a split holds images/, text/text_raw.txt, latents_image.csv and "
+            "latents_text.csv"
+        )
+
+
+def _read(path: str) -> str:
+    _needed(os.path.isfile(path), path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}: no UTF-8 text ({error.reason})") from error
+
+
+def _columns(path: str, names: tuple[str, ...]) -> dict[str, list[str]]:
+    """The named columns of a CSV with a header, as strings; others are left alone."""
+    try:
+        header, *lines = csv.reader(io.StringIO(_read(path) or "\n"))
+    except csv.Error as error:
+        raise InvalidInput(f"{path}: no CSV file ({error})") from error
+    missing = [name for name in names if name not in header]
+    if missing:
+        raise InvalidInput(
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}"
+        )
+    if len(set(header)) != len(header):
+        raise InvalidInput(f"{path}: a column stands twice in the header: {', '.join(header)}")
+    if not lines:
+        raise InvalidInput(f"{path}: no rows below the header")
+    for k, line in enumerate(lines):
+        if len(line) != len(header):
+            raise InvalidInput(
+                f"{path}: line {k + 2} has {len(line)} values; use {len(header)}, as in the header"
+            )
+    columns = dict(zip(header, zip(*lines, strict=True), strict=True))
+    return {name: columns[name] for name in names}
+
+
+def _numbers(path: str, name: str, column: list[str]) -> np.ndarray:
+    """A column as int32 or float32, or InvalidInput that names its first line out of range."""
+    values = np.array([_number(text) for text in column])
+    if name in LARGEST:
+        good = np.isin(values, np.arange(LARGEST[name] + 1))
+        allowed = f"a whole number from 0 to {LARGEST[name]}"
+    elif name == "object_zpos":
+        good, allowed = values == 0, "0"
+    else:
+        good, allowed = (values >= 0) & (values <= 1), "a number in [0, 1)"
+    if not good.all():
+        k = int(np.argmin(good))
+        raise InvalidInput(f"{path}: line {k + 2}: {name} is {column[k]!r}; use {allowed}")
+    return values.astype(np.int32 if name in LARGEST else np.float32)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
+def _image_factors(path: str) -> SceneFactors:
+    columns = _columns(path, IMAGE_COLUMNS)
+    return SceneFactors(**{name: _numbers(path, name, columns[name]) for name in IMAGE_COLUMNS})
+
+
+def _text_factors(path: str, image: SceneFactors) -> TextFactors:
+    columns = _columns(path, TEXT_COLUMNS)
+    n, found = len(image.object_shape), len(columns["object_shape"])
+    if found != n:
+        raise InvalidInput(f"{path}: {found} rows, where latents_image.csv has {n}")
+    factors = TextFactors(
+        **{name: _numbers(path, name, columns[name]) for name in TextFactors._fields}
+    )
+    for name in ("object_shape", "object_xpos", "object_ypos", "object_zpos"):
+        own, shown = getattr(factors, name), getattr(image, name)
+        if (own != shown).any():
+            k = int(np.argmax(own != shown))
+            raise InvalidInput(
+                f"{path}: line {k + 2}: {name} is {columns[name][k]!r}, where latents_image.csv "
+                f"has {shown[k]}; use the same"
+            )
+    for k, colour in enumerate(factors.object_color_index):
+        if columns["object_color_name"][k] != COLOUR_NAMES[colour]:
+            raise InvalidInput(
+                f"{path}: line {k + 2}: object_color_name is "
+                f"{columns['object_color_name'][k]!r}; use {COLOUR_NAMES[colour]!r}, the name of "
+                f"object_color_index {colour}"
+            )
+    return factors
+
+
+def _texts(path: str, n: int) -> list[str]:
+    """Line i for image i; a newline behind the last one is no further line."""
+    texts = _read(path).removesuffix("\n").split("\n")
+    if len(texts) != n:
+        raise InvalidInput(f"{path}: {len(texts)} lines, where latents_image.csv has {n} rows")
+    for k, text in enumerate(texts):
+        if not text.strip():
+            raise InvalidInput(f"{path}: line {k + 1} is empty; use a caption")
+    return texts
+
+
+def _image_paths(folder: str, n: int) -> list[str]:
+    """The n images' files, all of them and no others."""
+    _needed(os.path.isdir(folder), folder)
+    names = [image_name(row, n) for row in range(n)]
+    found = {name for name in os.listdir(folder) if name.endswith(".png")}
+    missing = [name for name in names if name not in found]
+    others = sorted(found - set(names))
+    if missing:
+        gap = f"{folder}: {len(missing)} of {n} images missing, first {missing[0]}"
+        unlike = f"; it holds {others[0]}, which is no name for {n} images" if others else ""
+        raise InvalidInput(gap + unlike)
+    if others:
+        raise InvalidInput(
+            f"{folder}: {len(others)} images too many for the {n} rows of latents_image.csv, "
+            f"first {others[0]}"
+        )
+    return [os.path.join(folder, name) for name in names]

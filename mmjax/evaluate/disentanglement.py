@@ -1,0 +1,397 @@
+"""Disentanglement of features with respect to named ground-truth factors: DCI, MIG and SAP.
+
+A factor is discrete (classes) where its array is of integers or booleans, else continuous.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.errors import require
+from mmjax.evaluate.identification import correlations
+from mmjax.evaluate.probes import linear_probe_accuracy
+from mmjax.evaluate.regression import explained, halves, linear_r2_between, standardise
+from mmjax.types import Array
+
+_LASSO_STEPS = 1000
+
+
+class Gap(NamedTuple):
+    """How far the best feature of a factor is ahead of the second best.
+
+    Attributes:
+      mean: over the factors, in [0, 1].
+      per_factor: name -> [0, 1].
+    """
+
+    mean: float
+    per_factor: dict[str, float]
+
+
+class DCI(NamedTuple):
+    """Disentanglement, completeness and informativeness of features.
+
+    Attributes:
+      disentanglement: in [0, 1]; mean over features, weighted by their share of all importance.
+      completeness: in [0, 1]; mean over factors.
+      informativeness: mean over factors, at most 1.
+      per_feature: `[d]` disentanglement: 1 where a feature matters for one factor only, 0 where for
+        all alike or for none.
+      completeness_of: name -> [0, 1]: 1 where one feature only matters for the factor, 0 where all
+        alike or none does.
+      informativeness_of: name -> at most 1: one minus the prediction's error over that of the best
+        constant guess, so that 0 is nothing. R2 of a continuous factor; of a discrete one, with
+        the share of wrong answers for error, 0 at the accuracy of the most frequent class.
+      importance: `[d, factors]` >= 0, factors in the mapping's order.
+    """
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+    per_feature: np.ndarray
+    completeness_of: dict[str, float]
+    informativeness_of: dict[str, float]
+    importance: np.ndarray
+
+
+def dci(
+    features: Array,
+    factors: Mapping[str, Array],
+    *,
+    importance: str = "linear",
+    penalty: float | None = None,
+    trees: int = 100,
+    seed: int | None = None,
+) -> DCI:
+    """Disentanglement, completeness, informativeness (Eastwood and Williams, ICLR 2018).
+
+    Importances come from the first half of the rows, informativeness from predictions for the
+    second. R_ij being the importance of feature i for factor j, disentanglement of feature i is 1
+    minus the entropy of R_ij / sum_j R_ij to the base of the number of factors (their Eq. 1-2), and
+    completeness of factor j is 1 minus the entropy of R_ij / sum_i R_ij to the base of the number
+    of features (Eq. 3). With one factor or one feature the entropy is 0.
+
+    Args:
+      features: `[n, d]` float, n >= 4, d >= 1. A column that is not finite throughout counts as
+        constant.
+      factors: name -> `[n]` float (continuous) or int (discrete).
+      importance: linear: absolute weights of the lasso on standardised features and factors, the
+        mean over its standardised class indicators for a discrete factor; informativeness is of
+        least squares, or of `linear_probe_accuracy`. forest: importances of scikit-learn's random
+        forests, whose sum over features is 1 for each factor, even one that no feature tells; with
+        their predictions.
+      penalty: of the lasso, in units of correlation, > 0; None is sqrt(2 log(20 weights) / rows
+        fitted on), below which correlations of independent variables stay all together in 49 of 50
+        cases. Completeness is relative, so that a single weight of noise would make it 1.
+      trees: of a forest, >= 1.
+      seed: of the forests, which need one.
+
+    Returns:
+      DCI.
+
+    Raises:
+      InvalidInput: no factor, one of another length or not finite, or a value outside the above.
+
+    Example:
+      >>> import jax
+      >>> z = jax.random.normal(jax.random.key(0), (1000, 3))
+      >>> found = dci(-2 * z[:, ::-1], {f"z{i}": z[:, i] for i in range(3)})
+      >>> round(found.disentanglement, 3), round(found.completeness, 3)
+      (1.0, 1.0)
+    """
+    features, factors = _checked(features, factors, least_rows=4)
+    require(importance in ("linear", "forest"), "importance", importance, "linear or forest")
+    require(penalty is None or penalty > 0, "penalty", penalty, "None, or above 0")
+    require(trees >= 1, "trees", trees, "1 or more")
+    if importance == "forest":
+        require(seed is not None, "seed", seed, "an integer with importance='forest'")
+        fitted = {name: _forest(features, f, trees, seed) for name, f in factors.items()}
+        weights = np.stack([weights for weights, _ in fitted.values()], axis=1)
+        informativeness = {name: told for name, (_, told) in fitted.items()}
+    else:
+        weights = _lasso_importance(features, factors, penalty)
+        informativeness = {name: _linear_told(features, f) for name, f in factors.items()}
+    per_feature = _concentration(weights)
+    share = weights.sum(1) / max(weights.sum(), np.finfo(float).tiny)
+    completeness = dict(zip(factors, _concentration(weights.T).tolist(), strict=True))
+    return DCI(
+        min(float(per_feature @ share), 1.0),
+        float(np.mean(list(completeness.values()))),
+        float(np.mean(list(informativeness.values()))),
+        per_feature,
+        completeness,
+        informativeness,
+        weights,
+    )
+
+
+def mig(features: Array, factors: Mapping[str, Array], *, bins: int = 20) -> Gap:
+    """Mutual information gap (Chen et al., NeurIPS 2018), all of it over the entropy of a factor.
+
+    Mutual information is that of the table of counts, of features and continuous factors in bins of
+    equal width between minimum and maximum. It is above 0 for independent variables too, by about
+    (cells of the table) / (2 n) nats; the gap cancels most of it.
+
+    Args:
+      features: `[n, d]` float, d >= 1. A column that is not finite throughout counts as constant.
+        A single feature's gap is to one that tells nothing, so to 0.
+      factors: name -> `[n]` float (continuous) or int (discrete). A constant scores 0.
+      bins: >= 2.
+
+    Returns:
+      Gap.
+
+    Raises:
+      InvalidInput: no factor, one of another length or not finite, or bins below 2.
+
+    Example:
+      >>> import jax
+      >>> z = jax.random.uniform(jax.random.key(0), (5000, 2))
+      >>> mig(z[:, ::-1], {"first": z[:, 0], "second": z[:, 1]}).mean > 0.9
+      True
+    """
+    features, factors = _checked(features, factors)
+    require(bins >= 2, "bins", bins, "2 or more")
+    binned = in_bins(features, bins)
+
+    def of_factor(factor):
+        if _discrete(factor):
+            classes, codes = _classes(factor)
+        else:
+            classes, codes = bins, np.asarray(in_bins(factor[:, None], bins))[:, 0]
+        # Empty classes change nothing, and one compilation then serves most factors.
+        informations, entropy = _informations(binned, codes, bins, max(classes, bins))
+        return min(_gap(np.asarray(informations, float), 0) / max(float(entropy), 1e-6), 1.0)
+
+    return _mean_gap({name: of_factor(factor) for name, factor in factors.items()})
+
+
+def sap(features: Array, factors: Mapping[str, Array], *, l2: float = 1.0) -> Gap:
+    """Separated attribute predictability (Kumar et al., ICLR 2018).
+
+    A feature's score is its squared correlation with a continuous factor, over all rows, and the
+    accuracy for a discrete one of a linear classifier that sees this feature only, fitted on the
+    first half of the rows and scored on the second.
+
+    Args:
+      features: `[n, d]` float, n >= 4, d >= 1. A column that is not finite throughout counts as
+        constant. A single feature's gap is to one that tells nothing: to 0, and for a discrete
+        factor to the accuracy of its most frequent class.
+      factors: name -> `[n]` float (continuous) or int (discrete). A constant scores 0.
+      l2: of the classifier, as in `linear_probe_accuracy`.
+
+    Returns:
+      Gap.
+
+    Raises:
+      InvalidInput: no factor, or one of another length or not finite.
+
+    Example:
+      >>> import jax
+      >>> z = jax.random.normal(jax.random.key(0), (5000, 2))
+      >>> sap(z[:, ::-1] ** 3, {"first": z[:, 0], "second": z[:, 1]}).mean > 0.5
+      True
+    """
+    features, factors = _checked(features, factors, least_rows=4)
+
+    def of_factor(factor):
+        if not _discrete(factor):
+            correlation = _correlations(factor[:, None].astype(features.dtype), features)
+            return _gap(np.asarray(correlation[0], float) ** 2, 0)
+        (fit, score), (classes, codes) = halves(features), _classes(factor)
+        if classes < 2:
+            return 0.0
+        fit_codes, score_codes = halves(codes)
+        # A loop, not a map over features: one compilation then serves all factors and calls.
+        scores = [
+            linear_probe_accuracy(fit[:, [i]], fit_codes, score[:, [i]], score_codes, classes, l2)
+            for i in range(features.shape[1])
+        ]
+        return _gap(np.asarray(scores, float), _accuracy_of_guess(fit_codes, score_codes))
+
+    return _mean_gap({name: of_factor(factor) for name, factor in factors.items()})
+
+
+@partial(jax.jit, static_argnums=1)
+def in_bins(values: Array, bins: int) -> Array:
+    """`[n, d] float -> [n, d] int` in 0..bins-1: equal widths between a column's ends."""
+    low, high = values.min(0), values.max(0)
+    width = jnp.where(high > low, high - low, 1)
+    return jnp.clip(jnp.floor((values - low) / width * bins).astype(int), 0, bins - 1)
+
+
+@jax.jit
+def mutual_information(counts: Array) -> Array:
+    """`[..., a, b]` counts of pairs of values -> `[...]` nats, >= 0; no counts give 0."""
+    counts = counts.astype(jnp.promote_types(counts.dtype, jnp.float32))
+    joint = counts / jnp.maximum(counts.sum((-2, -1), keepdims=True), 1)
+    product = joint.sum(-1, keepdims=True) * joint.sum(-2, keepdims=True)
+    ratio = jnp.where(joint > 0, joint, 1) / jnp.where(joint > 0, product, 1)
+    return jnp.maximum(jnp.sum(joint * jnp.log(ratio), (-2, -1)), 0)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _informations(binned: Array, codes: Array, bins: int, classes: int) -> tuple[Array, Array]:
+    """`[n, d]` and `[n]` -> `[d]` mutual informations, and the entropy of the codes."""
+    count = lambda cells, length: jnp.zeros(length, jnp.int32).at[cells].add(1)
+    tables = jax.vmap(lambda column: count(column * classes + codes, bins * classes))(binned.T)
+    # What a variable tells about itself is its entropy.
+    itself = jnp.diag(count(codes, classes))
+    return mutual_information(tables.reshape(-1, bins, classes)), mutual_information(itself)
+
+
+def _checked(
+    features: Array, factors: Mapping[str, Array], *, least_rows: int = 1
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    require(features.ndim == 2, "features", features.shape, "two axes, [rows, features]")
+    rows, columns = features.shape
+    require(rows >= least_rows, "features", features.shape, f"{least_rows} or more rows")
+    require(columns >= 1, "features", features.shape, "1 or more features")
+    require(len(factors) > 0, "factors", factors, "1 or more")
+    factors = {name: np.asarray(factor) for name, factor in factors.items()}
+    for name, factor in factors.items():
+        require(factor.shape == (rows,), name, factor.shape, f"one value for each row: ({rows},)")
+        require(bool(np.isfinite(factor).all()), name, "NaN or infinity", "finite values")
+    # On the host: operations on the device one by one would be compiled for every shape.
+    features = np.asarray(features)
+    dtype = jax.dtypes.canonicalize_dtype(jnp.promote_types(features.dtype, jnp.float32))
+    features = features.astype(dtype)
+    return np.where(np.isfinite(features).all(0), features, 0).astype(dtype), factors
+
+
+def _discrete(factor: np.ndarray) -> bool:
+    return factor.dtype.kind in "iub"
+
+
+def _classes(factor: np.ndarray) -> tuple[int, np.ndarray]:
+    """How many classes, and every row's, in 0..classes-1."""
+    classes, codes = np.unique(factor, return_inverse=True)
+    return len(classes), codes
+
+
+def _gap(scores: np.ndarray, nothing: float) -> float:
+    """Best score minus the second best, which is that of telling nothing where there is none."""
+    scores = np.sort(scores) if len(scores) > 1 else np.array([nothing, *scores])
+    return max(float(scores[-1] - scores[-2]), 0.0)
+
+
+def _mean_gap(gaps: dict[str, float]) -> Gap:
+    return Gap(float(np.mean(list(gaps.values()))), gaps)
+
+
+def _concentration(weights: np.ndarray) -> np.ndarray:
+    """`[a, b] >= 0 -> [a]` 1 minus the entropy of each row over its largest; 0 for rows of 0."""
+    total = weights.sum(1, keepdims=True)
+    shares = weights / np.where(total > 0, total, 1)
+    entropy = -np.sum(shares * np.log(np.where(shares > 0, shares, 1)), axis=1)
+    largest = np.log(max(weights.shape[1], 2))
+    return np.where(total[:, 0] > 0, np.clip(1 - entropy / largest, 0, 1), 0)
+
+
+def _accuracy_of_guess(fit_codes: np.ndarray, score_codes: np.ndarray) -> float:
+    return float(np.mean(score_codes == np.bincount(fit_codes).argmax()))
+
+
+def _above_guess(accuracy: float, fit_codes: np.ndarray, score_codes: np.ndarray) -> float:
+    guess = _accuracy_of_guess(fit_codes, score_codes)
+    return (float(accuracy) - guess) / (1 - guess) if guess < 1 else 0.0
+
+
+def _linear_told(features: np.ndarray, factor: np.ndarray) -> float:
+    fit, score = halves(features)
+    if not _discrete(factor):
+        fit_y, score_y = halves(factor[:, None].astype(features.dtype))
+        return float(_linear_r2(fit, fit_y, score, score_y))
+    classes, codes = _classes(factor)
+    fit_codes, score_codes = halves(codes)
+    if classes < 2:
+        return 0.0
+    accuracy = linear_probe_accuracy(fit, fit_codes, score, score_codes, classes)
+    return _above_guess(accuracy, fit_codes, score_codes)
+
+
+def _lasso_importance(
+    features: np.ndarray, factors: dict[str, np.ndarray], penalty: float | None
+) -> np.ndarray:
+    """`[d, factors]`; all factors, and all classes of the discrete ones, in one lasso."""
+    columns = []
+    for factor in factors.values():
+        if _discrete(factor):
+            classes, codes = _classes(factor)
+            columns.append(codes[:, None] == np.arange(classes))
+        else:
+            columns.append(factor[:, None])
+    fit_x, _ = halves(features)
+    fit_y, _ = halves(np.concatenate(columns, axis=1).astype(features.dtype))
+    if penalty is None:
+        penalty = (2 * np.log(20 * fit_x.shape[1] * fit_y.shape[1]) / len(fit_x)) ** 0.5
+    weights = np.abs(np.asarray(_standardised_lasso(fit_x, fit_y, penalty), float))
+    ends = np.cumsum([column.shape[1] for column in columns])[:-1]
+    return np.stack([block.mean(1) for block in np.split(weights, ends, axis=1)], axis=1)
+
+
+@jax.jit
+def lasso(x: Array, y: Array, penalty: float) -> Array:
+    """Weights W that minimise |Y - X W|^2 / (2 n) + penalty |W|_1, every target for itself.
+
+    By accelerated proximal gradient (FISTA; Beck and Teboulle 2009), 1000 steps, with restarts
+    where the momentum points uphill (O'Donoghue and Candes 2015).
+
+    Args:
+      x: `[n, d]` float, columns of mean 0.
+      y: `[n, k]` float, columns of mean 0.
+      penalty: > 0; that of scikit-learn's Lasso.
+
+    Returns:
+      `[d, k]`; exact zeros where a feature does not help by more than the penalty.
+    """
+    with jax.default_matmul_precision("highest"):
+        gram, moments = x.T @ x / len(x), x.T @ y / len(x)
+        curvature = jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], jnp.finfo(x.dtype).tiny)
+        # A hair more than the largest eigenvalue, which rounding may have left too small.
+        size = 0.999 / curvature
+
+        def step(carry, _):
+            weights, ahead, momentum = carry
+            moved = ahead - size * (gram @ ahead - moments)
+            new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - size * penalty, 0)
+            uphill = jnp.sum((ahead - new) * (new - weights), axis=0) > 0
+            momentum = jnp.where(uphill, 1.0, momentum)
+            grown = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
+            return (new, new + (momentum - 1) / grown * (new - weights), grown), None
+
+        zero = jnp.zeros_like(moments)
+        start = zero, zero, jnp.ones(moments.shape[1], moments.dtype)
+        (weights, _, _), _ = jax.lax.scan(step, start, length=_LASSO_STEPS)
+    return weights
+
+
+_linear_r2 = jax.jit(linear_r2_between)
+_correlations = jax.jit(correlations)
+_standardised_lasso = jax.jit(
+    lambda x, y, penalty: lasso(standardise(x, x)[0], standardise(y, y)[0], penalty)
+)
+
+
+def _forest(
+    features: np.ndarray, factor: np.ndarray, trees: int, seed: int
+) -> tuple[np.ndarray, float]:
+    """`[d]` importances, and how much of the factor the predictions for the second half tell."""
+    # Here, because importing it takes as long as importing the rest of this package.
+    from sklearn import ensemble
+
+    fit, score = halves(features)
+    if _discrete(factor):
+        fit_codes, score_codes = halves(_classes(factor)[1])
+        forest = ensemble.RandomForestClassifier(trees, random_state=seed)
+        accuracy = np.mean(forest.fit(fit, fit_codes).predict(score) == score_codes)
+        return forest.feature_importances_, _above_guess(accuracy, fit_codes, score_codes)
+    fit_y, score_y = halves(factor.astype(float))
+    forest = ensemble.RandomForestRegressor(trees, random_state=seed).fit(fit, fit_y)
+    residual = score_y - forest.predict(score)
+    told = explained(score_y[:, None], residual[:, None])
+    return forest.feature_importances_, float(told[0])

@@ -1,0 +1,57 @@
+"""Figures of images and captions."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def _show(ax, image: np.ndarray | None, text: str, width: int = 30) -> None:
+    ax.axis("off")
+    if image is not None:
+        ax.imshow(image, interpolation="nearest")
+        ax.set_title("\n".join(textwrap.wrap(text, width)), fontsize=5.5, pad=2)
+    elif text:
+        ax.text(
+            0.5, 0.5, "\n".join(textwrap.wrap(text, width)), ha="center", va="center", fontsize=6
+        )
+
+
+def caption_grid_figure(images: np.ndarray, texts: Sequence[str], *, columns: int = 6) -> Figure:
+    """Images `[n, r, r, 3]`, each under its caption."""
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.45 * columns, 1.75 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for k, ax in enumerate(axes):
+        _show(ax, images[k] if k < len(images) else None, texts[k] if k < len(images) else "")
+    return figure
+
+
+def neighbours_figure(
+    images: np.ndarray,
+    texts: Sequence[str],
+    scores: np.ndarray,
+    *,
+    queries: int = 4,
+    nearest: int = 3,
+) -> Figure:
+    """Nearest captions of images, and nearest images of captions.
+
+    Args:
+      images: `[n, r, r, 3]`.
+      texts: n captions.
+      scores: `[n, n]` similarity of image i and caption j.
+      queries: how many rows of either kind; the first ones.
+      nearest: neighbours shown of each.
+    """
+    figure = Figure(figsize=(1.5 * (nearest + 1), 1.5 * 2 * queries), layout="constrained")
+    axes = figure.subplots(2 * queries, nearest + 1, squeeze=False)
+    for k in range(min(queries, len(images))):
+        _show(axes[k, 0], images[k], "image, its nearest captions:")
+        _show(axes[queries + k, 0], None, f"caption: {texts[k]} Its nearest images:", 26)
+        for place, j in enumerate(np.argsort(-scores[k])[:nearest], 1):
+            _show(axes[k, place], None, texts[j], 26)
+        for place, j in enumerate(np.argsort(-scores[:, k])[:nearest], 1):
+            _show(axes[queries + k, place], images[j], "")
+    return figure
