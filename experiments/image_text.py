@@ -92,6 +92,8 @@ PRESETS = {
     "quick": {},
     "paper": dict(
         image_encoder="resnet18",
+        text_encoder="convnet",
+        text_width=128,
         temperature=1.0,
         steps=100_000,
         optimiser="adam",

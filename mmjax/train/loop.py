@@ -39,6 +39,8 @@ class Plan(NamedTuple):
       chunk_steps: steps a compiled call; logs and checkpoints lie between calls.
       save_every: steps between checkpoints (rounded up to whole chunks).
       shared_env: whether all seeds see one environment (a data set) or each its own.
+      unrolled: on a CPU, compile no loop over steps or seeds: there XLA runs a convolution inside a
+        loop some thirty times slower than outside of one.
     """
 
     source: Source
@@ -47,6 +49,27 @@ class Plan(NamedTuple):
     chunk_steps: int
     save_every: int
     shared_env: bool = False
+    unrolled: bool = False
+
+
+def _compiled_chunk(plan: Plan, phase: Phase, size: int, layout: Layout) -> Callable:
+    """`(states, envs, keys, first step) -> (states, mean losses)` of `size` steps."""
+    unrolled = plan.unrolled and jax.default_backend() == "cpu"
+    chunk = make_chunk(
+        plan.source, phase.objective, plan.optimiser, 1 if unrolled else size, layout.collectives
+    )
+    run = layout.compile(chunk, plan.shared_env, unrolled)
+    if not unrolled:
+        return run
+
+    def one_by_one(states, envs, keys, first):
+        total = 0.0
+        for step in range(first, first + size):
+            states, losses = run(states, envs, keys, np.int32(step))
+            total = total + losses
+        return states, total / size
+
+    return one_by_one
 
 
 def init_states(plan: Plan, init: Callable[[Key], Tree], keys: Key) -> State:
@@ -111,10 +134,7 @@ def train(
         while step < phase.until:
             size = min(plan.chunk_steps, phase.until - step)
             if (number, size) not in compiled:
-                chunk = make_chunk(
-                    plan.source, phase.objective, plan.optimiser, size, layout.collectives
-                )
-                compiled[number, size] = layout.compile(chunk, plan.shared_env)
+                compiled[number, size] = _compiled_chunk(plan, phase, size, layout)
             states, losses = compiled[number, size](states, envs, keys, step)
             losses = np.asarray(losses)  # waits for the device
             due = (step + size) // plan.save_every > step // plan.save_every

@@ -25,16 +25,17 @@ class Layout(NamedTuple):
     Attributes:
       name: single, data or seeds.
       collectives: what the chunk is to be made with.
-      compile: `(chunk of one seed, shared_env) -> run`, where `run(state, env, keys, first) ->
-        (state, losses)` is compiled, over seeds; the state is in device form and donated. With
-        shared_env all seeds see one env (a data set), else env is `[seeds, ...]`.
+      compile: `(chunk of one seed, shared_env, unrolled) -> run`, where `run(state, env, keys,
+        first) -> (state, losses)` is compiled, over seeds; the state is in device form and donated.
+        With shared_env all seeds see one env (a data set), else env is `[seeds, ...]`. Unrolled
+        means no loop over seeds on a CPU, see Plan.
       put: tree of `[seeds, ...]` -> device form.
       take: its inverse.
     """
 
     name: str
     collectives: Collectives
-    compile: Callable[[Chunk, bool], Callable]
+    compile: Callable[[Chunk, bool, bool], Callable]
     put: Callable[[Tree], Tree]
     take: Callable[[Tree], Tree]
 
@@ -57,7 +58,7 @@ def collectives(axis: str, count: int) -> Collectives:
     )
 
 
-def _over_seeds(chunk: Chunk, shared_env: bool) -> Callable:
+def _over_seeds(chunk: Chunk, shared_env: bool, unrolled: bool) -> Callable:
     if jax.default_backend() != "cpu":
         return jax.vmap(chunk, in_axes=(0, None if shared_env else 0, 0, None))
 
@@ -65,7 +66,10 @@ def _over_seeds(chunk: Chunk, shared_env: bool) -> Callable:
         # One seed's matmuls fill the cores of a CPU; batches of small ones run on a single core.
         own = None if shared_env else env
         each = lambda args: chunk(args[0], env if shared_env else args[1], args[2], first)
-        return jax.lax.map(each, (state, own, keys))
+        if not unrolled:
+            return jax.lax.map(each, (state, own, keys))
+        seeds = [jax.tree.map(lambda v, k=k: v[k], (state, own, keys)) for k in range(len(keys))]
+        return jax.tree.map(lambda *done: jnp.stack(done), *map(each, seeds))
 
     return one_by_one
 
@@ -73,16 +77,19 @@ def _over_seeds(chunk: Chunk, shared_env: bool) -> Callable:
 def _single() -> Layout:
     same = lambda tree: tree
 
-    def compiled(chunk, shared_env=False):
-        return jax.jit(_over_seeds(chunk, shared_env), donate_argnums=0)
+    def compiled(chunk, shared_env=False, unrolled=False):
+        return jax.jit(_over_seeds(chunk, shared_env, unrolled), donate_argnums=0)
 
     return Layout("single", SINGLE, compiled, same, same)
 
 
 def _data(count: int) -> Layout:
-    def compiled(chunk, shared_env=False):
+    def compiled(chunk, shared_env=False, unrolled=False):
         mapped = jax.pmap(
-            _over_seeds(chunk, shared_env), _AXIS, in_axes=(0, None, None, None), donate_argnums=0
+            _over_seeds(chunk, shared_env, unrolled),
+            _AXIS,
+            in_axes=(0, None, None, None),
+            donate_argnums=0,
         )
 
         def run(state, env, keys, first):
@@ -107,9 +114,9 @@ def _seeds(count: int) -> Layout:
     def join(tree):
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
-    def compiled(chunk, shared_env=False):
+    def compiled(chunk, shared_env=False, unrolled=False):
         mapped = jax.pmap(
-            _over_seeds(chunk, shared_env),
+            _over_seeds(chunk, shared_env, unrolled),
             _AXIS,
             in_axes=(0, None if shared_env else 0, 0, None),
             donate_argnums=0,

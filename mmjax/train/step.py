@@ -83,6 +83,8 @@ def make_chunk(
         def body(state, index):
             return step(state, env, jax.random.fold_in(key, first + index))
 
+        if num_steps == 1:
+            return body(state, 0)  # a loop of one is still a loop, see Plan.unrolled
         state, losses = jax.lax.scan(body, state, jnp.arange(num_steps))
         return state, jnp.mean(losses)
 

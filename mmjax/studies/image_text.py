@@ -1,0 +1,409 @@
+"""Images and captions with ground truth: trained encoders and what each tells of every factor.
+
+The image/text experiment of Daunhawer et al. 2023 on rendered scenes, streamed or held in memory,
+or on a data set in the layout of Multimodal3DIdent.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.config import option
+from mmjax.data import SceneSplit, caption, caption_encoder, scene_vocabulary
+from mmjax.encoders import (
+    HEADS,
+    make_head,
+    narrow_resnet,
+    resnet18,
+    small_convnet,
+    text_convnet,
+    text_transformer,
+    two_towers,
+)
+from mmjax.errors import require
+from mmjax.evaluate import (
+    dci,
+    kernel_r2_between,
+    linear_probe_accuracy,
+    linear_r2_between,
+    mcc,
+    mig,
+    mlp_accuracy,
+    sap,
+    standardise,
+)
+from mmjax.generative import SceneModel
+from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.observations import render
+from mmjax.train import OPTIMISERS, SCHEDULES, Phase, Plan, make_optimiser
+from mmjax.types import Array, Key, Pair, ScenePairs, Tree
+
+IMAGE_ENCODERS = ("narrow", "convnet", "resnet18", "resnet18_small")
+TEXT_ENCODERS = ("convnet", "transformer")
+NEGATIVES = ("both", "across")
+_AT_ONCE = 256  # images rendered or encoded at a time outside of training
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTextOptions:
+    """How the two encoders are trained."""
+
+    image_encoder: str = option(
+        "narrow",
+        "resnet18 is the published one; resnet18_small has a stem for 32 pixels",
+        IMAGE_ENCODERS,
+    )
+    text_encoder: str = option("transformer", "convnet is the published one", TEXT_ENCODERS)
+    text_width: int = option(64, "width of the token vectors; published: 128")
+    hidden_size: int = option(100, "hidden units behind the image encoder's features")
+    head: str = option("sphere", "space of the embeddings", tuple(HEADS))
+    similarity: str = option("cosine", "in the loss", tuple(SIMILARITIES))
+    p: float = option(3.0, "exponent of similarity lp, >= 1")
+    temperature: float = option(0.1, "of the loss, > 0; published: 1")
+    learn_temperature: bool = option(False, "train the temperature too, from that start")
+    negatives: str = option(
+        "both", "rows of both modalities, as published, or across modalities only", NEGATIVES
+    )
+    batch_size: int = option(256, "pairs a step, over all devices")
+    steps: int = option(3000, "training steps")
+    optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
+    learning_rate: float = option(2e-3, "its peak")
+    warmup: int = option(100, "steps of linear warm-up")
+    schedule: str = option("cosine", "of the learning rate after that", SCHEDULES)
+    weight_decay: float = option(1e-2, "decoupled; adam ignores it")
+    clip_norm: float = option(2.0, "largest norm of a gradient; 0 for none")
+
+
+class SceneData(NamedTuple):
+    """Pairs in memory.
+
+    Attributes:
+      images: `[n, r, r, 3]` uint8.
+      tokens: `[n, length]` int32.
+      texts: n captions.
+      factors: ScenePairs of `[n]` arrays, numpy.
+    """
+
+    images: np.ndarray
+    tokens: np.ndarray
+    texts: list[str]
+    factors: ScenePairs
+
+
+def rendered_scenes(
+    model: SceneModel, key: Key, n: int, resolution: int, progress: Callable = lambda done: None
+) -> SceneData:
+    """n pairs of the model, drawn, rendered and captioned; a function of its arguments alone.
+
+    Args:
+      model: law of the factors.
+      key: of all draws.
+      n: pairs, >= 1.
+      resolution: side of the images in pixels.
+      progress: called with the number of images done, now and then.
+    """
+    factors = jax.device_get(jax.jit(model.sample, static_argnums=1)(key, n))
+    draw = jax.jit(lambda scenes: render(scenes, resolution))
+    images = np.empty((n, resolution, resolution, 3), np.uint8)
+    for start in range(0, n, _AT_ONCE):
+        # The last batch is filled up with its last row: one shape, one compilation.
+        rows = np.minimum(np.arange(start, start + _AT_ONCE), n - 1)
+        stop = min(start + _AT_ONCE, n)
+        images[start:stop] = draw(jax.tree.map(lambda v, r=rows: v[r], factors.image))[
+            : stop - start
+        ]
+        progress(stop)
+    tokens, _ = caption_encoder(scene_vocabulary())
+    return SceneData(images, np.asarray(tokens(factors.text)), caption(factors.text), factors)
+
+
+def loaded_scenes(split: SceneSplit) -> SceneData:
+    """A split read from disk."""
+    factors = ScenePairs(split.image_factors, split.text_factors)
+    return SceneData(split.images, split.tokens, split.texts, factors)
+
+
+class Source(NamedTuple):
+    """Where training pairs come from.
+
+    Attributes:
+      env: constants on device, shared by all seeds.
+      draw: `(env, key) -> batch`; cheap, for every device draws the whole batch.
+      observe: `batch rows -> Pair(images, tokens)`; a device calls it for its rows only.
+      shape: of an image.
+      vocabulary_size, length: of the tokens.
+    """
+
+    env: Tree
+    draw: Callable[[Tree, Key], Tree]
+    observe: Callable[[Tree], Pair]
+    shape: tuple[int, int, int]
+    vocabulary_size: int
+    length: int
+
+
+def held_source(data: SceneData, vocabulary_size: int, batch_size: int) -> Source:
+    """Rows of the data, drawn with replacement."""
+    env = {"images": jnp.asarray(data.images), "tokens": jnp.asarray(data.tokens)}
+
+    def draw(env, key):
+        rows = jax.random.randint(key, (batch_size,), 0, len(env["tokens"]))
+        return Pair(env["images"][rows], env["tokens"][rows])
+
+    shape, length = data.images.shape[1:], data.tokens.shape[1]
+    return Source(env, draw, lambda pair: pair, shape, vocabulary_size, length)
+
+
+def streamed_source(model: SceneModel, resolution: int, batch_size: int) -> Source:
+    """Endless fresh scenes, rendered on device in the training step."""
+    vocabulary = scene_vocabulary()
+    tokens, length = caption_encoder(vocabulary)
+
+    def observe(factors):
+        return Pair(render(factors.image, resolution), tokens(factors.text))
+
+    def draw(env, key):
+        return model.sample(key, batch_size)
+
+    shape = (resolution, resolution, 3)
+    return Source((), draw, observe, shape, len(vocabulary.words), length)
+
+
+class ImageTextStudy(NamedTuple):
+    """Encoders of images and captions as pure functions.
+
+    Attributes:
+      env: constants of the source, on device, shared by all seeds.
+      init_params: `key -> params`.
+      plan: what `train` takes.
+      embed: `(params, Pair of images and tokens) -> Pair of [n, encoding_size]`, heads applied.
+    """
+
+    env: Tree
+    init_params: Callable[[Key], Tree]
+    plan: Plan
+    embed: Callable[[Tree, Pair], Pair]
+
+
+def _image_encoder(options: ImageTextOptions, size: int, side: int):
+    hidden = options.hidden_size
+    if options.image_encoder in ("narrow", "convnet"):
+        # From 32 to 64 pixels a patch is 4; above, patches grow so that as many are left.
+        patch = max(4, 4 * (side // 64))
+        require(side % patch == 0, "resolution", side, f"a multiple of {patch} with this encoder")
+        make = narrow_resnet if options.image_encoder == "narrow" else small_convnet
+        return make(size, hidden=hidden, patch=patch)
+    stem = "small" if options.image_encoder == "resnet18_small" else "imagenet"
+    return resnet18(size, hidden=hidden, stem=stem)
+
+
+def _text_encoder(options: ImageTextOptions, size: int, source: Source):
+    if options.text_encoder == "transformer":
+        return text_transformer(
+            size, source.vocabulary_size, source.length, width=options.text_width
+        )
+    return text_convnet(size, source.vocabulary_size, width=options.text_width)
+
+
+def make_image_text_study(
+    source: Source,
+    options: ImageTextOptions,
+    encoding_size: int,
+    *,
+    chunk_steps: int,
+    save_every: int,
+) -> ImageTextStudy:
+    """The study of this source with embeddings of that size.
+
+    Raises InvalidInput for an option out of range.
+    """
+    o = options
+    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
+    require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
+    nets = two_towers(
+        Pair(
+            _image_encoder(o, encoding_size, source.shape[0]),
+            _text_encoder(o, encoding_size, source),
+        ),
+        make_head(o.head),
+        embedding_dim=encoding_size,
+        temperature=o.temperature,
+        learn_temperature=o.learn_temperature,
+    )
+    similarity = make_similarity(o.similarity, p=o.p)
+
+    def draw(env, key):
+        return {"rows": source.draw(env, key), "ids": jnp.arange(o.batch_size)}
+
+    def objective(params, batch, key, gather):
+        embedded, changes = nets.forward(params, source.observe(batch["rows"]), key, gather)
+        loss = info_nce(
+            *embedded,
+            similarity=similarity,
+            temperature=nets.temperature(params),
+            gather=gather,
+            within=batch["ids"] if o.negatives == "both" else None,
+        )
+        return loss, changes
+
+    optimiser = make_optimiser(
+        o.optimiser,
+        learning_rate=o.learning_rate,
+        steps=o.steps,
+        warmup=o.warmup,
+        weight_decay=o.weight_decay,
+        schedule=o.schedule,
+        clip_norm=o.clip_norm,
+    )
+    plan = Plan(draw, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True, True)
+
+    def init_params(key):
+        return nets.init(key, Pair(source.shape, (source.length,)))
+
+    return ImageTextStudy(source.env, init_params, plan, nets.embed)
+
+
+def embedded(study: ImageTextStudy, params: Tree, data: SceneData) -> Pair:
+    """Embeddings of all pairs, `[n, encoding_size]` each, a few at a time."""
+    embed, parts = jax.jit(study.embed), []
+    n = len(data.tokens)
+    for start in range(0, n, _AT_ONCE):
+        rows = np.minimum(np.arange(start, start + _AT_ONCE), n - 1)
+        pair = Pair(jnp.asarray(data.images[rows]), jnp.asarray(data.tokens[rows]))
+        parts.append(jax.tree.map(lambda v, k=n - start: v[:k], embed(params, pair)))
+    return jax.tree.map(lambda *chunks: jnp.concatenate(chunks), *parts)
+
+
+DISCRETE = (
+    "object_shape",
+    "object_xpos",
+    "object_ypos",
+    "object_color_index",
+    "text_phrasing",
+)
+# What both modalities tell; all other factors are private to one of them.
+SHARED = ("object_shape", "object_xpos", "object_ypos", "object_color")
+
+
+def factors_of(*splits: ScenePairs) -> list[Mapping[str, np.ndarray]]:
+    """Of every split, every factor that varies in the first, by name.
+
+    Whole numbers for discrete factors, numbered without gaps and alike in all splits (a colour is
+    one of 100 that captions name), float32 for continuous ones.
+    """
+    named = [{**pairs.image._asdict(), **pairs.text._asdict()} for pairs in splits]
+    found = [{} for _ in splits]
+    for name, first in named[0].items():
+        columns = [np.asarray(split[name]) for split in named]
+        if name in DISCRETE:
+            codes = np.unique(np.concatenate(columns), return_inverse=True)[1].astype(np.int32)
+            parts = np.split(codes, np.cumsum([len(c) for c in columns])[:-1])
+        elif np.any(np.asarray(first) != np.asarray(first)[:1]):
+            parts = [c.astype(np.float32) for c in columns]
+        else:
+            continue
+        for own, part in zip(found, parts, strict=True):
+            own[name] = part
+    return found
+
+
+def content_features(pairs: ScenePairs) -> Array:
+    """What both modalities share, as features `[n, 15]`: one-hot shape and positions, hue's angle.
+
+    What these predict of a private factor is what theory allows an encoder to tell of it.
+    """
+    one_hot = lambda codes, k: jax.nn.one_hot(jnp.asarray(codes), k)
+    image = pairs.image
+    angle = 2 * jnp.pi * jnp.asarray(image.object_color)[:, None]
+    whole = (image.object_shape, 7), (image.object_xpos, 3), (image.object_ypos, 3)
+    codes = [one_hot(values, count) for values, count in whole]
+    return jnp.concatenate([*codes, jnp.cos(angle), jnp.sin(angle)], axis=1)
+
+
+def factor_figures(
+    fit: Array,
+    score: Array,
+    fit_factors: Mapping[str, np.ndarray],
+    score_factors: Mapping[str, np.ndarray],
+    key: Key,
+    *,
+    kernel_samples: int,
+) -> dict[tuple[str, str], float]:
+    """(factor, metric) -> what features tell of it, fitted on one split and scored on another.
+
+    Continuous factors: r2_linear and r2_kernel. Discrete ones: accuracy of a linear and of a
+    nonlinear classifier (accuracy, accuracy_mlp), and chance, the most frequent class.
+
+    Args:
+      fit, score: `[n, f]`, `[m, f]` features.
+      fit_factors, score_factors: see factors_of.
+      key: of the nonlinear classifiers.
+      kernel_samples: rows that the kernel ridge is fitted on, at most.
+    """
+    fit, score = standardise(fit, score)
+    figures, column = {}, lambda values: jnp.asarray(values)[:, None]
+    smooth = [name for name in fit_factors if name not in DISCRETE]
+    kernel = kernel_r2_between(
+        fit,
+        {name: column(fit_factors[name]) for name in smooth},
+        score,
+        {name: column(score_factors[name]) for name in smooth},
+        max_samples=kernel_samples,
+        search_samples=min(1024, kernel_samples),
+    )
+    for name in smooth:
+        truth = column(fit_factors[name]), column(score_factors[name])
+        figures[name, "r2_linear"] = linear_r2_between(fit, truth[0], score, truth[1])
+        figures[name, "r2_kernel"] = kernel[name].r2
+    for number, name in enumerate(DISCRETE):
+        labels, truth = fit_factors[name], score_factors[name]
+        classes = int(max(labels.max(), truth.max())) + 1
+        given = fit, labels, score, truth, max(classes, 2)
+        figures[name, "accuracy"] = linear_probe_accuracy(*given)
+        figures[name, "accuracy_mlp"] = mlp_accuracy(*given, jax.random.fold_in(key, number))
+        figures[name, "chance"] = np.bincount(truth).max() / len(truth)
+    return {name: float(value) for name, value in figures.items()}
+
+
+def disentanglement_figures(
+    features: Array, factors: Mapping[str, np.ndarray], *, seed: int
+) -> dict[str, float]:
+    """mcc, dci_*, mig and sap of features against the shared factors.
+
+    MCC takes the shape's number for a quantity, which it is not; the others know it for a class.
+    """
+    shared = {name: factors[name] for name in SHARED}
+    found = dci(features, shared, importance="forest", seed=seed)
+    latents = jnp.stack([jnp.asarray(v, jnp.float32) for v in shared.values()], axis=1)
+    return {
+        "mcc": mcc(latents, features),
+        "dci_disentanglement": found.disentanglement,
+        "dci_completeness": found.completeness,
+        "dci_informativeness": found.informativeness,
+        "mig": mig(features, shared).mean,
+        "sap": sap(features, shared).mean,
+    }
+
+
+__all__ = [
+    "DISCRETE",
+    "SHARED",
+    "ImageTextOptions",
+    "ImageTextStudy",
+    "SceneData",
+    "Source",
+    "content_features",
+    "disentanglement_figures",
+    "embedded",
+    "factor_figures",
+    "factors_of",
+    "held_source",
+    "loaded_scenes",
+    "make_image_text_study",
+    "rendered_scenes",
+    "streamed_source",
+]
