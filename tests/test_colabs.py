@@ -9,7 +9,10 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 # What the cell tagged `parameters` becomes in CI: a row a notebook.
-SMALL = {"partial_causal": "steps, mixing_candidates, samples = 60, 50, 256"}
+SMALL = {
+    "partial_causal": "steps, mixing_candidates, samples = 60, 50, 256",
+    "image_text": "steps, pairs, probe_pairs, resolution, encoding_size = 4, 300, 200, 32, 3",
+}
 
 
 def test_every_notebook_has_small_settings():

@@ -122,7 +122,7 @@ def test_disentanglement_is_high_for_the_factors_and_low_for_noise():
 def test_a_wrong_resolution_is_told():
     with pytest.raises(InvalidInput, match="resolution"):
         make_image_text_study(
-            streamed_source(scene_model(), 70, 8),
+            streamed_source(scene_model(), 33, 8),
             ImageTextOptions(),
             3,
             chunk_steps=1,

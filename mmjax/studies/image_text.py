@@ -53,7 +53,7 @@ class ImageTextOptions:
     """How the two encoders are trained."""
 
     image_encoder: str = option(
-        "narrow",
+        "convnet",
         "resnet18 is the published one; resnet18_small has a stem for 32 pixels",
         IMAGE_ENCODERS,
     )
@@ -192,11 +192,13 @@ class ImageTextStudy(NamedTuple):
 def _image_encoder(options: ImageTextOptions, size: int, side: int):
     hidden = options.hidden_size
     if options.image_encoder in ("narrow", "convnet"):
-        # From 32 to 64 pixels a patch is 4; above, patches grow so that as many are left.
-        patch = max(4, 4 * (side // 64))
+        # Patches grow with the image, so that about as many are left: 32 x 32 at 64 pixels.
+        patch = 2 if side < 128 else 4 if side < 224 else 8
         require(side % patch == 0, "resolution", side, f"a multiple of {patch} with this encoder")
-        make = narrow_resnet if options.image_encoder == "narrow" else small_convnet
-        return make(size, hidden=hidden, patch=patch)
+        if options.image_encoder == "narrow":
+            return narrow_resnet(size, hidden=hidden, patch=2 * patch)
+        widths = dict(stem_width=16, widths=(32, 64, 128))
+        return small_convnet(size, hidden=hidden, patch=patch, **widths)
     stem = "small" if options.image_encoder == "resnet18_small" else "imagenet"
     return resnet18(size, hidden=hidden, stem=stem)
 
