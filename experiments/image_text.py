@@ -32,6 +32,7 @@ from mmjax.report import (
     mean_and_deviation,
     neighbours_figure,
     save_figure,
+    sheet_figure,
 )
 from mmjax.run import (
     Fit,
@@ -60,6 +61,7 @@ from mmjax.studies import (
     loaded_scenes,
     make_image_text_study,
     rendered_scenes,
+    sample_sheet,
     streamed_source,
 )
 
@@ -204,6 +206,9 @@ def content_rows(config: Config, run: Run, world, log: MetricsLog) -> list[Row]:
     atomic_write(run.path("vocabulary.json"), vocabulary)
     figure = caption_grid_figure(score.images[:12], score.texts[:12])
     save_figure(figure, run.path("figures", "samples.png"))
+    if not config.data:
+        figure = sheet_figure(sample_sheet(config.resolution))
+        save_figure(figure, run.path("figures", "sheet.png"))
     figures = factor_figures(
         content_features(fit.factors),
         content_features(score.factors),

@@ -154,6 +154,7 @@ def test_run_writes_tables_and_figures(tmp_path):
     figures = {p.name for p in (tmp_path / "figures").iterdir()}
     assert figures == {
         "samples.png",
+        "sheet.png",
         "factors.png",
         "neighbours_size=2.png",
         "neighbours_size=3.png",

@@ -9,7 +9,7 @@ from mmjax.report.figures import (
     save_figure,
     scatter_figure,
 )
-from mmjax.report.scenes import caption_grid_figure, neighbours_figure
+from mmjax.report.scenes import caption_grid_figure, neighbours_figure, sheet_figure
 from mmjax.report.tables import markdown_table, mean_and_deviation
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "neighbours_figure",
     "save_figure",
     "scatter_figure",
+    "sheet_figure",
 ]

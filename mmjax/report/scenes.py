@@ -1,7 +1,7 @@
 """Figures of images and captions."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,6 +25,17 @@ def caption_grid_figure(images: np.ndarray, texts: Sequence[str], *, columns: in
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for k, ax in enumerate(axes):
         _show(ax, images[k] if k < len(images) else None, texts[k] if k < len(images) else "")
+    return figure
+
+
+def sheet_figure(rows: Mapping[str, np.ndarray]) -> Figure:
+    """A strip of images `[n, r, r, 3]` under its title, a row an entry."""
+    figure = Figure(figsize=(4.2, 0.78 * len(rows)), layout="constrained")
+    for ax, (title, images) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
+        ax.imshow(np.concatenate(list(images), axis=1), interpolation="nearest")
+        ax.set_title(title, fontsize=7, loc="left", pad=2)
+        ax.set_anchor("W")
+        ax.axis("off")
     return figure
 
 

@@ -21,6 +21,7 @@ from mmjax.studies.image_text import (
     loaded_scenes,
     make_image_text_study,
     rendered_scenes,
+    sample_sheet,
     streamed_source,
 )
 from mmjax.studies.paired import (
@@ -71,6 +72,7 @@ __all__ = [
     "probe_accuracies",
     "raw_features",
     "rendered_scenes",
+    "sample_sheet",
     "resolve",
     "retrieval",
     "streamed_source",

@@ -40,7 +40,7 @@ from mmjax.generative import SceneModel
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
 from mmjax.observations import render
 from mmjax.train import OPTIMISERS, SCHEDULES, Phase, Plan, make_optimiser
-from mmjax.types import Array, Key, Pair, ScenePairs, Tree
+from mmjax.types import Array, Key, Pair, SceneFactors, ScenePairs, Tree
 
 IMAGE_ENCODERS = ("narrow", "convnet", "resnet18", "resnet18_small")
 TEXT_ENCODERS = ("convnet", "transformer")
@@ -119,6 +119,35 @@ def rendered_scenes(
         progress(stop)
     tokens, _ = caption_encoder(scene_vocabulary())
     return SceneData(images, np.asarray(tokens(factors.text)), caption(factors.text), factors)
+
+
+# One factor at a time, from a scene at rest in the middle: what a row of the sample sheet varies.
+SHEET = {
+    "shape": dict(object_shape=range(7)),
+    "rotation about x": dict(object_alpharot=7),
+    "rotation about y": dict(object_betarot=7),
+    "rotation about z": dict(object_gammarot=7),
+    "x position": dict(object_xpos=(0, 1, 2)),
+    "y position": dict(object_ypos=(0, 1, 2)),
+    "object colour": dict(object_color=7),
+    "spotlight position": dict(spotlight_pos=7),
+    "spotlight colour": dict(spotlight_color=7),
+    "background colour": dict(background_color=7),
+}
+
+
+def sample_sheet(resolution: int = 64) -> dict[str, np.ndarray]:
+    """Factor -> images `[n, r, r, 3]` uint8 in which that factor alone changes."""
+    rest = dict(object_shape=1, object_xpos=1, object_ypos=1, object_zpos=0.0, object_color=0.35)
+    rows = {}
+    for title, change in SHEET.items():
+        ((name, levels),) = change.items()
+        column = np.linspace(0, 0.95, levels) if isinstance(levels, int) else np.array(levels)
+        still = {k: np.full(len(column), rest.get(k, 0.5)) for k in SceneFactors._fields}
+        rows[title] = np.asarray(
+            render(SceneFactors(**{**still, name: column}), resolution, supersample=2)
+        )
+    return rows
 
 
 def loaded_scenes(split: SceneSplit) -> SceneData:
@@ -407,5 +436,6 @@ __all__ = [
     "loaded_scenes",
     "make_image_text_study",
     "rendered_scenes",
+    "sample_sheet",
     "streamed_source",
 ]
