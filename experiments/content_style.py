@@ -61,14 +61,24 @@ class Config(ContentStyleOptions, RunOptions):
     )
     embedding_dims: tuple[int, ...] = option((1, 2, 3, 4, 8), "rows of table dims")
     eval_samples: int = option(8192, "fresh tuples for the metrics: half to fit, half to score")
-    kernel_samples: int = option(2048, "tuples that the kernel ridge is fitted on, at most")
+    kernel_samples: int = option(1024, "tuples that the kernel ridge is fitted on, at most")
 
 
-_PAPER = dict(content_dim=5, style_dim=5, private_dim=5, steps=3000, embedding_dims=(2, 4, 5, 6, 8))
+_PAPER = dict(
+    content_dim=5,
+    style_dim=5,
+    private_dim=5,
+    hidden=(256, 256, 256),
+    batch_size=1024,
+    steps=3000,
+    embedding_dims=(2, 4, 5, 6, 8),
+    eval_samples=16_384,
+    kernel_samples=2048,
+)
 
 PRESETS = {
     "quick": {},
-    "paper": dict(_PAPER, eval_samples=16_384),
+    "paper": _PAPER,
     "official": dict(PUBLISHED_RECIPE, eval_samples=40_960, kernel_samples=20_480),
 }
 
@@ -155,7 +165,7 @@ def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Config
                 embedded,
                 targets,
                 max_samples=config.kernel_samples,
-                search_samples=min(1024, config.kernel_samples),
+                search_samples=max(16, config.kernel_samples // 2),
             )
             for target, truth in targets.items():
                 figures[name, target, f"r2_linear{suffix}"] = linear_r2(embedded, truth)

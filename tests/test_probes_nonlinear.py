@@ -49,10 +49,10 @@ def test_scales_and_shifts_change_nothing_and_constants_count_as_nothing():
     moved = y * jnp.array([1e-3, 1e3]) + 10, x * jnp.array([100, 1, -0.01]) + 5
     np.testing.assert_allclose(_r2(x, moved[0]), _r2(x, y), atol=0.02)
     np.testing.assert_allclose(_r2(moved[1], y), _r2(x, y), atol=0.05)
-    half = _r2(x, jnp.stack([y[:, 0], jnp.full(N, 0.1)], axis=1))
+    half = _r2(x, jnp.stack([y[:, 0], jnp.full(N, 0.1, float)], axis=1))
     assert 0.4 < half <= 0.5
-    assert _r2(x, jnp.full((N, 2), 0.1)) == 0
-    assert abs(_r2(jnp.full((N, 3), 0.1), y)) < 0.05
+    assert _r2(x, jnp.full((N, 2), 0.1, float)) == 0
+    assert abs(_r2(jnp.full((N, 3), 0.1, float), y)) < 0.05
 
 
 def test_the_key_decides_and_halves_are_the_explicit_split():
@@ -77,18 +77,20 @@ def _split(x, labels):
 
 def test_accuracy_of_classes_that_no_line_separates():
     x = _normal(0, N, 3)
-    split = _split(x, (x[:, 0] * x[:, 1] > 0).astype(int))
+    split = _split(x, np.asarray(x[:, 0] * x[:, 1] > 0, int))
     assert mlp_accuracy(*split, 2, KEY, **SMALL) > 0.93
     assert linear_probe_accuracy(*split, 2) < 0.65
 
 
 def test_accuracy_without_information_is_that_of_the_commonest_class():
-    labels = (_normal(1, N) > 0.8).astype(int)
-    commonest = float(jnp.mean(labels[N // 2 :] == 0))
-    for x in (_normal(0, N, 3), jnp.full((N, 3), 0.1)):
+    labels = np.asarray(_normal(1, N) < 0.8, int)
+    commonest = float(np.mean(labels[N // 2 :] == 1))
+    for x in (_normal(0, N, 3), jnp.full((N, 3), 0.1, float)):
         got = mlp_accuracy(*_split(x, labels), 2, KEY, **SMALL)
         np.testing.assert_allclose(got, commonest, atol=0.02)
-    assert mlp_accuracy(*_split(x, jnp.zeros(N, int)), 2, KEY, **SMALL) == 1
+    untrained = SMALL | {"learning_rate": 0.0}
+    assert mlp_accuracy(*_split(_normal(0, N, 3), labels), 2, KEY, **untrained) == commonest
+    assert mlp_accuracy(*_split(x, np.zeros(N, int)), 2, KEY, **SMALL) == 1
 
 
 def test_tiny_samples_are_finite():

@@ -17,7 +17,7 @@ from mmjax.evaluate.probes import linear_probe_accuracy
 from mmjax.evaluate.regression import explained, halves, linear_r2_between, standardise
 from mmjax.types import Array
 
-_LASSO_STEPS = 1000
+_LASSO_STEPS = 2000
 
 
 class Gap(NamedTuple):
@@ -338,8 +338,8 @@ def _lasso_importance(
 def lasso(x: Array, y: Array, penalty: float) -> Array:
     """Weights W that minimise |Y - X W|^2 / (2 n) + penalty |W|_1, every target for itself.
 
-    By accelerated proximal gradient (FISTA; Beck and Teboulle 2009), 1000 steps, with restarts
-    where the momentum points uphill (O'Donoghue and Candes 2015).
+    By accelerated proximal gradient (FISTA; Beck and Teboulle 2009), 2000 steps: right to 1e-3 for
+    features that correlate by 0.99 with one another.
 
     Args:
       x: `[n, d]` float, columns of mean 0.
@@ -359,13 +359,11 @@ def lasso(x: Array, y: Array, penalty: float) -> Array:
             weights, ahead, momentum = carry
             moved = ahead - size * (gram @ ahead - moments)
             new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - size * penalty, 0)
-            uphill = jnp.sum((ahead - new) * (new - weights), axis=0) > 0
-            momentum = jnp.where(uphill, 1.0, momentum)
             grown = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
             return (new, new + (momentum - 1) / grown * (new - weights), grown), None
 
         zero = jnp.zeros_like(moments)
-        start = zero, zero, jnp.ones(moments.shape[1], moments.dtype)
+        start = zero, zero, jnp.ones((), moments.dtype)
         (weights, _, _), _ = jax.lax.scan(step, start, length=_LASSO_STEPS)
     return weights
 

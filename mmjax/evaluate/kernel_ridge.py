@@ -80,7 +80,7 @@ def kernel_r2_between(
     targets), is refitted on all fitting rows with them, and scored. The choice, refit and score are
     those of scikit-learn's `GridSearchCV(KernelRidge(kernel="rbf"), cv=3)`; the protocol is of
     Daunhawer et al. 2023. One eigendecomposition for every gamma and fold serves all alphas and
-    all blocks, so that another block costs next to nothing.
+    all blocks, so that another block costs no more than its refit, a Cholesky decomposition.
 
     Exact fits take memory of 4 n^2 bytes, several times over, and time of n^3: see the last three
     options. Subsets are rows at equal distances, so that there is no chance in the result.
@@ -131,7 +131,7 @@ def kernel_r2_between(
     require(landmarks is None or landmarks >= 1, "landmarks", landmarks, "None, or 1 or more")
     require(len(fit_x) >= folds, "fit_x", fit_x.shape, f"{folds} (the folds) or more rows")
     kept = _spread(len(fit_x), max_samples)
-    # Blocks side by side, so that how many there are does not matter to compilation.
+    # Blocks side by side, so that the search sees one table of targets and compiles once.
     owners = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
     scores = _scores(
         fit_x[kept],

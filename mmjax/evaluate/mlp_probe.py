@@ -63,7 +63,7 @@ def mlp_r2_between(
       steps: of AdamW, >= 20, rounded down to a multiple of 20; the learning rate falls to 0 along
         a half cosine.
       batch: rows drawn per step, with replacement, >= 1.
-      learning_rate: of the first step, > 0.
+      learning_rate: of the first step, >= 0.
       weight_decay: of AdamW, >= 0.
 
     Returns:

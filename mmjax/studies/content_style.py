@@ -47,7 +47,7 @@ class ContentStyleOptions:
     mixing_candidates: int = option(25_000, "draws a layer; one of the best 0.1 % is taken")
     whiten: bool = option(True, "encoders see whitened observations (fitted on a first sample)")
     hidden: tuple[int, ...] = option(
-        (256, 256, 256),
+        (128, 128, 128),
         "hidden widths of the encoders; 0 for the published ones, (10,50,50,50,50,10) times the "
         "size of an observation",
     )
@@ -59,7 +59,7 @@ class ContentStyleOptions:
     similarity: str = option("squared_l2", "in the loss", tuple(SIMILARITIES))
     p: float = option(3.0, "exponent of similarity lp, >= 1")
     temperature: float = option(1.0, "of the loss, > 0")
-    batch_size: int = option(1024, "tuples a step, over all devices")
+    batch_size: int = option(512, "tuples a step, over all devices")
     steps: int = option(1500, "training steps")
     optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(0.03, "its peak")

@@ -384,7 +384,7 @@ def factor_figures(
         score,
         {name: column(score_factors[name]) for name in smooth},
         max_samples=kernel_samples,
-        search_samples=min(1024, kernel_samples),
+        search_samples=max(16, kernel_samples // 2),
     )
     for name in smooth:
         truth = column(fit_factors[name]), column(score_factors[name])
