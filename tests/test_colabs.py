@@ -19,7 +19,11 @@ def test_every_notebook_has_small_settings():
     assert {path.stem for path in (ROOT / "colabs").glob("*.ipynb")} == set(SMALL)
 
 
-@pytest.mark.parametrize("name", SMALL)
+# Two minutes, nearly all of them compilation.
+SLOW = [pytest.param(n, marks=pytest.mark.slow) if n == "image_text" else n for n in SMALL]
+
+
+@pytest.mark.parametrize("name", SLOW)
 def test_notebook_runs_top_to_bottom(name, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)

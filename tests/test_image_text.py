@@ -90,6 +90,7 @@ def test_factors_are_those_that_vary_and_codes_agree_between_splits():
         assert code_of.get(name, code) == code
 
 
+@pytest.mark.slow
 def test_content_tells_itself_and_not_what_is_private():
     draw = jax.jit(scene_model().sample, static_argnums=1)
     fit, score = (jax.device_get(draw(jax.random.key(k), 1500)) for k in (0, 1))
@@ -102,7 +103,7 @@ def test_content_tells_itself_and_not_what_is_private():
     )
     for name in ("object_shape", "object_xpos", "object_ypos"):
         assert told[name, "accuracy"] == 1
-    assert told["object_color", "r2_kernel"] > 0.9
+    assert told["object_color", "r2_linear"] > 0.999
     for name in ("background_color", "spotlight_pos", "object_alpharot"):
         assert abs(told[name, "r2_linear"]) < 0.05 and told[name, "r2_kernel"] < 0.05
     assert abs(told["text_phrasing", "accuracy"] - 0.2) < 0.05
@@ -115,7 +116,7 @@ def test_disentanglement_is_high_for_the_factors_and_low_for_noise():
     noise = jax.random.normal(jax.random.key(1), own.shape)
     good, bad = (disentanglement_figures(v, factors, seed=0) for v in (-own[:, ::-1], noise))
     assert good["mcc"] > 0.99 > 0.1 > bad["mcc"]
-    assert good["dci_disentanglement"] > 0.9 and good["mig"] > 0.8
+    assert good["dci_disentanglement"] > 0.8 and good["mig"] > 0.8
     assert bad["mig"] < 0.1 and bad["sap"] < 0.1
 
 
@@ -130,10 +131,12 @@ def test_a_wrong_resolution_is_told():
         )
 
 
+@pytest.mark.slow  # four minutes, nearly all of them compilation
 def test_run_writes_tables_and_figures(tmp_path):
     argv = (
         "--steps=2 --warmup=1 --chunk_steps=1 --batch_size=16 --rendered=64 --eval_pairs=128 "
-        "--kernel_samples=32 --resolution=32 --encoding_sizes=2,3 --seeds=1 --text_width=16"
+        "--kernel_samples=32 --resolution=32 --encoding_sizes=2,3 --seeds=1 --text_width=16 "
+        "--parallel=single"
     ).split()
 
     def run(*more):

@@ -343,16 +343,18 @@ def factors_of(*splits: ScenePairs) -> list[Mapping[str, np.ndarray]]:
 
 
 def content_features(pairs: ScenePairs) -> Array:
-    """What both modalities share, as features `[n, 15]`: one-hot shape and positions, hue's angle.
+    """What both modalities share, as features `[n, 16]`: one-hot shape and positions, the hue, and
+    its place on the circle.
 
     What these predict of a private factor is what theory allows an encoder to tell of it.
     """
     one_hot = lambda codes, k: jax.nn.one_hot(jnp.asarray(codes), k)
     image = pairs.image
-    angle = 2 * jnp.pi * jnp.asarray(image.object_color)[:, None]
+    hue = jnp.asarray(image.object_color)[:, None]
+    angle = 2 * jnp.pi * hue
     whole = (image.object_shape, 7), (image.object_xpos, 3), (image.object_ypos, 3)
     codes = [one_hot(values, count) for values, count in whole]
-    return jnp.concatenate([*codes, jnp.cos(angle), jnp.sin(angle)], axis=1)
+    return jnp.concatenate([*codes, hue, jnp.cos(angle), jnp.sin(angle)], axis=1)
 
 
 def factor_figures(
