@@ -11,18 +11,12 @@ from mmjax.studies.image_text import (
     SHARED,
     ImageTextOptions,
     ImageTextStudy,
-    SceneData,
     content_features,
     disentanglement_figures,
     embedded,
     factor_figures,
     factors_of,
-    held_source,
-    loaded_scenes,
     make_image_text_study,
-    rendered_scenes,
-    sample_sheet,
-    streamed_source,
 )
 from mmjax.studies.paired import (
     PairOptions,
@@ -41,6 +35,14 @@ from mmjax.studies.partial_causal import (
     make_study,
     resolve,
     train_study,
+)
+from mmjax.studies.scene_data import (
+    SceneData,
+    held_source,
+    loaded_scenes,
+    rendered_scenes,
+    sample_sheet,
+    streamed_source,
 )
 
 __all__ = [
