@@ -19,7 +19,7 @@ from mmjax.encoders import (
     two_towers,
 )
 from mmjax.encoders.norm import BatchNorm
-from mmjax.encoders.resnet import PIXEL_MEAN, PIXEL_STD
+from mmjax.encoders.resnet import PIXEL_MEAN, PIXEL_STD, _standardised
 from mmjax.errors import InvalidInput
 from mmjax.losses import info_nce, make_similarity, no_gather
 from mmjax.train import State, collectives, make_chunk
@@ -526,3 +526,10 @@ def test_eight_devices_train_as_one():
     _close(ours.params, theirs.params, 1e-3)
     moved = jax.tree.map(lambda a, b: not np.allclose(a, b, atol=1e-6), ours.params, params)
     assert all(jax.tree.leaves(moved))
+
+
+def test_the_published_moments():
+    pixels = jnp.array([[[[0, 0, 0], [255, 255, 255]]]], jnp.uint8)
+    expected = [[-3.6028, -1.8456, -2.6238], [4.7236, 5.0178, 6.6183]]
+    seen = _standardised(pixels, PIXEL_MEAN, PIXEL_STD)
+    np.testing.assert_allclose(seen[0, 0], expected, atol=2e-4)

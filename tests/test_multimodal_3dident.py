@@ -16,7 +16,7 @@ from experiments import render_dataset
 from mmjax.data.captions import build_vocabulary, caption, encode
 from mmjax.data.export_3dident import write_split
 from mmjax.data.images import load_images
-from mmjax.data.multimodal_3dident import image_name, load_split, normalised
+from mmjax.data.multimodal_3dident import image_name, load_split
 from mmjax.errors import InvalidInput
 from mmjax.generative.scenes import scene_model
 from mmjax.run import Run, launch
@@ -364,12 +364,6 @@ def test_an_opaque_alpha_channel_is_dropped(tmp_path, images):
     path = str(tmp_path / "0.png")
     Image.fromarray(images[0]).convert("RGBA").save(path)
     np.testing.assert_array_equal(load_images([path])[0][0], images[0])
-
-
-def test_normalised_by_the_published_constants():
-    pixels = np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)
-    expected = [[-3.6028, -1.8456, -2.6238], [4.7236, 5.0178, 6.6183]]
-    np.testing.assert_allclose(normalised(pixels)[0], expected, atol=2e-4)
 
 
 def _run(workdir, *flags, render=fake_render):

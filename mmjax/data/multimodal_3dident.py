@@ -10,14 +10,13 @@ import io
 import os
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.captions import Vocabulary, build_vocabulary, encode, longest
 from mmjax.data.images import load_images
 from mmjax.errors import InvalidInput, require
 from mmjax.generative.colours import COLOUR_NAMES
-from mmjax.types import Array, SceneFactors, TextFactors
+from mmjax.types import SceneFactors, TextFactors
 
 SPLITS = ("train", "val", "test", "")
 IMAGE_COLUMNS = SceneFactors._fields
@@ -38,9 +37,6 @@ LARGEST = {
     "object_color_index": len(COLOUR_NAMES) - 1,
     "text_phrasing": 4,
 }
-# Of RGB in [0, 1] over the published training images.
-CHANNEL_MEAN = (0.4327, 0.2689, 0.2839)
-CHANNEL_STD = (0.1201, 0.1457, 0.1082)
 
 
 class SceneSplit(NamedTuple):
@@ -65,12 +61,6 @@ class SceneSplit(NamedTuple):
     text_factors: TextFactors
     rows: np.ndarray
     skipped: tuple[str, ...]
-
-
-def normalised(images: Array) -> Array:
-    """`[..., 3]` uint8 -> float32, the published images' channels with mean 0 and deviation 1."""
-    scaled = images.astype(jnp.float32) / 255
-    return (scaled - jnp.asarray(CHANNEL_MEAN)) / jnp.asarray(CHANNEL_STD)
 
 
 def image_name(row: int, n: int) -> str:
