@@ -84,6 +84,7 @@ class Config(ImageTextOptions, RunOptions):
     encoding_sizes: tuple[int, ...] = option((8,), "embedding dimensions, a row of the table each")
     eval_pairs: int = option(4096, "rendered pairs that probes are fitted on, and scored on")
     kernel_samples: int = option(2048, "pairs that the kernel ridge is fitted on, at most")
+    probe_steps: int = option(2000, "training steps of a nonlinear classifier, 20 or more")
     parallel: str = option(
         "auto", "seeds and batches on devices", ("auto", "single", "data", "seeds")
     )
@@ -192,12 +193,16 @@ def produce(config: Config, run: Run, setting: str, size: int, world, log: Metri
         for side in SIDES:
             features = [getattr(pair, side) for pair in seen]
             figures = factor_figures(
-                *features, fit_factors, score_factors, keys[k], kernel_samples=config.kernel_samples
+                *features, fit_factors, score_factors, keys[k], **_probes(config)
             )
             told = disentanglement_figures(features[1], score_factors, seed=seed)
             figures |= {("content", metric): value for metric, value in told.items()}
             rows += [Row(EXPERIMENT, setting, seed, side, *n, v) for n, v in figures.items()]
     return rows
+
+
+def _probes(config: Config) -> dict[str, int]:
+    return dict(kernel_samples=config.kernel_samples, probe_steps=config.probe_steps)
 
 
 def content_rows(config: Config, run: Run, world, log: MetricsLog) -> list[Row]:
@@ -214,7 +219,7 @@ def content_rows(config: Config, run: Run, world, log: MetricsLog) -> list[Row]:
         content_features(score.factors),
         *factors_of(fit.factors, score.factors),
         jax.random.key(config.data_seed),
-        kernel_samples=config.kernel_samples,
+        **_probes(config),
     )
     return [Row(EXPERIMENT, "content", config.seed, "joint", *n, v) for n, v in figures.items()]
 
@@ -312,6 +317,7 @@ def main(config: Config, run: Run) -> None:
     require(config.eval_pairs >= 64, "eval_pairs", config.eval_pairs, "a whole number >= 64")
     allowed = "a whole number >= 16"
     require(config.kernel_samples >= 16, "kernel_samples", config.kernel_samples, allowed)
+    require(config.probe_steps >= 20, "probe_steps", config.probe_steps, "a whole number >= 20")
     held = []
 
     def world():

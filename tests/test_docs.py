@@ -43,6 +43,8 @@ SMALL = {
         "--kernel_samples=16",
         "--resolution=32",
         "--text_width=16",
+        "--parallel=single",
+        "--probe_steps=20",
     ],
     "render_dataset": ["--train=3", "--val=2", "--test=2", "--resolution=32"],
 }

@@ -90,7 +90,6 @@ def test_factors_are_those_that_vary_and_codes_agree_between_splits():
         assert code_of.get(name, code) == code
 
 
-@pytest.mark.slow
 def test_content_tells_itself_and_not_what_is_private():
     draw = jax.jit(scene_model().sample, static_argnums=1)
     fit, score = (jax.device_get(draw(jax.random.key(k), 1500)) for k in (0, 1))
@@ -100,6 +99,7 @@ def test_content_tells_itself_and_not_what_is_private():
         *factors_of(fit, score),
         jax.random.key(2),
         kernel_samples=400,
+        probe_steps=200,
     )
     for name in ("object_shape", "object_xpos", "object_ypos"):
         assert told[name, "accuracy"] == 1
@@ -131,12 +131,11 @@ def test_a_wrong_resolution_is_told():
         )
 
 
-@pytest.mark.slow  # four minutes, nearly all of them compilation
 def test_run_writes_tables_and_figures(tmp_path):
     argv = (
         "--steps=2 --warmup=1 --chunk_steps=1 --batch_size=16 --rendered=64 --eval_pairs=128 "
         "--kernel_samples=32 --resolution=32 --encoding_sizes=2,3 --seeds=1 --text_width=16 "
-        "--parallel=single"
+        "--parallel=single --probe_steps=20"
     ).split()
 
     def run(*more):

@@ -18,6 +18,7 @@ from mmjax.encoders import (
     text_transformer,
     two_towers,
 )
+from mmjax.encoders.convolution import convolved
 from mmjax.encoders.norm import BatchNorm
 from mmjax.encoders.resnet import PIXEL_MEAN, PIXEL_STD, _standardised
 from mmjax.errors import InvalidInput
@@ -91,6 +92,24 @@ def _close(ours, theirs, tolerance=1e-4):
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.max(np.abs(b)))
+
+
+@pytest.mark.parametrize("size, stride, padding", [(2, 2, 0), (3, 2, 1), (4, 2, 1), (3, 1, 1)])
+@pytest.mark.parametrize("side, channels", [(2, 5), (9, 1), (16, 3)])
+def test_convolutions_are_those_of_xla(size, stride, padding, side, channels):
+    """Value and both gradients, whichever way the convolution takes."""
+    rng = np.random.default_rng(size + side)
+    x = jnp.asarray(rng.normal(size=(3, side, side, channels)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(size, size, channels, 4)), jnp.float32)
+    how = (stride, stride), ((padding, padding),) * 2
+    names = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+    weights = jnp.cos(jnp.arange(convolved(x, kernel, *how, **names).size, dtype=jnp.float32))
+
+    def run(f):
+        loss = lambda x, kernel: jnp.vdot(weights, f(x, kernel, *how, **names).ravel())
+        return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(x, kernel)
+
+    _close(run(convolved), run(jax.lax.conv_general_dilated))
 
 
 # ---- batch norm

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from mmjax.encoders.base import Encoder, from_module
+from mmjax.encoders.convolution import convolved
 from mmjax.encoders.norm import BatchNorm
 from mmjax.errors import require
 from mmjax.types import Array
@@ -18,32 +18,6 @@ PIXEL_STD = (0.1201, 0.1457, 0.1082)
 _HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
-def _convolved(x, kernel, strides, padding, **rest):
-    """`jax.lax.conv_general_dilated`, or the same as one matrix product of windows on tiny maps.
-
-    Where a side has fewer outputs than the kernel, XLA takes a path on CPUs, forward or backward,
-    that is up to a hundred times slower (512 channels of 2x2); the product is fast anywhere.
-    """
-    sides = [
-        (n + low + high - size) // stride + 1
-        for n, (low, high), size, stride in zip(
-            x.shape[1:3], padding, kernel.shape[:2], strides, strict=True
-        )
-    ]
-    if min(sides) >= min(kernel.shape[:2]):
-        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **rest)
-    x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
-    across = lambda axis, start: slice(
-        start, start + strides[axis] * (sides[axis] - 1) + 1, strides[axis]
-    )
-    windows = [
-        x[:, across(0, i), across(1, j)]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
-    ]
-    return jnp.concatenate(windows, -1) @ kernel.reshape(-1, kernel.shape[-1])
-
-
 def _conv(width: int, size: int, stride: int, padding: int) -> nn.Conv:
     """A convolution without bias, which the batch norm behind it would take away."""
     return nn.Conv(
@@ -53,7 +27,7 @@ def _conv(width: int, size: int, stride: int, padding: int) -> nn.Conv:
         padding=padding,
         use_bias=False,
         kernel_init=_HE,
-        conv_general_dilated=_convolved,
+        conv_general_dilated=convolved,
     )
 
 

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mmjax.encoders.base import Encoder, from_module
+from mmjax.encoders.convolution import convolved
 from mmjax.encoders.norm import BatchNorm
 from mmjax.errors import require
 from mmjax.types import Array
@@ -42,7 +43,15 @@ class _TextConvnet(nn.Module):
         for k in range(3):
             width = self.channels * 2**k
             # No bias: the batch norm would take it away.
-            x = nn.Conv(width, (4, 4), 2, padding=1, use_bias=False, kernel_init=he)(x)
+            x = nn.Conv(
+                width,
+                (4, 4),
+                2,
+                padding=1,
+                use_bias=False,
+                kernel_init=he,
+                conv_general_dilated=convolved,
+            )(x)
             x = nn.relu(BatchNorm()(x, train=train, gather=gather))
         return nn.Dense(self.out)(x.reshape(x.shape[0], -1))
 

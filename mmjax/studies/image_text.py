@@ -238,6 +238,7 @@ def factor_figures(
     key: Key,
     *,
     kernel_samples: int,
+    probe_steps: int = 2000,
 ) -> dict[tuple[str, str], float]:
     """(factor, metric) -> what features tell of it, fitted on one split and scored on another.
 
@@ -249,6 +250,7 @@ def factor_figures(
       fit_factors, score_factors: see factors_of.
       key: of the nonlinear classifiers.
       kernel_samples: rows that the kernel ridge is fitted on, at most.
+      probe_steps: training steps of a nonlinear classifier.
     """
     fit, score = standardise(fit, score)
     figures, column = {}, lambda values: jnp.asarray(values)[:, None]
@@ -265,13 +267,16 @@ def factor_figures(
         truth = column(fit_factors[name]), column(score_factors[name])
         figures[name, "r2_linear"] = linear_r2_between(fit, truth[0], score, truth[1])
         figures[name, "r2_kernel"] = kernel[name].r2
+    # As many classes for every factor: one compilation; those that never occur are never chosen.
+    classes = max(
+        2, *(int(np.max(f[name])) + 1 for f in (fit_factors, score_factors) for name in DISCRETE)
+    )
     for number, name in enumerate(DISCRETE):
-        labels, truth = fit_factors[name], score_factors[name]
-        classes = int(max(labels.max(), truth.max())) + 1
-        given = fit, labels, score, truth, max(classes, 2)
+        given = fit, fit_factors[name], score, score_factors[name], classes
+        own_key = jax.random.fold_in(key, number)
         figures[name, "accuracy"] = linear_probe_accuracy(*given)
-        figures[name, "accuracy_mlp"] = mlp_accuracy(*given, jax.random.fold_in(key, number))
-        figures[name, "chance"] = np.bincount(truth).max() / len(truth)
+        figures[name, "accuracy_mlp"] = mlp_accuracy(*given, own_key, steps=probe_steps)
+        figures[name, "chance"] = np.bincount(given[3]).max() / len(given[3])
     return {name: float(value) for name, value in figures.items()}
 
 
