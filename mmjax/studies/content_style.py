@@ -23,7 +23,7 @@ from mmjax.generative import (
 )
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
-from mmjax.train import OPTIMISERS, SCHEDULES, Phase, Plan, make_optimiser
+from mmjax.train import OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Pair, Tree
 
 _SAMPLES = 8192  # unlabelled observations that the whitening is fitted on
@@ -31,7 +31,7 @@ LOSSES = ("in_batch", "official")
 
 
 @dataclasses.dataclass(frozen=True)
-class ContentStyleOptions:
+class ContentStyleOptions(OptimiserOptions):
     """Every choice of a study."""
 
     content_dim: int = option(2, "dimension of the shared content c")
@@ -61,12 +61,7 @@ class ContentStyleOptions:
     temperature: float = option(1.0, "of the loss, > 0")
     batch_size: int = option(512, "tuples a step, over all devices")
     steps: int = option(1500, "training steps")
-    optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(0.03, "its peak")
-    warmup: int = option(100, "steps of linear warm-up")
-    schedule: str = option("cosine", "of the learning rate after that", SCHEDULES)
-    weight_decay: float = option(0.0, "decoupled; adam ignores it")
-    clip_norm: float = option(0.0, "largest norm of a gradient; 0 for none")
 
 
 # The recipe of the paper's simulation.
@@ -268,15 +263,7 @@ def make_content_style_study(
         embedded = encode(params, whitened(world, observed))
         return Seen(latents, observed, embedded, drawn[0].content)
 
-    optimiser = make_optimiser(
-        o.optimiser,
-        learning_rate=o.learning_rate,
-        steps=o.steps,
-        warmup=o.warmup,
-        weight_decay=o.weight_decay,
-        schedule=o.schedule,
-        clip_norm=o.clip_norm,
-    )
+    optimiser = optimiser_of(o)
     plan = Plan(source, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every)
     return ContentStyleStudy(o, init_env, init_params, plan, look)
 

@@ -37,7 +37,7 @@ from mmjax.evaluate import (
 )
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
 from mmjax.studies.scene_data import AT_ONCE, SceneData, Source
-from mmjax.train import OPTIMISERS, SCHEDULES, Phase, Plan, make_optimiser
+from mmjax.train import OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Pair, ScenePairs, Tree
 
 IMAGE_ENCODERS = ("narrow", "convnet", "resnet18", "resnet18_small")
@@ -46,7 +46,7 @@ NEGATIVES = ("both", "across")
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageTextOptions:
+class ImageTextOptions(OptimiserOptions):
     """How the two encoders are trained."""
 
     image_encoder: str = option(
@@ -69,8 +69,6 @@ class ImageTextOptions:
     steps: int = option(3000, "training steps")
     optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(2e-3, "its peak")
-    warmup: int = option(100, "steps of linear warm-up")
-    schedule: str = option("cosine", "of the learning rate after that", SCHEDULES)
     weight_decay: float = option(1e-2, "decoupled; adam ignores it")
     clip_norm: float = option(2.0, "largest norm of a gradient; 0 for none")
 
@@ -154,15 +152,7 @@ def make_image_text_study(
         )
         return loss, changes
 
-    optimiser = make_optimiser(
-        o.optimiser,
-        learning_rate=o.learning_rate,
-        steps=o.steps,
-        warmup=o.warmup,
-        weight_decay=o.weight_decay,
-        schedule=o.schedule,
-        clip_norm=o.clip_norm,
-    )
+    optimiser = optimiser_of(o)
     plan = Plan(draw, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True, True)
 
     def init_params(key):

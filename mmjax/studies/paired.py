@@ -13,12 +13,12 @@ from mmjax.encoders import HEADS, make_head, mlp, two_towers
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
-from mmjax.train import OPTIMISERS, Phase, Plan, make_optimiser
+from mmjax.train import OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Pair, Tree
 
 
 @dataclasses.dataclass(frozen=True)
-class PairOptions:
+class PairOptions(OptimiserOptions):
     """How the two encoders are trained."""
 
     hidden: tuple[int, ...] = option((512, 256), "hidden widths of both encoders")
@@ -30,10 +30,8 @@ class PairOptions:
     temperature: float = option(0.1, "of the loss, > 0")
     learn_temperature: bool = option(False, "train the temperature too, from that start")
     batch_size: int = option(256, "pairs a step, over all devices")
-    steps: int = option(1000, "training steps")
     optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(3e-3, "its peak")
-    warmup: int = option(100, "steps of linear warm-up")
     weight_decay: float = option(1e-2, "decoupled; adam ignores it")
 
 
@@ -92,13 +90,7 @@ def make_pair_study(
     def embed(params, side, values):
         return nets.embed_side(params, side, standardised(values, getattr(scalings, side)))
 
-    optimiser = make_optimiser(
-        o.optimiser,
-        learning_rate=o.learning_rate,
-        steps=o.steps,
-        warmup=o.warmup,
-        weight_decay=o.weight_decay,
-    )
+    optimiser = optimiser_of(o)
     plan = Plan(source, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True)
     return PairStudy(env, init_params, plan, embed)
 

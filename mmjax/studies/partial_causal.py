@@ -21,10 +21,10 @@ from mmjax.losses import SIMILARITIES, info_nce, make_similarity
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
 from mmjax.spaces import SPACES, make_space
 from mmjax.train import (
-    OPTIMISERS,
+    OptimiserOptions,
     Phase,
     Plan,
-    make_optimiser,
+    optimiser_of,
     train_one,
 )
 from mmjax.types import Array, Key, Latents, Pair, Tree
@@ -45,7 +45,7 @@ THEORY = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Assumptions:
+class Assumptions(OptimiserOptions):
     """Every choice of a study. Empty strings, `dim` and `matched` take the theory's value."""
 
     geometry: str = option("sphere", "whose theory is assumed", ("sphere", "box"))
@@ -83,10 +83,6 @@ class Assumptions:
     spare_dims: int = option(
         6, "embedding dimensions beyond embedding_dim in those steps, against lost coordinates"
     )
-    optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
-    learning_rate: float = option(0.02, "its peak")
-    warmup: int = option(100, "steps of linear warm-up")
-    weight_decay: float = option(0.0, "decoupled; adam ignores it")
 
 
 def _number(name: str, value: int | float | str, kind: type) -> int | float:
@@ -282,13 +278,7 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         trained, oracle = jax.lax.map(one, jax.random.split(key, batches))
         return jnp.mean(trained), jnp.mean(oracle)
 
-    optimiser = make_optimiser(
-        a.optimiser,
-        learning_rate=a.learning_rate,
-        steps=a.steps,
-        warmup=a.warmup,
-        weight_decay=a.weight_decay,
-    )
+    optimiser = optimiser_of(a)
     phases = [Phase(early_objective, a.pre_steps)] if a.pre_steps else []
     enter = select_canonical if a.pre_steps and a.spare_dims else None
     phases.append(Phase(objective, a.steps, enter))

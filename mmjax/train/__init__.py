@@ -2,7 +2,13 @@
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
 from mmjax.train.loop import Phase, Plan, init_states, train, train_one
-from mmjax.train.optimisers import OPTIMISERS, SCHEDULES, make_optimiser
+from mmjax.train.optimisers import (
+    OPTIMISERS,
+    SCHEDULES,
+    OptimiserOptions,
+    make_optimiser,
+    optimiser_of,
+)
 from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout
 from mmjax.train.restarts import Outcome, train_with_restarts
 from mmjax.train.signals import Interrupted, noted_signals
@@ -11,6 +17,7 @@ from mmjax.train.step import Collectives, State, make_chunk
 __all__ = [
     "LAYOUTS",
     "OPTIMISERS",
+    "OptimiserOptions",
     "SCHEDULES",
     "Checkpoints",
     "Collectives",
@@ -25,6 +32,7 @@ __all__ = [
     "make_chunk",
     "make_layout",
     "make_optimiser",
+    "optimiser_of",
     "noted_signals",
     "open_checkpoints",
     "train",

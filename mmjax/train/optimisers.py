@@ -1,7 +1,10 @@
 """Optimisers by name: optax, with one choice of schedules for all."""
 
+import dataclasses
+
 import optax
 
+from mmjax.config import option
 from mmjax.errors import choose, require
 
 
@@ -69,3 +72,22 @@ def make_optimiser(
     if clip_norm:
         return optax.chain(optax.clip_by_global_norm(clip_norm), optimiser)
     return optimiser
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiserOptions:
+    """What every study lets a user choose; a study's own class may set other defaults."""
+
+    steps: int = option(1000, "training steps")
+    optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
+    learning_rate: float = option(0.02, "its peak")
+    warmup: int = option(100, "steps of linear warm-up")
+    schedule: str = option("cosine", "of the learning rate after that", SCHEDULES)
+    weight_decay: float = option(0.0, "decoupled; adam ignores it")
+    clip_norm: float = option(0.0, "largest norm of a gradient; 0 for none")
+
+
+def optimiser_of(options: OptimiserOptions) -> optax.GradientTransformation:
+    """The optimiser that these options ask for. Raises InvalidInput for one out of range."""
+    names = [f.name for f in dataclasses.fields(OptimiserOptions) if f.name != "optimiser"]
+    return make_optimiser(options.optimiser, **{name: getattr(options, name) for name in names})
