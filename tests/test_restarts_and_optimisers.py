@@ -205,3 +205,35 @@ def test_collectives_of_a_mapped_axis():
     np.testing.assert_array_equal(gathered, np.tile(batch, (4, 1)))
     np.testing.assert_array_equal(mean, np.tile(batch.reshape(4, 2).mean(0), (4, 1)))
     assert len(np.unique(keys, axis=0)) == 4
+
+
+@pytest.mark.parametrize(
+    "names, shape, inputs",
+    [
+        (("Dense_0", "kernel"), (8, 6), 8),
+        (("Conv_0", "kernel"), (2, 2, 3, 6), 12),
+        (("query", "kernel"), (8, 2, 3), 8),
+        (("out", "kernel"), (2, 3, 8), 6),
+    ],
+)
+def test_muon_turns_every_linear_map_alike(names, shape, inputs):
+    """Updates of the flattened map have nearly equal singular values, whatever the gradient's."""
+    optimiser = make_optimiser("muon", learning_rate=1.0, steps=10, warmup=0)
+    tree = lambda leaf: {names[0]: {names[1]: leaf}}
+    gradient = jax.random.normal(jax.random.key(0), shape)
+    params = tree(jnp.zeros(shape))
+    updates, _ = optimiser.update(tree(gradient), optimiser.init(params), params)
+    flat = lambda leaf: np.linalg.svd(np.asarray(leaf).reshape(inputs, -1), compute_uv=False)
+    given, made = flat(gradient), flat(updates[names[0]][names[1]])
+    assert made.max() / made.min() < 2 < given.max() / given.min()
+
+
+def test_muon_leaves_tables_and_biases_to_adam():
+    """Adam's first update has the same size everywhere, a tenth of Muon's rate before its lead."""
+    optimiser = make_optimiser("muon", learning_rate=1.0, steps=10, warmup=0)
+    params = {"Embed_0": {"embedding": jnp.zeros((4, 3))}, "query": {"bias": jnp.zeros((2, 3))}}
+    gradients = jax.tree.map(lambda v: jax.random.normal(jax.random.key(1), v.shape), params)
+    updates, _ = optimiser.update(gradients, optimiser.init(params), params)
+    for value in jax.tree.leaves(updates):
+        np.testing.assert_allclose(jnp.abs(value), jnp.abs(value).max(), rtol=1e-4)
+        assert 0.1 <= jnp.abs(value).max() < 0.2

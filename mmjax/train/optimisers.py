@@ -2,22 +2,42 @@
 
 import dataclasses
 
+import jax
 import optax
 
 from mmjax.config import option
 from mmjax.errors import choose, require
 
 
+def _matrices(params):
+    """Of every kernel, which axes it maps from and to; None for what is no linear map.
+
+    Kernels are linen's: `[in, out]`, `[height, width, in, out]` of convolutions, and of attention
+    `[in, heads, size]`, back from there `[heads, size, out]` under the name `out`.
+    """
+
+    def axes(path, value):
+        names = [getattr(key, "key", getattr(key, "name", None)) for key in path]
+        if names[-1] != "kernel" or value.ndim < 2:
+            return None
+        into = 1 if value.ndim == 3 and names[-2] != "out" else value.ndim - 1
+        every = tuple(range(value.ndim))
+        return optax.contrib.MuonDimensionNumbers(every[:into], every[into:])
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
 def _muon(rate, weight_decay, b1):
-    # Matrices by orthogonalised momentum, the rest (biases, scales) by Adam at a tenth of the rate:
-    # Muon's update has unit spectral norm, so its rate is larger than what suits Adam. Three
-    # Newton-Schulz steps train as well as the usual five here, and cost less.
+    # Linear maps by orthogonalised momentum, the rest (biases, scales, tables of vectors) by Adam at
+    # a tenth of the rate: Muon's update has unit spectral norm, so its rate is larger than what
+    # suits Adam. Three Newton-Schulz steps train as well as the usual five here, and cost less.
     return optax.contrib.muon(
         rate,
         ns_steps=3,
         beta=b1,
         weight_decay=weight_decay,
         adam_learning_rate=lambda step: 0.1 * rate(step),
+        muon_weight_dimension_numbers=_matrices,
     )
 
 
@@ -43,7 +63,7 @@ def make_optimiser(
     """The optimiser of that name under a linear warm-up.
 
     Args:
-      name: muon (matrices; Adam for vectors), adam or adamw.
+      name: muon (linear maps, convolutions included; Adam for the rest), adam or adamw.
       learning_rate: its peak, > 0.
       steps: length of the schedule.
       warmup: steps of linear growth from zero, >= 0; cut to half of the steps.
