@@ -78,7 +78,7 @@ class Config(ImageTextOptions, RunOptions):
     on_corrupt: str = option("refuse", "at an image that can't be read", ("refuse", "skip"))
     cache: str = option("", "folder outside the data for decoded images; empty: none")
     resolution: int = option(64, "side of the images in pixels, 32 to 224")
-    rendered: int = option(20_000, "training pairs rendered ahead; 0: fresh ones in every step")
+    rendered: int = option(40_000, "training pairs rendered ahead; 0: fresh ones in every step")
     position_dependent_color: bool = option(False, "the hue depends on the x position")
     data_seed: int = option(0, "of rendered pairs, the same for all seeds")
     encoding_sizes: tuple[int, ...] = option((8,), "embedding dimensions, a row of the table each")
@@ -98,6 +98,7 @@ PRESETS = {
         text_encoder="convnet",
         text_width=128,
         temperature=1.0,
+        learn_temperature=False,
         steps=100_000,
         optimiser="adam",
         learning_rate=1e-5,

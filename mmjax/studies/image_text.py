@@ -37,7 +37,7 @@ from mmjax.evaluate import (
 )
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
 from mmjax.studies.scene_data import AT_ONCE, SceneData, Source
-from mmjax.train import OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
+from mmjax.train import OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Pair, ScenePairs, Tree
 
 IMAGE_ENCODERS = ("narrow", "convnet", "resnet18", "resnet18_small")
@@ -56,20 +56,19 @@ class ImageTextOptions(OptimiserOptions):
     )
     text_encoder: str = option("transformer", "convnet is the published one", TEXT_ENCODERS)
     text_width: int = option(64, "width of the token vectors; published: 128")
+    text_layers: int = option(1, "layers of the transformer")
     hidden_size: int = option(100, "hidden units behind the image encoder's features")
     head: str = option("sphere", "space of the embeddings", tuple(HEADS))
     similarity: str = option("cosine", "in the loss", tuple(SIMILARITIES))
     p: float = option(3.0, "exponent of similarity lp, >= 1")
-    temperature: float = option(0.1, "of the loss, > 0; published: 1")
-    learn_temperature: bool = option(False, "train the temperature too, from that start")
+    temperature: float = option(0.03, "of the loss, > 0; published: 1")
+    learn_temperature: bool = option(True, "train the temperature too, from that start")
     negatives: str = option(
         "both", "rows of both modalities, as published, or across modalities only", NEGATIVES
     )
     batch_size: int = option(256, "pairs a step, over all devices")
-    steps: int = option(3000, "training steps")
-    optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
-    learning_rate: float = option(2e-3, "its peak")
-    weight_decay: float = option(1e-2, "decoupled; adam ignores it")
+    steps: int = option(3500, "training steps")
+    learning_rate: float = option(0.03, "its peak")
     clip_norm: float = option(2.0, "largest norm of a gradient; 0 for none")
 
 
@@ -106,7 +105,11 @@ def _image_encoder(options: ImageTextOptions, size: int, side: int):
 def _text_encoder(options: ImageTextOptions, size: int, source: Source):
     if options.text_encoder == "transformer":
         return text_transformer(
-            size, source.vocabulary_size, source.length, width=options.text_width
+            size,
+            source.vocabulary_size,
+            source.length,
+            width=options.text_width,
+            layers=options.text_layers,
         )
     return text_convnet(size, source.vocabulary_size, width=options.text_width)
 

@@ -28,9 +28,9 @@ def _matrices(params):
 
 
 def _muon(rate, weight_decay, b1):
-    # Linear maps by orthogonalised momentum, the rest (biases, scales, tables of vectors) by Adam at
-    # a tenth of the rate: Muon's update has unit spectral norm, so its rate is larger than what
-    # suits Adam. Three Newton-Schulz steps train as well as the usual five here, and cost less.
+    # Linear maps by orthogonalised momentum, the rest (biases, scales, tables) by Adam at a tenth
+    # of the rate: Muon's update has unit spectral norm, so its rate is larger than what suits Adam.
+    # Three Newton-Schulz steps train as well as the usual five here, and cost less.
     return optax.contrib.muon(
         rate,
         ns_steps=3,
