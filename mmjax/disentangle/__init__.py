@@ -1,5 +1,25 @@
 """Unmixing of embeddings: linear maps found from their statistics alone."""
 
 from mmjax.disentangle.cca import Canonical, canonical_directions
+from mmjax.disentangle.ica import (
+    ALGORITHMS,
+    CONTRASTS,
+    ICA,
+    fast_ica,
+    inverse_transform,
+    transform,
+)
+from mmjax.disentangle.pca import PCA, pca
 
-__all__ = ["Canonical", "canonical_directions"]
+__all__ = [
+    "ALGORITHMS",
+    "CONTRASTS",
+    "ICA",
+    "PCA",
+    "Canonical",
+    "canonical_directions",
+    "fast_ica",
+    "inverse_transform",
+    "pca",
+    "transform",
+]
