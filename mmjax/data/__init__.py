@@ -11,6 +11,7 @@ from mmjax.data.captions import (
     vocabulary_to_json,
 )
 from mmjax.data.export_3dident import write_split
+from mmjax.data.features import Features, read_features
 from mmjax.data.multimodal_3dident import SceneSplit, load_split
 from mmjax.data.npz import read_arrays
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
@@ -25,6 +26,7 @@ from mmjax.data.pairs import (
 )
 
 __all__ = [
+    "Features",
     "Modality",
     "PairedData",
     "Scaling",
@@ -42,6 +44,7 @@ __all__ = [
     "load_split",
     "pair_source",
     "read_arrays",
+    "read_features",
     "scene_vocabulary",
     "standardised",
     "vocabulary_from_json",

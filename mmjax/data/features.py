@@ -1,0 +1,251 @@
+"""Feature files: embeddings, their labels and names, in the formats that they are shared in."""
+
+import importlib
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.data.npz import read_arrays
+from mmjax.errors import InvalidInput, require
+
+# Where a user names no array: `feature_list` and `label_list` are those of the published files.
+VALUES = ("feature_list", "features", "embeddings", "embedding", "values", "x")
+LABELS = ("label_list", "labels", "label", "y")
+NAMES = ("name_list", "names", "name", "texts", "text", "paths", "path")
+_CHECKED = 65_536  # rows looked at together
+
+
+class Features(NamedTuple):
+    """A file's embeddings.
+
+    Attributes:
+      values: `[n, d]` float16, float32 or float64 as stored; of .npy, .safetensors and uncompressed
+        .npz files a read-only map of the file, which is read as it is used.
+      labels: `[n]` whole numbers or strings, or None.
+      names: `[n]` strings, or None.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray | None
+    names: np.ndarray | None
+
+
+def read_features(path: str, *, values: str = "", labels: str = "", names: str = "") -> Features:
+    """Reads .npy, .npz, .safetensors or .parquet; nothing in a file is ever executed.
+
+    Args:
+      path: the file. An .npy file is the values; of a .parquet the values are a column of lists,
+        or, where there is none, all its columns of floats.
+      values, labels, names: of arrays (columns) in it; where empty, the first that is there of
+        VALUES, LABELS, NAMES, and for the values the only array of two axes.
+
+    Raises InvalidInput where the file is missing, broken or of another kind, an array is missing,
+    holds Python objects, has another shape than the others, or has NaN or infinity.
+    """
+    require(bool(path) and os.path.isfile(path), "features", path, "the path of an existing file")
+    kind = os.path.splitext(path)[1].lower()
+    require(kind in _READERS, "features", path, f"a file that ends in {', '.join(_READERS)}")
+    arrays = _READERS[kind](path)
+    chosen = _values_of(path, arrays, values)
+    found = {}
+    for what, given, usual in (("labels", labels, LABELS), ("names", names, NAMES)):
+        name = given or next((n for n in usual if n in arrays and n != chosen), "")
+        found[what] = _column(path, arrays, name) if name else None
+    matrix = _matrix(path, chosen, arrays[chosen]())
+    for what, column in found.items():
+        if column is not None and column.shape != (len(matrix),):
+            raise InvalidInput(
+                f"{path}: {what} have shape {column.shape}, features {matrix.shape}; use one a row"
+            )
+    return Features(matrix, **found)
+
+
+# A file as name -> function that reads the array.
+_Arrays = Mapping[str, Callable[[], np.ndarray]]
+
+
+def _values_of(path: str, arrays: _Arrays, given: str) -> str:
+    if given:
+        if given not in arrays:
+            raise InvalidInput(f"{path}: no array {given!r}; it holds {', '.join(sorted(arrays))}")
+        return given
+    usual = [name for name in VALUES if name in arrays]
+    if usual:
+        return usual[0]
+    matrices = [name for name, read in arrays.items() if read().ndim == 2]
+    if len(matrices) != 1:
+        raise InvalidInput(
+            f"{path}: which array has the features? It holds {', '.join(sorted(arrays))}; name one"
+        )
+    return matrices[0]
+
+
+def _column(path: str, arrays: _Arrays, name: str) -> np.ndarray:
+    if name not in arrays:
+        raise InvalidInput(f"{path}: no array {name!r}; it holds {', '.join(sorted(arrays))}")
+    column = np.asarray(arrays[name]())
+    if column.dtype.kind not in "biuUS":
+        told = f"{path}: array {name!r} has dtype {column.dtype}"
+        whole = column.dtype.kind == "f" and np.isfinite(column).all()
+        if not (whole and (column == np.round(column)).all()):
+            raise InvalidInput(f"{told}; use whole numbers or strings")
+        return column.astype(np.int64)
+    return column
+
+
+def _matrix(path: str, name: str, matrix: np.ndarray) -> np.ndarray:
+    told = f"{path}: array {name!r}"
+    if matrix.dtype.kind != "f":
+        if matrix.dtype.kind not in "iu":
+            raise InvalidInput(f"{told} has dtype {matrix.dtype}; use floating-point numbers")
+        matrix = matrix.astype(np.float32)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise InvalidInput(f"{told} has shape {matrix.shape}; use [rows, features]")
+    for start in range(0, len(matrix), _CHECKED):
+        bad = np.argwhere(~np.isfinite(matrix[start : start + _CHECKED]))
+        if len(bad):
+            where = [int(bad[0, 0]) + start, int(bad[0, 1])]
+            raise InvalidInput(f"{told} has NaN or infinity, first at index {where}")
+    return matrix
+
+
+def _read_npy(path: str) -> _Arrays:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        told = "holds Python objects, which are never loaded" if _objects(error) else "is not whole"
+        raise InvalidInput(f"{path}: {told}; save it as a numeric array") from error
+    if not isinstance(array, np.ndarray):
+        raise InvalidInput(f"{path}: an archive, not a single array; name it .npz")
+    return {"features": lambda: array}
+
+
+def _objects(error: Exception) -> bool:
+    return "pickle" in str(error) or "Python objects" in str(error) or "Object" in str(error)
+
+
+def _read_npz(path: str) -> _Arrays:
+    try:
+        with zipfile.ZipFile(path) as file:
+            infos = [i for i in file.infolist() if i.filename.endswith(".npy")]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InvalidInput(f"{path}: not a whole .npz file ({error})") from error
+
+    def reader(info, name):
+        def read():
+            mapped = _mapped(path, info)
+            return read_arrays(path, [name])[name] if mapped is None else mapped
+
+        return cache(read)
+
+    return {name: reader(i, name) for i in infos for name in [i.filename.removesuffix(".npy")]}
+
+
+def _mapped(path: str, info: zipfile.ZipInfo) -> np.ndarray | None:
+    """A map of an array that the archive stores as it is; None of any other, or a strange one."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        return None
+    with open(path, "rb") as file:
+        file.seek(info.header_offset)
+        local = file.read(30)  # a member's own header; its name and extras have their own lengths
+        name, extra = (int.from_bytes(local[k : k + 2], "little") for k in (26, 28))
+        file.seek(name + extra, os.SEEK_CUR)
+        try:
+            version = np.lib.format.read_magic(file)
+            headers = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }
+            shape, fortran, dtype = headers[version](file)
+        except (KeyError, ValueError):
+            return None
+        if dtype.hasobject or 0 in shape or not shape:
+            return None
+        start = file.tell()
+    if start + dtype.itemsize * int(np.prod(shape)) > os.path.getsize(path):
+        return None
+    order = "F" if fortran else "C"
+    return np.memmap(path, dtype, "r", start, shape, order)
+
+
+def _read_safetensors(path: str) -> _Arrays:
+    safetensors = _needed("safetensors", path)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            keys = list(file.keys())
+            strange = {k: file.get_slice(k).get_dtype() for k in keys}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InvalidInput(f"{path}: not a whole .safetensors file ({error})") from error
+
+    def reader(name):
+        def read():
+            if strange[name] in ("BF16", "F8_E4M3", "F8_E5M2"):
+                raise InvalidInput(f"{path}: array {name!r} has dtype {strange[name]}; use float32")
+            with safetensors.safe_open(path, framework="numpy") as file:
+                return file.get_tensor(name)
+
+        return cache(read)
+
+    return {name: reader(name) for name in keys}
+
+
+def _read_parquet(path: str) -> _Arrays:
+    _needed("pyarrow", path)
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path, memory_map=True)
+    except (pyarrow.ArrowException, OSError) as error:
+        told = str(error).splitlines()[0]
+        raise InvalidInput(f"{path}: not a whole .parquet file ({told})") from error
+    floats, arrays = [], {}
+    for name in table.column_names:
+        kind = table.schema.field(name).type
+        if pyarrow.types.is_floating(kind):
+            floats.append(name)
+        reader = _lists if pyarrow.types.is_nested(kind) else _plain
+        arrays[name] = cache(partial(reader, path, name, table.column(name)))
+    if floats and not any(name in arrays for name in VALUES):
+        rows = lambda: np.stack([arrays[name]() for name in floats], axis=1)
+        arrays["features"] = cache(rows)
+    return arrays
+
+
+def _plain(path, name, column):
+    if column.null_count:
+        raise InvalidInput(f"{path}: column {name!r} has {column.null_count} missing values")
+    values = column.to_numpy()
+    return values.astype(str) if values.dtype == object else values
+
+
+def _lists(path, name, column):
+    """A column of lists of one length as `[rows, length]`."""
+    flat = column.combine_chunks()
+    lengths = np.asarray(flat.value_lengths()) if hasattr(flat, "value_lengths") else None
+    values = flat.flatten()
+    if column.null_count or lengths is None or len(set(lengths.tolist())) != 1 or values.null_count:
+        raise InvalidInput(f"{path}: column {name!r} must hold lists of numbers of one length")
+    values = values.to_numpy(zero_copy_only=False)
+    if values.dtype.kind not in "iuf":
+        raise InvalidInput(f"{path}: column {name!r} must hold lists of numbers of one length")
+    return values.reshape(len(flat), -1)
+
+
+def _needed(package: str, path: str):
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise InvalidInput(f"{path}: reading it needs `pip install {package}`") from None
+
+
+_READERS = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".safetensors": _read_safetensors,
+    ".parquet": _read_parquet,
+}
