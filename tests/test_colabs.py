@@ -11,7 +11,9 @@ ROOT = Path(__file__).parent.parent
 # What the cell tagged `parameters` becomes in CI: a row a notebook.
 SMALL = {
     "partial_causal": "steps, mixing_candidates, samples = 60, 50, 256",
-    "image_text": "steps, pairs, probe_pairs, resolution, encoding_size = 4, 300, 200, 32, 3",
+    "image_text": (
+        "steps, pairs, probe_pairs, resolution, encoding_size, probe_steps = 4, 300, 200, 32, 3, 20"
+    ),
 }
 
 
@@ -19,11 +21,7 @@ def test_every_notebook_has_small_settings():
     assert {path.stem for path in (ROOT / "colabs").glob("*.ipynb")} == set(SMALL)
 
 
-# Two minutes, nearly all of them compilation.
-SLOW = [pytest.param(n, marks=pytest.mark.slow) if n == "image_text" else n for n in SMALL]
-
-
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", SMALL)
 def test_notebook_runs_top_to_bottom(name, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
