@@ -35,21 +35,11 @@ SMALL = {
         "--eval_samples=64",
         "--kernel_samples=16",
     ],
-    "image_text": [
-        *STEPS,
-        "--batch_size=8",
-        "--rendered=16",
-        "--eval_pairs=128",
-        "--kernel_samples=16",
-        "--resolution=32",
-        "--text_width=16",
-        "--parallel=single",
-        "--probe_steps=20",
-    ],
     "render_dataset": ["--train=3", "--val=2", "--test=2", "--resolution=32"],
 }
-# Too many rows, files of the reader's own, or an accelerator's work: these are parsed only.
-LONG = ("violations", "--data", "--table", "--preset=official", "encoding_sizes")
+# Too many rows, files of the reader's own, an accelerator's work, or minutes of compilation (run by
+# tests/test_image_text.py): these are parsed only.
+LONG = ("violations", "--data", "--table", "--preset=official", "image_text")
 
 
 def _commands() -> list[str]:

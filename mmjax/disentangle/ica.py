@@ -1,6 +1,5 @@
-"""Independent component analysis: FastICA and an orthogonal quasi-Newton method."""
+"""Independent component analysis: whitening, a rotation, and what is known of the result."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -8,44 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.disentangle.pca import pca
+from mmjax.disentangle.rotations import ALGORITHMS, CONTRASTS, Contrast, orthogonalised
 from mmjax.errors import choose, require
 from mmjax.types import Array, Key
-
-
-class Contrast(NamedTuple):
-    """A measure of non-Gaussianity E[value(y)] and its derivatives, element by element.
-
-    Attributes:
-      value: G.
-      score: `y -> (g, g')`, the first and second derivative of G.
-      gaussian: E[G] of a standard Normal.
-    """
-
-    value: Callable[[Array], Array]
-    score: Callable[[Array], tuple[Array, Array]]
-    gaussian: float
-
-
-def _logcosh_value(y):
-    return jnp.abs(y) + jnp.log1p(jnp.exp(-2 * jnp.abs(y))) - jnp.log(2.0).astype(y.dtype)
-
-
-def _logcosh_score(y):
-    g = jnp.tanh(y)
-    return g, 1 - g * g
-
-
-def _exp_score(y):
-    bell = jnp.exp(-0.5 * y * y)
-    return y * bell, (1 - y * y) * bell
-
-
-CONTRASTS = {
-    "logcosh": Contrast(_logcosh_value, _logcosh_score, 0.3745672075),
-    "exp": Contrast(lambda y: -jnp.exp(-0.5 * y * y), _exp_score, -(0.5**0.5)),
-    "cube": Contrast(lambda y: y**4 / 4, lambda y: (y**3, 3 * y * y), 0.75),
-}
-ALGORITHMS = ("picard", "parallel", "deflation")
 
 
 class ICA(NamedTuple):
@@ -85,238 +49,6 @@ def transform(ica: ICA, x: Array) -> Array:
 def inverse_transform(ica: ICA, components: Array) -> Array:
     """Observations `[n, f]` that have these components `[n, k]`; exact where k is f."""
     return components @ ica.mixing.T + ica.mean
-
-
-class _Found(NamedTuple):
-    """A rotation `[k, k]` of the whitened data, and the way there."""
-
-    rotation: Array
-    steps: Array
-    change: Array
-    converged: Array
-
-
-def _orthogonalised(w: Array) -> Array:
-    """The orthogonal matrix nearest to w (its polar factor) by Newton and Schulz.
-
-    Nothing is divided by, so that no float32 eigenvalue can turn negative under a root; a singular
-    value of exactly zero stays zero.
-    """
-    eye = jnp.eye(len(w), dtype=w.dtype)
-    # Below 1 in the largest singular value: convergence from any positive one.
-    w = w / jnp.maximum(
-        jnp.sqrt(jnp.max(jnp.sum(jnp.abs(w), 0)) * jnp.max(jnp.sum(jnp.abs(w), 1))),
-        jnp.finfo(w.dtype).tiny,
-    )
-    tolerance = 4 * len(w) ** 0.5 * jnp.finfo(w.dtype).eps
-
-    def step(carry):
-        w, _, number = carry
-        gram = w @ w.T
-        # Quintic at first (small values grow by 15/8 a step), which also ends quadratically.
-        w = (1.875 * eye - 1.25 * gram + 0.375 * gram @ gram) @ w
-        return w, jnp.max(jnp.abs(gram - eye)), number + 1
-
-    start = (w, jnp.array(jnp.inf, w.dtype), 0)
-    going = lambda carry: (carry[1] > tolerance) & (carry[2] < 60)
-    return jax.lax.while_loop(going, step, start)[0]
-
-
-def _parallel(white: Array, start: Array, contrast: Contrast, max_steps: int, tolerance: float):
-    """Symmetric fixed point (Hyvarinen 1999): all rows step, then are made orthogonal."""
-
-    def step(found):
-        y = white @ found.rotation.T
-        g, slope = contrast.score(y)
-        w = g.T @ white / len(white) - jnp.mean(slope, 0)[:, None] * found.rotation
-        w = _orthogonalised(w)
-        change = jnp.max(_turned(w, found.rotation))
-        return _Found(w, found.steps + 1, change, change < tolerance)
-
-    return _until_converged(step, start, max_steps)
-
-
-def _turned(new: Array, old: Array) -> Array:
-    """How far unit rows have moved, up to sign. Their cosine would hide a slow way off a saddle."""
-    return jnp.minimum(jnp.linalg.norm(new - old, axis=-1), jnp.linalg.norm(new + old, axis=-1))
-
-
-def _until_converged(step: Callable, start: Array, max_steps: int) -> _Found:
-    first = _Found(start, jnp.int32(0), jnp.array(jnp.inf, start.dtype), jnp.array(False))
-    going = lambda found: (found.steps < max_steps) & ~found.converged
-    return jax.lax.while_loop(going, step, first)
-
-
-def _deflation(white: Array, start: Array, contrast: Contrast, max_steps: int, tolerance: float):
-    """One component after the other, each orthogonal to those before (Hyvarinen 1999)."""
-    k = white.shape[1]
-
-    def component(rotation, row):
-        def orthogonal(w):
-            # Twice: once loses what float32 leaves of the first projection.
-            for _ in range(2):
-                w = w - rotation.T @ (rotation @ w)  # rows to come are zero
-            return w / jnp.maximum(jnp.linalg.norm(w), jnp.finfo(w.dtype).tiny)
-
-        def step(carry):
-            w, number, _ = carry
-            g, slope = contrast.score(white @ w)
-            new = orthogonal(g @ white / len(white) - jnp.mean(slope) * w)
-            return new, number + 1, _turned(new, w)
-
-        going = lambda carry: (carry[1] < max_steps) & (carry[2] >= tolerance)
-        first = (orthogonal(start[row]), jnp.int32(0), jnp.array(jnp.inf, white.dtype))
-        w, number, change = jax.lax.while_loop(going, step, first)
-        return rotation.at[row].set(w), (number, change)
-
-    rotation, (steps, changes) = jax.lax.scan(component, jnp.zeros_like(start), jnp.arange(k))
-    return _Found(rotation, jnp.max(steps), jnp.max(changes), jnp.all(changes < tolerance))
-
-
-_REMEMBERED = 7  # steps
-_LEAST_CURVATURE = 0.02  # of a pair of nearly Normal components: no longer steps than that
-
-
-class _Look(NamedTuple):
-    """What a pass over the data tells at a rotation.
-
-    Attributes:
-      values: `[k]`, E[G] of every component.
-      moments: `[k, k]`, E[g(y_i) y_j].
-      own: `[k]`, E[g(y_i) y_i] - E[g'(y_i)]: 0 for a Normal, its sign tells the kind of tails.
-    """
-
-    values: Array
-    moments: Array
-    own: Array
-
-
-def _look(white: Array, rotation: Array, contrast: Contrast) -> _Look:
-    y = white @ rotation.T
-    g, slope = contrast.score(y)
-    moments = g.T @ y / len(y)
-    own = jnp.diagonal(moments) - jnp.mean(slope, 0)
-    return _Look(jnp.mean(contrast.value(y), 0), moments, own)
-
-
-def _signs(look: _Look) -> Array:
-    return jnp.where(look.own >= 0, 1, -1).astype(look.own.dtype)
-
-
-def _gradient(look: _Look, signs: Array) -> Array:
-    """Of the sum of signed values along rotations exp(A) W, antisymmetric."""
-    signed = signs[:, None] * look.moments
-    return signed - signed.T
-
-
-def _curvature(look: _Look, signs: Array) -> Array:
-    """Minus the second derivative along each of them, near independence; kept positive."""
-    own = signs * look.own
-    return jnp.maximum(own[:, None] + own[None, :], _LEAST_CURVATURE)
-
-
-def _cayley(step: Array, rotation: Array) -> Array:
-    """exp(step) rotation up to the third order, orthogonal for an antisymmetric step."""
-    half, eye = 0.5 * step, jnp.eye(len(step), dtype=step.dtype)
-    return jnp.linalg.solve(eye - half, (eye + half) @ rotation)
-
-
-class _Memory(NamedTuple):
-    """The last steps and what they changed in the gradient, `[memory, k, k]`, the latest first."""
-
-    steps: Array
-    yields: Array
-    used: Array
-
-
-def _direction(gradient: Array, curvature: Array, memory: _Memory) -> Array:
-    """L-BFGS's two loops (Nocedal 1980) around the diagonal curvature: a direction of ascent."""
-    pairs = list(zip(memory.steps, memory.yields, memory.used, strict=True))
-    products = [jnp.vdot(s, y) for s, y, _ in pairs]
-    rates = [
-        jnp.where(u, 1 / jnp.where(u, p, 1), 0)
-        for (_, _, u), p in zip(pairs, products, strict=True)
-    ]
-    q, alphas = gradient, []
-    for (s, y, _), rate in zip(pairs, rates, strict=True):
-        alphas.append(rate * jnp.vdot(s, q))
-        q = q - alphas[-1] * y
-    q = q / curvature
-    for (s, y, _), rate, alpha in reversed(list(zip(pairs, rates, alphas, strict=True))):
-        q = q + s * (alpha - rate * jnp.vdot(y, q))
-    return q
-
-
-class _Ascent(NamedTuple):
-    """State of the quasi-Newton method: where it is, what was seen there, how far it dares."""
-
-    found: _Found
-    look: _Look
-    memory: _Memory
-    scale: Array
-
-
-def _picard(white: Array, start: Array, contrast: Contrast, max_steps: int, tolerance: float):
-    """Quasi-Newton ascent over rotations (Picard-O; Ablin, Cardoso, Gramfort 2018).
-
-    Preconditioned by the curvature near independence, corrected by the last steps; a step that
-    lowers the contrast is taken back and halved. Signs follow the data, so that components of
-    either kind of tails are found. The change is the largest entry of the gradient.
-    """
-    k, dtype = white.shape[1], white.dtype
-
-    def step(state):
-        found, look, memory, scale = state
-        signs = _signs(look)
-        gradient, curvature = _gradient(look, signs), _curvature(look, signs)
-        along = _direction(gradient, curvature, memory)
-        # No ascent, or shortened twice: the memory misleads.
-        plain = (jnp.vdot(along, gradient) <= 0) | (scale < 0.3)
-        along = jnp.where(plain, gradient / curvature, along) * scale
-        memory = memory._replace(used=memory.used & ~plain)
-        along = along / jnp.maximum(1, jnp.max(jnp.abs(along)))
-        rotation = _orthogonalised(_cayley(along, found.rotation))
-        new = _look(white, rotation, contrast)
-        gained = jnp.sum(signs * (new.values - look.values))
-        better = gained >= -1e-7 * k  # not below rounding
-        # Of the same objective; where a sign turns, what is remembered belongs to another one.
-        yielded = gradient - _gradient(new, signs)
-        new_signs = _signs(new)
-        good = jnp.vdot(along, yielded) > 1e-7 * jnp.vdot(along, along)
-        push = lambda value, old: jnp.where(good, jnp.concatenate([value[None], old[:-1]]), old)
-        pushed = _Memory(
-            push(along, memory.steps),
-            push(yielded, memory.yields),
-            push(jnp.array(True), memory.used),
-        )
-        pushed = pushed._replace(used=pushed.used & jnp.all(new_signs == signs))
-        change = jnp.max(jnp.abs(_gradient(new, new_signs)))
-        moved = _Ascent(
-            _Found(rotation, found.steps, change, found.converged),
-            new,
-            pushed,
-            jnp.ones_like(scale),
-        )
-        stayed = _Ascent(found, look, memory, scale / 2)
-        state = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
-        found = state.found
-        return state._replace(
-            found=found._replace(steps=found.steps + 1, converged=found.change < tolerance)
-        )
-
-    look = _look(white, start, contrast)
-    change = jnp.max(jnp.abs(_gradient(look, _signs(look))))
-    first = _Ascent(
-        _Found(start, jnp.int32(1), change, change < tolerance),
-        look,
-        _Memory(*jnp.zeros((2, _REMEMBERED, k, k), dtype), jnp.zeros(_REMEMBERED, bool)),
-        jnp.ones((), dtype),
-    )
-    going = lambda state: (state.found.steps < max_steps) & ~state.found.converged
-    return jax.lax.while_loop(going, step, first).found
-
-
-_ROTATIONS = {"picard": _picard, "parallel": _parallel, "deflation": _deflation}
 
 
 def fast_ica(
@@ -362,7 +94,7 @@ def fast_ica(
       (True, True)
     """
     choose(CONTRASTS, "contrast", contrast)
-    choose(_ROTATIONS, "algorithm", algorithm)
+    choose(ALGORITHMS, "algorithm", algorithm)
     require(max_steps >= 1, "max_steps", max_steps, "a whole number >= 1")
     require(tolerance > 0, "tolerance", tolerance, "a number > 0")
     require(restarts >= 1, "restarts", restarts, "a whole number >= 1")
@@ -378,8 +110,8 @@ def _fast_ica(x, key, tolerance, floor, num_components, algorithm, contrast, max
     white = (x - base.mean) @ base.whiten
     k = white.shape[1]
     starts = jax.random.normal(key, (restarts, k, k), x.dtype)
-    one = lambda start: _ROTATIONS[algorithm](
-        white, _orthogonalised(start), kind, max_steps, tolerance
+    one = lambda start: ALGORITHMS[algorithm](
+        white, orthogonalised(start), kind, max_steps, tolerance
     )
     every = (
         jax.vmap(one)(starts) if restarts > 1 else jax.tree.map(lambda v: v[None], one(starts[0]))
