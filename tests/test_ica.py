@@ -105,7 +105,7 @@ def test_double_precision_agrees():
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("kind", ["normal", "constant", "repeated", "wide", "two rows", "steep"])
+@pytest.mark.parametrize("kind", ["normal", "constant", "repeated", "wide", "steep"])
 def test_degenerate_data_stays_finite(algorithm, kind):
     """What can't be told is said by `converged` and `rank`, never by a NaN."""
     x = jax.random.normal(jax.random.key(3), (400, 6))
@@ -114,13 +114,12 @@ def test_degenerate_data_stays_finite(algorithm, kind):
         "constant": jnp.ones_like(x),
         "repeated": jnp.concatenate([x[:, :3]] * 2, 1),
         "wide": x[:4],
-        "two rows": x[:2],
         "steep": x * 10.0 ** -jnp.arange(6),
     }[kind]
     found = fast_ica(x, KEY, algorithm=algorithm, max_steps=30, restarts=2)
     chex.assert_tree_all_finite(found._replace(converged=0.0))
     chex.assert_tree_all_finite(transform(found, x))
-    ranks = {"normal": 6, "constant": 0, "repeated": 3, "wide": 3, "two rows": 1}
+    ranks = {"normal": 6, "constant": 0, "repeated": 3, "wide": 3}
     assert kind not in ranks or int(found.rank) == ranks[kind]
 
 

@@ -58,7 +58,9 @@ def test_both_sources_yield_images_and_tokens_that_match(scenes):
         assert any((scenes.tokens[row] == np.asarray(tokens)).all() for row in rows)
 
 
-@pytest.mark.parametrize("encoder", ["convnet", "transformer"])
+@pytest.mark.parametrize(
+    "encoder", [pytest.param("convnet", marks=pytest.mark.slow), "transformer"]
+)
 def test_a_short_training_changes_weights_and_statistics(encoder, scenes):
     source = held_source(scenes, WORDS, 32)
     options = ImageTextOptions(**{**SMALL, "text_encoder": encoder})
@@ -131,6 +133,7 @@ def test_a_wrong_resolution_is_told():
         )
 
 
+@pytest.mark.slow  # a minute and a half, nearly all of it compilation; the notebook is run
 def test_run_writes_tables_and_figures(tmp_path):
     argv = (
         "--steps=2 --warmup=1 --chunk_steps=1 --batch_size=16 --rendered=64 --eval_pairs=128 "
