@@ -1,6 +1,7 @@
 """Metrics: pure functions of arrays. A new one is one function."""
 
 from mmjax.evaluate.disentanglement import DCI, Gap, dci, mig, sap
+from mmjax.evaluate.geometry import Geometry, geometry_of
 from mmjax.evaluate.identification import correlations, match, mcc, spearman_ranks
 from mmjax.evaluate.kernel_ridge import KernelScore, kernel_r2, kernel_r2_between
 from mmjax.evaluate.logistic import (
@@ -23,6 +24,7 @@ __all__ = [
     "Choice",
     "DCI",
     "Gap",
+    "Geometry",
     "KernelScore",
     "Logistic",
     "check_shots",
@@ -32,6 +34,7 @@ __all__ = [
     "fit_logistic",
     "kernel_r2",
     "kernel_r2_between",
+    "geometry_of",
     "knn_accuracy",
     "linear_probe_accuracy",
     "linear_r2",
