@@ -37,8 +37,8 @@ SMALL = {
     ],
     "render_dataset": ["--train=3", "--val=2", "--test=2", "--resolution=32"],
 }
-# Too many rows, files of the reader's own, an accelerator's work, or minutes of compilation (run by
-# tests/test_image_text.py): these are parsed only.
+# Too many rows, files of the reader's own, an accelerator's work, or minutes of compilation (of
+# image_text a slow test and the notebook are run): these are parsed only.
 LONG = ("violations", "--data", "--table", "--preset=official", "image_text")
 
 

@@ -23,8 +23,8 @@ class Features(NamedTuple):
     """A file's embeddings.
 
     Attributes:
-      values: `[n, d]` float16, float32 or float64 as stored; of .npy, .safetensors and uncompressed
-        .npz files a read-only map of the file, which is read as it is used.
+      values: `[n, d]` float16, float32 or float64 as stored; of .npy and uncompressed .npz files a
+        read-only map of the file, which needs no memory of its own.
       labels: `[n]` whole numbers or strings, or None.
       names: `[n]` strings, or None.
     """
@@ -68,11 +68,15 @@ def read_features(path: str, *, values: str = "", labels: str = "", names: str =
 _Arrays = Mapping[str, Callable[[], np.ndarray]]
 
 
+def _present(path: str, arrays: _Arrays, name: str) -> str:
+    if name not in arrays:
+        raise InvalidInput(f"{path}: no array {name!r}; it holds {', '.join(sorted(arrays))}")
+    return name
+
+
 def _values_of(path: str, arrays: _Arrays, given: str) -> str:
     if given:
-        if given not in arrays:
-            raise InvalidInput(f"{path}: no array {given!r}; it holds {', '.join(sorted(arrays))}")
-        return given
+        return _present(path, arrays, given)
     usual = [name for name in VALUES if name in arrays]
     if usual:
         return usual[0]
@@ -85,9 +89,7 @@ def _values_of(path: str, arrays: _Arrays, given: str) -> str:
 
 
 def _column(path: str, arrays: _Arrays, name: str) -> np.ndarray:
-    if name not in arrays:
-        raise InvalidInput(f"{path}: no array {name!r}; it holds {', '.join(sorted(arrays))}")
-    column = np.asarray(arrays[name]())
+    column = np.asarray(arrays[_present(path, arrays, name)]())
     if column.dtype.kind not in "biuUS":
         told = f"{path}: array {name!r} has dtype {column.dtype}"
         whole = column.dtype.kind == "f" and np.isfinite(column).all()

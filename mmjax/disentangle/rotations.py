@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mmjax.numerics import normalise
 from mmjax.types import Array
 
 
@@ -113,7 +114,7 @@ def _deflation(white: Array, start: Array, contrast: Contrast, max_steps: int, t
             # Twice: once loses what float32 leaves of the first projection.
             for _ in range(2):
                 w = w - rotation.T @ (rotation @ w)  # rows to come are zero
-            return w / jnp.maximum(jnp.linalg.norm(w), jnp.finfo(w.dtype).tiny)
+            return normalise(w)
 
         def step(carry):
             w, number, _ = carry

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.errors import require
+from mmjax.numerics import normalise
 from mmjax.types import Array, Key
 
 COARSE = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
@@ -196,8 +197,7 @@ def knn_accuracy(
       neighbours: votes.
       chunk: test rows compared at a time, so that memory is O(chunk n).
     """
-    unit = lambda v: v / jnp.maximum(jnp.linalg.norm(v, axis=1, keepdims=True), 1e-12)
-    x, test = unit(x), unit(test)
+    x, test = normalise(x), normalise(test)
 
     def predict(row):
         near, rows = jax.lax.top_k(x @ row, neighbours)
@@ -217,8 +217,7 @@ def zero_shot_accuracy(images: Array, labels: Array, prompts: Array, prompt_labe
       prompts, prompt_labels: `[p, f]`, `[p]` int: texts of each class, one or more, which are
         normalised, averaged and normalised again (Radford et al. 2021).
     """
-    unit = lambda v: v / jnp.maximum(jnp.linalg.norm(v, axis=1, keepdims=True), 1e-12)
     classes = int(jnp.max(jnp.asarray(prompt_labels))) + 1
-    sums = jax.ops.segment_sum(unit(jnp.asarray(prompts)), jnp.asarray(prompt_labels), classes)
-    predicted = jnp.argmax(unit(jnp.asarray(images)) @ unit(sums).T, axis=1)
+    sums = jax.ops.segment_sum(normalise(jnp.asarray(prompts)), jnp.asarray(prompt_labels), classes)
+    predicted = jnp.argmax(normalise(jnp.asarray(images)) @ normalise(sums).T, axis=1)
     return jnp.mean((predicted == labels).astype(jnp.float32))
