@@ -13,7 +13,6 @@ read, and of private ones only what shared ones predict.
 
 import dataclasses
 import sys
-import time
 from collections.abc import Mapping
 from functools import partial
 
@@ -44,9 +43,12 @@ from mmjax.run import (
     fit_seeds,
     launch,
     machine,
+    progress_line,
     run_table,
+    save_arrays,
     seed_keys,
     seed_numbers,
+    slug,
     values,
 )
 from mmjax.studies import (
@@ -85,6 +87,7 @@ class Config(ImageTextOptions, RunOptions):
     eval_pairs: int = option(4096, "rendered pairs that probes are fitted on, and scored on")
     kernel_samples: int = option(2048, "pairs that the kernel ridge is fitted on, at most")
     probe_steps: int = option(2000, "training steps of a nonlinear classifier, 20 or more")
+    export_features: bool = option(False, "write embeddings, factors and images to features/")
     parallel: str = option(
         "auto", "seeds and batches on devices", ("auto", "single", "data", "seeds")
     )
@@ -137,19 +140,9 @@ def _rendered(config: Config):
     model = scene_model(position_dependent_color=config.position_dependent_color)
     keys = jax.random.split(jax.random.key(config.data_seed), 3)
     sizes = config.rendered, config.eval_pairs, config.eval_pairs
-    total, start = sum(sizes), time.time()
-
-    def progress(done, before):
-        now = time.time()
-        if now - progress.last > 10:
-            progress.last, rate = now, (before + done) / (now - start)
-            eta = (total - before - done) / rate
-            told = f"rendering  {before + done}/{total}  {rate:.0f} images/s, ETA {eta:.0f} s"
-            print(told, file=sys.stderr)
-
-    progress.last = start
+    show = progress_line("rendering", sum(sizes), unit="images")
     parts = [
-        rendered_scenes(model, key, n, config.resolution, partial(progress, before=sum(sizes[:k])))
+        rendered_scenes(model, key, n, config.resolution, lambda d, k=k: show(sum(sizes[:k]) + d))
         for k, (key, n) in enumerate(zip(keys, sizes, strict=True))
         if n
     ]
@@ -191,6 +184,10 @@ def produce(config: Config, run: Run, setting: str, size: int, world, log: Metri
         seen = [embedded(study, own, part) for part in (fit, score)]
         if k == 0:
             draw_pairs(config, run, setting, score, seen[1])
+        if config.export_features:
+            arrays = dict(image=seen[1].x, text=seen[1].t, names=np.array(score.texts))
+            path = run.path("features", f"{slug(setting)}_seed{seed}.npz")
+            save_arrays(path, **arrays, images=score.images, **score_factors)
         for side in SIDES:
             features = [getattr(pair, side) for pair in seen]
             figures = factor_figures(

@@ -18,8 +18,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mmjax.config import option
+from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
 from mmjax.errors import require
 from mmjax.losses import make_similarity
@@ -34,7 +35,9 @@ from mmjax.run import (
     launch,
     machine,
     run_table,
+    save_arrays,
     seed_numbers,
+    slug,
     values,
 )
 from mmjax.studies import (
@@ -68,6 +71,7 @@ class Config(PairOptions, RunOptions):
     pairs: str = option("index", "pairs by row index, or drawn by label", ("index", "label"))
     pair_index: str = option("", "name of the rows of t that belong to x's rows; empty: same row")
     embedding_dims: tuple[int, ...] = option((8,), "embedding dimensions, a row of the table each")
+    export_features: bool = option(False, "write embeddings, labels and factors to features/")
     probe_samples: int = option(10_000, "training rows a probe is fitted on, at most")
     retrieval_samples: int = option(2000, "test rows in retrieval, at most")
 
@@ -79,11 +83,10 @@ def read_data(config: Config) -> PairedData:
     """The pairs that the flags describe."""
     if not config.data:
         return digit_halves(config.test_share)
-    split = lambda names: tuple(name.strip() for name in names.split(",") if name.strip())
     return load_pairs(
         config.data,
-        SideNames(config.x, config.label_x, split(config.private_x), config.test_x),
-        SideNames(config.t, config.label_t, split(config.private_t), config.test_t),
+        SideNames(config.x, config.label_x, names_in(config.private_x), config.test_x),
+        SideNames(config.t, config.label_t, names_in(config.private_t), config.test_t),
         pairs=config.pairs,
         pair_index=config.pair_index,
         test_share=config.test_share,
@@ -109,7 +112,21 @@ def raw_rows(config: Config, data: PairedData) -> list[Row]:
     return rows
 
 
-def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: str, params):
+def export(run: Run, data: PairedData, see: Pair, name: str) -> None:
+    """Every row's embedding, label and private factors as `features/<name>_<side>.npz`."""
+    for side in ("x", "t"):
+        modality, embed = getattr(data, side), getattr(see, side)
+        parts = [
+            embed(v) for v in np.array_split(modality.values, -(-len(modality.values) // 8192))
+        ]
+        columns = dict(modality.private, is_test=modality.is_test)
+        if modality.label is not None:
+            columns["label_list"] = modality.label
+        path = run.path("features", f"{slug(name)}_{side}.npz")
+        save_arrays(path, feature_list=np.concatenate(parts), **columns)
+
+
+def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: str, params, run):
     """Probes and retrieval of every seed."""
     similarity = make_similarity(config.similarity, p=config.p)
     compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
@@ -125,6 +142,8 @@ def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: st
                 getattr(data, side), getattr(see, side), limit=config.probe_samples
             ).items()
         }
+        if config.export_features:
+            export(run, data, see, f"{setting}_seed{config.seed + k}")
         found = retrieval(data, see.x, see.t, compare, limit=config.retrieval_samples)
         figures |= {(side, "pair", metric): value for (side, metric), value in found.items()}
         rows += [Row(EXPERIMENT, setting, config.seed + k, *n, v) for n, v in figures.items()]
@@ -219,7 +238,7 @@ def main(config: Config, run: Run) -> None:
 
     def produce(setting, study, log):
         return trained_rows(
-            config, data, study, setting, train_setting(config, study, setting, run, log)
+            config, data, study, setting, train_setting(config, study, setting, run, log), run
         )
 
     table = {"raw": lambda log: raw_rows(config, data)}

@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 import jax
@@ -25,7 +24,7 @@ from mmjax.data.export_3dident import check_free, write_split
 from mmjax.errors import require
 from mmjax.generative.scenes import scene_model
 from mmjax.observations.rendering import render
-from mmjax.run import Run, claim_workdir, launch
+from mmjax.run import Run, claim_workdir, launch, progress_line
 from mmjax.train import Interrupted
 from mmjax.types import Key, SceneFactors, ScenePairs
 
@@ -84,26 +83,6 @@ def rendered(
         yield np.asarray(draw(batch))[: n - start]
 
 
-def progress(split: str, n: int, every: float) -> Callable[[int], None]:
-    """Shows how many images are written, their rate since the first batch, and the ETA."""
-    first: list[tuple[float, int]] = []
-    last = [0.0]
-
-    def show(count: int) -> None:
-        now = time.time()
-        if not first:
-            first.append((now, count))
-        if now - last[0] < every and count < n:
-            return
-        last[0] = now
-        (start, before) = first[0]
-        rate = (count - before) / (now - start) if count > before else float("nan")
-        rated = f", {rate:.0f} images/s, ETA {(n - count) / rate:.0f} s" if rate > 0 else ""
-        print(f"{split}  {count}/{n} images{rated}", file=sys.stderr)
-
-    return show
-
-
 def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) -> None:
     """Writes the splits that are not there yet."""
     sizes = {split: getattr(config, split) for split in SPLITS}
@@ -124,13 +103,12 @@ def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) ->
         key = jax.random.fold_in(jax.random.key(config.seed), number)
         pairs = draw_pairs(key, n, position_dependent_color=config.position_dependent_color)
         batches = rendered(pairs.image, config.batch_size, draw, run.stop)
-        every = 1.0 if sys.stderr.isatty() else 10.0
         write_split(
             run.path(split),
             pairs,
             batches,
             workers=config.workers,
-            progress=progress(split, n, every),
+            progress=progress_line(split, n, unit="images"),
         )
     told = ", ".join(f"{split} {n}" for split, n in sizes.items() if n)
     print(f"{run.workdir}: {told}; {config.resolution} x {config.resolution} pixels")

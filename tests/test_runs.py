@@ -1,6 +1,7 @@
 """The contract of a run: flags, exit codes, resume, kill -9, SIGTERM."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from experiments import paired_data, partial_causal
-from mmjax.run import launch, read_results
+from mmjax.run import launch, progress_line, read_results
 
 ROOT = Path(__file__).parent.parent
 TINY = (
@@ -304,3 +305,27 @@ def test_without_workdir_a_fresh_one_is_made(tmp_path, monkeypatch, capsys):
     (run,) = (tmp_path / "runs").iterdir()
     assert str(run.name) in capsys.readouterr().err.splitlines()[0]
     assert (run / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "unit, losses, lines",
+    [
+        (
+            "rows",
+            [()] * 4,
+            [
+                "job  60/100 rows  5 rows/s, ETA 8 s",
+                "job  100/100 rows  8 rows/s, ETA 0 s",
+            ],
+        ),
+        ("steps", [(0.5,)] * 4, ["job  60/100 steps  loss 0.5000  5 steps/s, ETA 8 s", None]),
+    ],
+)
+def test_progress_shows_rate_and_eta(unit, losses, lines):
+    times = iter([0.0, 1.0, 2.0, 11.0, 12.0])
+    out = io.StringIO()
+    show = progress_line("job", 100, unit=unit, out=out, clock=lambda: next(times))
+    for count, loss in zip((10, 20, 60, 100), losses, strict=True):
+        show(count, *loss)
+    shown = out.getvalue().splitlines()
+    assert len(shown) == 2 and all(a == b for a, b in zip(shown, lines, strict=True) if b)

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from mmjax.errors import InvalidInput, require
 
 # Whatever Pillow raises at a file that is no whole PNG; truncated files are OSError.
-_CORRUPT = (
+CORRUPT = (
     OSError,
     EOFError,
     SyntaxError,
@@ -102,7 +102,7 @@ def _decode(path: str, resolution: int | None) -> np.ndarray | str:
         image.load()
     except UnidentifiedImageError:
         return "no PNG file"
-    except _CORRUPT as error:
+    except CORRUPT as error:
         return " ".join(str(error).split()) or type(error).__name__
     opaque = image.mode == "RGBA" and image.getextrema()[3] == (255, 255)
     if image.mode != "RGB" and not opaque:

@@ -1,11 +1,19 @@
 """Runs: flags from a config, the workdir's contract, results, metrics, exit codes."""
 
-from mmjax.run.files import atomic_write
+from mmjax.run.files import atomic_write, save_arrays
 from mmjax.run.fit import Fit, fit_seeds
 from mmjax.run.launch import Run, claim_workdir, launch, slug
 from mmjax.run.metrics import MetricsLog, progress_line
 from mmjax.run.results import Row, read_results, write_results
-from mmjax.run.table import RunOptions, machine, run_table, seed_keys, seed_numbers, values
+from mmjax.run.table import (
+    RunOptions,
+    SeedOptions,
+    machine,
+    run_table,
+    seed_keys,
+    seed_numbers,
+    values,
+)
 
 __all__ = [
     "Fit",
@@ -13,6 +21,7 @@ __all__ = [
     "Row",
     "Run",
     "RunOptions",
+    "SeedOptions",
     "atomic_write",
     "claim_workdir",
     "fit_seeds",
@@ -21,6 +30,7 @@ __all__ = [
     "progress_line",
     "read_results",
     "run_table",
+    "save_arrays",
     "seed_keys",
     "seed_numbers",
     "slug",

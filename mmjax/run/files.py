@@ -2,18 +2,31 @@
 
 import os
 import tempfile
+from collections.abc import Callable
+from typing import IO
+
+import numpy as np
 
 
-def atomic_write(path: str, text: str) -> None:
-    """Writes a text file under a temporary name, then renames it: never half-written."""
+def _atomically(path: str, write: Callable[[IO], object], **how) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, **how) as file:
+            write(file)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def atomic_write(path: str, text: str) -> None:
+    """Writes a text file under a temporary name, then renames it: never half-written."""
+    _atomically(path, lambda file: file.write(text), mode="w", encoding="utf-8", newline="")
+
+
+def save_arrays(path: str, **arrays: np.ndarray) -> None:
+    """Writes an .npz file likewise, not compressed, so that readers can map it."""
+    _atomically(path, lambda file: np.savez(file, **arrays), mode="wb")

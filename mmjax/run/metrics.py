@@ -65,9 +65,15 @@ class MetricsLog:
 
 
 def progress_line(
-    name: str, total: int, *, out=None, every: float = 1.0, clock: Callable[[], float] = time.time
-) -> Callable[[int, float], None]:
-    """A function `(step, loss)` that shows where training is, its rate and ETA.
+    name: str,
+    total: int,
+    *,
+    unit: str = "steps",
+    out=None,
+    every: float = 1.0,
+    clock: Callable[[], float] = time.time,
+) -> Callable[..., None]:
+    """A function `(count, loss=None)` that shows how far a job is, its rate and ETA.
 
     On a terminal one line is rewritten; elsewhere (a log file) a line is written every 10 s.
     The rate leaves out the first call's compilation.
@@ -77,19 +83,20 @@ def progress_line(
     first: list[tuple[float, int]] = []
     last = [clock() if not terminal else 0.0]
 
-    def show(step: int, loss: float) -> None:
+    def show(count: int, loss: float | None = None) -> None:
         now = clock()
         if not first:
-            first.append((now, step))
-        if now - last[0] < (every if terminal else 10 * every) and step < total:
+            first.append((now, count))
+        if now - last[0] < (every if terminal else 10 * every) and count < total:
             return
         last[0] = now
-        (start, start_step) = first[0]
-        rate = (step - start_step) / (now - start) if now > start else float("nan")
-        eta = (total - step) / rate if rate and np.isfinite(rate) else float("nan")
-        rated = f"{rate:.0f} steps/s, ETA {eta:.0f} s" if np.isfinite(rate) else "compiling"
-        text = f"{name}  step {step}/{total}  loss {loss:.4f}  {rated}"
-        end = "\n" if not terminal or step >= total else ""
+        (start, before) = first[0]
+        rate = (count - before) / (now - start) if now > start else float("nan")
+        eta = (total - count) / rate if rate and np.isfinite(rate) else float("nan")
+        rated = f"{rate:.0f} {unit}/s, ETA {eta:.0f} s" if np.isfinite(rate) else "compiling"
+        told = "" if loss is None else f"loss {loss:.4f}  "
+        text = f"{name}  {count}/{total} {unit}  {told}{rated}"
+        end = "\n" if not terminal or count >= total else ""
         out.write(("\r\x1b[K" if terminal else "") + text + end)
         out.flush()
 

@@ -17,27 +17,33 @@ from mmjax.run.files import atomic_write
 from mmjax.run.launch import Run, claim_workdir
 from mmjax.run.metrics import MetricsLog
 from mmjax.run.results import Row, read_results, write_results
-from mmjax.train import LAYOUTS, make_layout
+from mmjax.train import LAYOUTS, Interrupted, make_layout
 from mmjax.types import Key
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """How a run is carried out, in every experiment."""
+class SeedOptions:
+    """What is repeated, in every experiment."""
 
     seeds: int = option(3, "number of seeds; each draws its own world, data and initial weights")
     seed: int = option(0, "the first of them")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(SeedOptions):
+    """How training is carried out, in every experiment that trains."""
+
     parallel: str = option("auto", "seeds and batches on devices", LAYOUTS)
     chunk_steps: int = option(100, "steps a compiled call; a point of the curves each")
     save_every: int = option(500, "steps between checkpoints")
 
 
-def seed_numbers(config: RunOptions) -> range:
+def seed_numbers(config: SeedOptions) -> range:
     """The seeds of a run."""
     return range(config.seed, config.seed + config.seeds)
 
 
-def seed_keys(config: RunOptions, purposes: Sequence[str]) -> dict[str, Key]:
+def seed_keys(config: SeedOptions, purposes: Sequence[str]) -> dict[str, Key]:
     """`[seeds]` keys by purpose, the same in every row: rows differ by their setting alone."""
     roots = jax.vmap(jax.random.key)(jnp.asarray(seed_numbers(config)))
     return {
@@ -58,18 +64,20 @@ def run_table(
 
     Args:
       experiment: its name.
-      config: fields of RunOptions, batch_size and whatever else config.json shall hold; has been
-        checked, for nothing is written before this call.
+      config: SeedOptions, or RunOptions with a batch_size, and whatever else config.json shall
+        hold; has been checked, for nothing is written before this call.
       run: the folder.
       settings: name of a row -> trains and judges it, returns its figures.
       summarise: `(rows, wall seconds of each setting run) -> markdown`; may draw figures.
 
-    Raises InvalidInput for an option out of range or a folder that holds another run.
+    Raises InvalidInput for an option out of range or a folder that holds another run, Interrupted
+    between two rows where a signal came.
     """
     require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
-    require(config.chunk_steps >= 1, "chunk_steps", config.chunk_steps, "a whole number >= 1")
-    require(config.save_every >= 1, "save_every", config.save_every, "a whole number >= 1")
-    make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
+    if isinstance(config, RunOptions):
+        for name in ("chunk_steps", "save_every"):
+            require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
+        make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
     claim_workdir(run.workdir, experiment, config)
     title = f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}"
     print(title, file=sys.stderr)
@@ -83,6 +91,8 @@ def run_table(
     for setting, produce in settings.items():
         if any(row.setting == setting for row in rows):
             continue
+        if (signum := run.stop()) is not None:
+            raise Interrupted(signum)
         start = time.time()
         fresh = produce(log)
         seconds[setting] = time.time() - start
