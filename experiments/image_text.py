@@ -3,6 +3,7 @@
   python -m experiments.image_text                      # renders its own pairs, 64 pixels, 3 seeds
   python -m experiments.image_text --encoding_sizes=1,2,3,4,5,6,7,8
   python -m experiments.image_text --position_dependent_color
+  python -m experiments.image_text --negatives=both     # as published: phrasing leaves a trace
   python -m experiments.image_text --rendered=0         # endless fresh scenes, on an accelerator
   python -m experiments.image_text --data=m3di --preset=paper   # a Multimodal3DIdent folder
 
@@ -102,6 +103,7 @@ PRESETS = {
         text_width=128,
         temperature=1.0,
         learn_temperature=False,
+        negatives="both",
         steps=100_000,
         optimiser="adam",
         learning_rate=1e-5,

@@ -64,7 +64,10 @@ class ImageTextOptions(OptimiserOptions):
     temperature: float = option(0.03, "of the loss, > 0; published: 1")
     learn_temperature: bool = option(True, "train the temperature too, from that start")
     negatives: str = option(
-        "both", "rows of both modalities, as published, or across modalities only", NEGATIVES
+        "across",
+        "rows of the other modality, or of both (published), where captions of one "
+        "content are pushed apart and the text keeps a trace of its phrasing",
+        NEGATIVES,
     )
     batch_size: int = option(256, "pairs a step, over all devices")
     steps: int = option(3500, "training steps")
