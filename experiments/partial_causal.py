@@ -3,6 +3,8 @@
   python -m experiments.partial_causal                      # both geometries, 3 seeds, quick preset
   python -m experiments.partial_causal --preset=paper       # dim 10, private_dim 5
   python -m experiments.partial_causal --table=violations   # what breaks when an assumption does
+  python -m experiments.partial_causal --table=corollary    # what FastICA adds, and when
+  python -m experiments.partial_causal --diagnose --seeds=5 # which geometry, from the pairs alone
   python -m experiments.partial_causal --edge=confounder    # change ONE assumption
 
 Pairs x = g_x(z_x, m_x), t = g_t(z_t, m_t) are drawn on device; encoders see x and t only. On the
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from experiments.corollary import corollary
 from experiments.violations import VIOLATIONS, Violation
 from mmjax.config import option
 from mmjax.errors import require
@@ -47,7 +50,14 @@ from mmjax.run import (
     slug,
     values,
 )
-from mmjax.studies import Assumptions, Study, identification_metrics, make_study, resolve
+from mmjax.studies import (
+    Assumptions,
+    Study,
+    diagnosis,
+    identification_metrics,
+    make_study,
+    resolve,
+)
 from mmjax.train import Outcome
 
 EXPERIMENT = "partial_causal"
@@ -61,7 +71,10 @@ class Config(Assumptions, RunOptions):
     """A run: assumptions that hold in every row, and how it is carried out."""
 
     geometry: str = option("both", "rows of the table", ("both", "sphere", "box"))
-    table: str = option("main", "rows of the table", ("main", "violations"))
+    table: str = option("main", "rows of the table", ("main", "violations", "corollary"))
+    diagnose: bool = option(
+        False, "unmix the embeddings by FastICA, and ask which geometry they have; slower"
+    )
     eval_samples: int = option(8192, "fresh pairs for the metrics")
     max_restarts: int = option(2, "further attempts of a stuck seed")
     stuck_gap: float = option(0.2, "loss above the oracle's, in nats, that calls a seed stuck")
@@ -93,7 +106,8 @@ class Setting(NamedTuple):
 def settings(config: Config) -> list[Setting]:
     """The rows, every one checked before anything runs."""
     geometries = ("sphere", "box") if config.geometry == "both" else (config.geometry,)
-    violations = VIOLATIONS if config.table == "violations" else [Violation("", {}, "")]
+    tables = {"violations": VIOLATIONS, "corollary": corollary(config.dim)}
+    violations = tables.get(config.table, [Violation("", {}, "")])
     fields = {f.name for f in dataclasses.fields(Assumptions)}
     given = {k: v for k, v in dataclasses.asdict(config).items() if k in fields}
     rows = []
@@ -126,7 +140,7 @@ def _named(geometry: str, chosen: Assumptions, study: Study, why: str) -> Settin
     return Setting("/".join(parts), study, plain, why)
 
 
-PURPOSES = ("env", "train", "gap", "evaluate")
+PURPOSES = ("env", "train", "gap", "evaluate", "diagnose")
 
 
 def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
@@ -184,6 +198,8 @@ def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
             z, f = getattr(seen.latents, f"z_{side}"), getattr(seen.embedded, side)
             figures[side, "z", "mcc"] = mcc(z, f)
             figures[side, "z", "mcc_spearman"] = mcc(z, f, kind="spearman")
+        if config.diagnose or config.table == "corollary":
+            figures |= diagnosis(seen, keys["diagnose"][k])
         figures["joint", "loss", "oracle_gap"] = float(outcome.gap[k])
         figures["joint", "loss", "attempts"] = float(outcome.attempts[k])
         figures["joint", "loss", "stuck"] = float(outcome.stuck[k])
@@ -276,8 +292,35 @@ def summary(config: Config, rows: Sequence[Row], table: Sequence[Setting], secon
         f"dim {config.dim}, private_dim {config.private_dim}, {config.seeds} seeds, mean ± "
         f"standard deviation; {machine()}. Wall seconds a model, compilation and metrics included."
     )
-    parts = [f"# {EXPERIMENT}", about, markdown_table(header, lines), "\n".join(reasons)]
+    told = diagnosis_table(rows, [setting.name for setting in table])
+    parts = [f"# {EXPERIMENT}", about, markdown_table(header, lines), told, "\n".join(reasons)]
     return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def diagnosis_table(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """What FastICA adds, beside what it adds to the true latents; and the geometry that is read
+    off the pairs. Empty without a diagnosis."""
+    lines = []
+    for name in names:
+        cell = lambda *what, name=name: mean_and_deviation(values(rows, name, *what))
+        exponents = values(rows, name, "joint", "geometry", "exponent")
+        if not exponents:
+            continue
+        pointed = sum(v > 0 for v in values(rows, name, "joint", "geometry", "advantage"))
+        scores = [cell(s, "z", m) for m in ("mcc", "mcc_ica") for s in ("x", "t")]
+        lines.append(
+            [
+                name,
+                *scores,
+                cell("joint", "z", "mcc_ica_truth"),
+                cell("joint", "geometry", "exponent"),
+                cell("joint", "geometry", "advantage"),
+                f"{pointed} box, {len(exponents) - pointed} sphere",
+            ]
+        )
+    header = ["setting", "MCC z_x", "MCC z_t", "+ FastICA, z_x", "+ FastICA, z_t"]
+    header += ["FastICA of true z", "coupling's exponent", "nats for box", "told (seeds)"]
+    return markdown_table(header, lines) if lines else ""
 
 
 def main(config: Config, run: Run) -> None:

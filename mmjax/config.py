@@ -8,3 +8,13 @@ from typing import Any
 def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
     """A config field with its help text and, for strings, the values allowed."""
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The parts of a comma-separated flag, without blanks.
+
+    Example:
+      >>> names_in("image, text,")
+      ('image', 'text')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())

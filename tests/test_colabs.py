@@ -11,6 +11,9 @@ ROOT = Path(__file__).parent.parent
 # What the cell tagged `parameters` becomes in CI: a row a notebook.
 SMALL = {
     "partial_causal": "steps, mixing_candidates, samples = 60, 50, 256",
+    "disentangle": (
+        'features, values, num_components, draws, shots, generated = "", "", 6, 2, (1, 2), 200'
+    ),
     "image_text": (
         "steps, pairs, probe_pairs, resolution, encoding_size, probe_steps = 4, 300, 200, 32, 3, 20"
     ),

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from experiments import content_style, image_text, paired_data, partial_causal, render_dataset
+from experiments import (
+    content_style,
+    disentangle,
+    extract_features,
+    image_text,
+    paired_data,
+    partial_causal,
+    render_dataset,
+)
 from mmjax.run import launch
 from mmjax.run.flags import make_flags, parse_flags, read_config
 from tests.test_runs import TINY
@@ -15,7 +23,15 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 EXPERIMENTS = {
     module.EXPERIMENT: module
-    for module in (content_style, image_text, paired_data, partial_causal, render_dataset)
+    for module in (
+        content_style,
+        disentangle,
+        extract_features,
+        image_text,
+        paired_data,
+        partial_causal,
+        render_dataset,
+    )
 }
 STEPS = ["--steps=4", "--chunk_steps=2", "--seeds=1"]
 # What makes a command of README small enough to be run here.
@@ -35,11 +51,19 @@ SMALL = {
         "--eval_samples=64",
         "--kernel_samples=16",
     ],
+    "disentangle": [
+        "--generated=200",
+        "--seeds=2",
+        "--shots=1",
+        "--num_components=6",
+        "--restarts=2",
+        "--probes=knn",
+    ],
     "render_dataset": ["--train=3", "--val=2", "--test=2", "--resolution=32"],
 }
 # Too many rows, files of the reader's own, an accelerator's work, or minutes of compilation (of
 # image_text a slow test and the notebook are run): these are parsed only.
-LONG = ("violations", "--data", "--table", "--preset=official", "image_text")
+LONG = ("--data", "--features", "--model", "--table", "--preset=official", "image_text")
 
 
 def _commands() -> list[str]:

@@ -1,5 +1,6 @@
 """Data on disk. A new data set is one file."""
 
+from mmjax.data.av_mnist import load_av_mnist
 from mmjax.data.captions import (
     Vocabulary,
     build_vocabulary,
@@ -10,9 +11,48 @@ from mmjax.data.captions import (
     vocabulary_from_json,
     vocabulary_to_json,
 )
+from mmjax.data.clip_config import ClipConfig, ClipTower, read_clip_config
+from mmjax.data.clip_folder import ClipModel, read_clip
+from mmjax.data.clip_images import (
+    ClipPixels,
+    fit_image,
+    image_batches,
+    read_pixels,
+    standardise_pixels,
+)
+from mmjax.data.clip_inputs import ClipInputs, read_inputs
+from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.export_3dident import write_split
-from mmjax.data.features import Features, read_features
+from mmjax.data.feature_sets import (
+    FeatureNames,
+    FeatureSet,
+    by_domain,
+    class_codes,
+    joined_branches,
+    read_feature_set,
+    remarks,
+    stratified_split,
+)
+from mmjax.data.features import Features, read_column, read_features
+from mmjax.data.mimic import load_mimic
+from mmjax.data.mm_imdb import load_mm_imdb
+from mmjax.data.mm_imdb_hdf5 import load_mm_imdb_hdf5
+from mmjax.data.multibench_affect import load_affect
+from mmjax.data.multimodal import (
+    Lazy,
+    MultimodalBatch,
+    MultimodalData,
+    MultimodalSplit,
+    host_share,
+    padded,
+    read_batches,
+    read_rows,
+    split_size,
+    standardised_by_train,
+    take_rows,
+)
 from mmjax.data.multimodal_3dident import SceneSplit, load_split
+from mmjax.data.multimodal_npz import load_multimodal
 from mmjax.data.npz import read_arrays
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
 from mmjax.data.pairs import (
@@ -24,29 +64,73 @@ from mmjax.data.pairs import (
     pair_source,
     standardised,
 )
+from mmjax.data.pickles import read_pickle
+from mmjax.data.vision_touch import load_vision_touch
 
 __all__ = [
+    "ClipConfig",
+    "ClipInputs",
+    "ClipModel",
+    "ClipPixels",
+    "ClipTokenizer",
+    "ClipTower",
+    "FeatureNames",
+    "FeatureSet",
     "Features",
+    "Lazy",
     "Modality",
+    "MultimodalBatch",
+    "MultimodalData",
+    "MultimodalSplit",
     "PairedData",
     "Scaling",
     "SceneSplit",
     "SideNames",
     "Vocabulary",
     "build_vocabulary",
+    "by_domain",
     "caption",
     "caption_encoder",
+    "class_codes",
     "encode",
     "digit_halves",
     "encode_labels",
+    "fit_image",
     "fit_scaling",
+    "host_share",
+    "image_batches",
+    "joined_branches",
+    "load_affect",
+    "load_av_mnist",
+    "load_mimic",
+    "load_mm_imdb",
+    "load_mm_imdb_hdf5",
+    "load_multimodal",
     "load_pairs",
     "load_split",
+    "load_vision_touch",
+    "padded",
     "pair_source",
     "read_arrays",
+    "read_batches",
+    "read_column",
+    "read_feature_set",
+    "read_clip",
+    "read_clip_config",
     "read_features",
+    "read_inputs",
+    "read_pickle",
+    "read_pixels",
+    "read_rows",
+    "read_tokenizer",
+    "remarks",
     "scene_vocabulary",
+    "split_size",
+    "standardise_pixels",
     "standardised",
+    "standardised_by_train",
+    "stratified_split",
+    "take_rows",
     "vocabulary_from_json",
     "vocabulary_to_json",
     "write_split",

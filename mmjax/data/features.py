@@ -1,6 +1,5 @@
 """Feature files: embeddings, their labels and names, in the formats that they are shared in."""
 
-import importlib
 import os
 import zipfile
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.npz import read_arrays
+from mmjax.data.optional import needed
 from mmjax.errors import InvalidInput, require
 
 # Where a user names no array: `feature_list` and `label_list` are those of the published files.
@@ -46,14 +46,12 @@ def read_features(path: str, *, values: str = "", labels: str = "", names: str =
     Raises InvalidInput where the file is missing, broken or of another kind, an array is missing,
     holds Python objects, has another shape than the others, or has NaN or infinity.
     """
-    require(bool(path) and os.path.isfile(path), "features", path, "the path of an existing file")
-    kind = os.path.splitext(path)[1].lower()
-    require(kind in _READERS, "features", path, f"a file that ends in {', '.join(_READERS)}")
-    arrays = _READERS[kind](path)
+    arrays = _opened(path)
     chosen = _values_of(path, arrays, values)
     found = {}
     for what, given, usual in (("labels", labels, LABELS), ("names", names, NAMES)):
-        name = given or next((n for n in usual if n in arrays and n != chosen), "")
+        fits = lambda n, what=what: _is_column(arrays[n](), what)
+        name = given or next((n for n in usual if n in arrays and n != chosen and fits(n)), "")
         found[what] = _column(path, arrays, name) if name else None
     matrix = _matrix(path, chosen, arrays[chosen]())
     for what, column in found.items():
@@ -64,8 +62,30 @@ def read_features(path: str, *, values: str = "", labels: str = "", names: str =
     return Features(matrix, **found)
 
 
+def read_column(path: str, name: str, rows: int) -> np.ndarray:
+    """Another array of a feature file, `[rows, ...]`: domains, attributes, images.
+
+    Raises InvalidInput where it is missing, holds Python objects or has other rows.
+    """
+    arrays = _opened(path)
+    column = np.asarray(arrays[_present(path, arrays, name)]())
+    if column.dtype.kind not in "biufUS" or not column.ndim or len(column) != rows:
+        raise InvalidInput(
+            f"{path}: array {name!r} is {column.dtype} {column.shape}; use numbers or strings, one "
+            f"of each of the {rows} rows of features"
+        )
+    return column.astype(str) if column.dtype.kind == "S" else column
+
+
 # A file as name -> function that reads the array.
 _Arrays = Mapping[str, Callable[[], np.ndarray]]
+
+
+def _opened(path: str) -> _Arrays:
+    require(bool(path) and os.path.isfile(path), "features", path, "the path of an existing file")
+    kind = os.path.splitext(path)[1].lower()
+    require(kind in _READERS, "features", path, f"a file that ends in {', '.join(_READERS)}")
+    return _READERS[kind](path)
 
 
 def _present(path: str, arrays: _Arrays, name: str) -> str:
@@ -86,6 +106,11 @@ def _values_of(path: str, arrays: _Arrays, given: str) -> str:
             f"{path}: which array has the features? It holds {', '.join(sorted(arrays))}; name one"
         )
     return matrices[0]
+
+
+def _is_column(array: np.ndarray, what: str) -> bool:
+    """Whether a usual name stands for what it says: `text` may be features, or a sentence a row."""
+    return array.ndim == 1 and array.dtype.kind in ("US" if what == "names" else "biufUS")
 
 
 def _column(path: str, arrays: _Arrays, name: str) -> np.ndarray:
@@ -175,7 +200,7 @@ def _mapped(path: str, info: zipfile.ZipInfo) -> np.ndarray | None:
 
 
 def _read_safetensors(path: str) -> _Arrays:
-    safetensors = _needed("safetensors", path)
+    safetensors = needed("safetensors", path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             keys = list(file.keys())
@@ -196,7 +221,7 @@ def _read_safetensors(path: str) -> _Arrays:
 
 
 def _read_parquet(path: str) -> _Arrays:
-    _needed("pyarrow", path)
+    needed("pyarrow", path)
     import pyarrow
     import pyarrow.parquet
 
@@ -236,13 +261,6 @@ def _lists(path, name, column):
     if values.dtype.kind not in "iuf":
         raise InvalidInput(f"{path}: column {name!r} must hold lists of numbers of one length")
     return values.reshape(len(flat), -1)
-
-
-def _needed(package: str, path: str):
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise InvalidInput(f"{path}: reading it needs `pip install {package}`") from None
 
 
 _READERS = {

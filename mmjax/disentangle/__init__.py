@@ -4,16 +4,22 @@ from mmjax.disentangle.cca import Canonical, canonical_directions
 from mmjax.disentangle.ica import ICA, fast_ica, inverse_transform, transform
 from mmjax.disentangle.pca import PCA, pca
 from mmjax.disentangle.rotations import ALGORITHMS, CONTRASTS, Contrast
+from mmjax.disentangle.unmixings import UNMIXINGS, Affine, components, determined, features
 
 __all__ = [
     "ALGORITHMS",
     "CONTRASTS",
+    "UNMIXINGS",
+    "Affine",
     "ICA",
     "PCA",
     "Canonical",
     "Contrast",
     "canonical_directions",
+    "components",
+    "determined",
     "fast_ica",
+    "features",
     "inverse_transform",
     "pca",
     "transform",

@@ -1,14 +1,44 @@
 """Multi-layer perceptrons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 
 from mmjax.encoders.base import Encoder, from_module
 from mmjax.errors import require
 
 # Hidden widths of the published simulations, times the size of the observation space.
 PUBLISHED_WIDTHS = (10, 50, 50, 50, 50, 10)
+
+
+_ROW = 16  # floats in a cache line
+
+
+def _padded(width: int) -> int:
+    """The width that rows are computed in: on CPUs a wide one that fills whole cache lines.
+
+    Matrix products of rows that do not are up to twice as slow there; zeros change nothing.
+    """
+    wide = width >= 8 * _ROW and jax.default_backend() == "cpu"
+    return -(-width // _ROW) * _ROW if wide else width
+
+
+class _Dense(nn.Module):
+    """`nn.Dense`, on and to rows that are padded with zeros (see _padded)."""
+
+    inputs: int
+    width: int
+    kernel_init: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", self.kernel_init, (self.inputs, self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        more = _padded(self.width) - self.width
+        kernel = jnp.pad(kernel, ((0, x.shape[-1] - self.inputs), (0, more)))
+        return x @ kernel + jnp.pad(bias, (0, more))
 
 
 class _MLP(nn.Module):
@@ -25,10 +55,13 @@ class _MLP(nn.Module):
             x = x + self.input_noise * nn.initializers.normal(1.0)(noise_key, x.shape, x.dtype)
         # He's scale: activations keep their size through leaky ReLUs of this slope.
         gain = nn.initializers.variance_scaling(2 / (1 + self.slope**2), "fan_in", "normal")
-        for width in self.hidden:
-            x = nn.leaky_relu(nn.Dense(width, kernel_init=gain)(x), self.slope)
+        inputs = x.shape[-1]
+        for k, width in enumerate(self.hidden):
+            x = nn.leaky_relu(_Dense(inputs, width, gain, name=f"Dense_{k}")(x), self.slope)
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        return nn.Dense(self.out)(x)
+            inputs = width
+        plain = nn.initializers.lecun_normal()
+        return _Dense(inputs, self.out, plain, name=f"Dense_{len(self.hidden)}")(x)[:, : self.out]
 
 
 def mlp(

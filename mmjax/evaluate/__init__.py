@@ -1,24 +1,24 @@
 """Metrics: pure functions of arrays. A new one is one function."""
 
+from mmjax.evaluate.components import excess_kurtosis, sparsity, top_rows
 from mmjax.evaluate.disentanglement import DCI, Gap, dci, mig, sap
+from mmjax.evaluate.few_shot import PROBES, Choice, check_shots, few_shot_rows, in_span, search_c
 from mmjax.evaluate.geometry import Geometry, geometry_of
 from mmjax.evaluate.identification import correlations, match, mcc, spearman_ranks
 from mmjax.evaluate.kernel_ridge import KernelScore, kernel_r2, kernel_r2_between
 from mmjax.evaluate.logistic import (
-    Choice,
     Logistic,
-    check_shots,
-    few_shot_rows,
     fit_logistic,
     knn_accuracy,
     logistic_accuracy,
-    search_c,
     zero_shot_accuracy,
 )
 from mmjax.evaluate.mlp_probe import mlp_accuracy, mlp_r2, mlp_r2_between
 from mmjax.evaluate.probes import linear_probe_accuracy
 from mmjax.evaluate.regression import linear_r2, linear_r2_between, standardise
 from mmjax.evaluate.retrieval import recall_at
+from mmjax.evaluate.sparse_logistic import fit_sparse_logistic
+from mmjax.evaluate.traversal import Response, attribute_response, nearest_rows, traversed
 
 __all__ = [
     "Choice",
@@ -27,14 +27,20 @@ __all__ = [
     "Geometry",
     "KernelScore",
     "Logistic",
+    "PROBES",
+    "Response",
     "check_shots",
     "correlations",
     "dci",
+    "attribute_response",
+    "excess_kurtosis",
     "few_shot_rows",
     "fit_logistic",
+    "fit_sparse_logistic",
     "kernel_r2",
     "kernel_r2_between",
     "geometry_of",
+    "in_span",
     "knn_accuracy",
     "linear_probe_accuracy",
     "linear_r2",
@@ -46,10 +52,14 @@ __all__ = [
     "mlp_accuracy",
     "mlp_r2",
     "mlp_r2_between",
+    "nearest_rows",
     "recall_at",
     "sap",
     "search_c",
     "spearman_ranks",
     "standardise",
+    "sparsity",
+    "top_rows",
+    "traversed",
     "zero_shot_accuracy",
 ]

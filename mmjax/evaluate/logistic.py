@@ -1,4 +1,4 @@
-"""Few-shot classifiers of frozen features, many at once: logistic regression, C, votes."""
+"""Classifiers of frozen features: logistic regression, many at once; votes; zero-shot."""
 
 from functools import partial
 from typing import NamedTuple
@@ -7,11 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mmjax.errors import require
+from mmjax.evaluate.quasi_newton import minimise
 from mmjax.numerics import normalise
-from mmjax.types import Array, Key
-
-COARSE = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
+from mmjax.types import Array
 
 
 class Logistic(NamedTuple):
@@ -20,7 +18,7 @@ class Logistic(NamedTuple):
     Attributes:
       weights: `[f, classes]`.
       bias: `[classes]`.
-      steps: int32 scalar, steps of L-BFGS made.
+      steps: int32 scalar, steps that the solver made.
       converged: bool scalar, whether the gradient fell below the tolerance.
     """
 
@@ -42,7 +40,7 @@ def fit_logistic(
 ) -> Logistic:
     """Minimises the sum of cross-entropies + l2 / 2 |W|^2, the objective of scikit-learn's.
 
-    L-BFGS from zero with a zoom line search; the intercept is free. Pure, so that `jax.vmap` fits
+    L-BFGS from zero; the intercept is free. Pure, so that `jax.vmap` fits
     many strengths of regularisation or many few-shot draws at once.
 
     Args:
@@ -66,115 +64,15 @@ def fit_logistic(
         entropies = optax.softmax_cross_entropy_with_integer_labels(x @ weights + bias, labels)
         return jnp.mean(entropies) + 0.5 * l2 / count * jnp.sum(weights**2)
 
-    solver = optax.lbfgs()
-    value_and_grad = optax.value_and_grad_from_state(loss)
-    size = lambda grad: jnp.max(jnp.stack([jnp.max(jnp.abs(g)) for g in grad]))
-
-    def step(carry):
-        params, state, number, _ = carry
-        value, grad = value_and_grad(params, state=state)
-        updates, state = solver.update(grad, state, params, value=value, grad=grad, value_fn=loss)
-        return optax.apply_updates(params, updates), state, number + 1, size(grad)
-
-    going = lambda carry: (carry[2] < max_steps) & (carry[3] > tolerance)
-    params = (jnp.zeros((x.shape[1], num_classes), x.dtype), jnp.zeros(num_classes, x.dtype))
-    start = (params, solver.init(params), jnp.int32(0), jnp.array(jnp.inf, x.dtype))
-    (weights, bias), _, steps, left = jax.lax.while_loop(going, step, start)
-    return Logistic(weights, bias, steps, left <= tolerance)
+    start = (jnp.zeros((x.shape[1], num_classes), x.dtype), jnp.zeros(num_classes, x.dtype))
+    found = minimise(loss, start, max_steps=max_steps, tolerance=tolerance)
+    return Logistic(*found.params, found.steps, found.left <= tolerance)
 
 
 def logistic_accuracy(model: Logistic, x: Array, labels: Array) -> Array:
     """Share of the rows `[n, f]` whose likeliest class is their label `[n]`; a scalar."""
     predicted = jnp.argmax(x @ model.weights + model.bias, axis=1)
     return jnp.mean((predicted == labels).astype(jnp.float32))
-
-
-class Choice(NamedTuple):
-    """The regularisation that a search settled on.
-
-    Attributes:
-      c: scikit-learn's C, 1 / l2.
-      accuracy: on the validation rows, with it.
-    """
-
-    c: Array
-    accuracy: Array
-
-
-@partial(jax.jit, static_argnames=("num_classes", "halvings", "max_steps"))
-def search_c(
-    x: Array,
-    labels: Array,
-    validation: Array,
-    validation_labels: Array,
-    num_classes: int,
-    *,
-    coarse: Array | tuple = COARSE,
-    halvings: int = 4,
-    max_steps: int = 200,
-) -> Choice:
-    """The published search over C: a coarse grid, then bisection of its decades.
-
-    The grid's best by validation accuracy (the first of equals); then both neighbours at a distance
-    of half the grid's, a quarter and so on, the best of the three each time, the middle among
-    equals (Radford et al. 2021; used for frozen features by Liu et al. 2026).
-
-    Args:
-      x, labels: `[n, f]`, `[n]`, fitted on.
-      validation, validation_labels: `[m, f]`, `[m]`, chosen on.
-      num_classes: >= 2.
-      coarse: ascending C, equal factors apart.
-      halvings: bisections, >= 0; 4 end at an eighth of a decade for the default grid.
-      max_steps: of each fit.
-    """
-    coarse = jnp.asarray(coarse, x.dtype)
-
-    def score(c):
-        model = fit_logistic(x, labels, num_classes, 1 / c, max_steps=max_steps)
-        return logistic_accuracy(model, validation, validation_labels)
-
-    scores = jax.vmap(score)(coarse)
-    best = jnp.argmax(scores)
-    apart = jnp.log(coarse[-1] / coarse[0]) / max(len(coarse) - 1, 1)
-
-    def bisect(choice, number):
-        factor = jnp.exp(apart * 0.5 ** (number + 1))
-        around = jnp.stack([choice.c / factor, choice.c * factor])
-        found = jax.vmap(score)(around)
-        better = jnp.argmax(found)
-        take = found[better] > choice.accuracy
-        take_either = lambda new, old: jnp.where(take, new, old)
-        return Choice(
-            take_either(around[better], choice.c), take_either(found[better], choice.accuracy)
-        ), None
-
-    start = Choice(coarse[best], scores[best])
-    return jax.lax.scan(bisect, start, jnp.arange(halvings, dtype=x.dtype))[0]
-
-
-@partial(jax.jit, static_argnames=("shots", "num_classes"))
-def few_shot_rows(key: Key, labels: Array, shots: int, num_classes: int) -> Array:
-    """Rows of a balanced draw without replacement: `[num_classes * shots]` int32, class by class.
-
-    Args:
-      key: of the draw; `jax.vmap` over keys makes many.
-      labels: `[n]` int in 0..num_classes-1, with at least `shots` rows of every class (of a class
-        with fewer, rows of others would follow: see check_shots).
-      shots: rows of each class, >= 1.
-      num_classes: >= 1.
-    """
-    order = jnp.lexsort((jax.random.uniform(key, labels.shape), labels))
-    starts = jnp.searchsorted(labels[order], jnp.arange(num_classes))
-    rows = starts[:, None] + jnp.arange(shots)
-    return order[jnp.minimum(rows, len(labels) - 1).ravel()].astype(jnp.int32)
-
-
-def check_shots(labels: Array, shots: int, num_classes: int) -> None:
-    """Raises InvalidInput where a class has fewer rows than shots."""
-    counts = jnp.bincount(jnp.asarray(labels), length=num_classes)
-    least = int(jnp.argmin(counts))
-    allowed = f"1 to {int(counts[least])}, the rows of class {least}"
-    require(1 <= shots <= int(counts[least]), "shots", shots, allowed)
 
 
 @partial(jax.jit, static_argnames=("num_classes", "neighbours", "chunk"))

@@ -9,6 +9,7 @@ from mmjax.generative.content_style import (
     joined,
     permute_content,
 )
+from mmjax.generative.features import FeatureModel, FeaturePairs, feature_model
 from mmjax.generative.partial_causal import (
     EDGES,
     PartialCausalModel,
@@ -21,10 +22,13 @@ __all__ = [
     "EDGES",
     "Blocks",
     "ContentStyleModel",
+    "FeatureModel",
+    "FeaturePairs",
     "Mechanisms",
     "PartialCausalModel",
     "SceneModel",
     "content_style_model",
+    "feature_model",
     "joined",
     "partial_causal_model",
     "permute_content",

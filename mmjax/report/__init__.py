@@ -1,5 +1,6 @@
 """Tables beside the published numbers, and figures."""
 
+from mmjax.report.components import examples_figure, response_figure, spectrum_figure
 from mmjax.report.figures import (
     bars_figure,
     curves_figure,
@@ -16,13 +17,16 @@ __all__ = [
     "bars_figure",
     "caption_grid_figure",
     "curves_figure",
+    "examples_figure",
     "heat_map_figure",
     "line_panels_figure",
     "lines_figure",
     "markdown_table",
     "mean_and_deviation",
     "neighbours_figure",
+    "response_figure",
     "save_figure",
     "scatter_figure",
     "sheet_figure",
+    "spectrum_figure",
 ]

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from mmjax.conditionals import CONDITIONALS, MARGINALS, make_conditional, make_marginal
 from mmjax.config import option
-from mmjax.disentangle import canonical_directions
+from mmjax.disentangle import canonical_directions, fast_ica, transform
 from mmjax.encoders import HEADS, make_head, mlp, two_towers
 from mmjax.errors import InvalidInput, choose, require
-from mmjax.evaluate import linear_r2
+from mmjax.evaluate import geometry_of, linear_r2, mcc
 from mmjax.generative import EDGES, partial_causal_model
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
@@ -319,4 +319,22 @@ def identification_metrics(seen: Embedded) -> dict[tuple[str, str, str], Array]:
                 continue
             figures[side, target, "r2_linear"] = linear_r2(embedded, truth)
             figures[side, target, "r2_linear_raw"] = linear_r2(observed, truth)
+    return figures
+
+
+def diagnosis(seen: Embedded, key: Key) -> dict[tuple[str, str, str], float]:
+    """What unmixing makes of a seed's embeddings: (modality, target, metric) -> figure.
+
+    MCC after FastICA of the embeddings and, as the most that it could reach, of the true z_x
+    (Corollary to Theorem 4.1); the geometry that the embedded pairs tell (see geometry_of).
+    """
+    ica_key, geometry_key = jax.random.split(key)
+    unmixed = lambda v: transform(fast_ica(v, ica_key, restarts=4), v)
+    figures = {("joint", "z", "mcc_ica_truth"): mcc(seen.latents.z_x, unmixed(seen.latents.z_x))}
+    for side in ("x", "t"):
+        z, f = getattr(seen.latents, f"z_{side}"), getattr(seen.embedded, side)
+        figures[side, "z", "mcc_ica"] = mcc(z, unmixed(f))
+    found = geometry_of(*seen.embedded, geometry_key)
+    for name in ("exponent", "exponent_error", "advantage", "advantage_error"):
+        figures["joint", "geometry", name] = float(getattr(found, name))
     return figures

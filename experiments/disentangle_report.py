@@ -1,0 +1,226 @@
+"""Tables and figures of experiments.disentangle."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.disentangle import Affine, components
+from mmjax.evaluate import Response, nearest_rows, traversed
+from mmjax.report import (
+    examples_figure,
+    line_panels_figure,
+    markdown_table,
+    mean_and_deviation,
+    response_figure,
+    save_figure,
+    spectrum_figure,
+)
+from mmjax.run import Row, Run, atomic_write, machine
+from mmjax.studies import MEASURES, FeatureWorld, methods
+
+BRANCHES = {"x": "first modality", "t": "second modality", "joint": "both"}
+LEVELS = 7  # of a traversal
+SHOWN = 12  # components in figures and tables of examples
+
+
+def selectivity(moves: np.ndarray) -> float:
+    """Share of an attribute's whole movement that is due to one component."""
+    return float(moves.max() / moves.sum()) if moves.sum() > 0 else 0.0
+
+
+def _accuracies(world, rows, branch, method, shots, metric, shifted: bool) -> list[float]:
+    """Mean accuracy of each draw, over sources and test sets of the kind."""
+    by_draw = {}
+    names = {f"{prefix}{method}/{shots}-shot" for prefix in world.sources}
+    for row in rows:
+        if row.setting in names and row.modality == branch and row.metric == metric:
+            if (row.target != "source") == shifted:
+                by_draw.setdefault(row.seed, []).append(row.value)
+    return [float(np.mean(values)) for values in by_draw.values()]
+
+
+def _metrics(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(r.metric for r in rows if r.setting.endswith("-shot")))
+
+
+def _kinds(world: FeatureWorld) -> dict[str, bool]:
+    """Title -> whether it is of shifted test sets."""
+    source = next(iter(next(iter(world.sources.values())).values()))
+    return {"source": False} | ({"shifted": True} if len(source.tests) > 1 else {})
+
+
+def shot_tables(config, world: FeatureWorld, rows: Sequence[Row]) -> list[str]:
+    """A table a branch and kind of test set: methods and probes by shots."""
+    if not world.sources:
+        return []
+    parts = []
+    for branch in world.whole.branches:
+        for title, shifted in _kinds(world).items():
+            lines = []
+            for method in methods(config.num_components):
+                for metric in _metrics(rows):
+                    look = lambda n, m=method, metric=metric, branch=branch, shifted=shifted: (
+                        _accuracies(world, rows, branch, m.name, n, metric, shifted)
+                    )
+                    cells = [mean_and_deviation(look(n), digits=3) for n in config.shots]
+                    probe = metric.removeprefix("accuracy_") if "_" in metric else "l2"
+                    lines.append([method.name, probe, *cells])
+            header = [f"{BRANCHES[branch]}, {title}", "probe", *(f"{n}-shot" for n in config.shots)]
+            parts.append(markdown_table(header, lines))
+    zero = [r for r in rows if r.setting.endswith("zero-shot")]
+    if zero:
+        lines = [[r.setting, r.target, f"{r.value:.3f}"] for r in zero]
+        parts.append(markdown_table(["zero-shot", "test set", "accuracy"], lines))
+    return parts
+
+
+def draw_shots(config, run: Run, world: FeatureWorld, rows: Sequence[Row]) -> None:
+    """Accuracy by shots, a panel a branch, kind of test set and probe."""
+    if not world.sources:
+        return
+    for metric in _metrics(rows):
+        panels = {}
+        for branch in world.whole.branches:
+            for title, shifted in _kinds(world).items():
+                panels[f"{BRANCHES[branch]}, {title}"] = {
+                    method.name.replace(" + ", ", "): {
+                        n: _accuracies(world, rows, branch, method.name, n, metric, shifted)
+                        for n in config.shots
+                    }
+                    for method in methods(config.num_components)
+                }
+        figure = line_panels_figure(panels, xlabel="shots", ylabel=metric)
+        save_figure(figure, run.path("figures", f"{metric}_by_shots.png"))
+
+
+def draw_spectra(run: Run, count: int, spectra: Mapping) -> None:
+    """Held-out kurtosis of sorted components."""
+    panels = {BRANCHES[side]: lines for side, lines in spectra.items()}
+    figure = spectrum_figure(panels, ylabel="excess kurtosis, held-out")
+    save_figure(figure, run.path("figures", f"kurtosis_{count}.png"))
+
+
+def write_examples(run: Run, config, world: FeatureWorld, side: str, count: int, best) -> None:
+    """`examples_<side>_<count>.csv`: the top rows of every component; images as a figure."""
+    names = world.whole.names
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["component", *(f"top {k + 1}" for k in range(best.shape[1]))])
+    for number, own in enumerate(best):
+        shown = own.tolist() if names is None else [str(n) for n in names[own]]
+        writer.writerow([number + 1, *shown])
+    atomic_write(run.path(f"examples_{side}_{count}.csv"), text.getvalue())
+    if config.images:
+        images = world.whole.extra[config.images]
+        titles = [f"component {k + 1}" for k in range(len(best[:SHOWN]))]
+        figure = examples_figure(images, best[:SHOWN], titles)
+        save_figure(figure, run.path("figures", f"examples_{side}_{count}.png"))
+
+
+def draw_traversals(
+    run: Run,
+    config,
+    world: FeatureWorld,
+    side: str,
+    count: int,
+    affine: Affine,
+    response: Response,
+    attributes: Sequence[str],
+) -> None:
+    """Which attribute moves with which component; with images, the nearest ones on the way."""
+    panels = {"by probes": response.probe[:SHOWN], "by neighbours": response.neighbours[:SHOWN]}
+    titles = [f"component {k + 1}" for k in range(len(panels["by probes"]))]
+    figure = response_figure(panels, titles, attributes)
+    save_figure(figure, run.path("figures", f"response_{side}_{count}.png"))
+    if not config.images:
+        return
+    x = jnp.asarray(world.whole.branches[side])
+    values = components(affine, x)
+    rows = []
+    for k in range(len(titles)):
+        levels = jnp.quantile(values[:, k], jnp.linspace(0.02, 0.98, LEVELS))
+        rows.append(np.asarray(nearest_rows(traversed(affine, x[:1], k, levels)[0], x)))
+    likely = [attributes[j] for j in np.argmax(panels["by probes"], 1)]
+    told = [f"{title}: {name}" for title, name in zip(titles, likely, strict=True)]
+    figure = examples_figure(world.whole.extra[config.images], np.stack(rows), told)
+    save_figure(figure, run.path("figures", f"traversals_{side}_{count}.png"))
+
+
+def _grouped(rows: Sequence[Row], setting: str) -> dict[tuple[str, str, str], list[float]]:
+    found = {}
+    for row in rows:
+        if row.setting == setting:
+            found.setdefault((row.target, row.modality, row.metric), []).append(row.value)
+    return found
+
+
+def _table(rows, setting, title, names, columns) -> str:
+    """Rows by target, columns by (modality, metric)."""
+    found = _grouped(rows, setting)
+    lines = [
+        [name, *(mean_and_deviation(found.get((name, *c), []), digits=3) for c in columns)]
+        for name in names
+    ]
+    return markdown_table([title, *(f"{BRANCHES[s]}: {m}" for s, m in columns)], lines)
+
+
+def count_tables(config, world: FeatureWorld, rows: Sequence[Row], count: int) -> list[str]:
+    """Retrieval, components, known latents and traversals with that many components."""
+    sides = [s for s in world.whole.branches if s != "joint"]
+    parts = []
+    for kind, title, metrics in (
+        ("retrieval", f"retrieval, {count} components", ("recall_at_1", "recall_at_5")),
+        ("latents", f"against the latents, {count} components", ("mcc", "r2_linear")),
+        ("components", f"held-out, {count} components", ("kurtosis", "sparsity", "stability")),
+        ("examples", f"attributes moved by {count} components", ("largest move", "selectivity")),
+    ):
+        found = _grouped(rows, f"{kind}/{count}")
+        names = list(dict.fromkeys(key[0] for key in found if key[0] != "all"))
+        if kind == "retrieval":
+            names = [m.name for m in MEASURES if m.name in names]
+        columns = [(s, m) for s in sides for m in metrics]
+        if names:
+            parts.append(_table(rows, f"{kind}/{count}", title, names, columns))
+    return parts
+
+
+def geometry_text(rows: Sequence[Row], count: int) -> str:
+    """Which theory's coupling the pairs have, in a sentence; empty where it was not asked."""
+    found = {r.metric: r.value for r in rows if r.setting == f"geometry/{count}"}
+    if not found:
+        return ""
+    gain, error = found["advantage"], found["advantage_error"]
+    told = "a convex body" if gain > 0 else "a sphere"
+    sure = "" if abs(gain) > 2 * error else ", within two standard errors of neither"
+    return (
+        f"Geometry of the pairs in {count} components: the coupling's exponent is "
+        f"{found['exponent']:.2f} ± {found['exponent_error']:.2f} (2 on a sphere, 1 in a box); a "
+        f"pointed coupling tells held-out partners by {gain:.3f} ± {error:.3f} nats better than a "
+        f"round one: {told}{sure}."
+    )
+
+
+def examples_text(run_names: Sequence[str] | None, config, count: int) -> str:
+    """Where the top rows are."""
+    shown = "names" if run_names is not None else "row numbers"
+    return f"Top {shown} of every component: `examples_x_{count}.csv`."
+
+
+def summary(config, world: FeatureWorld, rows: Sequence[Row], seconds: Mapping[str, float]) -> str:
+    """Few-shot tables, then what is known of the components."""
+    shapes = ", ".join(f"{BRANCHES[b]} {v.shape}" for b, v in world.whole.branches.items())
+    fitted = "each draw's rows" if config.unmix == "draw" else "the source's unlabelled rows"
+    about = (
+        f"{world.name}: {shapes}; {config.seeds} draws, mean ± standard deviation; unmixing fitted "
+        f"on {fitted}; {machine()}; {sum(seconds.values()):.0f} s."
+    )
+    parts = ["# disentangle", about, *(f"Note: {remark}." for remark in world.remarks)]
+    parts += shot_tables(config, world, rows)
+    for count in config.num_components:
+        parts += count_tables(config, world, rows, count)
+        parts += [told for told in [geometry_text(rows, count)] if told]
+        parts.append(examples_text(world.whole.names, config, count))
+    return "\n\n".join(parts) + "\n"

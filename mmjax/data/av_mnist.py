@@ -1,0 +1,87 @@
+"""AV-MNIST (Vielzeuf et al. 2018): degraded digits and spectrograms of spoken ones.
+
+<root>/image/{train,test}_data.npy   [60000 | 10000, 784], 0 to 255
+<root>/audio/{train,test}_data.npy   [60000 | 10000, 112, 112], 0 to 255
+<root>/{train,test}_labels.npy       digits
+"""
+
+import os
+
+import numpy as np
+
+from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit, take_rows
+from mmjax.errors import InvalidInput, require
+
+_SHAPES = {"image": (28, 28, 1), "audio": (112, 112, 1)}
+
+
+def load_av_mnist(root: str, *, validation_rows: int = 5000) -> MultimodalData:
+    """Maps the files into memory; rows are read when they are asked for.
+
+    Args:
+      root: the folder.
+      validation_rows: how many rows, the last ones of the training files, are validation.
+
+    Returns:
+      image `[n, 28, 28, 1]` and audio `[n, 112, 112, 1]`, float32 in [0, 1]; labels are the digits.
+
+    Raises InvalidInput, naming the file, where one is missing, not whole or of another shape, where
+    labels are no digits, and, when they are read, for values that are not in 0 to 255.
+    """
+    require(bool(root) and os.path.isdir(root), "--data", root, "the path of an existing folder")
+    whole, test = _half(root, "train"), _half(root, "test")
+    n = len(whole.labels)
+    allowed = f"a whole number from 1 to {n - 1}, for there are {n} training rows"
+    require(1 <= validation_rows < n, "validation_rows", validation_rows, allowed)
+    return MultimodalData(
+        "AV-MNIST",
+        "classification",
+        tuple("0123456789"),
+        take_rows(whole, slice(n - validation_rows)),
+        take_rows(whole, slice(n - validation_rows, None)),
+        test,
+    )
+
+
+def _half(root: str, half: str) -> MultimodalSplit:
+    path = os.path.join(root, f"{half}_labels.npy")
+    labels = _mapped(path)
+    if labels.ndim != 1 or not len(labels) or not np.isin(labels, np.arange(10)).all():
+        raise InvalidInput(f"{path}: {labels.dtype} {labels.shape}; use digits 0 to 9, [n]")
+    values = {name: _values(root, half, name, len(labels)) for name in _SHAPES}
+    return MultimodalSplit(values, {}, labels.astype(np.int32), None)
+
+
+def _values(root: str, half: str, name: str, n: int) -> Lazy:
+    path = os.path.join(root, name, f"{half}_data.npy")
+    array, shape = _mapped(path), _SHAPES[name]
+    sizes = (n, int(np.prod(shape)))
+    if not array.ndim or array.shape[0] != n or array.size != np.prod(sizes):
+        raise InvalidInput(
+            f"{path}: shape {array.shape}; use {sizes}, as {half}_labels.npy has {n} rows"
+        )
+
+    def read(rows):
+        values = np.asarray(array[rows], np.float32).reshape(-1, *shape)
+        good = ((values >= 0) & (values <= 255)).all((1, 2, 3))
+        if not good.all():
+            row = int(rows[int(np.argmin(good))])
+            raise InvalidInput(f"{path}: row {row} has values that are not in 0 to 255")
+        return values / 255
+
+    return Lazy((n, *shape), np.dtype(np.float32), read)
+
+
+def _mapped(path: str) -> np.ndarray:
+    if not os.path.isfile(path):
+        raise InvalidInput(
+            f"{path}: not there; the folder holds train_labels.npy, test_labels.npy, "
+            "image/ and audio/"
+        )
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InvalidInput(f"{path}: no whole array of numbers ({error})") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+        raise InvalidInput(f"{path}: no array of numbers")
+    return array

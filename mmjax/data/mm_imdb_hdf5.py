@@ -1,0 +1,127 @@
+"""MM-IMDb as `multimodal_imdb.hdf5`: posters, features of VGG and word2vec, tokens, genres.
+
+    images [n, 3, 256, 160] int32, vgg_features [n, 4096], features [n, 300] float32,
+    sequences [n] of int32 of any length, genres [n, 23] int32, imdb_ids [n] S7
+
+Rows 0 to 15551 are the training split, then to 18159 dev, then to 25958 test.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmjax.data.hdf5 import dataset, dataset_rows, open_hdf5
+from mmjax.data.multimodal import (
+    Lazy,
+    MultimodalData,
+    MultimodalSplit,
+    check_finite,
+    padded,
+    take_rows,
+)
+from mmjax.errors import InvalidInput, require
+
+ENDS = (15552, 18160, 25959)
+# Name here -> of the dataset, its shape behind n, kinds; the first two are read when asked for.
+_STORED = {
+    "image": ("images", (3, None, None), "iuf"),
+    "vgg": ("vgg_features", (None,), "f"),
+    "text": ("features", (None,), "f"),
+    "tokens": ("sequences", (), "O"),
+}
+
+
+def load_mm_imdb_hdf5(
+    path: str, *, modalities: Sequence[str] = ("vgg", "text"), ends: tuple[int, int, int] = ENDS
+) -> MultimodalData:
+    """Reads the file.
+
+    Args:
+      path: of it.
+      modalities: those wanted, in this order, of image `[n, 256, 160, 3]` float32 as stored (blue,
+        green, red, less VGG's means), vgg `[n, 4096]` float32, both read when they are asked for;
+        text `[n, 300]` float32, a plot's mean word vector; tokens `[n, length]` int32 with a mask,
+        zeros behind a plot's end, as long as the file's longest.
+      ends: where the training, the dev and the test rows end.
+
+    Returns:
+      labels `[n, 23]` int32; label_names are the file's own, by frequency.
+
+    Raises InvalidInput, naming the file and dataset, where h5py is missing, the file is not whole,
+    a dataset is missing or another, has other rows than `ends`, NaN or infinity, or where genres
+    are not 0 and 1.
+    """
+    known = bool(modalities) and set(modalities) <= set(_STORED)
+    require(known, "modalities", tuple(modalities), "some of " + ", ".join(_STORED))
+    require(bool(path) and os.path.isfile(path), "--data", path, "the path of an existing file")
+    rising = len(ends) == 3 and 0 < ends[0] < ends[1] < ends[2]
+    require(rising, "ends", ends, "three rising numbers of rows")
+    n = ends[2]
+    with open_hdf5(path) as file:
+        found = dataset(path, file, "genres", (None, None), "biu")
+        if len(found) != n:
+            raise InvalidInput(f"{path}: genres has {len(found)} rows; use {n}, or pass other ends")
+        labels = found[:]
+        if not np.isin(labels, (0, 1)).all():
+            raise InvalidInput(f"{path}: genres holds {labels.max()} or others; use 0 and 1")
+        names = _names(path, found)
+        ids = dataset(path, file, "imdb_ids", (n,), "SO")[:]
+        values, masks = {}, {}
+        for name in modalities:
+            values[name] = _values(path, file, name, n)
+            if name == "tokens":
+                values[name], masks[name] = padded(values[name])
+    ids = np.array([i.decode("latin1") if isinstance(i, bytes) else str(i) for i in ids])
+    whole = MultimodalSplit(values, masks, labels.astype(np.int32), ids)
+    parts = (slice(ends[0]), slice(ends[0], ends[1]), slice(ends[1], ends[2]))
+    splits = [take_rows(whole, rows) for rows in parts]
+    return MultimodalData("MM-IMDb", "multilabel", names, *splits)
+
+
+def _names(path: str, genres: Any) -> tuple[str, ...]:
+    """The genres' names, an attribute: JSON, or strings."""
+    names = genres.attrs.get("target_names", ())
+    try:
+        names = json.loads(names) if isinstance(names, (str, bytes)) else list(names)
+    except ValueError as error:
+        raise InvalidInput(f"{path}: target_names of genres is no JSON ({error})") from error
+    text = [n.decode("latin1") if isinstance(n, bytes) else str(n) for n in names]
+    if len(text) != genres.shape[1]:
+        raise InvalidInput(
+            f"{path}: target_names of genres has {len(text)} names, genres {genres.shape[1]} "
+            "columns; use one each"
+        )
+    return tuple(text)
+
+
+def _values(path: str, file: Any, name: str, n: int) -> Lazy | np.ndarray | list[np.ndarray]:
+    stored, shape, kinds = _STORED[name]
+    found = dataset(path, file, stored, (n, *shape), kinds)
+    if name == "text":
+        values = found[:].astype(np.float32)
+        check_finite(f"{path}: {stored}", values)
+        return values
+    if name == "tokens":
+        rows = [np.asarray(row) for row in found[:]]
+        for k, row in enumerate(rows):
+            if row.dtype.kind not in "iu" or row.ndim != 1 or not row.size or row.min() < 0:
+                raise InvalidInput(f"{path}: {stored}, row {k}: use whole numbers >= 0, at least 1")
+        return [row.astype(np.int32) for row in rows]
+    return _later(path, name, found.shape)
+
+
+def _later(path: str, name: str, shape: tuple[int, ...]) -> Lazy:
+    stored = _STORED[name][0]
+    last = lambda values: np.moveaxis(values, 1, -1) if name == "image" else values
+
+    def read(rows):
+        with open_hdf5(path) as file:
+            values = dataset_rows(file[stored], rows).astype(np.float32)
+        check_finite(f"{path}: {stored}", values)
+        return last(values)
+
+    axes = (shape[0], *shape[2:], shape[1]) if name == "image" else shape
+    return Lazy(axes, np.dtype(np.float32), read)

@@ -1,0 +1,144 @@
+"""MultiBench's affect sets: MOSI, MOSEI, UR-FUNNY and MUsTARD, of vision, audio and text features.
+
+    {"train", "valid", "test"} -> {"vision", "audio", "text", "labels", "id"}
+
+in a pickle of numpy arrays, `[n, steps, features]` each, with zeros before the first word. What is
+done, in this order, is what MultiBench does (Liang et al. 2021); its releases differ in the number
+of features, which is taken from the file.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmjax.data.multimodal import (
+    MultimodalData,
+    MultimodalSplit,
+    as_array,
+    check_finite,
+    padded,
+)
+from mmjax.data.pickles import read_pickle
+from mmjax.errors import InvalidInput, choose, require
+
+MODALITIES = ("vision", "audio", "text")
+_KEYS = {"train": "train", "validation": "valid", "test": "test"}
+# What a label y is made into; FactorCL takes 0 as positive.
+LABEL_RULES = {
+    "positive": lambda y: (y > 0).astype(np.int32),
+    "not_negative": lambda y: (y >= 0).astype(np.int32),
+    "value": lambda y: y[:, None].astype(np.float32),
+}
+
+
+def load_affect(
+    path: str,
+    *,
+    label: str = "positive",
+    modalities: Sequence[str] = MODALITIES,
+    align: bool = True,
+    z_norm: bool = False,
+    length: int | None = None,
+) -> MultimodalData:
+    """Reads a pickle of MOSI, MOSEI, UR-FUNNY or MUsTARD.
+
+    Samples whose text sums to 0 are dropped; -inf in audio becomes 0; all three start at the first
+    step of text that is not 0; z-norm; labels; zeros behind the end.
+
+    Args:
+      path: the .pkl file; nothing in it is run (`read_pickle`).
+      label: positive (y > 0) or not_negative (y >= 0), two classes; value: y itself, regression.
+        Of several labels a sample y is the first.
+      modalities: those wanted, in this order; text is read in any case.
+      align: False leaves the zeros before the first word where they are.
+      z_norm: each sample's features at mean 0 and (unbiased) variance 1 over its steps, 0 where
+        that is not defined.
+      length: steps of all splits; default each split's longest sample.
+
+    Returns:
+      modalities `[n, length, features]` float32 with masks, labels `[n]` or `[n, 1]`, ids.
+
+    Raises InvalidInput, naming the file, split and array, for missing or oddly shaped arrays, NaN
+    or infinity that is left, samples longer than length, and a rule that leaves training one class.
+    """
+    rule = choose(LABEL_RULES, "label", label)
+    known = bool(modalities) and set(modalities) <= set(MODALITIES)
+    require(known, "modalities", tuple(modalities), "some of " + ", ".join(MODALITIES))
+    found = read_pickle(path)
+    if not isinstance(found, Mapping) or not set(_KEYS.values()) <= set(found):
+        raise InvalidInput(f"{path}: not a dict of train, valid and test")
+    splits = {
+        name: _split(f"{path}: {key}", found[key], rule, modalities, align, z_norm, length)
+        for name, key in _KEYS.items()
+    }
+    kind = "regression" if label == "value" else "classification"
+    if kind == "classification" and len(np.unique(splits["train"].labels)) < 2:
+        raise InvalidInput(f"{path}: label rule {label!r} leaves the training split one class")
+    names = ("y",) if label == "value" else ("negative", "positive")
+    return MultimodalData(os.path.basename(path), kind, names, **splits)
+
+
+def _split(where, found, rule, modalities, align, z_norm, length) -> MultimodalSplit:
+    arrays = _arrays(where, found)
+    kept = np.array([row.sum() != 0 for row in arrays["text"]])
+    if not kept.any():
+        raise InvalidInput(f"{where}: every sample's text sums to 0; none is left")
+    audio = arrays["audio"]
+    arrays["audio"] = np.where(np.isneginf(audio), 0, audio)
+    text = arrays["text"][kept]
+    starts = np.argmax((text != 0).any(-1), axis=1) if align else np.zeros(len(text), int)
+    values, masks = {}, {}
+    for name in modalities:
+        rows = [row[start:] for row, start in zip(arrays[name][kept], starts, strict=True)]
+        rows = [_z_normed(row) for row in rows] if z_norm else rows
+        values[name], masks[name] = padded([row.astype(np.float32) for row in rows], length)
+        check_finite(f"{where}: {name}", values[name])
+    labels = _labels(where, found["labels"], len(kept))
+    return MultimodalSplit(values, masks, rule(labels[kept]), _ids(where, found, kept))
+
+
+def _arrays(where: str, found: Any) -> dict[str, np.ndarray]:
+    wanted = (*MODALITIES, "labels")
+    missing = [name for name in wanted if not isinstance(found, Mapping) or name not in found]
+    if missing:
+        raise InvalidInput(f"{where}: no {', '.join(missing)}")
+    arrays = {name: as_array(f"{where}: {name}", found[name]) for name in MODALITIES}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf" or array.ndim != 3 or 0 in array.shape:
+            raise InvalidInput(
+                f"{where}: {name} is {array.dtype} {array.shape}; use numbers [n, steps, features]"
+            )
+        if array.shape[:2] != arrays["text"].shape[:2]:
+            raise InvalidInput(f"{where}: {name} has shape {array.shape}; use text's n and steps")
+    return arrays
+
+
+def _z_normed(row: np.ndarray) -> np.ndarray:
+    """`[steps, features]`; a single step, or a feature that is constant, has no variance: 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = row.std(0, ddof=1) if len(row) > 1 else np.nan
+        scaled = np.nan_to_num((row - row.mean(0)) / spread)
+    # A constant's own mean may differ from it by rounding, which would be scaled up.
+    return np.where((row == row[:1]).all(0), 0, scaled)
+
+
+def _labels(where: str, labels: Any, n: int) -> np.ndarray:
+    """The first label of each sample, `[n]`, of `[n]`, `[n, 1]`, `[n, 1, k]` or the like."""
+    labels = as_array(f"{where}: labels", labels)
+    if labels.dtype.kind not in "iuf" or labels.shape[:1] != (n,) or not labels.size:
+        raise InvalidInput(f"{where}: labels are {labels.dtype} {labels.shape}; use {n} numbers")
+    first = labels.reshape(n, -1)[:, 0]
+    check_finite(f"{where}: labels", first)
+    return first
+
+
+def _ids(where: str, found: Mapping, kept: np.ndarray) -> np.ndarray | None:
+    if "id" not in found:
+        return None
+    ids = as_array(f"{where}: id", found["id"])
+    if ids.shape[:1] != kept.shape:
+        raise InvalidInput(f"{where}: id has shape {ids.shape}; use {len(kept)} rows")
+    text = lambda v: v.decode("latin1") if isinstance(v, bytes) else str(v)
+    return np.array([" ".join(map(text, row)) for row in ids.reshape(len(ids), -1)])[kept]

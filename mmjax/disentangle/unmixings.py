@@ -1,0 +1,84 @@
+"""Linear maps of frozen features, fitted without labels: what a probe is given."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from mmjax.disentangle.ica import fast_ica
+from mmjax.disentangle.pca import pca
+from mmjax.types import Array, Key
+
+# A start may end at a lesser optimum (one in a few of them, with tens of components).
+_RESTARTS = 4
+# Directions of less variance than this share of the largest are rounding in float32.
+_FLOOR = 1e-6
+
+
+class Affine(NamedTuple):
+    """A map `x -> (x - mean) @ matrix`.
+
+    Attributes:
+      mean: `[f]`.
+      matrix: `[f, k]`.
+      back: `[k, f]`, its right inverse on the span that it keeps.
+    """
+
+    mean: Array
+    matrix: Array
+    back: Array
+
+
+def components(affine: Affine, x: Array) -> Array:
+    """`[n, f] -> [n, k]`."""
+    return (x - affine.mean) @ affine.matrix
+
+
+def features(affine: Affine, y: Array) -> Array:
+    """`[n, k] -> [n, f]`: the features that have these components."""
+    return y @ affine.back + affine.mean
+
+
+def determined(x: Array, num_components: int | None = None) -> int:
+    """How many directions a sample `[n, f]` determines: at most asked for, n - 1, and its rank.
+
+    Runs on the host: the number is a shape.
+    """
+    rank = int(pca(x, floor=_FLOOR).rank)
+    return max(1, min(rank, len(x) - 1, num_components or x.shape[1]))
+
+
+def _scaled(x: Array, key: Key, k: int) -> Affine:
+    """Centred, and one scale for all: what a probe sees of the features as they are."""
+    mean = jnp.mean(x, 0)
+    scale = jnp.maximum(jnp.sqrt(jnp.mean((x - mean) ** 2)), jnp.finfo(x.dtype).tiny)
+    eye = jnp.eye(x.shape[1], dtype=x.dtype)
+    return Affine(mean, eye / scale, eye * scale)
+
+
+def _principal(x: Array, key: Key, k: int) -> Affine:
+    """The first k principal components, variances as they are but for one scale."""
+    found = pca(x, k, floor=_FLOOR)
+    scale = jnp.sqrt(jnp.maximum(jnp.mean(found.variances), jnp.finfo(x.dtype).tiny))
+    return Affine(found.mean, found.directions / scale, found.directions.T * scale)
+
+
+def _whitened(x: Array, key: Key, k: int) -> Affine:
+    """The first k principal components, each of variance 1."""
+    found = pca(x, k, floor=_FLOOR)
+    return Affine(found.mean, found.whiten, found.colour)
+
+
+def _independent(x: Array, key: Key, k: int) -> Affine:
+    """Independent components within the span of the first k principal ones."""
+    found = fast_ica(x, key, num_components=k, restarts=_RESTARTS, floor=_FLOOR)
+    return Affine(found.mean, found.unmixing.T, found.mixing.T)
+
+
+# name -> `(x [n, f], key, k <= determined(x)) -> Affine`; `none` keeps all f.
+UNMIXINGS: dict[str, Callable[[Array, Key, int], Affine]] = {
+    "none": _scaled,
+    "pca": _principal,
+    "whitening": _whitened,
+    "ica": _independent,
+}

@@ -1,0 +1,147 @@
+"""Few-shot probes of frozen features: balanced draws, the search over C, a table of probes."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.errors import choose, require
+from mmjax.evaluate.logistic import (
+    Logistic,
+    fit_logistic,
+    knn_accuracy,
+    logistic_accuracy,
+)
+from mmjax.evaluate.sparse_logistic import fit_sparse_logistic
+from mmjax.types import Array, Key
+
+COARSE = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
+PENALTIES = {"l2": fit_logistic, "l1": fit_sparse_logistic}
+
+
+class Choice(NamedTuple):
+    """The regularisation that a search settled on.
+
+    Attributes:
+      c: scikit-learn's C, 1 / l2 or 1 / l1.
+      accuracy: on the validation rows, with it.
+      model: fitted with it.
+    """
+
+    c: Array
+    accuracy: Array
+    model: Logistic
+
+
+@partial(jax.jit, static_argnames=("num_classes", "penalty", "halvings", "max_steps"))
+def search_c(
+    x: Array,
+    labels: Array,
+    validation: Array,
+    validation_labels: Array,
+    num_classes: int,
+    *,
+    penalty: str = "l2",
+    coarse: Array | tuple = COARSE,
+    halvings: int = 4,
+    max_steps: int = 200,
+) -> Choice:
+    """The published search over C: a coarse grid, then bisection of its decades.
+
+    The grid's best by validation accuracy (the first of equals); then both neighbours at a distance
+    of half the grid's, a quarter and so on, the best of the three each time, the middle among
+    equals (Radford et al. 2021; used for frozen features by Liu et al. 2026).
+
+    Args:
+      x, labels: `[n, f]`, `[n]`, fitted on.
+      validation, validation_labels: `[m, f]`, `[m]`, chosen on.
+      num_classes: >= 2.
+      penalty: l2 or l1.
+      coarse: ascending C, equal factors apart.
+      halvings: bisections, >= 0; 4 end at an eighth of a decade for the default grid.
+      max_steps: of each fit.
+    """
+    fit = choose(PENALTIES, "penalty", penalty)
+    coarse = jnp.asarray(coarse, x.dtype)
+    count = len(coarse)
+    # Two at a time all the way, so that one copy of the solver is compiled.
+    pairs = jnp.pad(coarse, (0, count % 2), mode="edge").reshape(-1, 2)
+    apart = jnp.log(coarse[-1] / coarse[0]) / max(count - 1, 1)
+    factors = jnp.exp(apart * 0.5 ** jnp.arange(1, halvings + 1, dtype=x.dtype))
+    around = jnp.stack([1 / factors, factors], 1)
+    rounds = jnp.concatenate([pairs, around]), jnp.arange(len(pairs) + halvings) < len(pairs)
+
+    def score(c):
+        model = fit(x, labels, num_classes, 1 / c, max_steps=max_steps)
+        return Choice(c, logistic_accuracy(model, validation, validation_labels), model)
+
+    def look(best, round_):
+        values, absolute = round_
+        found = jax.vmap(score)(jnp.where(absolute, values, values * best.c))
+        better = jnp.argmax(found.accuracy)
+        take = found.accuracy[better] > best.accuracy
+        return jax.tree.map(lambda new, old: jnp.where(take, new[better], old), found, best), None
+
+    blank = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(score, coarse[0]))
+    return jax.lax.scan(look, blank._replace(accuracy=blank.accuracy - 1), rounds)[0]
+
+
+@partial(jax.jit, static_argnames=("shots", "num_classes"))
+def few_shot_rows(key: Key, labels: Array, shots: int, num_classes: int) -> Array:
+    """Rows of a balanced draw without replacement: `[num_classes * shots]` int32, class by class.
+
+    Args:
+      key: of the draw; `jax.vmap` over keys makes many.
+      labels: `[n]` int in 0..num_classes-1, with at least `shots` rows of every class (of a class
+        with fewer, rows of others would follow: see check_shots).
+      shots: rows of each class, >= 1.
+      num_classes: >= 1.
+    """
+    order = jnp.lexsort((jax.random.uniform(key, labels.shape), labels))
+    starts = jnp.searchsorted(labels[order], jnp.arange(num_classes))
+    rows = starts[:, None] + jnp.arange(shots)
+    return order[jnp.minimum(rows, len(labels) - 1).ravel()].astype(jnp.int32)
+
+
+def check_shots(labels: Array, shots: int, num_classes: int) -> None:
+    """Raises InvalidInput where a class has fewer rows than shots."""
+    counts = jnp.bincount(jnp.asarray(labels), length=num_classes)
+    least = int(jnp.argmin(counts))
+    allowed = f"1 to {int(counts[least])}, the rows of class {least}"
+    require(1 <= shots <= int(counts[least]), "shots", shots, allowed)
+
+
+def in_span(x: Array, others: Sequence[Array]) -> list[Array]:
+    """The rows of x, and what others have of their span, in coordinates of it: `[., min(n, f)]`.
+
+    An L2 penalty keeps the weights in the span of the training rows, so that nothing is lost and
+    few shots of many features cost as much as few features.
+    """
+    if len(x) >= x.shape[1]:
+        return [x, *others]
+    basis = jnp.linalg.qr(x.T)[0]
+    return [v @ basis for v in (x, *others)]
+
+
+def _linear(penalty, x, labels, validation, validation_labels, tests, num_classes):
+    if penalty == "l2":
+        x, validation, *scored = in_span(x, [validation, *(v for v, _ in tests)])
+        tests = [(v, l) for v, (_, l) in zip(scored, tests, strict=True)]
+    found = search_c(x, labels, validation, validation_labels, num_classes, penalty=penalty)
+    return jnp.stack([logistic_accuracy(found.model, v, l) for v, l in tests])
+
+
+def _nearest(x, labels, validation, validation_labels, tests, num_classes):
+    vote = partial(knn_accuracy, x, labels, num_classes=num_classes, neighbours=min(5, len(x)))
+    return jnp.stack([vote(test=v, test_labels=l) for v, l in tests])
+
+
+# name -> `(x, labels, validation, validation_labels, tests, num_classes) -> [tests] accuracies`;
+# tests are pairs `([m, f], [m])`. Those with a C choose it on the validation rows.
+PROBES: dict[str, Callable[..., Array]] = {
+    "l2": partial(_linear, "l2"),
+    "l1": partial(_linear, "l1"),
+    "knn": _nearest,
+}

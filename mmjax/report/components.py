@@ -1,0 +1,67 @@
+"""Figures of components: how far from Normal, what is at their ends, what moves with them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def spectrum_figure(
+    panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], *, ylabel: str
+) -> Figure:
+    """Values of sorted components, a panel a title, a line a name: mean over its arrays `[k]`.
+
+    The band is one standard deviation. The axis is linear near 0 and logarithmic beyond 1.
+    """
+    figure = Figure(figsize=(3.4 * len(panels) + 0.6, 3.0), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+        for number, (name, arrays) in enumerate(lines.items()):
+            values = np.stack([np.asarray(a) for a in arrays])
+            mean, band = values.mean(0), values.std(0)
+            where = np.arange(1, len(mean) + 1)
+            ax.plot(where, mean, color=f"C{number}", lw=1.3, label=name)
+            ax.fill_between(where, mean - band, mean + band, color=f"C{number}", alpha=0.2, lw=0)
+        ax.axhline(0, color="0.4", ls=":", lw=0.8)
+        ax.set_yscale("symlog", linthresh=1)
+        ax.set(xlabel="component, in order", title=title)
+        ax.title.set_fontsize(9)
+        ax.tick_params(labelsize=7)
+    axes[0].set_ylabel(ylabel)
+    axes[-1].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def examples_figure(images: np.ndarray, rows: np.ndarray, titles: Sequence[str]) -> Figure:
+    """Images `[n, h, w, 3]` of each component's rows `[components, count]`, a line a component."""
+    figure = Figure(figsize=(0.62 * rows.shape[1] + 1.4, 0.62 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    for ax, title, own in zip(axes, titles, rows, strict=True):
+        ax.imshow(np.concatenate(list(images[own]), axis=1), interpolation="nearest")
+        ax.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=7)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+    return figure
+
+
+def response_figure(
+    responses: Mapping[str, np.ndarray], components: Sequence[str], attributes: Sequence[str]
+) -> Figure:
+    """How far each attribute (column) moves with each component (row), a panel a title."""
+    width = 0.42 * len(attributes) + 1.3
+    size = (width * len(responses) + 0.8, 0.3 * len(components) + 1.6)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(responses), squeeze=False)[0]
+    for ax, (title, values) in zip(axes, responses.items(), strict=True):
+        image = ax.imshow(values, vmin=0, vmax=1, cmap="magma", aspect="auto")
+        ax.set_xticks(range(len(attributes)), attributes, rotation=60, ha="right", fontsize=7)
+        ax.set_yticks(range(len(components)), components, fontsize=7)
+        ax.set_title(title, fontsize=9)
+        if values.size <= 200:
+            for (i, j), value in np.ndenumerate(values):
+                colour = "white" if value < 0.6 else "black"
+                ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share of its range that an attribute moves")
+    return figure

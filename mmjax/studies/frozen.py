@@ -1,0 +1,274 @@
+"""What frozen features give after unmixing: few-shot accuracy, retrieval, components.
+
+Unmixings never see a label, and never a row of a test set.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.disentangle import UNMIXINGS, Affine, components, determined, fast_ica, pca
+from mmjax.evaluate import (
+    PROBES,
+    check_shots,
+    excess_kurtosis,
+    few_shot_rows,
+    in_span,
+    recall_at,
+    sparsity,
+)
+from mmjax.numerics import normalise
+from mmjax.types import Array, Key
+
+_FLOATS = 2**26  # of test rows, of all draws that are judged at once
+
+
+class Method(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+      name: as shown.
+      unmixing: a name in UNMIXINGS.
+      num_components: principal directions that it works in, or None for all.
+    """
+
+    name: str
+    unmixing: str
+    num_components: int | None = None
+
+
+def methods(num_components: Sequence[int]) -> list[Method]:
+    """The published rows, and beside each the same with no rotation: what whitening does alone."""
+    rows = [
+        Method("linear probe", "none"),
+        Method("whitening", "whitening"),
+        Method("FastICA", "ica"),
+    ]
+    for k in num_components:
+        rows += [
+            Method(f"PCA {k}", "pca", k),
+            Method(f"PCA {k} + whitening", "whitening", k),
+            Method(f"PCA {k} + FastICA", "ica", k),
+        ]
+    return rows
+
+
+class Rows(NamedTuple):
+    """Features and their labels: `[n, f]` float32, `[n]` int32."""
+
+    x: Array
+    labels: Array
+
+
+class Source(NamedTuple):
+    """A labelled source and where its probes are judged.
+
+    Attributes:
+      train: few-shot draws are from here.
+      validation: what C is chosen on is drawn from here.
+      tests: name -> Rows, of the source and of shifted domains.
+      num_classes: codes are 0 to num_classes - 1.
+    """
+
+    train: Rows
+    validation: Rows
+    tests: Mapping[str, Rows]
+    num_classes: int
+
+
+def fit_unmixing(x: Array, key: Key, method: Method) -> Affine:
+    """The method's map, from unlabelled rows `[n, f]`; no more components than these determine."""
+    k = determined(x, method.num_components)
+    return _fit_unmixing(x, key, method.unmixing, k)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _fit_unmixing(x, key, unmixing, k):
+    return UNMIXINGS[unmixing](x, key, k)
+
+
+def few_shot_accuracies(
+    source: Source,
+    method: Method,
+    keys: Key,
+    *,
+    shots: int,
+    val_shots: int,
+    probe: str,
+    fitted: Affine | None,
+) -> dict[str, np.ndarray]:
+    """Accuracy on every test set for many few-shot draws.
+
+    Args:
+      source: the rows.
+      method: an unmixing.
+      keys: `[draws]`.
+      shots: training rows of each class.
+      val_shots: validation rows of each class, at most shots are taken.
+      probe: a name in PROBES.
+      fitted: the unmixing of all draws (from fit_unmixing on the source); None fits one to the
+        rows of each draw, training and validation, as published.
+
+    Returns:
+      test set -> `[draws]`.
+
+    Raises InvalidInput where a class has fewer rows than shots.
+    """
+    val_shots = min(shots, val_shots)
+    check_shots(source.train.labels, shots, source.num_classes)
+    check_shots(source.validation.labels, val_shots, source.num_classes)
+    k = None
+    if fitted is None:
+        rows = (shots + val_shots) * source.num_classes
+        k = min(rows - 1, determined(source.train.x, method.num_components))
+    sizes = (shots, val_shots, source.num_classes)
+    tests = [rows.x for rows in source.tests.values()]
+    labels = [rows.labels for rows in source.tests.values()]
+    width = source.train.x.shape[1]
+    chunk = max(1, _FLOATS // (sum(map(len, tests)) * width))
+    accuracies = []
+    for start in range(0, len(keys), chunk):
+        seen, seen_tests = _drawn(
+            tuple(source.train),
+            tuple(source.validation),
+            tests,
+            fitted,
+            keys[start : start + chunk],
+            sizes,
+            (method.unmixing, k),
+            probe == "l2",
+        )
+        accuracies.append(_judged(seen, seen_tests, labels, probe, source.num_classes))
+    return dict(zip(source.tests, np.concatenate(accuracies).T, strict=True))
+
+
+@partial(jax.jit, static_argnums=(5, 6, 7))
+def _drawn(train, validation, tests, fitted, keys, sizes, unmixing, rotate):
+    """What the probes of each draw see: `[draws, n, k]` training, validation and test rows."""
+    shots, val_shots, num_classes = sizes
+    name, k = unmixing
+
+    def one(key):
+        train_key, val_key, unmix_key = jax.random.split(key, 3)
+        rows = few_shot_rows(train_key, train[1], shots, num_classes)
+        val_rows = few_shot_rows(val_key, validation[1], val_shots, num_classes)
+        x, val_x = train[0][rows], validation[0][val_rows]
+        affine = fitted
+        if affine is None:
+            affine = UNMIXINGS[name](jnp.concatenate([x, val_x]), unmix_key, k)
+        x, val_x, *seen = (components(affine, v) for v in (x, val_x, *tests))
+        if rotate:
+            # Fewer numbers, and the same shapes for all methods: one compilation of the probe.
+            x, val_x, *seen = in_span(x, [val_x, *seen])
+        return (x, train[1][rows], val_x, validation[1][val_rows]), seen
+
+    return jax.vmap(one)(keys)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _judged(seen, tests, labels, probe, num_classes):
+    def one(seen, tests):
+        return PROBES[probe](*seen, list(zip(tests, labels, strict=True)), num_classes)
+
+    return jax.vmap(one)(seen, tests)
+
+
+class Measure(NamedTuple):
+    """A row of the retrieval table: which map, and which similarity in its components."""
+
+    name: str
+    unmixing: str
+    similarity: str
+
+
+MEASURES = (
+    Measure("as they are, cosine", "", "cosine"),
+    Measure("centred, cosine", "none", "cosine"),
+    Measure("PCA, cosine", "pca", "cosine"),
+    Measure("whitening, cosine", "whitening", "cosine"),
+    Measure("FastICA, cosine", "ica", "cosine"),
+    Measure("whitening, L1", "whitening", "l1"),
+    Measure("FastICA, L1", "ica", "l1"),
+)
+
+
+def _similarity(a: Array, b: Array, kind: str) -> Array:
+    if kind == "cosine":
+        return normalise(a) @ normalise(b).T
+    return -jax.lax.map(lambda row: jnp.sum(jnp.abs(row - b), 1), a, batch_size=64)
+
+
+def retrieval_after(
+    x: Array, t: Array, key: Key, *, num_components: int, fit_share: float = 0.5
+) -> dict[tuple[str, str, str], float]:
+    """Recall of partners among held-out pairs, before and after each step of unmixing.
+
+    Both sides are centred by their own mean; one map is fitted to both, as theory says that they
+    are turned alike, on a random share of the pairs.
+
+    Args:
+      x, t: `[n, f]` float32 features of one space, paired by row.
+      key: of the split.
+      num_components: of every map, at most what the fitted rows determine.
+      fit_share: in (0, 1).
+
+    Returns:
+      (measure, query side, metric) -> recall at 1, 5, 10.
+    """
+    split_key, unmix_key = jax.random.split(key)
+    order = jax.random.permutation(split_key, len(x))
+    fit, held = jnp.split(order, [max(2, int(fit_share * len(x)))])
+    means = jnp.mean(x[fit], 0), jnp.mean(t[fit], 0)
+    both = jnp.concatenate([x[fit] - means[0], t[fit] - means[1]])
+    found = {}
+    for measure in MEASURES:
+        a, b = x[held], t[held]
+        if measure.unmixing:
+            affine = fit_unmixing(
+                both, unmix_key, Method(measure.name, measure.unmixing, num_components)
+            )
+            a, b = components(affine, a - means[0]), components(affine, b - means[1])
+        scores = _similarity(a, b, measure.similarity)
+        for side, matrix in (("x", scores), ("t", scores.T)):
+            for k in (1, 5, 10):
+                found[measure.name, side, f"recall_at_{k}"] = float(recall_at(matrix, k))
+    return found
+
+
+class ComponentFigures(NamedTuple):
+    """Of components fitted to one half of the rows, seen on the other: `[k]` each.
+
+    Attributes:
+      kurtosis: excess, descending.
+      sparsity: Hoyer's, descending.
+    """
+
+    kurtosis: Array
+    sparsity: Array
+
+
+def component_figures(x: Array, key: Key, method: Method) -> ComponentFigures:
+    """Kurtosis and sparsity of held-out components: what is real, not fitted noise."""
+    split_key, unmix_key = jax.random.split(key)
+    order = jax.random.permutation(split_key, len(x))
+    fit, held = jnp.split(order, [len(x) // 2])
+    y = components(fit_unmixing(x[fit], unmix_key, method), x[held])
+    y = y - jnp.mean(y, 0)
+    return ComponentFigures(-jnp.sort(-excess_kurtosis(y)), -jnp.sort(-sparsity(y)))
+
+
+def gaussian_twin(x: Array, key: Key) -> Array:
+    """Normal rows of the mean and covariance of x `[n, f]`: whatever ICA finds there is chance."""
+    found = pca(x)
+    spread = jnp.sqrt(found.variances)[:, None] * found.directions.T
+    return found.mean + jax.random.normal(key, x.shape) @ spread
+
+
+def stability_of(x: Array, key: Key, *, num_components: int, restarts: int) -> Array:
+    """`[k]` how alike restarts find each independent component, see ICA.stability."""
+    k = determined(x, num_components)
+    return fast_ica(x, key, num_components=k, restarts=restarts).stability

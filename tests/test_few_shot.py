@@ -1,0 +1,103 @@
+"""Few-shot probes: what a rotation of the features can and can't change, and scikit-learn's L1."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+from mmjax.evaluate import (
+    PROBES,
+    fit_logistic,
+    fit_sparse_logistic,
+    in_span,
+    logistic_accuracy,
+    search_c,
+)
+
+DIGITS = load_digits()
+X = jnp.asarray(DIGITS.data / 16 - 0.3, jnp.float32)
+Y = jnp.asarray(DIGITS.target)
+FIT, VALIDATION, TEST = slice(0, 100), slice(100, 200), slice(200, 900)
+
+
+def _turned(x, seed=3):
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(64, 64)))[0]
+    return x @ jnp.asarray(rotation, jnp.float32)
+
+
+def _accuracy(probe, x):
+    return float(
+        PROBES[probe](x[FIT], Y[FIT], x[VALIDATION], Y[VALIDATION], [(x[TEST], Y[TEST])], 10)[0]
+    )
+
+
+@pytest.mark.parametrize("probe", ["l2", "knn"])
+def test_rotations_change_nothing(probe):
+    """So that FastICA, a rotation of whitened features, gives these probes nothing."""
+    assert _accuracy(probe, X) == pytest.approx(_accuracy(probe, _turned(X)), abs=0.006)
+
+
+def test_l1_sees_axes_where_they_matter():
+    """Classes that are one axis' sign each: few rows find it, until it is turned away."""
+    key = jax.random.key(0)
+    x = jax.random.laplace(key, (1000, 64))
+    y = (x[:, 5] > 0).astype(jnp.int32)
+
+    def accuracy(x):
+        return float(PROBES["l1"](x[:60], y[:60], x[60:120], y[60:120], [(x[120:], y[120:])], 2)[0])
+
+    assert accuracy(x) > 0.93
+    assert accuracy(_turned(x)) < 0.85
+
+
+@pytest.mark.parametrize("l1", [0.5, 3.0])
+def test_l1_is_that_of_scikit_learn(l1):
+    found = fit_sparse_logistic(X[:200], Y[:200], 10, l1, max_steps=4000, tolerance=1e-6)
+    theirs = LogisticRegression(C=1 / l1, l1_ratio=1.0, solver="saga", tol=1e-6, max_iter=20_000)
+    theirs.fit(np.asarray(X[:200], np.float64), Y[:200])
+
+    def objective(weights, bias):
+        scores = np.asarray(X[:200], np.float64) @ np.asarray(weights, np.float64) + bias
+        own = scores[np.arange(200), np.asarray(Y[:200])]
+        top = scores.max(1)
+        sums = np.log(np.exp(scores - top[:, None]).sum(1)) + top
+        return (sums - own).sum() + l1 * np.abs(weights).sum()
+
+    ours = objective(np.asarray(found.weights), np.asarray(found.bias))
+    assert ours <= objective(theirs.coef_.T, theirs.intercept_) * (1 + 1e-4)
+    zero = np.abs(theirs.coef_.T) < 1e-6
+    assert zero.mean() > 0.3 and (np.abs(np.asarray(found.weights)) < 1e-4)[zero].mean() > 0.97
+
+
+def test_l1_of_any_strength_stays_finite_and_ends_at_zero():
+    every = jax.vmap(lambda l1: fit_sparse_logistic(X[:40], Y[:40], 10, l1))
+    found = every(jnp.array([1e-6, 1e-2, 1e2, 1e6]))
+    assert np.isfinite(found.weights).all() and np.isfinite(found.bias).all()
+    assert (found.weights[-2:] == 0).all() and (found.weights[0] != 0).any()
+
+
+def test_float32_l1_agrees_with_float64():
+    with jax.enable_x64(True):
+        double = fit_sparse_logistic(jnp.asarray(np.asarray(X[:99], np.float64)), Y[:99], 10, 2.0)
+        assert double.weights.dtype == jnp.float64
+    single = fit_sparse_logistic(X[:99], Y[:99], 10, 2.0)
+    np.testing.assert_allclose(single.weights, double.weights, atol=2e-3)
+
+
+@pytest.mark.parametrize("rows", [5, 30, 64, 200])
+def test_within_the_span_an_l2_probe_loses_nothing(rows):
+    x, test = X[:rows], X[300:500]
+    small, small_test = in_span(x, [test])
+    assert small.shape == (rows, min(rows, 64))
+    wide, narrow = (fit_logistic(v, Y[:rows], 10, 0.1, tolerance=1e-6) for v in (x, small))
+    told = lambda model, v: jax.nn.softmax(v @ model.weights + model.bias)
+    np.testing.assert_allclose(told(wide, test), told(narrow, small_test), atol=2e-3)
+
+
+def test_search_returns_the_model_of_its_c():
+    found = search_c(X[FIT], Y[FIT], X[VALIDATION], Y[VALIDATION], 10)
+    again = fit_logistic(X[FIT], Y[FIT], 10, 1 / found.c)
+    np.testing.assert_allclose(found.model.weights, again.weights, atol=1e-3)
+    assert float(logistic_accuracy(found.model, X[VALIDATION], Y[VALIDATION])) == found.accuracy
