@@ -43,7 +43,8 @@ def _accuracies(world, rows, branch, method, shots, metric, shifted: bool) -> li
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(r.metric for r in rows if r.setting.endswith("-shot")))
+    probed = (r for r in rows if r.setting.endswith("-shot") and "zero" not in r.setting)
+    return list(dict.fromkeys(r.metric for r in probed))
 
 
 def _kinds(world: FeatureWorld) -> dict[str, bool]:

@@ -213,13 +213,14 @@ def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys
         "--attributes=size,site",
         "--images=images",
         f"--prompts={prompts}",
+        "--probes=knn,l1",
         *SMALL,
     ]
     assert _run(tmp_path, *command) == 0
     run = tmp_path / "run"
     figures = {p.name for p in (run / "figures").iterdir()}
     assert figures == {
-        "accuracy_by_shots.png",
+        "accuracy_knn_by_shots.png",
         "accuracy_l1_by_shots.png",
         "kurtosis_6.png",
         *(f"{kind}_{s}_6.png" for kind in ("examples", "response", "traversals") for s in "xt"),

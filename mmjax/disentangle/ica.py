@@ -76,7 +76,7 @@ def fast_ica(
       max_steps: passes over the data, at most (per component in deflation).
       tolerance: of the change: the distance between a component's successive directions, unit
         vectors up to sign; for picard the largest entry of the gradient.
-      restarts: rotations started from, all at once; the one of largest total negentropy is kept.
+      restarts: rotations started from, on accelerators all at once; the one of largest total negentropy is kept.
       floor: see pca.
 
     Components come in order of negentropy, each with positive skewness. Nothing is NaN for finite
@@ -113,9 +113,8 @@ def _fast_ica(x, key, tolerance, floor, num_components, algorithm, contrast, max
     one = lambda start: ALGORITHMS[algorithm](
         white, orthogonalised(start), kind, max_steps, tolerance
     )
-    every = (
-        jax.vmap(one)(starts) if restarts > 1 else jax.tree.map(lambda v: v[None], one(starts[0]))
-    )
+    # On CPUs one after the other: no restart waits for the slowest, and less is compiled.
+    every = jax.lax.map(one, starts) if jax.default_backend() == "cpu" else jax.vmap(one)(starts)
     told = jax.lax.map(lambda w: _negentropy(white @ w.T, kind), every.rotation)
     best = jnp.argmax(jnp.sum(told, 1))
     found = jax.tree.map(lambda v: v[best], every)

@@ -189,20 +189,21 @@ class _Memory(NamedTuple):
 
 def _direction(gradient: Array, curvature: Array, memory: _Memory) -> Array:
     """L-BFGS's two loops (Nocedal 1980) around the diagonal curvature: a direction of ascent."""
-    pairs = list(zip(memory.steps, memory.yields, memory.used, strict=True))
-    products = [jnp.vdot(s, y) for s, y, _ in pairs]
-    rates = [
-        jnp.where(u, 1 / jnp.where(u, p, 1), 0)
-        for (_, _, u), p in zip(pairs, products, strict=True)
-    ]
-    q, alphas = gradient, []
-    for (s, y, _), rate in zip(pairs, rates, strict=True):
-        alphas.append(rate * jnp.vdot(s, q))
-        q = q - alphas[-1] * y
-    q = q / curvature
-    for (s, y, _), rate, alpha in reversed(list(zip(pairs, rates, alphas, strict=True))):
-        q = q + s * (alpha - rate * jnp.vdot(y, q))
-    return q
+    products = jnp.einsum("mij,mij->m", memory.steps, memory.yields)
+    rates = jnp.where(memory.used, 1 / jnp.where(memory.used, products, 1), 0)
+
+    def latest_first(q, pair):
+        step, yielded, rate = pair
+        alpha = rate * jnp.vdot(step, q)
+        return q - alpha * yielded, alpha
+
+    def latest_last(q, pair):
+        step, yielded, rate, alpha = pair
+        return q + step * (alpha - rate * jnp.vdot(yielded, q)), None
+
+    known = (memory.steps, memory.yields, rates)
+    q, alphas = jax.lax.scan(latest_first, gradient, known)
+    return jax.lax.scan(latest_last, q / curvature, (*known, alphas), reverse=True)[0]
 
 
 class _Ascent(NamedTuple):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from mmjax.disentangle.ica import fast_ica
@@ -44,8 +45,11 @@ def determined(x: Array, num_components: int | None = None) -> int:
 
     Runs on the host: the number is a shape.
     """
-    rank = int(pca(x, floor=_FLOOR).rank)
+    rank = int(_rank(x))
     return max(1, min(rank, len(x) - 1, num_components or x.shape[1]))
+
+
+_rank = jax.jit(lambda x: pca(x, floor=_FLOOR).rank)
 
 
 def _scaled(x: Array, key: Key, k: int) -> Affine:

@@ -1,6 +1,7 @@
 """Change one component of an embedding: which attribute moves?"""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -74,12 +75,8 @@ def attribute_response(
 
     Raises InvalidInput for an attribute of another length.
     """
-    low, high = jnp.quantile(components(affine, x), jnp.asarray(ends), axis=0)
-    start = x[:anchors]
-    moved = jax.vmap(lambda c: traversed(affine, start, c, jnp.stack([low[c], high[c]])))(
-        jnp.arange(len(low))
-    )
-    near = np.asarray(nearest_rows(moved, x))
+    moved, near = _moved(affine, x, jnp.asarray(ends), anchors)
+    near = np.asarray(near)
     probe, neighbours = [], []
     for name, values in attributes.items():
         values = np.asarray(values)
@@ -91,6 +88,15 @@ def attribute_response(
         probe.append(np.asarray(told))
         neighbours.append(seen)
     return Response(np.stack(probe, 1), np.stack(neighbours, 1))
+
+
+@partial(jax.jit, static_argnums=3)
+def _moved(affine, x, ends, anchors):
+    low, high = jnp.quantile(components(affine, x), ends, axis=0)
+    start = x[:anchors]
+    move = lambda c: traversed(affine, start, c, jnp.stack([low[c], high[c]]))
+    moved = jax.vmap(move)(jnp.arange(len(low)))
+    return moved, nearest_rows(moved, x)
 
 
 def _discrete(x, values, moved, near):

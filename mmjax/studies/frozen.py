@@ -196,6 +196,7 @@ MEASURES = (
 )
 
 
+@partial(jax.jit, static_argnums=2)
 def _similarity(a: Array, b: Array, kind: str) -> Array:
     if kind == "cosine":
         return normalise(a) @ normalise(b).T
@@ -256,11 +257,17 @@ def component_figures(x: Array, key: Key, method: Method) -> ComponentFigures:
     split_key, unmix_key = jax.random.split(key)
     order = jax.random.permutation(split_key, len(x))
     fit, held = jnp.split(order, [len(x) // 2])
-    y = components(fit_unmixing(x[fit], unmix_key, method), x[held])
+    return _figures(fit_unmixing(x[fit], unmix_key, method), x[held])
+
+
+@jax.jit
+def _figures(affine: Affine, x: Array) -> ComponentFigures:
+    y = components(affine, x)
     y = y - jnp.mean(y, 0)
     return ComponentFigures(-jnp.sort(-excess_kurtosis(y)), -jnp.sort(-sparsity(y)))
 
 
+@jax.jit
 def gaussian_twin(x: Array, key: Key) -> Array:
     """Normal rows of the mean and covariance of x `[n, f]`: whatever ICA finds there is chance."""
     found = pca(x)
