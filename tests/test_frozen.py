@@ -180,26 +180,27 @@ def _run(tmp_path, *argv):
 def labelled(tmp_path_factory):
     """Features with two domains, attributes and images, as a user may have them."""
     folder = tmp_path_factory.mktemp("features")
-    keep = np.flatnonzero(np.asarray(PAIRS.label) < 3)[:500]
-    pick = lambda v: np.asarray(v)[keep]
-    label = np.array(["ash", "beech", "oak"])[pick(PAIRS.label)]
+    model = feature_model(jax.random.key(3), dim=6, num_features=10, num_classes=3)
+    pairs = model.sample(KEY, 400, 1.0)
+    pick = np.asarray
+    label = np.array(["ash", "beech", "oak"])[pick(pairs.label)]
     arrays = dict(
-        feature_list=pick(PAIRS.image),
-        caption=pick(PAIRS.text),
+        feature_list=pick(pairs.image),
+        caption=pick(pairs.text),
         label_list=label,
-        name_list=np.array([f"leaf {k}" for k in range(len(keep))]),
-        site=np.arange(len(keep)) % 2,
-        size=pick(PAIRS.latents)[:, 4],
-        images=np.random.default_rng(0).integers(0, 255, (len(keep), 8, 8, 3), dtype=np.uint8),
+        name_list=np.array([f"leaf {k}" for k in range(len(label))]),
+        site=np.arange(len(label)) % 2,
+        size=pick(pairs.latents)[:, 4],
+        images=np.random.default_rng(0).integers(0, 255, (len(label), 8, 8, 3), dtype=np.uint8),
     )
     path = str(folder / "leaves.npz")
     np.savez(path, **arrays)
-    prompts = np.stack([pick(PAIRS.text)[label == name].mean(0) for name in np.unique(label)])
+    prompts = np.stack([pick(pairs.text)[label == name].mean(0) for name in np.unique(label)])
     np.savez(folder / "prompts.npz", features=prompts, labels=np.unique(label))
     return path, str(folder / "prompts.npz"), arrays
 
 
-SMALL = ["--seeds=2", "--num_components=6", "--shots=2", "--validation_shots=2", "--restarts=2"]
+SMALL = ["--seeds=2", "--num_components=4", "--shots=2", "--validation_shots=2", "--restarts=2"]
 
 
 def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys):
@@ -222,20 +223,20 @@ def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys
     assert figures == {
         "accuracy_knn_by_shots.png",
         "accuracy_l1_by_shots.png",
-        "kurtosis_6.png",
-        *(f"{kind}_{s}_6.png" for kind in ("examples", "response", "traversals") for s in "xt"),
+        "kurtosis_4.png",
+        *(f"{kind}_{s}_4.png" for kind in ("examples", "response", "traversals") for s in "xt"),
     }
     with open(run / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    probed = [r for r in rows if r["setting"] == "from site=1/PCA 6 + FastICA/2-shot"]
+    probed = [r for r in rows if r["setting"] == "from site=1/PCA 4 + FastICA/2-shot"]
     assert {r["target"] for r in probed} == {"source", "site=0"}
     assert {r["modality"] for r in probed} == {"x", "t", "joint"}
     assert all(0 <= float(r["value"]) <= 1 for r in probed)
     zero = [float(r["value"]) for r in rows if "zero-shot" in r["setting"]]
     assert len(zero) == 2 and min(zero) > 0.6
-    with open(run / "examples_x_6.csv", newline="") as file:
+    with open(run / "examples_x_4.csv", newline="") as file:
         shown = list(csv.reader(file))
-    assert len(shown) == 7 and shown[1][1].startswith("leaf ")
+    assert len(shown) == 5 and shown[1][1].startswith("leaf ")
     told = capsys.readouterr().out
     assert "both, shifted" in told and "FastICA of a Normal twin" in told and "±" in told
     before = (run / "results.csv").read_bytes()

@@ -329,3 +329,26 @@ def test_progress_shows_rate_and_eta(unit, losses, lines):
         show(count, *loss)
     shown = out.getvalue().splitlines()
     assert len(shown) == 2 and all(a == b for a, b in zip(shown, lines, strict=True) if b)
+
+
+def test_a_diagnosis_is_a_table_of_its_own(tmp_path, capsys):
+    flags = ["--seeds=1", "--geometry=box", "--diagnose", "--max_restarts=0"]
+    flags.append(f"--workdir={tmp_path}")
+    assert _launch("partial_causal", *TINY, *flags) == 0
+    told = {(r.modality, r.target, r.metric) for r in read_results(str(tmp_path / "results.csv"))}
+    assert {("x", "z", "mcc_ica"), ("t", "z", "mcc_ica"), ("joint", "z", "mcc_ica_truth")} <= told
+    assert ("joint", "geometry", "exponent") in told
+    assert "FastICA of true z" in capsys.readouterr().out
+
+
+def test_batches_over_devices_go_through_the_change_of_phase(tmp_path):
+    """The state that selection makes of one on several devices is placed where the next step is."""
+    assert jax.local_device_count() > 1
+    flags = ["--seeds=1", "--geometry=box", "--parallel=data", "--max_restarts=0"]
+    assert _launch("partial_causal", *TINY, *flags, f"--workdir={tmp_path}") == 0
+
+
+def test_rows_of_the_corollary_are_named_by_what_they_change():
+    config = partial_causal.Config(table="corollary", mixing_candidates=50)
+    names = [setting.name for setting in partial_causal.settings(config)]
+    assert len(set(names)) == 5 and any("embedding_dim=4" in name for name in names)

@@ -76,7 +76,8 @@ def fast_ica(
       max_steps: passes over the data, at most (per component in deflation).
       tolerance: of the change: the distance between a component's successive directions, unit
         vectors up to sign; for picard the largest entry of the gradient.
-      restarts: rotations started from, on accelerators all at once; the one of largest total negentropy is kept.
+      restarts: rotations started from, on accelerators all at once; the one of largest total
+        negentropy is kept.
       floor: see pca.
 
     Components come in order of negentropy, each with positive skewness. Nothing is NaN for finite

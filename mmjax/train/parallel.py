@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mmjax.errors import require
 from mmjax.train.step import SINGLE, Chunk, Collectives
@@ -83,6 +85,13 @@ def _single() -> Layout:
     return Layout("single", SINGLE, compiled, same, same)
 
 
+def _placed(tree: Tree, count: int) -> Tree:
+    """Leaves `[count, ...]`, each device with its own row: pmap takes no other placement of what
+    was computed on several devices, and compiles once."""
+    mesh = Mesh(np.array(jax.local_devices()[:count]), (_AXIS,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
+
+
 def _data(count: int) -> Layout:
     def compiled(chunk, shared_env=False, unrolled=False):
         mapped = jax.pmap(
@@ -102,14 +111,17 @@ def _data(count: int) -> Layout:
         "data",
         collectives(_AXIS, count),
         compiled,
-        lambda tree: jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree),
+        lambda tree: _placed(
+            jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree), count
+        ),
         lambda tree: jax.tree.map(lambda x: x[0], tree),
     )
 
 
 def _seeds(count: int) -> Layout:
     def split(tree):
-        return jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), tree)
+        cut = lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:])
+        return _placed(jax.tree.map(cut, tree), count)
 
     def join(tree):
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
