@@ -111,3 +111,30 @@ def test_mlp_is_the_formula():
     hidden = np.where(hidden > 0, hidden, 0.1 * hidden)
     want = hidden @ last["kernel"] + last["bias"]
     np.testing.assert_allclose(encoder.apply(params, {}, _embeddings()), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden, rows", [((130, 200), 7), ((150, 16, 131), 4700), ((), 3)])
+def test_padded_rows_in_blocks_are_the_same_network(hidden, rows):
+    """Value and gradient against plain layers in float64; parameters keep their own sizes."""
+    encoder = mlp(hidden, 3, slope=0.1)
+    params, _ = encoder.init(jax.random.key(0), (5,))
+    widths = (5, *hidden, 3)
+    shapes = [params[f"Dense_{k}"]["kernel"].shape for k in range(len(widths) - 1)]
+    assert shapes == list(zip(widths[:-1], widths[1:], strict=True))
+    x = np.random.default_rng(0).normal(size=(rows, 5))
+
+    def plain(params, x):
+        for k in range(len(hidden) + 1):
+            layer = params[f"Dense_{k}"]
+            x = x @ layer["kernel"] + layer["bias"]
+            if k < len(hidden):
+                x = jnp.where(x > 0, x, 0.1 * x)
+        return x
+
+    look = lambda apply: jax.value_and_grad(lambda p, x: jnp.mean(jnp.sin(apply(p, x))))
+    ours = look(lambda p, x: encoder.apply(p, {}, x))(params, jnp.asarray(x, jnp.float32))
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda v: jnp.asarray(np.asarray(v, np.float64)), params)
+        theirs = look(plain)(wide, jnp.asarray(x))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
