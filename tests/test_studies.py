@@ -38,7 +38,8 @@ def test_the_sphere_is_recovered_and_private_latents_are_dropped():
 
 
 def test_the_box_is_recovered_one_by_one():
-    *_, seen = _trained(geometry="box", dim=2)
+    # At 1000 steps it is still a matter of rounding whether the last turn is done.
+    *_, seen = _trained(geometry="box", dim=2, steps=1500)
     assert mcc(seen.latents.z_x, seen.embedded.x) > 0.98
     assert mcc(seen.latents.z_t, seen.embedded.t) > 0.98
 
