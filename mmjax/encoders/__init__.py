@@ -2,6 +2,16 @@
 
 from mmjax.encoders.base import Encoder
 from mmjax.encoders.clip import Clip, clip_encoders
+from mmjax.encoders.fusion import (
+    Fused,
+    Fusion,
+    Modality,
+    Padded,
+    as_is,
+    fusion,
+    single_and_joint_masks,
+    subset_masks,
+)
 from mmjax.encoders.heads import HEADS, Head, make_head
 from mmjax.encoders.mlp import mlp
 from mmjax.encoders.resnet import narrow_resnet, resnet18, small_convnet
@@ -12,14 +22,22 @@ __all__ = [
     "HEADS",
     "Clip",
     "Encoder",
+    "Fused",
+    "Fusion",
     "Head",
+    "Modality",
+    "Padded",
     "Towers",
+    "as_is",
     "clip_encoders",
+    "fusion",
     "make_head",
     "mlp",
     "narrow_resnet",
     "resnet18",
+    "single_and_joint_masks",
     "small_convnet",
+    "subset_masks",
     "text_convnet",
     "text_transformer",
     "two_towers",

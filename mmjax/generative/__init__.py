@@ -16,6 +16,7 @@ from mmjax.generative.partial_causal import (
     partial_causal_model,
 )
 from mmjax.generative.scenes import SceneModel, scene_model
+from mmjax.generative.trifactors import TriFactors, TriModel, TriWorld, trifactor_model
 
 __all__ = [
     "DEPENDENCES",
@@ -27,10 +28,14 @@ __all__ = [
     "Mechanisms",
     "PartialCausalModel",
     "SceneModel",
+    "TriFactors",
+    "TriModel",
+    "TriWorld",
     "content_style_model",
     "feature_model",
     "joined",
     "partial_causal_model",
     "permute_content",
     "scene_model",
+    "trifactor_model",
 ]

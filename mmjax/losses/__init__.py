@@ -1,6 +1,28 @@
 """Losses: one pairwise-contrastive kernel; everything else is a composition of it."""
 
+from mmjax.losses.alignment import (
+    cmc,
+    cross,
+    cross_self,
+    nt_xent,
+    row_ids,
+    siglip,
+    simclr,
+    slip,
+    supcon,
+)
 from mmjax.losses.contrastive import info_nce, no_gather
+from mmjax.losses.factorised import (
+    Critic,
+    Factors,
+    club_bound,
+    critic_loss,
+    factor_cl,
+    infonce_bound,
+    self_supervised_factors,
+    supervised_factors,
+)
+from mmjax.losses.fused import comm, comm_of_paper, comm_terms
 from mmjax.losses.kernel import log_partitions
 from mmjax.losses.similarity import (
     SIMILARITIES,
@@ -14,13 +36,33 @@ from mmjax.losses.similarity import (
 
 __all__ = [
     "SIMILARITIES",
+    "Critic",
+    "Factors",
     "Similarity",
+    "club_bound",
+    "cmc",
+    "comm",
+    "comm_of_paper",
+    "comm_terms",
     "cosine",
+    "critic_loss",
+    "cross",
+    "cross_self",
     "dot",
+    "factor_cl",
     "info_nce",
+    "infonce_bound",
     "log_partitions",
     "make_similarity",
     "negative_distance",
     "no_gather",
+    "nt_xent",
+    "row_ids",
+    "self_supervised_factors",
+    "siglip",
+    "simclr",
     "similarity_from",
+    "slip",
+    "supcon",
+    "supervised_factors",
 ]

@@ -1,0 +1,276 @@
+"""Losses of aligned embeddings: within one modality, across modalities, and by label.
+
+Embeddings are `[batch, dim]` float32, compared by cosine. On several devices each holds its own
+rows, `gather` concatenates over the devices, and the mean over devices of what is returned is the
+single-device loss (see info_nce).
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mmjax.errors import require
+from mmjax.losses.contrastive import Gather, info_nce, no_gather
+from mmjax.losses.kernel import default_chunk, log_partitions
+from mmjax.losses.similarity import cosine
+from mmjax.types import Array
+
+
+def row_ids(count: int, gather: Gather = no_gather) -> Array:
+    """A number for each of this device's rows, `[count]` int32, different on all devices.
+
+    `gather` alone tells a device where it stands: its transpose hands every device the sum, over
+    devices, of the entry that is its own.
+    """
+    places, pull = jax.vjp(gather, jnp.zeros(1))
+    devices = places.shape[0]
+    place = pull(jnp.arange(devices, dtype=places.dtype))[0] / devices
+    return jnp.round(place[0]).astype(jnp.int32) * count + jnp.arange(count, dtype=jnp.int32)
+
+
+def nt_xent(
+    first: Array,
+    second: Array,
+    *,
+    temperature: Array | float,
+    gather: Gather = no_gather,
+    chunk: int | None = None,
+) -> Array:
+    """NT-Xent (Chen et al. 2020, Eq. 1): two views of each row, 2 batch - 2 negatives an anchor.
+
+    Negatives of an anchor are all rows of both views but itself and its partner. It's the loss of
+    SimCLR, and CoMM's InfoNCE.
+
+    Args:
+      first, second: `[batch, dim]`, row by row a positive pair.
+      temperature: positive scalar.
+      gather: see info_nce.
+      chunk: see log_partitions.
+
+    Returns:
+      The mean over 2 batch anchors, a scalar.
+    """
+    return info_nce(
+        first,
+        second,
+        similarity=cosine(),
+        temperature=temperature,
+        gather=gather,
+        within=row_ids(first.shape[0], gather),
+        chunk=chunk,
+    )
+
+
+simclr = nt_xent
+
+
+def _pairs(count: int, pairs: str) -> list[tuple[int, int]]:
+    require(pairs in ("all", "first"), "pairs", pairs, "all, first")
+    require(count >= 2, "embeddings", count, "two modalities or more")
+    return [(a, b) for a, b in combinations(range(count), 2) if pairs == "all" or a == 0]
+
+
+def cross(
+    embeddings: Sequence[Array],
+    *,
+    temperature: Array | float,
+    pairs: str = "all",
+    gather: Gather = no_gather,
+    chunk: int | None = None,
+) -> Array:
+    """Alignment across modalities: CLIP's loss (Radford et al. 2021), the mean over pairs.
+
+    Args:
+      embeddings: one `[batch, dim]` a modality, two or more.
+      temperature: positive scalar, may be traced (learned).
+      pairs: all pairs of modalities, or those with the first.
+      gather, chunk: see info_nce.
+
+    Raises InvalidInput for one modality, or another name of pairs.
+    """
+    chosen = _pairs(len(embeddings), pairs)
+    options = dict(similarity=cosine(), temperature=temperature, gather=gather, chunk=chunk)
+    return sum(info_nce(embeddings[a], embeddings[b], **options) for a, b in chosen) / len(chosen)
+
+
+def cmc(
+    embeddings: Sequence[Array],
+    *,
+    temperature: Array | float,
+    pairs: str = "all",
+    gather: Gather = no_gather,
+    chunk: int | None = None,
+) -> Array:
+    """Contrastive multiview coding (Tian et al. 2020) with in-batch negatives.
+
+    The sum over pairs of both directions: the full graph, or with pairs="first" the core view,
+    where the first modality is the core. Directions are summed, as published, not
+    averaged: for two modalities it's twice `cross`.
+
+    Arguments and errors are those of cross.
+    """
+    count = len(_pairs(len(embeddings), pairs))
+    options = dict(temperature=temperature, pairs=pairs, gather=gather, chunk=chunk)
+    return 2 * count * cross(embeddings, **options)
+
+
+def cross_self(
+    aligned: Sequence[Array],
+    first: Sequence[Array],
+    second: Sequence[Array],
+    *,
+    temperature: Array | float,
+    self_temperature: Array | float | None = None,
+    self_weight: float = 1.0,
+    pairs: str = "all",
+    gather: Gather = no_gather,
+    chunk: int | None = None,
+) -> Array:
+    """Alignment across modalities plus self-supervision within each.
+
+    cross(aligned) + self_weight sum_k nt_xent(first_k, second_k): the baseline Cross+Self of
+    Dufumier et al. 2025. The modalities of either part need not be the same ones.
+
+    Args:
+      aligned: one `[batch, dim]` a modality, for the part across; two or more.
+      first, second: embeddings of two views of each modality with self-supervision, `[batch, dim]`;
+        dimensions may differ between modalities.
+      temperature: of the part across.
+      self_temperature: of the parts within; None takes the same.
+      self_weight: of the parts within, >= 0.
+      pairs, gather, chunk: see cross.
+
+    Raises InvalidInput as cross does, for a negative weight, and for unequal numbers of views.
+    """
+    require(len(first) == len(second), "second", len(second), f"{len(first)} views, as of first")
+    require(self_weight >= 0, "self_weight", self_weight, "a number >= 0")
+    own = temperature if self_temperature is None else self_temperature
+    across = cross(aligned, temperature=temperature, pairs=pairs, gather=gather, chunk=chunk)
+    within = [
+        nt_xent(a, b, temperature=own, gather=gather, chunk=chunk)
+        for a, b in zip(first, second, strict=True)
+    ]
+    return across + self_weight * sum(within)
+
+
+def slip(
+    image: Array,
+    text: Array,
+    first: Array,
+    second: Array,
+    *,
+    temperature: Array | float,
+    self_temperature: Array | float = 0.1,
+    self_weight: float = 1.0,
+    gather: Gather = no_gather,
+    chunk: int | None = None,
+) -> Array:
+    """SLIP (Mu et al. 2022): CLIP's loss plus SimCLR's of two further views of the image.
+
+    Args:
+      image, text: `[batch, dim]`, aligned.
+      first, second: `[batch, own_dim]`, two views of the image, usually from a head of their own.
+      temperature: of CLIP's part, may be traced (learned).
+      self_temperature: of SimCLR's part, published 0.1.
+      self_weight: of SimCLR's part, published 1.
+      gather, chunk: see info_nce.
+    """
+    return cross_self(
+        (image, text),
+        (first,),
+        (second,),
+        temperature=temperature,
+        self_temperature=self_temperature,
+        self_weight=self_weight,
+        gather=gather,
+        chunk=chunk,
+    )
+
+
+def supcon(
+    embeddings: Array,
+    labels: Array,
+    *,
+    temperature: Array | float,
+    gather: Gather = no_gather,
+    chunk: int | None = None,
+) -> Array:
+    """Supervised contrastive loss (Khosla et al. 2020, Eq. 2, L_out).
+
+    mean_i [ -1/|P(i)| sum_{p in P(i)} l_ip + log sum_{a != i} exp l_ia ], where P(i) are the other
+    rows with i's label. Several views of a row are further rows with its label. A row whose label
+    no other has counts as 0, as in the published code, whose constant factor temperature / 0.07
+    is left out.
+
+    Args:
+      embeddings: `[batch, dim]`.
+      labels: `[batch]` int.
+      temperature: positive scalar.
+      gather, chunk: see info_nce.
+    """
+    chex.assert_rank([embeddings, labels], [2, 1])
+    chex.assert_equal_shape_prefix([embeddings, labels], 1)
+    similarity = cosine()
+    z = similarity.prepare(embeddings)
+    every, all_labels = gather(z), gather(labels)
+    ids = row_ids(len(z), gather)
+    rows, _ = log_partitions(
+        z,
+        every,
+        similarity=similarity,
+        temperature=temperature,
+        a_ids=ids,
+        b_ids=gather(ids),
+        columns=False,
+        chunk=chunk,
+    )
+    # Mean over positives of a product is the product with their mean: no [batch, batch] array.
+    total = len(all_labels)
+    _, group = jnp.unique(all_labels, size=total, return_inverse=True)
+    sums = jax.ops.segment_sum(every, group, total)
+    sizes = jax.ops.segment_sum(jnp.ones(total, z.dtype), group, total)
+    mine = group[ids]  # a row's number is its place among all
+    others = sizes[mine] - 1
+    positives = similarity.paired(z, sums[mine] - z) / temperature
+    each = jnp.where(others > 0, rows - positives / jnp.maximum(others, 1), 0)
+    return jnp.mean(each)
+
+
+def siglip(
+    x: Array,
+    t: Array,
+    *,
+    temperature: Array | float,
+    bias: Array | float,
+    gather: Gather = no_gather,
+    chunk: int | None = None,
+) -> Array:
+    """The sigmoid loss (Zhai et al. 2023): every pair is a question of its own.
+
+    -1/batch sum_ij log sigmoid(y_ij (cos(x_i, t_j) / temperature + bias)) with y = 1 for partners
+    and -1 otherwise. Memory is O(batch chunk).
+
+    Args:
+      x, t: `[batch, dim]`, row by row a positive pair.
+      temperature: positive scalar, may be traced; the published t' starts at log 10, which is 0.1.
+      bias: scalar, may be traced; the published start is -10.
+      gather: see info_nce.
+      chunk: candidates at a time; None chooses for speed.
+    """
+    chex.assert_rank([x, t], 2)
+    chex.assert_equal_shape([x, t])
+    similarity = cosine()
+    x, t = similarity.prepare(x), similarity.prepare(t)
+
+    @jax.checkpoint
+    def against_all(candidate):
+        logits = similarity.pairwise(x, candidate[None])[:, 0] / temperature + bias
+        return jnp.sum(jax.nn.softplus(logits))
+
+    # log sigmoid(l) = l - softplus(l), so that partners differ from the rest by their logit.
+    total = jax.lax.map(against_all, gather(t), batch_size=chunk or default_chunk())
+    positives = similarity.paired(x, t) / temperature + bias
+    return jnp.sum(total) / x.shape[0] - jnp.mean(positives)

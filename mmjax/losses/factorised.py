@@ -1,0 +1,166 @@
+"""FactorCL (Liang et al. 2023): shared and unique information by bounds with learned critics.
+
+A critic is a function `(a [n, dim_a], b [m, dim_b]) -> [n, m]` of scores, with its parameters
+bound; gradients flow into them. All pairs are scored, so memory is O(n m).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mmjax.losses.contrastive import Gather, no_gather
+from mmjax.types import Array, Pair
+
+Critic = Callable[[Array, Array], Array]
+
+
+def _scores(critic: Critic, pair: Pair, gather: Gather) -> tuple[Array, Array]:
+    """Scores of aligned rows `[n]`, and of x against all devices' t `[n, m]`."""
+    x, t = pair
+    chex.assert_equal_shape_prefix([x, t], 1)
+    aligned = jax.vmap(lambda a, b: critic(a[None], b[None])[0, 0])(x, t)
+    return aligned, critic(x, gather(t))
+
+
+def infonce_bound(critic: Critic, pair: Pair, *, gather: Gather = no_gather) -> Array:
+    """A lower bound on I(x; t), in nats (van den Oord et al. 2018).
+
+    mean_i [ f(x_i, t_i) - log mean_j exp f(x_i, t_j) ], at most log of the global batch.
+
+    Args:
+      critic: see the module.
+      pair: `[batch, dim_x]` and `[batch, dim_t]`, row by row from the joint law.
+      gather: see info_nce; the mean over devices is the single-device bound.
+    """
+    aligned, every = _scores(critic, pair, gather)
+    count = jnp.asarray(every.shape[1], every.dtype)
+    return jnp.mean(aligned) - jnp.mean(jax.nn.logsumexp(every, axis=1) - jnp.log(count))
+
+
+def club_bound(critic: Critic, pair: Pair, *, gather: Gather = no_gather) -> Array:
+    """mean_i f(x_i, t_i) - mean_ij f(x_i, t_j): an upper bound on I(x; t) for the best critic of
+    infonce_bound (NCE-CLUB; Liang et al. 2023). For a poor critic it bounds nothing, so the critic
+    is trained with infonce_bound beside it (see critic_loss).
+
+    Arguments are those of infonce_bound.
+    """
+    aligned, every = _scores(critic, pair, gather)
+    return jnp.mean(aligned) - jnp.mean(every)
+
+
+class Factors(NamedTuple):
+    """Something for each of FactorCL's six bounds: a Pair of arrays, or a critic.
+
+    y is what modalities are conditioned on: augmentations, or labels.
+
+    Attributes:
+      shared: (x1; x2), lower, maximised.
+      shared_given: (x1 y1; x2 y2), upper, minimised: takes from `shared` what isn't about y.
+      unique_first: (x1; y1), lower, maximised.
+      unique_second: (x2; y2), lower, maximised.
+      not_shared: (x1; x2), upper, minimised: takes what is shared from the unique parts.
+      unique_given: (x1 y1; x2 y2), lower, maximised: gives back what is shared and about y.
+    """
+
+    shared: Any
+    shared_given: Any
+    unique_first: Any
+    unique_second: Any
+    not_shared: Any
+    unique_given: Any
+
+
+def _side_by_side(*parts: Array) -> Array:
+    return jnp.concatenate(parts, axis=-1)
+
+
+def self_supervised_factors(x: Factors, t: Factors, augmented: Pair) -> Factors:
+    """The pairs of the self-supervised objective: an augmentation stands for the label.
+
+    Every bound reads projections of its own (linear heads on one backbone a modality).
+
+    Args:
+      x, t: Factors of `[batch, dim]`, projections of either modality for each bound. Of x's
+        unique_second and t's unique_first nothing is read (None will do).
+      augmented: Pair of Factors, the same of augmented observations; nothing is read of shared and
+        not_shared. The official code repeats the clean embeddings in shared_given, the paper has
+        augmented ones: pass what is wanted.
+
+    Returns:
+      Factors of Pair.
+    """
+    of_x, of_t = augmented
+    given = lambda name: Pair(
+        _side_by_side(getattr(x, name), getattr(of_x, name)),
+        _side_by_side(getattr(t, name), getattr(of_t, name)),
+    )
+    return Factors(
+        shared=Pair(x.shared, t.shared),
+        shared_given=given("shared_given"),
+        unique_first=Pair(x.unique_first, of_x.unique_first),
+        unique_second=Pair(t.unique_second, of_t.unique_second),
+        not_shared=Pair(x.not_shared, t.not_shared),
+        unique_given=given("unique_given"),
+    )
+
+
+def supervised_factors(x: Factors, t: Factors, labels: Array) -> Factors:
+    """The pairs of the supervised objective.
+
+    Args:
+      x, t: see self_supervised_factors.
+      labels: `[batch, classes]` float, one-hot.
+
+    Returns:
+      Factors of Pair.
+    """
+    given = lambda name: Pair(
+        _side_by_side(getattr(x, name), labels), _side_by_side(getattr(t, name), labels)
+    )
+    return Factors(
+        shared=Pair(x.shared, t.shared),
+        shared_given=given("shared_given"),
+        unique_first=Pair(x.unique_first, labels),
+        unique_second=Pair(t.unique_second, labels),
+        not_shared=Pair(x.not_shared, t.not_shared),
+        unique_given=given("unique_given"),
+    )
+
+
+_MINIMISED = ("shared_given", "not_shared")
+
+
+def factor_cl(pairs: Factors, critics: Factors, *, gather: Gather = no_gather) -> Array:
+    """FactorCL's loss (Liang et al. 2023): upper bounds less lower bounds.
+
+    Encoders, projections and the critics of the lower bounds learn from it. The critics of the two
+    upper bounds don't (their gradients here are those of a bound that they should not tighten):
+    train them on critic_loss, published 5 steps a step of the rest.
+
+    Args:
+      pairs: Factors of Pair, `[batch, dims]`.
+      critics: Factors of Critic.
+      gather: see info_nce.
+    """
+    total = 0.0
+    for name, pair, critic in zip(Factors._fields, pairs, critics, strict=True):
+        if name in _MINIMISED:
+            total += club_bound(critic, pair, gather=gather)
+        else:
+            total -= infonce_bound(critic, pair, gather=gather)
+    return total
+
+
+def critic_loss(pairs: Factors, critics: Factors, *, gather: Gather = no_gather) -> Array:
+    """What the critics of the upper bounds minimise: less their InfoNCE bounds.
+
+    No gradient flows into the pairs. Arguments are those of factor_cl.
+    """
+    total = 0.0
+    for name in _MINIMISED:
+        pair = jax.lax.stop_gradient(getattr(pairs, name))
+        total -= infonce_bound(getattr(critics, name), pair, gather=gather)
+    return total
