@@ -6,13 +6,13 @@ from experiments.violations import Violation
 def corollary(dim: int) -> list[Violation]:
     """Latents more and less independent, through encoders that know a rotation or none."""
     return [
-        Violation("sphere", {}, "WHY"),
-        Violation("sphere", dict(marginal="laplace"), "WHY"),
-        Violation("sphere", dict(space="box", conditional="laplace"), "WHY"),
+        Violation("sphere", {}, ""),
+        Violation("sphere", dict(marginal="laplace"), ""),
+        Violation("sphere", dict(space="box", conditional="laplace"), ""),
         Violation(
             "sphere",
             dict(space="box", conditional="laplace", embedding_dim=dim + 1),
-            "WHY",
+            "",
         ),
-        Violation("box", {}, "WHY"),
+        Violation("box", {}, ""),
     ]
