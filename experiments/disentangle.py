@@ -87,6 +87,11 @@ PRESETS = {"quick": {}, "paper": dict(shots=(2,), unmix="draw", probes="l2")}
 PURPOSES = ("draw", "unmix", "retrieval", "components")
 
 
+def unmix_key(config: Config) -> jax.Array:
+    """The key of every map that all draws share."""
+    return seed_keys(config, PURPOSES)["unmix"][0]
+
+
 def probe_names(config: Config) -> tuple[str, ...]:
     """The probes that the flag names."""
     names = names_in(config.probes)
@@ -118,24 +123,28 @@ def few_shot_rows(config, world, prefix, method, shots, unmixed, log) -> list[Ro
     return rows
 
 
-def zero_shot_rows(config: Config, world: FeatureWorld, log) -> list[Row]:
-    """The classes' texts against the images of every test set."""
+def read_prompts(config: Config, world: FeatureWorld) -> tuple[jax.Array, np.ndarray]:
+    """The classes' texts `[p, f]` and their codes `[p]`; a fault is told before anything runs."""
     texts = read_features(config.prompts, values=config.prompt_values)
     if texts.labels is None:
         raise InvalidInput(f"{config.prompts}: no labels; it needs the class of each text")
-    codes = class_codes(texts.labels, world.classes, config.prompts)
-    rows = []
-    for prefix, branches in world.sources.items():
-        for test, given in branches["x"].tests.items():
-            if texts.values.shape[1] != given.x.shape[1]:
-                raise InvalidInput(
-                    f"{config.prompts}: {texts.values.shape[1]} features, the images have "
-                    f"{given.x.shape[1]}; use texts of the same model"
-                )
-            value = zero_shot_accuracy(given.x, given.labels, jnp.asarray(texts.values), codes)
-            name = f"{prefix}zero-shot"
-            rows.append(Row(EXPERIMENT, name, config.seed, "x", test, "accuracy", float(value)))
-    return rows
+    width = world.whole.branches["x"].shape[1]
+    if texts.values.shape[1] != width:
+        raise InvalidInput(
+            f"{config.prompts}: {texts.values.shape[1]} features, the images have {width}; use "
+            "texts of the same model"
+        )
+    return jnp.asarray(texts.values), class_codes(texts.labels, world.classes, config.prompts)
+
+
+def zero_shot_rows(config: Config, world: FeatureWorld, prefix: str, prompts, log) -> list[Row]:
+    """The classes' texts against the images of every test set of a source."""
+    scores = {
+        test: float(zero_shot_accuracy(given.x, given.labels, *prompts))
+        for test, given in world.sources[prefix]["x"].tests.items()
+    }
+    name = f"{prefix}zero-shot"
+    return [Row(EXPERIMENT, name, config.seed, "x", t, "accuracy", v) for t, v in scores.items()]
 
 
 def retrieval_rows(config: Config, world: FeatureWorld, count: int, log) -> list[Row]:
@@ -154,7 +163,7 @@ def retrieval_rows(config: Config, world: FeatureWorld, count: int, log) -> list
 def geometry_rows(config: Config, world: FeatureWorld, count: int, log) -> list[Row]:
     """Whether the pairs are coupled as on a sphere or as in a box, with its uncertainty."""
     x, t = (jnp.asarray(world.whole.branches[side]) for side in ("x", "t"))
-    key = seed_keys(config, PURPOSES)["unmix"][0]
+    key = unmix_key(config)
     found = geometry_of(x, t, key, dim=determined((x + t) / 2, count))
     names = ("exponent", "exponent_error", "advantage", "advantage_error")
     name = f"geometry/{count}"
@@ -202,7 +211,7 @@ def component_rows(config: Config, world: FeatureWorld, count: int, run: Run, lo
                         rows.append(Row(EXPERIMENT, setting, *row))
     report.draw_spectra(run, count, spectra)
     for side, values in controls(config, world)["features"].items():
-        x, key = jnp.asarray(values), seed_keys(config, PURPOSES)["unmix"][0]
+        x, key = jnp.asarray(values), unmix_key(config)
         stable = stability_of(x, key, num_components=count, restarts=config.restarts)
         figure = float(jnp.mean(stable))
         rows.append(Row(EXPERIMENT, setting, config.seed, side, "FastICA", "stability", figure))
@@ -214,7 +223,7 @@ def latent_rows(config: Config, world: FeatureWorld, count: int, log) -> list[Ro
     truth = jnp.asarray(world.whole.extra[config.latents or "latents"], jnp.float32)
     rows = []
     for side, values in controls(config, world)["features"].items():
-        x, key = jnp.asarray(values), seed_keys(config, PURPOSES)["unmix"][0]
+        x, key = jnp.asarray(values), unmix_key(config)
         ways = [Method("as they are", "none"), *methods((count,))[-3:]]
         figures = {}
         for method in ways:
@@ -235,7 +244,7 @@ def example_rows(config: Config, world: FeatureWorld, count: int, run: Run, log)
     rows = []
     attributes = names_in(config.attributes)
     for side, values in controls(config, world)["features"].items():
-        x, key = jnp.asarray(values), seed_keys(config, PURPOSES)["unmix"][0]
+        x, key = jnp.asarray(values), unmix_key(config)
         affine = fit_unmixing(x, key, Method("", "ica", count))
         best = np.asarray(top_rows(components(affine, x), config.top))
         report.write_examples(run, config, world, side, count, best)
@@ -247,7 +256,7 @@ def example_rows(config: Config, world: FeatureWorld, count: int, run: Run, log)
 
 def traversal_rows(config, world, count, run, side, affine: Affine, x, given) -> list[Row]:
     """How far attributes move with independent and, beside them, principal components."""
-    key = seed_keys(config, PURPOSES)["unmix"][0]
+    key = unmix_key(config)
     principal = fit_unmixing(x, key, Method("", "whitening", count))
     found = {
         "FastICA": attribute_response(affine, x, given),
@@ -264,7 +273,7 @@ def traversal_rows(config, world, count, run, side, affine: Affine, x, given) ->
 
 def make_unmixed(config: Config, world: FeatureWorld) -> Callable[[str, str, Method], Affine]:
     """Maps of the source's training and validation rows, each fitted once, when first asked for."""
-    key = seed_keys(config, PURPOSES)["unmix"][0]
+    key = unmix_key(config)
 
     @cache
     def unmixed(prefix, branch, method):
@@ -278,6 +287,7 @@ def make_unmixed(config: Config, world: FeatureWorld) -> Callable[[str, str, Met
 def settings(config: Config, world: FeatureWorld, run: Run) -> dict[str, Callable]:
     """All rows of the run by name."""
     unmixed = make_unmixed(config, world)
+    controls(config, world)  # a fault of its file is told before anything runs
     table = {}
     for branches in world.sources.values():
         check_shots(branches["x"].train.labels, max(config.shots), len(world.classes))
@@ -287,8 +297,9 @@ def settings(config: Config, world: FeatureWorld, run: Run) -> dict[str, Callabl
                 made = partial(few_shot_rows, config, world, prefix, method, shots, unmixed)
                 table[f"{prefix}{method.name}/{shots}-shot"] = made
     if config.prompts and world.sources:
+        prompts = read_prompts(config, world)
         for prefix in world.sources:
-            table[f"{prefix}zero-shot"] = partial(zero_shot_rows, config, world)
+            table[f"{prefix}zero-shot"] = partial(zero_shot_rows, config, world, prefix, prompts)
     sides = world.whole.branches
     for count in config.num_components:
         if "t" in sides and sides["x"].shape == sides["t"].shape:
