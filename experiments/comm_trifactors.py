@@ -1,9 +1,9 @@
 """What do aligned and fused representations keep: shared, unique, synergistic? (CoMM, in numbers)
 
   python -m experiments.comm_trifactors                       # CoMM, Cross, Cross+Self
-  python -m experiments.comm_trifactors --methods=comm,comm_joint_term,comm_single_terms
   python -m experiments.comm_trifactors --preset=paper        # every method
-  python -m experiments.comm_trifactors --modalities=3 --classes=5
+  python -m experiments.comm_trifactors --preset=ablation     # CoMM's terms over training time
+  python -m experiments.comm_trifactors --preset=three        # three modalities
 
 The bimodal Trifeature task of Dufumier et al. 2025 without images. Unbiased training has all
 factors independent; biased training has pairs whose texture and colour always match, so that
@@ -15,159 +15,86 @@ import dataclasses
 import sys
 from functools import partial
 
-import jax
-
-from mmjax.config import names_in, option
+from experiments.factor_tables import BIASES, TableOptions, summary, table_of
+from experiments.fused_runs import Judge, control_rows, trained_rows
+from mmjax.config import option
 from mmjax.errors import require
-from mmjax.report import markdown_table, mean_and_deviation
-from mmjax.run import (
-    Fit,
-    MetricsLog,
-    Row,
-    Run,
-    RunOptions,
-    fit_seeds,
-    launch,
-    machine,
-    run_table,
-    seed_keys,
-    seed_numbers,
-    values,
-)
-from mmjax.studies.fused import (
-    METHODS,
-    FusedOptions,
-    FusedStudy,
-    chance_of,
-    make_fused_study,
+from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.studies.fused import make_fused_study
+from mmjax.studies.fusing_methods import METHODS
+from mmjax.studies.trifactors import (
+    TriFactorOptions,
     probe_figures,
     raw_features,
+    subset_figures,
+    trifactor_task,
 )
 
 EXPERIMENT = "comm_trifactors"
-BIASES = {"unbiased": 0.0, "biased": 1.0}
-PURPOSES = ("env", "train", "evaluate", "untrained")
-# Linear probes of images, in percent: R, mean U, S (Dufumier et al. 2025).
-PUBLISHED = {
-    "comm": (99.9, 87.8, 71.9),
-    "cross": (100.0, 11.6, 50.0),
-    "cross_self": (99.7, 86.9, 50.0),
-}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(FusedOptions, RunOptions):
+class Config(TriFactorOptions, TableOptions, RunOptions):
     """Which methods, on which pairs, and how the run is carried out."""
 
-    methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
-    biases: str = option("unbiased,biased", "training pairs, comma-separated")
-    probe_samples: int = option(6000, "pairs: a third each to fit, choose and score probes")
+    probe_samples: int = option(9000, "pairs: a third each to fit, choose and score probes")
+    subsets: bool = option(False, "probe fused methods with every subset of the modalities too")
 
 
-PRESETS = {"quick": {}, "paper": {"methods": ",".join(METHODS), "steps": 1200}}
+PRESETS = {
+    "quick": {},
+    "paper": {"methods": ",".join(METHODS), "steps": 1200},
+    "ablation": {
+        "methods": "comm,comm_joint_term,comm_single_terms",
+        "biases": "biased",
+        "curve_points": 6,
+        "steps": 1200,
+    },
+    "three": {
+        "modalities": 3,
+        "classes": 5,
+        "synergies": "1-2,1-2-3",
+        "methods": "comm,comm_subsets,cross,cross_self",
+        "subsets": True,
+        "steps": 1200,
+    },
+}
 
 
-def judged(config: Config, study: FusedStudy, setting: str, represent) -> list[Row]:
-    """Probes of every seed; `represent` is `(seed's place, observations) -> features`."""
-    keys, rows = seed_keys(config, PURPOSES), []
-    worlds = jax.vmap(study.init_env)(keys["env"])
-    modality = "raw" if setting == "raw" else "joint"
-    for place, seed in enumerate(seed_numbers(config)):
-        world = jax.tree.map(lambda leaf, k=place: leaf[k], worlds)
-        figures = probe_figures(
-            study.model,
-            world,
-            partial(represent, place),
-            keys["evaluate"][place],
-            rows=config.probe_samples,
-        )
-        rows += [Row(EXPERIMENT, setting, seed, modality, *n, v) for n, v in figures.items()]
-    return rows
+def judge_of(config: Config, model) -> Judge:
+    """Linear probes on fresh pairs; of fused views, also with some modalities only."""
 
+    def figures(place, world, key, represent, embed):
+        told = probe_figures(model, world, represent, key, rows=config.probe_samples)
+        found = {("joint", *name): value for name, value in told.items()}
+        if config.subsets and embed is not None:
+            found |= subset_figures(model, world, embed, key, rows=config.probe_samples)
+        return found
 
-def trained_rows(config: Config, study: FusedStudy, setting: str, run: Run, log: MetricsLog):
-    """Trains all seeds and judges them; no oracle tells a seed that is stuck, so none restarts."""
-    keys = seed_keys(config, PURPOSES)
-    params = fit_seeds(
-        run,
-        setting,
-        study.plan,
-        study.init_params,
-        envs=jax.vmap(study.init_env)(keys["env"]),
-        keys=keys["train"],
-        seeds=seed_numbers(config),
-        fit=Fit(config.parallel, config.batch_size),
-        log=log,
-    ).params
-    represent = jax.jit(study.represent)
-    own = lambda place: jax.tree.map(lambda leaf: leaf[place], params)
-    return judged(config, study, setting, lambda place, seen: represent(own(place), seen))
-
-
-def control_rows(config: Config, study: FusedStudy, setting: str, log: MetricsLog) -> list[Row]:
-    """`raw`: the observations side by side. `untrained`: the network as it starts."""
-    if setting == "raw":
-        return judged(config, study, setting, lambda place, seen: raw_features(seen))
-    represent, keys = jax.jit(study.represent), seed_keys(config, PURPOSES)["untrained"]
-    start = jax.jit(study.init_params)
-    return judged(config, study, setting, lambda place, seen: represent(start(keys[place]), seen))
-
-
-def summary(config: Config, settings: list[str], rows: list[Row], seconds: dict) -> str:
-    """A row a setting, published figures of images beside it, chance below."""
-    cells = list(dict.fromkeys((r.target, r.metric) for r in rows))
-    short = lambda target, metric: target + (" balanced" if metric != "accuracy" else "")
-    modality = lambda setting: "raw" if setting == "raw" else "joint"
-
-    def line(setting):
-        figures = [
-            mean_and_deviation(
-                [100 * v for v in values(rows, setting, modality(setting), *cell)], digits=1
-            )
-            for cell in cells
-        ]
-        published = PUBLISHED.get(setting.split("/")[0]) if config.modalities == 2 else None
-        beside = " / ".join(map(str, published)) if published else "-"
-        spent = f"{seconds[setting] / config.seeds:.0f}" if setting in seconds else "-"
-        return [setting, *figures, beside, spent]
-
-    chance = [f"{100 * chance_of(target, config.classes):.1f}" for target, _ in cells]
-    header = ["accuracy, %", *(short(*cell) for cell in cells), "published R / U / S", "s / model"]
-    table = markdown_table(header, [*map(line, settings), ["chance", *chance, "-", "-"]])
-    about = (
-        f"Linear probes on unbiased pairs, {config.seeds} seeds, mean ± standard deviation; "
-        f"accuracy is the mean over classes. Published figures are of images, R and U of unbiased "
-        f"and S of biased training. {machine()}."
-    )
-    return "\n\n".join([f"# {EXPERIMENT}", about, table]) + "\n"
+    return Judge(figures, raw_features)
 
 
 def main(config: Config, run: Run) -> None:
-    """Runs or resumes all methods on all laws of pairs; writes results and summary."""
-    methods, biases = names_in(config.methods), names_in(config.biases)
-    for name, chosen, known in (("methods", methods, METHODS), ("biases", biases, BIASES)):
-        good = len(chosen) > 0 and all(part in known for part in chosen)
-        require(good, name, ",".join(chosen), "one or more of " + ", ".join(known))
+    """Runs or resumes all methods on all laws of pairs; writes results, figures and summary."""
     require(config.probe_samples >= 30, "probe_samples", config.probe_samples, "30 or more")
-    make = lambda method, bias: make_fused_study(
-        config,
-        method,
-        BIASES[bias],
-        chunk_steps=config.chunk_steps,
-        save_every=config.save_every,
-    )
-    table = {}
-    for control in ("raw", "untrained"):
-        table[control] = partial(control_rows, config, make("comm", "unbiased"), control)
-    for method in methods:
-        for bias in biases:
-            setting = f"{method}/{bias}"
-            table[setting] = partial(
-                lambda setting, study, log: trained_rows(config, study, setting, run, log),
-                setting,
-                make(method, bias),
-            )
-    run_table(EXPERIMENT, config, run, table, partial(summary, config, list(table)))
+
+    def parts(method, bias):
+        model, task = trifactor_task(config, BIASES[bias])
+        how = dict(chunk_steps=config.chunk_steps, save_every=config.save_every)
+        return task, make_fused_study(config, task, method, **how), judge_of(config, model)
+
+    def control(name, log):
+        return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)
+
+    def trained(method, bias, setting, until, log):
+        found = parts(method, bias)
+        return trained_rows(EXPERIMENT, config, *found, run, log, setting=setting, until=until)
+
+    parts("comm", "unbiased")  # checks the options before anything is written
+    table = table_of(config, control, trained)
+    told = dict(classes=config.classes, published=config.modalities == 2, about="")
+    summarise = partial(summary, EXPERIMENT, config, run, list(table), **told)
+    run_table(EXPERIMENT, config, run, table, summarise)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,51 @@
-"""The study of fused representations: what is trained, what is read, how it is judged."""
+"""Studies of fused representations: what is trained, what is read, how it is judged."""
 
+from functools import partial
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score
 
+from mmjax.encoders import Fused, concatenated_critic
 from mmjax.errors import InvalidInput
 from mmjax.generative import TriFactors
-from mmjax.losses import no_gather
-from mmjax.studies.fused import (
-    METHODS,
-    FusedOptions,
-    make_fused_study,
-    mean_recall,
-    searched_probe,
+from mmjax.losses import Factors, infonce_bound, no_gather
+from mmjax.studies.fused import make_fused_study
+from mmjax.studies.fusing_methods import METHODS
+from mmjax.studies.trifactors import (
+    TriFactorOptions,
+    balancing_bias,
+    factor_figures,
+    read_synergies,
+    subset_figures,
     targets_of,
+    trifactor_task,
 )
+from mmjax.types import Pair
 
-TINY = dict(hidden=(4,), tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=6)
+TINY = dict(hidden=(4,), tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=8)
+OF_TWO = ("factor_cl", "factor_cl_supervised")
 
 
 def _study(method, modalities=2, **options):
-    options = FusedOptions(modalities=modalities, **(TINY | options))
-    return make_fused_study(options, method, 1.0, chunk_steps=1, save_every=1)
+    options = TriFactorOptions(modalities=modalities, **(TINY | options))
+    model, task = trifactor_task(options, 1.0)
+    return model, task, make_fused_study(options, task, method, chunk_steps=1, save_every=1)
 
 
 @pytest.mark.parametrize("modalities", [2, 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_loss_and_something_to_read(method, modalities):
     """Traced, not run: one scalar, statistics like those before, a Z of all or one a modality."""
-    study, key = _study(method, modalities), jax.random.key(0)
-    world = jax.eval_shape(study.init_env, key)
+    _, task, study = _study(method, modalities)
+    key = jax.random.key(0)
+    if modalities > 2 and method in OF_TWO:
+        with pytest.raises(InvalidInput, match="modalities: 3"):
+            jax.eval_shape(study.init_params, key)
+        return
+    world = jax.eval_shape(task.init_env, key)
     params = jax.eval_shape(study.init_params, key)
     batch = jax.eval_shape(study.plan.source, world, key)
     objective = lambda *args: study.plan.phases[0].objective(*args, key, no_gather)
@@ -39,39 +53,118 @@ def test_every_method_has_a_loss_and_something_to_read(method, modalities):
     assert loss.shape == () and loss.dtype == jnp.float32
     assert jax.tree.structure(changes["statistics"]) == jax.tree.structure(params["statistics"])
     read = jax.eval_shape(study.represent, params, batch["views"][0])
-    assert read.shape == (6, 8 if METHODS[method].fused else 8 * modalities)
+    assert read.shape == (8, 8 if METHODS[method].fused else 8 * modalities)
+
+
+@pytest.mark.parametrize("method", ["siglip", "factor_cl", "factor_cl_supervised"])
+def test_losses_with_parameters_of_their_own_on_eight_devices(method):
+    """Value and gradient equal those of one device; the losses of the others have their tests."""
+    chosen, keys = METHODS[method], jax.random.split(jax.random.key(0), 5)
+    own = chosen.init(keys[0], 2, 8, 10)
+    arrays = [jax.random.normal(key, (16, 2, 8)) for key in keys[1:]]
+    labels = jnp.arange(16) % 10
+
+    def loss(own, arrays, labels, gather):
+        z, projected, other_z, other = arrays
+        views = Fused(z, projected), Fused(other_z, other)
+        return chosen.loss(own, *views, labels, temperature=0.1, gather=gather)
+
+    @partial(jax.pmap, axis_name="devices", in_axes=(None, 0, 0))
+    def sharded(own, arrays, labels):
+        gather = partial(jax.lax.all_gather, axis_name="devices", tiled=True)
+        whole = lambda own: jax.lax.pmean(loss(own, arrays, labels, gather), "devices")
+        return jax.lax.pmean(jax.value_and_grad(whole)(own), "devices")
+
+    split = lambda leaf: leaf.reshape(8, 2, *leaf.shape[1:])
+    found = jax.tree.map(lambda v: v[0], sharded(own, *jax.tree.map(split, (arrays, labels))))
+    want = jax.jit(jax.value_and_grad(partial(loss, gather=no_gather)))(own, arrays, labels)
+    chex.assert_trees_all_close(found, want, rtol=1e-4, atol=1e-5)
+
+
+def test_random_views_are_subsets_and_the_last_sees_all():
+    masks = METHODS["inf_masking"].masks(jax.random.key(0), 200, 3)
+    assert masks.shape[0] == 200 and masks.shape[2] == 3 and masks.dtype == bool
+    assert bool(masks[:, -1].all()) and bool(masks.any(2).all())
+    shares = masks[:, :-1].mean((0, 1))  # each modality is in 4 of the 7 subsets
+    np.testing.assert_allclose(shares, 4 / 7, atol=0.06)
+
+
+def test_critics_of_upper_bounds_only_tighten_them():
+    """FactorCL's encoder would gain by loose upper bounds: their critics must not see that."""
+    own_key, first_key, second_key = jax.random.split(jax.random.key(0), 3)
+    own = METHODS["factor_cl"].init(own_key, 2, 8, 10)
+    views = [Fused(jax.random.normal(key, (16, 2, 8)), None) for key in (first_key, second_key)]
+    how = dict(temperature=0.1, gather=no_gather)
+    grad = jax.jit(jax.grad(lambda own: METHODS["factor_cl"].loss(own, *views, None, **how)))(own)
+    place, score = Factors._fields.index("not_shared"), concatenated_critic(hidden=64).score
+    pair = Pair(*(views[0].z[:, side] @ own["heads"][side, place] for side in range(2)))
+    bound = lambda p: -infonce_bound(partial(score, p), pair)
+    want = jax.jit(jax.grad(bound))(own["critics"].not_shared)
+    chex.assert_trees_all_close(grad["critics"].not_shared, want, rtol=1e-4, atol=1e-6)
 
 
 def test_bad_options():
-    for call in (
-        lambda: _study("none"),
-        lambda: _study("comm", temperature=0.0),
-        lambda: _study("comm", batch_size=1),
+    for call, told in (
+        (lambda: _study("none"), "method"),
+        (lambda: _study("comm", temperature=0.0), "temperature"),
+        (lambda: _study("comm", batch_size=1), "batch_size"),
+        (lambda: _study("comm", synergies="1"), "synergies"),
+        (lambda: _study("comm", synergies="1-4"), "synergies"),
     ):
-        with pytest.raises(InvalidInput):
+        with pytest.raises(InvalidInput, match=told):
             call()
 
 
-def test_targets():
+def test_targets_and_synergies_by_name():
     factors = TriFactors(np.arange(3), np.ones((3, 3)), np.zeros((3, 3)), np.zeros((3, 2)))
     names = ["shared", "unique1", "unique2", "unique3", "synergy1", "synergy2"]
     assert list(targets_of(factors)) == names
     assert list(targets_of(factors._replace(synergy=np.zeros((3, 1)))))[-1] == "synergy"
+    assert read_synergies("") is None
+    assert read_synergies("1-2, 1-2-3") == [(0, 1), (0, 1, 2)]
 
 
-@pytest.mark.filterwarnings("ignore:y_pred contains classes")
-def test_mean_recall_is_scikit_learn_s_balanced_accuracy():
-    rng = np.random.default_rng(0)
-    labels, predicted = rng.choice([0, 2, 3], 50, p=[0.7, 0.2, 0.1]), rng.integers(0, 5, 50)
-    ours = mean_recall(jnp.asarray(predicted), jnp.asarray(labels), 5)
-    want = balanced_accuracy_score(labels, predicted)
-    np.testing.assert_allclose(ours, want, rtol=1e-6)
+def test_the_balancing_bias_makes_half_of_the_rows_synergistic():
+    options = TriFactorOptions(**TINY)
+    model, task = trifactor_task(options, 0.0)
+    world = task.init_env(jax.random.key(0))
+    factors = model.sample(world, jax.random.key(1), 20_000, balancing_bias(10))
+    assert abs(float(factors.synergy.mean()) - 0.5) < 0.015  # 4 standard errors
 
 
-def test_the_probe_finds_what_is_linear_and_nothing_in_noise():
-    rng = np.random.default_rng(0)
-    labels = jnp.asarray(rng.choice(2, 1500, p=[0.9, 0.1]), jnp.int32)
-    noise = jnp.asarray(rng.normal(size=(1500, 4)), jnp.float32)
-    seen = noise.at[:, 0].add(20.0 * labels)
-    assert searched_probe(seen, labels, 2) > 0.99
-    assert abs(searched_probe(noise, labels, 2) - 0.5) < 0.05
+def _rows(n, key):
+    """Factors, and features that tell the shape and the second texture, and nothing else."""
+    keys = jax.random.split(key, 4)
+    whole = lambda own, *shape: jax.random.randint(own, (n, *shape), 0, 3)
+    synergy = jax.random.bernoulli(keys[3], 0.2, (n, 1)).astype(jnp.int32)
+    factors = TriFactors(whole(keys[0]), whole(keys[1], 2), whole(keys[2], 2), synergy)
+    told = jnp.concatenate(
+        [jax.nn.one_hot(factors.shape, 3), jax.nn.one_hot(factors.texture[:, 1], 3)], 1
+    )
+    return factors, told + 0.05 * jax.random.normal(keys[3], told.shape)
+
+
+def test_probes_find_what_is_there_and_nothing_else():
+    rows = [_rows(400, jax.random.key(k)) for k in range(3)]
+    figures = factor_figures(*zip(*rows, strict=True), 3, balanced=False)
+    assert figures["shared", "accuracy"] == 1 and figures["unique2", "accuracy"] == 1
+    assert abs(figures["unique1", "accuracy"] - 1 / 3) < 0.1
+    assert abs(figures["synergy", "accuracy"] - 1 / 2) < 0.1
+    only = factor_figures(*zip(*rows, strict=True), 3, balanced=True)
+    assert list(only) == [("synergy", "accuracy_balanced")]
+
+
+def test_subsets_are_read_from_the_modalities_they_name():
+    """An embedding that copies the observations it may see: a texture is found in its own alone."""
+    model, _ = trifactor_task(TriFactorOptions(classes=3, **TINY), 0.0)
+    world = model.init(*jax.random.split(jax.random.key(0)))
+    world = world._replace(inner=world.inner * 0.2)  # nearly linear
+
+    def embed(observations, masks):
+        seen = jnp.stack(observations, 1)
+        return (seen[:, None] * masks[None, :, :, None]).reshape(len(seen), len(masks), -1)
+
+    figures = subset_figures(model, world, embed, jax.random.key(1), rows=900)
+    assert {name for name, *_ in figures} == {"x1", "x2"}
+    assert figures["x1", "unique1", "accuracy"] > 0.9 > 0.5 > figures["x1", "unique2", "accuracy"]
+    assert figures["x2", "unique2", "accuracy"] > 0.9 > 0.5 > figures["x2", "unique1", "accuracy"]

@@ -6,7 +6,8 @@
 20,000 rows of k independent Laplace sources, mixed into 512 columns with a little noise; float32
 and one start on either side. Compilation is not counted (it is made once a shape and shown); the
 least of three runs of ours, one of scikit-learn's. A figure is the mean over sources of the
-correlation with the matched component (MCC).
+correlation with the matched component (MCC). No fixed point converges at 300 of 20,000; the
+quasi-Newton method is told twice, the second time stopped early.
 """
 
 import sys
@@ -24,6 +25,8 @@ from mmjax.report import markdown_table
 from mmjax.run import machine
 
 ROWS, COLUMNS = 20_000, 512
+PASSES = 200  # the default of either side
+FEW = 25
 
 
 def mixture(key, count: int):
@@ -34,13 +37,13 @@ def mixture(key, count: int):
     return sources, sources @ mixing + 0.05 * jax.random.normal(noise_key, (ROWS, COLUMNS))
 
 
-def ours(x, sources, algorithm: str) -> list[str]:
-    """A row of the table."""
+def ours(x, sources, algorithm: str, passes: int) -> list[str]:
+    """A row of the table, with at most so many passes over the data."""
     count, key = sources.shape[1], jax.random.key(1)
     spent = []
     for _ in range(4):
         start = time.perf_counter()
-        found = fast_ica(x, key, num_components=count, algorithm=algorithm)
+        found = fast_ica(x, key, num_components=count, algorithm=algorithm, max_steps=passes)
         jax.block_until_ready(found)
         spent.append(time.perf_counter() - start)
     told = "yes" if found.converged else "no"
@@ -52,13 +55,13 @@ def ours(x, sources, algorithm: str) -> list[str]:
 def theirs(x, sources) -> list[str]:
     """The same for scikit-learn."""
     count = sources.shape[1]
-    model = FastICA(count, whiten="unit-variance", random_state=0, max_iter=200)
+    model = FastICA(count, whiten="unit-variance", random_state=0, max_iter=PASSES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         start = time.perf_counter()
         y = model.fit_transform(x)
         seconds = time.perf_counter() - start
-    told = "yes" if model.n_iter_ < 200 else "no"
+    told = "yes" if model.n_iter_ < PASSES else "no"
     score = mcc(sources, jnp.asarray(y, jnp.float32))
     return [seconds, f"{model.n_iter_}", told, f"{score:.4f}", "-"]
 
@@ -70,7 +73,9 @@ def main(sizes: list[int]) -> None:
         sources, x = jax.block_until_ready(mixture(jax.random.key(0), count))
         base = theirs(np.asarray(x), sources)
         rows = {"scikit-learn": base}
-        rows |= {f"ours, {name}": ours(x, sources, name) for name in ("parallel", "picard")}
+        for algorithm, passes in (("parallel", PASSES), ("picard", PASSES), ("picard", FEW)):
+            most = "" if passes == PASSES else f", {passes} passes at most"
+            rows[f"ours, {algorithm}{most}"] = ours(x, sources, algorithm, passes)
         for name, (seconds, *rest) in rows.items():
             ratio = f"{base[0] / seconds:.1f}"
             lines.append([str(count), name, f"{seconds:.2f}", ratio, *rest])

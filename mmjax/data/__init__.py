@@ -65,6 +65,16 @@ from mmjax.data.pairs import (
     standardised,
 )
 from mmjax.data.pickles import read_pickle
+from mmjax.data.trifeature_gallery import (
+    Gallery,
+    PairPool,
+    fixed_pairs,
+    make_gallery,
+    pair_pool,
+    sample_pairs,
+    split_renderings,
+    split_triples,
+)
 from mmjax.data.vision_touch import load_vision_touch
 
 __all__ = [
@@ -77,11 +87,13 @@ __all__ = [
     "FeatureNames",
     "FeatureSet",
     "Features",
+    "Gallery",
     "Lazy",
     "Modality",
     "MultimodalBatch",
     "MultimodalData",
     "MultimodalSplit",
+    "PairPool",
     "PairedData",
     "Scaling",
     "SceneSplit",
@@ -97,6 +109,7 @@ __all__ = [
     "encode_labels",
     "fit_image",
     "fit_scaling",
+    "fixed_pairs",
     "host_share",
     "image_batches",
     "joined_branches",
@@ -109,7 +122,9 @@ __all__ = [
     "load_pairs",
     "load_split",
     "load_vision_touch",
+    "make_gallery",
     "padded",
+    "pair_pool",
     "pair_source",
     "read_arrays",
     "read_batches",
@@ -124,8 +139,11 @@ __all__ = [
     "read_rows",
     "read_tokenizer",
     "remarks",
+    "sample_pairs",
     "scene_vocabulary",
     "split_size",
+    "split_renderings",
+    "split_triples",
     "standardise_pixels",
     "standardised",
     "standardised_by_train",

@@ -172,13 +172,17 @@ def read_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def standardised_by_train(data: MultimodalData, names: Sequence[str]) -> MultimodalData:
+def standardised_by_train(
+    data: MultimodalData, names: Sequence[str], *, floor: float = 0.0
+) -> MultimodalData:
     """Features at mean 0 and variance 1 over the training rows (and steps), in every split alike.
 
     Args:
       data: the data.
       names: of modalities `[n, features]` or `[n, length, features]` in memory. Padding neither
         counts nor changes; a feature that is constant in training is only centred.
+      floor: the least that features are divided by, as a share of their root mean variance, so that
+        nearly constant ones (the rim of an image) stay small.
 
     Raises InvalidInput for a modality of another shape, or one that stays in files.
     """
@@ -191,6 +195,7 @@ def standardised_by_train(data: MultimodalData, names: Sequence[str]) -> Multimo
         steps = values.reshape(-1, values.shape[-1]) if mask is None else values[mask]
         steps = steps.astype(np.float64)
         mean, spread = steps.mean(0), steps.std(0)
+        spread = np.maximum(spread, floor * np.sqrt(np.mean(spread**2)))
         spread = np.where(spread > 1e-12 * np.maximum(1, abs(mean)), spread, 1)
 
         def change(split, name=name, mean=mean, spread=spread):

@@ -64,7 +64,8 @@ class _ImageNet(nn.Module):
       stem: (width, kernel size, stride, padding) of the first convolution.
       stem_pool: whether a 3x3 maximum of stride 2 follows it.
       stages: (width, stride, blocks) each; with 0 blocks a single 3x3 convolution.
-      flat: the last maps are flattened instead of averaged over places.
+      flat: the last maps are flattened instead of averaged over places; None returns them as they
+        are, `[batch, height, width, channels]`.
     """
 
     out: int
@@ -73,7 +74,7 @@ class _ImageNet(nn.Module):
     stem: tuple[int, int, int, int]
     stem_pool: bool
     stages: Sequence[tuple[int, int, int]]
-    flat: bool
+    flat: bool | None
     mean: Sequence[float]
     std: Sequence[float]
 
@@ -93,6 +94,8 @@ class _ImageNet(nn.Module):
             for b in range(blocks):
                 block = _Block(width, stride if b == 0 else 1)
                 x = block(x, train=train, gather=gather)
+        if self.flat is None:
+            return x
         x = x.reshape(x.shape[0], -1) if self.flat else jnp.mean(x, (1, 2))
         x = nn.leaky_relu(nn.Dense(self.hidden)(x), self.slope)
         return nn.Dense(self.out)(x)
@@ -234,4 +237,47 @@ def _of_patches(out, stem_width, widths, blocks, patch, flat, hidden, slope, mea
         stem_pool=False,
         stages=tuple((width, 2, blocks) for width in widths),
         flat=flat,
+    )
+
+
+def image_maps(
+    widths: Sequence[int] = (32, 64, 128),
+    *,
+    size: int = 5,
+    blocks: int = 0,
+    mean: Sequence[float] = (0.5, 0.5, 0.5),
+    std: Sequence[float] = (0.25, 0.25, 0.25),
+) -> Encoder:
+    """A network whose last maps are the tokens of a fusion: `[batch, h, w, 3]` images of any size.
+
+    A convolution of stride 2, then a stage of stride 2 a width; each halves the sides (rounded up).
+
+    Args:
+      widths: channels of the maps, the last are those of the result.
+      size: side of the first kernel, odd.
+      blocks: residual blocks of a stage; 0 for a single 3x3 convolution.
+      mean, std: see resnet18.
+
+    Raises InvalidInput for a value out of range, and in use for images of another shape or type.
+
+    Example:
+      >>> import jax
+      >>> encoder = image_maps((8, 16))
+      >>> params, statistics = encoder.init(jax.random.key(0), (32, 32, 3))
+      >>> encoder.apply(params, statistics, jnp.ones((2, 32, 32, 3))).shape
+      (2, 8, 8, 16)
+    """
+    require(len(widths) >= 1 and min(widths) >= 1, "widths", tuple(widths), "widths >= 1")
+    require(size >= 1 and size % 2 == 1, "size", size, "an odd number >= 1")
+    require(blocks >= 0, "blocks", blocks, "a whole number >= 0")
+    return _image_encoder(
+        1,
+        1,
+        mean,
+        std,
+        slope=0.0,
+        stem=(widths[0], size, 2, size // 2),
+        stem_pool=False,
+        stages=tuple((width, 2, blocks) for width in widths[1:]),
+        flat=None,
     )

@@ -6,6 +6,15 @@ from mmjax.evaluate.few_shot import PROBES, Choice, check_shots, few_shot_rows, 
 from mmjax.evaluate.geometry import Geometry, geometry_of
 from mmjax.evaluate.identification import correlations, match, mcc, spearman_ranks
 from mmjax.evaluate.kernel_ridge import KernelScore, kernel_r2, kernel_r2_between
+from mmjax.evaluate.linear_probes import (
+    PROBE_TASKS,
+    Labelled,
+    Linear,
+    ProbeTask,
+    fit_multilabel,
+    probe,
+    ridge_fitter,
+)
 from mmjax.evaluate.logistic import (
     Logistic,
     fit_logistic,
@@ -17,25 +26,40 @@ from mmjax.evaluate.mlp_probe import mlp_accuracy, mlp_r2, mlp_r2_between
 from mmjax.evaluate.probes import linear_probe_accuracy
 from mmjax.evaluate.regression import linear_r2, linear_r2_between, standardise
 from mmjax.evaluate.retrieval import recall_at
+from mmjax.evaluate.scores import (
+    F1Scores,
+    accuracy,
+    f1_scores,
+    mean_recall,
+    mean_squared_error,
+)
 from mmjax.evaluate.sparse_logistic import fit_sparse_logistic
 from mmjax.evaluate.traversal import Response, attribute_response, nearest_rows, traversed
 
 __all__ = [
     "Choice",
     "DCI",
+    "F1Scores",
     "Gap",
     "Geometry",
     "KernelScore",
+    "Labelled",
+    "Linear",
     "Logistic",
     "PROBES",
+    "PROBE_TASKS",
+    "ProbeTask",
     "Response",
+    "accuracy",
     "check_shots",
     "correlations",
     "dci",
     "attribute_response",
     "excess_kurtosis",
+    "f1_scores",
     "few_shot_rows",
     "fit_logistic",
+    "fit_multilabel",
     "fit_sparse_logistic",
     "kernel_r2",
     "kernel_r2_between",
@@ -48,12 +72,16 @@ __all__ = [
     "logistic_accuracy",
     "match",
     "mcc",
+    "mean_recall",
+    "mean_squared_error",
     "mig",
     "mlp_accuracy",
     "mlp_r2",
     "mlp_r2_between",
     "nearest_rows",
+    "probe",
     "recall_at",
+    "ridge_fitter",
     "sap",
     "search_c",
     "spearman_ranks",

@@ -84,6 +84,12 @@ def _check_synergies(synergies, modalities):
     require(len(set(targets)) == len(targets), "synergies", synergies, "each last modality once")
 
 
+def draw_mapping(mapping_key: Key, synergies: int = 1, classes: int = 10) -> Array:
+    """M: `[synergies, classes]` int32, a permutation of the classes each, as in `TriModel.init`."""
+    ranked = jax.random.uniform(mapping_key, (synergies, classes))
+    return jnp.argsort(ranked, axis=1).astype(jnp.int32)
+
+
 def _assigned(mapping: Array, texture: Array, synergies: Sequence, classes: int) -> Array:
     """The colours that the mappings assign, `[n, synergies]`."""
     sums = [sum(texture[:, k] for k in members[:-1]) % classes for members in synergies]

@@ -4,6 +4,7 @@ from mmjax.report.components import examples_figure, response_figure, spectrum_f
 from mmjax.report.figures import (
     bars_figure,
     curves_figure,
+    grouped_bars_figure,
     heat_map_figure,
     line_panels_figure,
     lines_figure,
@@ -18,6 +19,7 @@ __all__ = [
     "caption_grid_figure",
     "curves_figure",
     "examples_figure",
+    "grouped_bars_figure",
     "heat_map_figure",
     "line_panels_figure",
     "lines_figure",

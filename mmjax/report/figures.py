@@ -185,3 +185,35 @@ def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.03), title=title)
     return figure
+
+
+def grouped_bars_figure(
+    groups: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    levels: Mapping[str, float],
+    ylabel: str,
+) -> Figure:
+    """Groups of bars, one bar a name: mean of its figures, standard deviation as error bar.
+
+    Args:
+      groups: title of a group -> name -> figures in [0, 1]. A name has the same colour everywhere.
+      levels: title of a group -> height of a dotted line, what guessing gives.
+      ylabel: text.
+    """
+    names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
+    figure = Figure(
+        figsize=(1.2 + 0.24 * len(names) * len(groups) + 0.4, 3.2), layout="constrained"
+    )
+    ax, width = figure.subplots(), 0.8 / len(names)
+    for place, (title, bars) in enumerate(groups.items()):
+        for number, name in enumerate(names):
+            if seen := bars.get(name):
+                error = float(np.std(seen, ddof=1)) if len(seen) > 1 else 0.0
+                x = place + (number - (len(names) - 1) / 2) * width
+                look = dict(color=f"C{number}", label=name if place == 0 else None)
+                ax.bar(x, float(np.mean(seen)), 0.92 * width, yerr=error, capsize=2, **look)
+        ax.hlines(levels[title], place - 0.45, place + 0.45, colors="0.2", linestyles=":", lw=1.2)
+    ax.set_xticks(range(len(groups)), list(groups), fontsize=8)
+    ax.set(ylim=(0, 1.03), ylabel=ylabel)
+    figure.legend(fontsize=7, frameon=False, ncols=5, loc="outside lower center")
+    return figure

@@ -1,0 +1,158 @@
+"""Do fusions of RECORDED digits keep what each view has of its own? (CoMM and its baselines)
+
+  python -m experiments.comm_digits                            # quadrants of scikit-learn's digits
+  python -m experiments.comm_digits --data=uci_mfeat.npz       # 2, 3 and 6 views of digits
+  python -m experiments.comm_digits --table=speech --data=av_digits.npz   # spoken and written
+
+Table views: accuracy of the digit, from all views and from parts of them (the others masked).
+Table speech: an utterance and an image pair by their digit alone. R is the digit, U1 the speaker,
+whom only audio tells, U2 how an image leans, in terciles among images of its digit. Theory: aligned
+modalities (cross) keep the digit and drop the others; self-supervision and fusion keep them too.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from experiments.digit_data import chosen_views, digit_views, speech_data, speech_pairs
+from experiments.fused_runs import chosen_names, percent_table, seconds_a_model
+from experiments.recorded_runs import CONTROLS, Case, Target, case_table, named_subsets, target_of
+from mmjax.config import names_in, option
+from mmjax.errors import require
+from mmjax.report import grouped_bars_figure, save_figure
+from mmjax.run import Row, Run, RunOptions, launch, machine, run_table, values
+from mmjax.studies.fusing_methods import METHODS
+from mmjax.studies.multimodal import multimodal_task
+from mmjax.studies.recorded import MultimodalOptions, default_recorded
+
+EXPERIMENT = "comm_digits"
+TARGETS = {"digit": "R: digit", "speaker": "U1: speaker", "slant": "U2: slant"}
+TEST_PAIRS = 3000  # of speech
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(MultimodalOptions, RunOptions):
+    """Which table, which methods, and how the run is carried out."""
+
+    table: str = option("views", "what is fused", ("views", "speech"))
+    data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits")
+    methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
+    views: tuple[int, ...] = option((2, 3, 6), "numbers of views; more than there are: all")
+    view_names: str = option("", "views in order, comma-separated; empty: all that are known")
+    split_seed: int = option(0, "of the split of views, the same for all seeds")
+    image_rows: int = option(10_000, "training and test images of table speech, at most")
+    probe_samples: int = option(6000, "training pairs that probes of speech are fitted on")
+
+
+PRESETS = {"quick": {}, "paper": {}}
+
+
+def view_cases(config: Config) -> list[Case]:
+    """A case a number of views."""
+    data = digit_views(config.data, names_in(config.view_names), config.split_seed)
+    known = len(data.train.modalities)
+    good = len(config.views) > 0 and min(config.views) >= 2 and known >= 2
+    require(good, "views", config.views, f"numbers from 2 to {known}")
+    cases = []
+    for count in dict.fromkeys(min(count, known) for count in config.views):
+        part = chosen_views(data, count)
+        task = multimodal_task(part, default_recorded(config, part))
+        subsets = named_subsets(list(part.train.modalities))
+        cases.append(Case(f"views={count}", task, part, {"digit": target_of(part)}, subsets))
+    return cases
+
+
+def speech_case(config: Config) -> Case:
+    """Utterances and images; probes see pairs that are drawn once."""
+    require(config.image_rows >= 100, "image_rows", config.image_rows, "100 or more")
+    require(config.probe_samples >= 100, "probe_samples", config.probe_samples, "100 or more")
+    speech = speech_data(config.data, config.image_rows)
+    sides = [speech.audio, speech.image]
+    recorded = {k: v for side in sides for k, v in default_recorded(config, side).items()}
+    sizes = {"train": config.probe_samples, "test": TEST_PAIRS}
+    pairs, labels = speech_pairs(speech, sizes, seed=0)
+    classes = {"digit": 10, "speaker": speech.speakers, "slant": 3}
+    targets = {name: Target("classification", classes[name], labels[name]) for name in TARGETS}
+    task = multimodal_task(sides, recorded)
+    return Case("speech", task, pairs, targets, named_subsets(["audio", "image"]))
+
+
+def views_summary(config: Config, run: Run, cases, rows, seconds: dict) -> list[str]:
+    """The digit by number of views, and by what is seen of them."""
+    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
+    cell = ("digit", "accuracy")
+    groups = {
+        case.name: {m: values(rows, f"{m}/{case.name}", "joint", *cell) for m in names}
+        for case in cases
+    }
+    levels = {case.name: 0.1 for case in cases}
+    figure = grouped_bars_figure(groups, levels=levels, ylabel="accuracy of the digit")
+    save_figure(figure, run.path("figures", "views.png"))
+    parts = []
+    for case in cases:
+        parts.append(
+            _table(config, rows, seconds, case, names, {s: (s, *cell) for s in case.subsets})
+        )
+    return parts
+
+
+def _table(config, rows: Sequence[Row], seconds, case: Case, names, cells, chance=None) -> str:
+    return percent_table(
+        rows,
+        [f"{name}/{case.name}" for name in names],
+        cells,
+        chance=chance or [0.1] * len(cells),
+        beside=lambda setting: (seconds_a_model(config, seconds, setting),),
+        beside_header=["s / model"],
+    )
+
+
+def speech_summary(config: Config, run: Run, case: Case, rows, seconds: dict) -> list[str]:
+    """The three targets from all that is seen, then by modality."""
+    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
+    groups, levels, cells = {}, {}, {}
+    for target, title in TARGETS.items():
+        cell = (target, "accuracy")
+        groups[title] = {m: values(rows, f"{m}/speech", "joint", *cell) for m in names}
+        levels[title] = 1 / case.targets[target].classes
+        cells[title] = ("joint", *cell)
+    figure = grouped_bars_figure(groups, levels=levels, ylabel="accuracy of a linear probe")
+    save_figure(figure, run.path("figures", "speech.png"))
+    parts = [_table(config, rows, seconds, case, names, cells, list(levels.values()))]
+    alone = {
+        f"{target} from {side}": (side, target, "accuracy")
+        for target in TARGETS
+        for side in ("audio", "image")
+    }
+    chance = [1 / case.targets[target].classes for _, target, _ in alone.values()]
+    return [*parts, _table(config, rows, seconds, case, names, alone, chance)]
+
+
+def main(config: Config, run: Run) -> None:
+    """Runs or resumes all methods on the table's data; writes results, figure and summary."""
+    methods = chosen_names("methods", config.methods, METHODS)
+    views = config.table == "views"
+    cases = view_cases(config) if views else [speech_case(config)]
+    table = {}
+    for case in cases:
+        limit = config.probe_samples
+        table |= case_table(EXPERIMENT, config, case, methods, run, limit=limit)
+
+    def summarise(rows, seconds):
+        told = views_summary if views else speech_summary
+        parts = told(config, run, cases if views else cases[0], rows, seconds)
+        sizes = {
+            part: len(s.labels) for part in ("train", "test") if (s := getattr(cases[0].data, part))
+        }
+        about = (
+            f"{config.data or 'scikit-learn digits, quadrants'}; probed: "
+            + ", ".join(f"{size} {part} rows" for part, size in sizes.items())
+            + f"; {config.seeds} seeds, mean ± standard deviation; {machine()}."
+        )
+        return "\n\n".join([f"# {EXPERIMENT}, {config.table}", about, *parts]) + "\n"
+
+    run_table(EXPERIMENT, config, run, table, summarise)
+
+
+if __name__ == "__main__":
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))

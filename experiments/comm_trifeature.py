@@ -1,0 +1,133 @@
+"""What do aligned and fused representations of images keep? (Bimodal Trifeature, CoMM Section 4.1)
+
+  python -m experiments.comm_trifeature                     # 32 pixels, two cores: hours
+  python -m experiments.comm_trifeature --methods=comm --biases=biased
+  python -m experiments.comm_trifeature --preset=paper      # 224 pixels, a GPU
+
+Images of a shape with a texture and a colour, rendered here. Pairs share the shape (R); unique are
+the texture of the first (U1) and of the second (U2); synergy (S) is whether a fixed mapping assigns
+the second's colour to the first's texture. R and U are read from unbiased training, S from biased
+training, whose pairs all respect the mapping. Probes are tested on unbiased pairs of triples that
+no training has seen.
+"""
+
+import dataclasses
+import sys
+from functools import partial
+
+import jax
+import numpy as np
+
+from experiments.factor_tables import BIASES, TableOptions, summary, table_of
+from experiments.fused_runs import Judge, control_rows, trained_rows
+from mmjax.config import option
+from mmjax.errors import require
+from mmjax.report import save_figure, sheet_figure
+from mmjax.run import Run, RunOptions, launch, progress_line, run_table
+from mmjax.studies.fused import make_fused_study
+from mmjax.studies.trifeature import (
+    CLASSES,
+    TrifeatureOptions,
+    check_options,
+    raw_pixels,
+    trifeature_data,
+    trifeature_figures,
+    trifeature_task,
+)
+
+EXPERIMENT = "comm_trifeature"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrifeatureOptions, TableOptions, RunOptions):
+    """Which methods, on which pairs, and how the run is carried out."""
+
+    biases: str = option("biased,unbiased", "training pairs, comma-separated")
+    probe_samples: int = option(8000, "training pairs that a probe is fitted on")
+    seeds: int = option(1, "number of seeds; each draws its own pairs and initial weights")
+    parallel: str = option(
+        "auto", "seeds and batches on devices", ("auto", "single", "data", "seeds")
+    )
+
+
+PRESETS = {
+    "quick": {},
+    "paper": {
+        "resolution": 224,
+        "train_pairs": 10_000,
+        "augmentation": "simclr",
+        "widths": (64, 128, 256, 256, 256),
+        "width": 512,
+        "head_hidden": 512,
+        "head_out": 256,
+        "batch_size": 64,
+        "learning_rate": 3e-4,
+        "weight_decay": 1e-4,
+        "steps": 15_600,
+        "seeds": 5,
+    },
+}
+
+
+def _lazily(make):
+    """make(), once, when it is first asked for."""
+    made = []
+
+    def get():
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
+
+
+def _rendered(config: Config, run: Run):
+    count = CLASSES**3 * config.renderings
+    data = trifeature_data(config, progress_line("rendering", count, unit="images"))
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(data.gallery.images), (3, 10), replace=False)
+    figure = sheet_figure({f"{k + 1}": data.gallery.images[row] for k, row in enumerate(rows)})
+    save_figure(figure, run.path("figures", "samples.png"))
+    return data
+
+
+def main(config: Config, run: Run) -> None:
+    """Runs or resumes all methods on all laws of pairs; writes results, figures and summary."""
+    check_options(config)
+    require(config.probe_samples >= 30, "probe_samples", config.probe_samples, "30 or more")
+    data = _lazily(lambda: _rendered(config, run))  # by the first row that runs
+
+    def parts(method, bias):
+        key = jax.random.fold_in(jax.random.key(config.data_seed), 3)
+        task = trifeature_task(config, data(), BIASES[bias], key)
+
+        def figures(place, env, key, represent, embed):
+            told = trifeature_figures(data(), represent, key, rows=config.probe_samples)
+            return {("joint", *name): value for name, value in told.items()}
+
+        study = make_fused_study(
+            config,
+            task,
+            method,
+            chunk_steps=config.chunk_steps,
+            save_every=config.save_every,
+            unrolled=True,
+        )
+        return task, study, Judge(figures, raw_pixels)
+
+    def control(name, log):
+        return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)
+
+    def trained(method, bias, setting, until, log):
+        found = parts(method, bias)
+        return trained_rows(EXPERIMENT, config, *found, run, log, setting=setting, until=until)
+
+    table = table_of(config, control, trained)
+    about = f"Images of {config.resolution} pixels, tested on triples that no training has seen. "
+    told = dict(classes=CLASSES, published=True, about=about)
+    summarise = partial(summary, EXPERIMENT, config, run, list(table), **told)
+    run_table(EXPERIMENT, config, run, table, summarise)
+
+
+if __name__ == "__main__":
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))

@@ -1,0 +1,175 @@
+"""What experiments on fusions share: settings trained, judged at several steps, tabulated."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from mmjax.config import names_in
+from mmjax.errors import require
+from mmjax.report import markdown_table, mean_and_deviation
+from mmjax.run import Fit, MetricsLog, Row, Run, fit_seeds, seed_keys, seed_numbers, values
+from mmjax.studies.fused import FusedStudy, FusedTask
+from mmjax.types import Tree
+
+PURPOSES = ("env", "train", "evaluate", "untrained")
+
+
+class Judge(NamedTuple):
+    """How a representation is judged.
+
+    Attributes:
+      figures: `(place of the seed, its environment, its evaluation key, represent, embed) ->
+        {(modality, target, metric): value}`, where represent maps observations to features `[n, f]`
+        and embed maps (observations, masks) to Z `[n, views, width]` (None of raw observations).
+      raw: `observations -> [n, f]`, what representations are compared with.
+    """
+
+    figures: Callable[..., dict[tuple[str, str, str], float]]
+    raw: Callable[[tuple], Any]
+
+
+def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> list[str]:
+    """The comma-separated names of a flag. Raises InvalidInput for one that is not known."""
+    names = names_in(text)
+    good = len(names) > 0 and all(name in known for name in names)
+    require(good, flag, text, "one or more of " + ", ".join(known))
+    return names
+
+
+def _environments(config, task: FusedTask):
+    keys = seed_keys(config, PURPOSES)["env"]
+    return task.init_env(keys[0]) if task.shared_env else jax.vmap(task.init_env)(keys)
+
+
+def _judged(experiment, config, task, judge, setting, represent, embed) -> list[Row]:
+    """Rows of every seed; `represent` and `embed` take the seed's place first."""
+    keys, envs, rows = seed_keys(config, PURPOSES), _environments(config, task), []
+    for place, seed in enumerate(seed_numbers(config)):
+        own = lambda leaf, k=place: leaf[k]
+        env = envs if task.shared_env else jax.tree.map(own, envs)
+        figures = judge.figures(
+            place,
+            env,
+            keys["evaluate"][place],
+            lambda seen, k=place: represent(k, seen),
+            embed and (lambda seen, masks, k=place: embed(k, seen, masks)),
+        )
+        rows += [Row(experiment, setting, seed, *name, value) for name, value in figures.items()]
+    return rows
+
+
+def trained_rows(
+    experiment: str,
+    config: Any,
+    task: FusedTask,
+    study: FusedStudy,
+    judge: Judge,
+    run: Run,
+    log: MetricsLog,
+    *,
+    setting: str,
+    until: int | None = None,
+) -> list[Row]:
+    """Trains all seeds and judges them; no oracle tells a seed that is stuck, so none restarts.
+
+    With `until`, training stops at that step of its schedule; a later call with a later one, of the
+    same setting (the part before an @), goes on from there.
+    """
+    plan = study.plan
+    if until is not None:
+        plan = plan._replace(phases=[phase._replace(until=until) for phase in plan.phases])
+    params = fit_seeds(
+        run,
+        setting.split("@")[0],
+        plan,
+        study.init_params,
+        envs=_environments(config, task),
+        keys=seed_keys(config, PURPOSES)["train"],
+        seeds=seed_numbers(config),
+        fit=Fit(config.parallel, config.batch_size),
+        log=log,
+    ).params
+    return _network_rows(
+        experiment,
+        config,
+        task,
+        study,
+        judge,
+        setting,
+        lambda place: jax.tree.map(lambda leaf: leaf[place], params),
+    )
+
+
+def _network_rows(experiment, config, task, study, judge, setting, params: Callable[[int], Tree]):
+    represent, embed = jax.jit(study.represent), jax.jit(study.embed)
+    return _judged(
+        experiment,
+        config,
+        task,
+        judge,
+        setting,
+        lambda place, seen: represent(params(place), seen),
+        lambda place, seen, masks: embed(params(place), seen, masks),
+    )
+
+
+def control_rows(
+    experiment: str, config: Any, task: FusedTask, study: FusedStudy, judge: Judge, setting: str
+) -> list[Row]:
+    """`raw`: the observations side by side. `untrained`: the network as it starts.
+
+    What stands behind a / in the setting is the caller's.
+    """
+    if setting.split("/")[0] == "raw":
+        raw = lambda place, seen: judge.raw(seen)
+        return _judged(experiment, config, task, judge, setting, raw, None)
+    keys, start = seed_keys(config, PURPOSES)["untrained"], jax.jit(study.init_params)
+    params = lambda place: start(keys[place])
+    return _network_rows(experiment, config, task, study, judge, setting, params)
+
+
+def percent_table(
+    rows: Sequence[Row],
+    settings: Sequence[str],
+    cells: Mapping[str, tuple[str, str, str]],
+    *,
+    chance: Sequence[float],
+    beside: Callable[[str], Sequence[str]] = lambda setting: (),
+    beside_header: Sequence[str] = (),
+    scale: float = 100,
+    header: str = "accuracy, %",
+) -> str:
+    """A row a setting, mean and deviation of the seeds' figures, what guessing gives below.
+
+    Args:
+      rows: of results.
+      settings: in order.
+      cells: title of a column -> (modality, target, metric).
+      chance: a figure a column.
+      beside: setting -> further columns, under beside_header.
+      scale: figures are multiplied by it.
+      header: of the first column.
+    """
+
+    def line(setting):
+        found = [values(rows, setting, *cell) for cell in cells.values()]
+        figures = [
+            mean_and_deviation([scale * v for v in seen], digits=1) if seen else "-"
+            for seen in found
+        ]
+        return [setting, *figures, *beside(setting)]
+
+    last = ["chance", *(f"{scale * v:.1f}" for v in chance), *("-" for _ in beside_header)]
+    return markdown_table([header, *cells, *beside_header], [*map(line, settings), last])
+
+
+def seconds_a_model(config: Any, seconds: Mapping[str, float], setting: str) -> str:
+    """For a column of a table."""
+    return f"{seconds[setting] / config.seeds:.0f}" if setting in seconds else "-"
+
+
+def with_steps(config: Any, steps: int) -> Any:
+    """The configuration with another number of training steps."""
+    return dataclasses.replace(config, steps=steps)

@@ -1,0 +1,185 @@
+"""Bimodal Trifeature in images (Dufumier et al. 2025): the task, and probes of held-out triples."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.config import option
+from mmjax.data import (
+    Gallery,
+    PairPool,
+    fixed_pairs,
+    make_gallery,
+    pair_pool,
+    sample_pairs,
+    split_triples,
+)
+from mmjax.encoders import Modality, image_maps
+from mmjax.errors import choose, require
+from mmjax.generative import TriFactors
+from mmjax.observations import draw_trifeature
+from mmjax.observations.augment import IMAGE_AUGMENTATIONS, augment_images
+from mmjax.studies.fused import FusedOptions, FusedTask
+from mmjax.studies.trifactors import balancing_bias, factor_figures
+from mmjax.types import Array, Key
+
+MODALITIES, CLASSES = 2, 10
+AT_ONCE = 256  # images encoded at a time outside of training
+
+
+@dataclasses.dataclass(frozen=True)
+class TrifeatureOptions(FusedOptions):
+    """The images and how fusions are trained on them."""
+
+    resolution: int = option(32, "side of the images in pixels, 32 to 224")
+    renderings: int = option(3, "images of each triple of shape, texture and colour")
+    data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
+    train_pairs: int = option(0, "different training pairs, published 10000; 0 for any of them")
+    augmentation: str = option("gentle", "of images in training", tuple(IMAGE_AUGMENTATIONS))
+    widths: tuple[int, ...] = option((32, 64, 128), "channels of the encoders' stages")
+    width: int = option(64, "of a token and of Z")
+    head_hidden: int = option(128, "width of the projection head")
+    head_out: int = option(64, "dimension of what the loss compares")
+    batch_size: int = option(128, "pairs a step, over all devices")
+    steps: int = option(6000, "training steps")
+    learning_rate: float = option(1e-3, "its peak")
+    weight_decay: float = option(0.1, "decoupled: makes it general beyond the triples seen")
+
+
+class TrifeatureData(NamedTuple):
+    """Images, their split, and the mapping M of textures to colours.
+
+    Attributes:
+      gallery: all images.
+      train, test: PairPool of either side; the test side has the held-out triples.
+      mapping: `[10]` int32.
+    """
+
+    gallery: Gallery
+    train: PairPool
+    test: PairPool
+    mapping: Array
+
+
+def check_options(options: TrifeatureOptions) -> None:
+    """Raises InvalidInput for an option out of range, before anything is rendered."""
+    o = options
+    require(32 <= o.resolution <= 224, "resolution", o.resolution, "32 to 224")
+    require(o.renderings >= 1, "renderings", o.renderings, "a whole number >= 1")
+    require(o.train_pairs >= 0, "train_pairs", o.train_pairs, "a whole number >= 0")
+    choose(IMAGE_AUGMENTATIONS, "augmentation", o.augmentation)
+
+
+def trifeature_data(
+    options: TrifeatureOptions, progress: Callable[[int], None] = lambda done: None
+) -> TrifeatureData:
+    """Renders the images and splits the triples; a function of the options alone.
+
+    Raises InvalidInput for an option out of range.
+    """
+    o, root = options, jax.random.key(options.data_seed)
+    check_options(o)
+    image_key, split_key, mapping_key = (jax.random.fold_in(root, n) for n in range(3))
+    draw = lambda key, *shown: draw_trifeature(key, *shown, o.resolution)
+    gallery = make_gallery(draw, image_key, renderings=o.renderings, progress=progress)
+    train, test = split_triples(gallery, split_key)
+    mapping = jax.random.permutation(mapping_key, CLASSES).astype(jnp.int32)
+    return TrifeatureData(gallery, pair_pool(gallery, train), pair_pool(gallery, test), mapping)
+
+
+def trifeature_task(
+    options: TrifeatureOptions, data: TrifeatureData, bias: float, fixed_key: Key
+) -> FusedTask:
+    """The task of fusing two images of one shape.
+
+    Args:
+      options: of the task.
+      data: of `trifeature_data`.
+      bias: share of training pairs that respect the mapping; with a fixed set of pairs 0 or 1.
+      fixed_key: of the choice of that set.
+
+    Raises InvalidInput for an option out of range.
+    """
+    o = options
+    look = augment_images(IMAGE_AUGMENTATIONS[o.augmentation])
+    env = {"images": jnp.asarray(data.gallery.images), "pool": data.train, "mapping": data.mapping}
+    if o.train_pairs:
+        require(bias in (0, 1), "bias", bias, "0 or 1 with a fixed set of training pairs")
+        factors, rows = fixed_pairs(
+            data.train, data.mapping, fixed_key, o.train_pairs, biased=bias == 1
+        )
+        env |= {"shape": factors.shape, "rows": rows}
+
+    def source(env, key, n):
+        pair_key, *view_keys = jax.random.split(key, 1 + 2 * MODALITIES)
+        if o.train_pairs:
+            chosen = jax.random.randint(pair_key, (n,), 0, o.train_pairs)
+            shape, rows = env["shape"][chosen], env["rows"][chosen]
+        else:
+            factors, rows = sample_pairs(env["pool"], env["mapping"], pair_key, n, bias)
+            shape = factors.shape
+        images = env["images"][rows].astype(jnp.float32) / 255  # [n, 2, size, size, 3]
+        views = [look(own_key, images[:, k % MODALITIES]) for k, own_key in enumerate(view_keys)]
+        return {"labels": shape, "views": (tuple(views[:2]), tuple(views[2:]))}
+
+    side = -(-o.resolution // 2 ** len(o.widths))
+    modality = Modality(image_maps(o.widths), positions=side * side)
+    image = jax.ShapeDtypeStruct((1, o.resolution, o.resolution, 3), jnp.float32)
+    return FusedTask(
+        [modality] * MODALITIES, (image,) * MODALITIES, lambda key: env, source, CLASSES, True
+    )
+
+
+def _features(represent: Callable[[tuple], Array], images: np.ndarray, rows: Array) -> Array:
+    """Of pairs of rows `[n, 2]`, some at a time."""
+    parts = []
+    for start in range(0, len(rows), AT_ONCE):
+        # The last batch is filled up: one shape, one compilation.
+        chosen = np.asarray(rows)[np.minimum(np.arange(start, start + AT_ONCE), len(rows) - 1)]
+        seen = images[chosen].astype(np.float32) / 255
+        parts.append(represent((seen[:, 0], seen[:, 1])))
+    return jnp.concatenate(parts)[: len(rows)]
+
+
+def trifeature_figures(
+    data: TrifeatureData, represent: Callable[[tuple], Array], key: Key, *, rows: int
+) -> dict[tuple[str, str], float]:
+    """(target, metric) -> mean recall of linear probes on pairs of held-out triples, unbiased.
+
+    Probes are fitted on pairs of the training images, their penalty is chosen on others of these.
+    The test has all pairs that the held-out images make, about 4,000; `accuracy_balanced` draws
+    them so that half have synergy, in fitting and testing.
+
+    Args:
+      data: of `trifeature_data`.
+      represent: `(two images [n, size, size, 3] in [0, 1]) -> [n, f]`.
+      key: of the pairs.
+      rows: of pairs to fit on; as many again to choose on.
+    """
+    figures, draw = {}, partial(sample_pairs, mapping=data.mapping)
+    for balanced in (False, True):
+        key, *keys = jax.random.split(key, 4)
+        bias = balancing_bias(CLASSES) if balanced else 0.0
+        drawn = [draw(data.train, key=own, n=rows, bias=bias) for own in keys[:2]]
+        if balanced:
+            drawn.append(draw(data.test, key=keys[2], n=2 * rows, bias=bias))
+        else:
+            drawn.append(fixed_pairs(data.test, data.mapping, keys[2], None, biased=False))
+        features = [_features(represent, data.gallery.images, pairs) for _, pairs in drawn]
+        factors: list[TriFactors] = [shown for shown, _ in drawn]
+        figures |= factor_figures(factors, features, CLASSES, balanced=balanced)
+    return figures
+
+
+def raw_pixels(images: tuple) -> Array:
+    """Both images side by side at a quarter of the resolution, `[n, f]`: what probes start from."""
+    small = [
+        jax.image.resize(seen, (len(seen), seen.shape[1] // 4, seen.shape[2] // 4, 3), "linear")
+        for seen in images
+    ]
+    return jnp.concatenate([seen.reshape(len(seen), -1) for seen in small], 1)
