@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from experiments import (
+    comm_trifactors,
+    comm_trifeature,
     content_style,
     disentangle,
     extract_features,
@@ -24,6 +26,8 @@ README = (ROOT / "README.md").read_text()
 EXPERIMENTS = {
     module.EXPERIMENT: module
     for module in (
+        comm_trifactors,
+        comm_trifeature,
         content_style,
         disentangle,
         extract_features,
@@ -59,11 +63,23 @@ SMALL = {
         "--restarts=2",
         "--probes=knn",
     ],
+    "comm_trifactors": [
+        *STEPS,
+        "--hidden=4",
+        "--methods=comm,cross",
+        "--biases=biased",
+        "--batch_size=8",
+        "--probe_samples=300",
+    ],
     "render_dataset": ["--train=3", "--val=2", "--test=2", "--resolution=32"],
 }
 # Too many rows, files of the reader's own, an accelerator's work, or minutes of compilation (of
 # image_text a slow test and the notebook are run): these are parsed only.
-LONG = ("--data", "--features", "--model", "--table", "--preset=official", "image_text")
+# Others differ in sizes alone, which are small here anyway.
+LONG = (
+    *("--data", "--features", "--model", "--table", "--preset", "--dim", "--diagnose"),
+    *("image_text", "comm_trifeature"),
+)
 
 
 def _commands() -> list[str]:

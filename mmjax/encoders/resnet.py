@@ -115,6 +115,7 @@ def resnet18(
     width: int = 64,
     hidden: int = 100,
     stem: str = "imagenet",
+    maps: bool = False,
     slope: float = 0.01,
     mean: Sequence[float] = PIXEL_MEAN,
     std: Sequence[float] = PIXEL_STD,
@@ -131,6 +132,8 @@ def resnet18(
       hidden: width of the layer behind the ResNet.
       stem: `imagenet`, a 7x7 convolution and a maximum, each of stride 2; `small`, a 3x3
         convolution of stride 1, for images of some 32 pixels.
+      maps: whether the last maps, `[batch, h / 32, w / 32, 8 width]` with the stem imagenet, are
+        the embedding, as tokens of a fusion; out, hidden and slope are then ignored.
       slope: left slope of the leaky ReLU.
       mean, std: per channel, of pixels in [0, 1]; what images are standardised by.
 
@@ -157,7 +160,7 @@ def resnet18(
         stem=(width, 7, 2, 3) if large else (width, 3, 1, 1),
         stem_pool=large,
         stages=tuple((width * 2**s, 1 if s == 0 else 2, 2) for s in range(4)),
-        flat=False,
+        flat=None if maps else False,
     )
 
 
