@@ -15,7 +15,7 @@ def corollary(dim: int) -> list[Violation]:
         Violation(
             "sphere",
             dict(marginal="laplace"),
-            "projected to the sphere they depend even more: ICA turns away from the axes, of the "
+            "one length too: ICA turns away from the axes, of the "
             "true latents as of the learned ones",
         ),
         Violation(

@@ -1,10 +1,9 @@
-"""MultiBench's data sets as fusions take them: what to load, published encoders and figures."""
+"""MultiBench's data sets as fusions take them: how to load them, published networks and figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from mmjax.data import (
     MultimodalData,
@@ -12,10 +11,8 @@ from mmjax.data import (
     load_av_mnist,
     load_mimic,
     load_vision_touch,
-    standardised_by_train,
 )
 from mmjax.encoders import (
-    Encoder,
     Modality,
     force_convnet,
     gru_sequence,
@@ -25,144 +22,188 @@ from mmjax.encoders import (
     small_convnet,
     transformer_sequence,
 )
-from mmjax.observations.augment import SIMCLR, SequenceAugmentation, augment_images
-from mmjax.studies.recorded import Recorded, augmenter, before, in_memory
+from mmjax.errors import InvalidInput, choose, require
+from mmjax.studies.recorded import before
 
-GREY = dict(mean=(0.5,) * 3, std=(0.5,) * 3)
-AFFECT = ("vision", "audio", "text")
+GREY = dict(mean=(0.5,) * 3, std=(0.25,) * 3)
+_PLACES = 64  # of maps, 16 of the published 128 pixels
+
+
+class Part(NamedTuple):
+    """A modality of a data set.
+
+    Attributes:
+      network: `options of the experiment -> Modality`.
+      augmentation: published; simclr, or kinds of SequenceAugmentation.
+      scaled: whether its values are standardised already, or not numbers to be standardised.
+    """
+
+    network: Callable[[Any], Modality]
+    augmentation: str = "drop+noise"
+    scaled: bool = False
+
+
+class Row(NamedTuple):
+    """What is predicted in a published row.
+
+    Attributes:
+      modalities: what is fused.
+      width: of a token and of Z.
+    """
+
+    modalities: Sequence[str]
+    width: int
 
 
 class Source(NamedTuple):
     """A data set of MultiBench.
 
     Attributes:
-      modalities: all that it has.
-      usual: those of the published row.
-      width: of a token and of Z, published; by the number of modalities where it depends on it.
+      parts: name of a modality -> Part.
       load: `(path, modalities, task) -> MultimodalData`.
       wanted: what to pass as --data.
-      tasks: what may be predicted, the usual one first; empty: one thing.
-      standardise: modalities that training rows standardise.
+      tasks: task -> Row, the usual one first; its name is empty where there is one.
     """
 
-    modalities: Sequence[str]
-    usual: Sequence[str]
-    width: int
+    parts: Mapping[str, Part]
     load: Callable[[str, Sequence[str], str], MultimodalData]
     wanted: str
-    tasks: Sequence[str] = ()
-    standardise: Sequence[str] = ()
+    tasks: Mapping[str, Row]
 
 
 def _affect(file: str) -> Source:
-    load = lambda path, names, task: load_affect(path, modalities=names)
-    wanted = (
-        f"MultiBench's pickle {file}: splits of vision, audio, text, labels (Liang et al. 2021)"
+    words = Part(lambda o: Modality(transformer_sequence(40, o.sequence_layers)))
+    return Source(
+        {"vision": words, "text": words, "audio": words},
+        lambda path, names, task: load_affect(path, modalities=names),
+        f"the pickle {file} of MultiBench: train, valid and test of vision, audio, text and labels",
+        {"": Row(("vision", "text"), 40)},
     )
-    return Source(AFFECT, ("vision", "text"), 40, load, wanted, standardise=AFFECT)
 
 
-def _mimic(path: str, names: Sequence[str], task: str) -> MultimodalData:
-    return load_mimic(path, task=int(task))
+def _convnet(patch: int) -> Part:
+    in_colour = lambda images: jnp.repeat(images, 3, -1)
+    net = lambda o: before(in_colour, small_convnet(o.width, patch=patch, **GREY))
+    return Part(lambda o: Modality(net(o)), scaled=True)
 
 
-def _av_mnist(path: str, names: Sequence[str], task: str) -> MultimodalData:
-    return load_av_mnist(path)
-
-
-def _robot(path: str, names: Sequence[str], task: str) -> MultimodalData:
-    return load_vision_touch(path, task=task, modalities=names)
-
-
+_MIMIC = Row(("static", "series"), 512)
 SOURCES = {
-    "mosi": _affect("mosi_raw.pkl"),
-    "mosei": _affect("mosei_raw.pkl"),
-    "humor": _affect("humor.pkl (UR-FUNNY)"),
-    "sarcasm": _affect("sarcasm.pkl (MUsTARD)"),
+    "mosi": _affect("of CMU-MOSI"),
+    "mosei": _affect("of CMU-MOSEI"),
+    "humor": _affect("of UR-FUNNY"),
+    "sarcasm": _affect("of MUsTARD"),
     "mimic": Source(
-        ("static", "series"),
-        ("static", "series"),
-        512,
-        _mimic,
-        "MIMIC-III's im.pk as MultiBench prepares it; needs PhysioNet's credentials",
-        ("7", *(str(k) for k in range(-1, 20) if k != 7)),
+        {
+            "static": Part(lambda o: Modality(mlp((10,), 10), tokens=10), "noise", True),
+            "series": Part(lambda o: Modality(gru_sequence(o.width)), scaled=True),
+        },
+        lambda path, names, task: load_mimic(path, task=int(task)),
+        "the pickle im.pk of MIMIC-III as MultiBench prepares it (PhysioNet gives access)",
+        {"7": _MIMIC} | {str(k): _MIMIC for k in (-1, *range(20)) if k != 7},
     ),
     "vision_touch": Source(
-        ("image", "force", "proprio", "depth", "action"),
-        ("image", "force"),
-        512,
-        _robot,
-        "the folder of Vision&Touch's episodes, .h5 files (Lee et al. 2019)",
-        ("position", "contact"),
+        {
+            "image": Part(
+                lambda o: Modality(
+                    resnet18(1, width=o.image_width, maps=True, **GREY), positions=_PLACES
+                ),
+                "simclr",
+                True,
+            ),
+            "force": Part(lambda o: Modality(force_convnet(o.width)), "noise+drop"),
+            "proprio": Part(lambda o: Modality(proprio_mlp(o.width)), "noise"),
+        },
+        lambda path, names, task: load_vision_touch(path, task=task, modalities=names),
+        "the folder of Vision&Touch with an .h5 file an episode (Lee et al. 2019)",
+        {
+            "position": Row(("image", "force"), 128),
+            "contact": Row(("image", "proprio"), 512),
+        },
     ),
     "av_mnist": Source(
-        ("image", "audio"),
-        ("image", "audio"),
-        64,
-        _av_mnist,
-        "the folder of AV-MNIST: image/, audio/ and train_labels.npy, test_labels.npy",
+        {"image": _convnet(4), "audio": _convnet(16)},
+        lambda path, names, task: load_av_mnist(path),
+        "the folder of AV-MNIST with image/, audio/, train_labels.npy and test_labels.npy",
+        {"": Row(("image", "audio"), 64)},
     ),
 }
 
-# (data set, task, modalities) -> method -> figure: accuracy in percent, or 10^4 times the squared
-# error; linear probes, but for methods that train on labels (Dufumier et al. 2025).
-PUBLISHED: Mapping[tuple, Mapping[str, float]] = {
-    ("vision_touch", "position", 2): dict(
-        cross=33.09, cross_self=7.56, factor_cl=10.82, comm=4.55, factor_cl_supervised=1.72
-    ),
-    ("mimic", "7", 2): dict(
-        cross=66.7, cross_self=65.49, factor_cl=67.3, comm=66.4, supcon=67.4,
-        factor_cl_supervised=76.8,
-    ),
-    ("mosi", "", 2): dict(
-        cross=47.8, cross_self=49.0, factor_cl=51.2, comm=67.5, supcon=47.2,
-        factor_cl_supervised=69.1,
-    ),
-    ("humor", "", 2): dict(
-        cross=50.1, cross_self=59.9, factor_cl=60.5, comm=63.1, supcon=50.1,
-        factor_cl_supervised=63.5,
-    ),
-    ("sarcasm", "", 2): dict(
-        cross=53.5, cross_self=53.9, factor_cl=55.8, comm=63.9, supcon=52.7,
-        factor_cl_supervised=69.9,
-    ),
-    ("vision_touch", "contact", 2): dict(cross=84.4, cross_self=86.8, comm=88.1),
-    ("vision_touch", "contact", 3): dict(cmc=94.1, comm=94.2),
-    ("humor", "", 3): dict(cmc=59.2, comm=64.6),
-}  # fmt: skip
 
+class Published(NamedTuple):
+    """Figures of Dufumier et al. 2025: accuracy in percent, or squared error times 10^4.
 
-def _as_rgb(images):
-    return jnp.repeat(images, 3, -1)
-
-
-def published_encoder(dataset: str, name: str, shape: Sequence[int], o: Any) -> Modality:
-    """The modality's network and tokens, as published.
-
-    Args:
-      dataset: a name in SOURCES.
-      name: of the modality.
-      shape: of a row.
-      o: options: width, sequence_layers, sequence_heads, image_width.
+    Attributes:
+      probes: method -> figure of a linear probe.
+      supervised: method -> figure of one that saw labels.
     """
-    if name in AFFECT and dataset not in ("av_mnist",):
-        return Modality(transformer_sequence(40, o.sequence_layers))
-    if dataset == "av_mnist":
-        patch = 4 if name == "image" else 16
-        net: Encoder = small_convnet(o.width, patch=patch, **GREY)
-        return Modality(before(_as_rgb, net))
-    if dataset == "mimic":
-        # Each of 10 features of the static ones is a token; each hour is one.
-        return (
-            Modality(mlp((10,), 10), tokens=10)
-            if name == "static"
-            else Modality(gru_sequence(o.recurrent))
-        )
-    if name == "image":
-        return Modality(resnet18(1, width=o.image_width, maps=True, **GREY), positions=64)
-    if name == "depth":
-        net = resnet18(1, width=o.image_width, maps=True, **GREY)
-        return Modality(before(_as_rgb, net), positions=64)
-    if name == "force":
-        return Modality(force_convnet(o.width))
-    return Modality(proprio_mlp(o.width))
+
+    probes: Mapping[str, float]
+    supervised: Mapping[str, float] = {}
+
+
+# (data set, task, number of modalities)
+PUBLISHED = {
+    ("vision_touch", "position", 2): Published(
+        dict(cross=33.09, cross_self=7.56, factor_cl=10.82, comm=4.55),
+        dict(factor_cl_supervised=1.72),
+    ),
+    ("mimic", "7", 2): Published(
+        dict(cross=66.7, cross_self=65.49, factor_cl=67.3, comm=66.4),
+        dict(supcon=67.4, factor_cl_supervised=76.8),
+    ),
+    ("mosi", "", 2): Published(
+        dict(cross=47.8, cross_self=49.0, factor_cl=51.2, comm=67.5),
+        dict(supcon=47.2, factor_cl_supervised=69.1),
+    ),
+    ("humor", "", 2): Published(
+        dict(cross=50.1, cross_self=59.9, factor_cl=60.5, comm=63.1),
+        dict(supcon=50.1, factor_cl_supervised=63.5),
+    ),
+    ("sarcasm", "", 2): Published(
+        dict(cross=53.5, cross_self=53.9, factor_cl=55.8, comm=63.9),
+        dict(supcon=52.7, factor_cl_supervised=69.9),
+    ),
+    ("vision_touch", "contact", 2): Published(dict(cross=84.4, cross_self=86.8, comm=88.1)),
+    ("vision_touch", "contact", 3): Published(dict(cmc=94.1, comm=94.2)),
+    ("humor", "", 3): Published(dict(cmc=59.2, comm=64.6)),
+}
+
+
+def chosen_task(dataset: str, task: str) -> str:
+    """The task, or the data set's usual one. Raises InvalidInput for one that it hasn't."""
+    known = SOURCES[dataset].tasks
+    task = task or next(iter(known))
+    require(
+        task in known, "task", task, "one of " + ", ".join(known) if "" not in known else "none"
+    )
+    return task
+
+
+def chosen_modalities(dataset: str, names: Sequence[str], task: str) -> tuple[str, ...]:
+    """Those named, or the published ones. Raises InvalidInput for one that it hasn't."""
+    source = choose(SOURCES, "dataset", dataset)
+    names = tuple(names) or tuple(source.tasks[task].modalities)
+    good = set(names) <= set(source.parts) and len(set(names)) == len(names) >= 2
+    allowed = f"two or more of {', '.join(source.parts)}"
+    require(good, "modalities", ",".join(names), allowed)
+    return names
+
+
+def load_source(dataset: str, path: str, names: Sequence[str], task: str) -> MultimodalData:
+    """The data set with these modalities, in this order.
+
+    Raises InvalidInput where the path is empty, saying what to pass, and for whatever its loader
+    finds wrong.
+    """
+    source = SOURCES[dataset]
+    if not path:
+        raise InvalidInput(f"--data: data set {dataset} needs files; pass {source.wanted}")
+    data = source.load(path, names, task)
+
+    def only(split):
+        return split and split._replace(modalities={k: split.modalities[k] for k in names})
+
+    return data._replace(
+        train=only(data.train), validation=only(data.validation), test=only(data.test)
+    )

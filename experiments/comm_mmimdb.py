@@ -1,0 +1,209 @@
+"""CoMM on MM-IMDb: genres of films from frozen features of posters and plots, F1 of linear probes.
+
+  python -m experiments.comm_mmimdb --data=multimodal_imdb.hdf5          # its VGG and word2vec
+  python -m experiments.comm_mmimdb --data=mmimdb --clip=clip-vit-base-patch32
+  python -m experiments.comm_mmimdb --preset=paper --data=mmimdb --clip=clip-vit-base-patch32
+
+--data is the published folder (split.json, dataset/<id>.json and .jpeg) or the HDF5 file; --clip a
+CLIP's folder (see extract_features), whose features of posters and plots are computed once and kept
+in the workdir. Published figures fuse the tokens of CLIP; here each modality is one feature vector,
+made into --tokens tokens, with noise and drops in place of augmented posters and masked words.
+"""
+
+import dataclasses
+import os
+import sys
+
+import numpy as np
+
+from experiments import extract_features
+from experiments.fused_runs import chosen_names, percent_table, seconds_a_model, with_steps
+from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
+from mmjax.config import option
+from mmjax.data import (
+    ClipInputs,
+    MultimodalData,
+    load_mm_imdb,
+    load_mm_imdb_hdf5,
+    split_size,
+    standardised_by_train,
+)
+from mmjax.data.mm_imdb_hdf5 import ENDS
+from mmjax.encoders import Modality, as_is
+from mmjax.errors import InvalidInput, require
+from mmjax.observations.augment import SequenceAugmentation
+from mmjax.report import grouped_bars_figure, save_figure
+from mmjax.run import Run, RunOptions, launch, machine, run_table, save_arrays, values
+from mmjax.studies.fused import FusedOptions
+from mmjax.studies.fusing_methods import METHODS
+from mmjax.studies.multimodal import multimodal_task
+from mmjax.studies.recorded import Recorded, augmenter, in_memory
+
+EXPERIMENT = "comm_mmimdb"
+METRICS = {"weighted F1": "f1_weighted", "macro F1": "f1_macro"}
+# Weighted and macro F1, percent, of linear probes of CLIP's features (raw), of what is learned on
+# top of them, and of SLIP (Dufumier et al. 2025).
+PUBLISHED = {"raw": (58.9, 50.9), "comm": (61.48, 54.63), "slip": (56.54, 47.35)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(FusedOptions, RunOptions):
+    """The films, their features, and how the run is carried out."""
+
+    data: str = option("", "the folder of MM-IMDb, or multimodal_imdb.hdf5")
+    clip: str = option("", "folder of a CLIP, for features of the films in a folder")
+    ends: tuple[int, ...] = option(ENDS, "where training, dev and test rows of the HDF5 file end")
+    embed_batch: int = option(64, "films embedded at once")
+    workers: int = option(8, "threads that decode posters")
+    methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
+    augmentation: str = option("drop+noise", "of features, in order: noise, drop")
+    epochs: int = option(100, "of training, where steps are 0")
+    warmup_epochs: int = option(10, "of these, with a growing learning rate, where warmup is 0")
+    probe_samples: int = option(50_000, "training rows that probes are fitted on, at most")
+    width: int = option(768, "of a token and of Z")
+    head_hidden: int = option(512, "width of the projection head")
+    head_out: int = option(256, "dimension of what the loss compares")
+    steps: int = option(0, "training steps; 0: as many as the epochs have")
+    learning_rate: float = option(1e-4, "its peak")
+    warmup: int = option(0, "steps of linear warm-up; 0: as many as the warm-up epochs have")
+    weight_decay: float = option(0.01, "decoupled")
+
+
+PRESETS = {
+    "quick": {"width": 128, "epochs": 10, "warmup_epochs": 1, "learning_rate": 1e-3},
+    "paper": {},
+}
+
+
+def clip_features(config: Config, run: Run) -> MultimodalData:
+    """Films with `[n, d]` features of posters and plots by the CLIP, from the workdir if there."""
+    data = load_mm_imdb(config.data, workers=config.workers)
+    parts = [p for p in ("train", "validation", "test") if getattr(data, p)]
+    splits = [getattr(data, part) for part in parts]
+    names = [name for split in splits for name in split.ids]
+    texts = [text for split in splits for text in split.modalities["text"]]
+    paths = [os.path.join(config.data, "dataset", f"{name}.jpeg") for name in names]
+    inputs = ClipInputs(names, paths, texts, None)
+    own = run.path("clip", extract_features.fingerprint(inputs, config.clip))
+    own, kept = run._replace(workdir=own), os.path.join(own, "features.npz")
+    if not os.path.exists(kept):
+        how = extract_features.Config(
+            model=config.clip, batch_size=config.embed_batch, workers=config.workers
+        )
+        encoders = extract_features.make_encoders(how, inputs)
+        whole = extract_features.joined(extract_features.extract(how, own, inputs, encoders))
+        save_arrays(kept, image=whole.image, text=whole.text)
+    with np.load(kept, allow_pickle=False) as file:
+        features = {name: file[name] for name in ("image", "text")}
+    ends = np.cumsum([split_size(split) for split in splits])
+    changed = {}
+    for part, split, start, end in zip(parts, splits, [0, *ends], ends, strict=False):
+        rows = {name: values[start:end] for name, values in features.items()}
+        changed[part] = split._replace(modalities=rows)
+    return data._replace(**changed)
+
+
+def read_data(config: Config, run: Run) -> MultimodalData:
+    """Films with two feature vectors each, standardised by the training rows."""
+    if not config.data:
+        raise InvalidInput(
+            "--data: pass the folder of MM-IMDb (split.json, dataset/<id>.json and .jpeg) with "
+            "--clip, or its file multimodal_imdb.hdf5"
+        )
+    if os.path.isdir(config.data):
+        there = bool(config.clip) and os.path.isdir(config.clip)
+        allowed = "the folder of a CLIP (config.json, model.safetensors, tokenizer.json)"
+        require(there, "--clip", config.clip, f"{allowed}, for --data is a folder of films")
+        data = clip_features(config, run)
+    else:
+        require(not config.clip, "--clip", config.clip, "none, for an HDF5 file has its features")
+        data = in_memory(load_mm_imdb_hdf5(config.data, ends=config.ends), np.inf)
+    return standardised_by_train(data, list(data.train.modalities))
+
+
+def in_full(config: Config, rows: int) -> Config:
+    """The configuration with the steps of its epochs."""
+    for name in ("steps", "epochs", "warmup_epochs"):
+        require(getattr(config, name) >= 0, name, getattr(config, name), "a whole number >= 0")
+    require(config.batch_size >= 2, "batch_size", config.batch_size, "a whole number >= 2")
+    an_epoch = max(1, rows // config.batch_size)
+    config = with_steps(config, config.steps or config.epochs * an_epoch)
+    return dataclasses.replace(config, warmup=config.warmup or config.warmup_epochs * an_epoch)
+
+
+def case_of(config: Config, data: MultimodalData) -> Case:
+    """Frozen features, fused."""
+    look = augmenter(SequenceAugmentation(config.augmentation))
+    recorded = {
+        name: Recorded(Modality(as_is(), tokens=config.tokens), look)
+        for name in data.train.modalities
+    }
+    task = multimodal_task(data, recorded)
+    subsets = named_subsets(list(recorded))
+    return Case("mmimdb", task, data, {"genres": target_of(data)}, subsets)
+
+
+def summary(config: Config, run: Run, case: Case, rows, seconds: dict) -> str:
+    """A row a method: F1 from both, then from each alone."""
+    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
+    settings = {name: f"{name}/{case.name}" for name in names}
+    cells = {
+        f"{title}{'' if subset == 'joint' else f', {subset}'}": (subset, "genres", metric)
+        for subset in reversed(case.subsets)
+        for title, metric in METRICS.items()
+    }
+    everything = {"f1_weighted": 1.0, "f1_macro": 1.0}
+    support = case.data.test.labels.mean(0)
+    always = 2 * support / (1 + support)  # F1 of saying yes to all
+    everything["f1_macro"] = float(always.mean())
+    everything["f1_weighted"] = float((always * support).sum() / max(support.sum(), 1e-12))
+    levels = {title: everything[metric] for title, (_, _, metric) in cells.items()}
+    groups = {
+        title: {name: values(rows, s, *cell) for name, s in settings.items()}
+        for title, cell in cells.items()
+    }
+    figure = grouped_bars_figure(groups, levels=levels, ylabel="F1 of a linear probe")
+    save_figure(figure, run.path("figures", "f1.png"))
+
+    def beside(setting):
+        known = PUBLISHED.get(setting.split("/")[0]) if config.clip else None
+        published = " / ".join(map(str, known)) if known else "-"
+        return published, seconds_a_model(config, seconds, setting)
+
+    table = percent_table(
+        rows,
+        list(settings.values()),
+        cells,
+        chance=list(levels.values()),
+        beside=beside,
+        beside_header=["published", "s / model"],
+        header="F1, %",
+    )
+    train, test = split_size(case.data.train), split_size(case.data.test)
+    about = (
+        f"MM-IMDb, {' and '.join(case.data.train.modalities)} features"
+        f"{' of ' * bool(config.clip)}{config.clip}: {train} training and {test} test films, "
+        f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: every "
+        f"genre for every film; {machine()}."
+    )
+    return "\n\n".join([f"# {EXPERIMENT}", about, table]) + "\n"
+
+
+def main(config: Config, run: Run) -> None:
+    """Runs or resumes all methods on the films; writes results, figure and summary."""
+    methods = chosen_names("methods", config.methods, METHODS)
+    data = read_data(config, run)
+    config = in_full(config, split_size(data.train))
+    case = case_of(config, data)
+    table = case_table(EXPERIMENT, config, case, methods, run, limit=config.probe_samples)
+    run_table(
+        EXPERIMENT,
+        config,
+        run,
+        table,
+        lambda rows, seconds: summary(config, run, case, rows, seconds),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
