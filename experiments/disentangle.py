@@ -317,7 +317,8 @@ def main(config: Config, run: Run) -> None:
     probe_names(config)
     for name in ("shots", "num_components"):
         values = getattr(config, name)
-        require(values and min(values) >= 1, name, values, "whole numbers >= 1, comma-separated")
+        good = values and min(values) >= 1 and len(set(values)) == len(values)
+        require(good, name, values, "different whole numbers >= 1, comma-separated")
     for name in ("validation_shots", "top"):
         require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
     require(config.restarts >= 2, "restarts", config.restarts, "a whole number >= 2")

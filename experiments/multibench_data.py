@@ -43,7 +43,7 @@ class Part(NamedTuple):
     scaled: bool = False
 
 
-class Row(NamedTuple):
+class Setup(NamedTuple):
     """What is predicted in a published row.
 
     Attributes:
@@ -62,13 +62,13 @@ class Source(NamedTuple):
       parts: name of a modality -> Part.
       load: `(path, modalities, task) -> MultimodalData`.
       wanted: what to pass as --data.
-      tasks: task -> Row, the usual one first; its name is empty where there is one.
+      tasks: task -> Setup, the usual one first; its name is empty where there is one.
     """
 
     parts: Mapping[str, Part]
     load: Callable[[str, Sequence[str], str], MultimodalData]
     wanted: str
-    tasks: Mapping[str, Row]
+    tasks: Mapping[str, Setup]
 
 
 def _affect(file: str) -> Source:
@@ -77,7 +77,7 @@ def _affect(file: str) -> Source:
         {"vision": words, "text": words, "audio": words},
         lambda path, names, task: load_affect(path, modalities=names),
         f"the pickle {file} of MultiBench: train, valid and test of vision, audio, text and labels",
-        {"": Row(("vision", "text"), 40)},
+        {"": Setup(("vision", "text"), 40)},
     )
 
 
@@ -87,7 +87,7 @@ def _convnet(patch: int) -> Part:
     return Part(lambda o: Modality(net(o)), scaled=True)
 
 
-_MIMIC = Row(("static", "series"), 512)
+_MIMIC = Setup(("static", "series"), 512)
 SOURCES = {
     "mosi": _affect("of CMU-MOSI"),
     "mosei": _affect("of CMU-MOSEI"),
@@ -117,15 +117,15 @@ SOURCES = {
         lambda path, names, task: load_vision_touch(path, task=task, modalities=names),
         "the folder of Vision&Touch with an .h5 file an episode (Lee et al. 2019)",
         {
-            "position": Row(("image", "force"), 128),
-            "contact": Row(("image", "proprio"), 512),
+            "position": Setup(("image", "force"), 128),
+            "contact": Setup(("image", "proprio"), 512),
         },
     ),
     "av_mnist": Source(
         {"image": _convnet(4), "audio": _convnet(16)},
         lambda path, names, task: load_av_mnist(path),
         "the folder of AV-MNIST with image/, audio/, train_labels.npy and test_labels.npy",
-        {"": Row(("image", "audio"), 64)},
+        {"": Setup(("image", "audio"), 64)},
     ),
 }
 

@@ -130,8 +130,9 @@ def _matrix(path: str, name: str, matrix: np.ndarray) -> np.ndarray:
         if matrix.dtype.kind not in "iu":
             raise InvalidInput(f"{told} has dtype {matrix.dtype}; use floating-point numbers")
         matrix = matrix.astype(np.float32)
-    if matrix.ndim != 2 or 0 in matrix.shape:
+    if matrix.ndim < 2 or 0 in matrix.shape:
         raise InvalidInput(f"{told} has shape {matrix.shape}; use [rows, features]")
+    matrix = matrix.reshape(len(matrix), -1)  # of a map or an image, row by row
     for start in range(0, len(matrix), _CHECKED):
         bad = np.argwhere(~np.isfinite(matrix[start : start + _CHECKED]))
         if len(bad):

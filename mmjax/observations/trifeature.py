@@ -81,7 +81,7 @@ def draw_pose(key: Key, n: int, *, scale: float = SCALE) -> TrifeaturePose:
     ]
     # Published: the square that bounds the turned square is uniform inside the image.
     half = scale * (jnp.cos(turns[0]) + jnp.abs(jnp.sin(turns[0]))) / 2
-    centre = half[:, None] + jax.random.uniform(centre_key, (n, 2)) * (1 - 1.8 * half[:, None])
+    centre = half[:, None] + jax.random.uniform(centre_key, (n, 2)) * (1 - 2 * half[:, None])
     shift = jax.random.uniform(shift_key, (n, 2), maxval=_SHIFTS)
     return TrifeaturePose(centre, turns[0], turns[1], shift)
 

@@ -1,0 +1,352 @@
+"""Fusions of recorded data: which rows are drawn, what is seen of them, what probes may know."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.preprocessing import StandardScaler
+
+from mmjax.data import Lazy, MultimodalData, MultimodalSplit
+from mmjax.encoders import Modality, Padded, as_is, mlp
+from mmjax.errors import InvalidInput
+from mmjax.losses import no_gather
+from mmjax.observations.augment import SequenceAugmentation
+from mmjax.studies.fused import make_fused_study
+from mmjax.studies.multimodal import multimodal_task
+from mmjax.studies.multimodal_probes import (
+    features_of,
+    probe_splits,
+    raw_features,
+    raw_subset_features,
+    subset_features,
+)
+from mmjax.studies.recorded import (
+    MultimodalOptions,
+    Recorded,
+    augmenter,
+    before,
+    default_recorded,
+    flat,
+    in_memory,
+    observed,
+    prepared,
+)
+
+TINY = dict(tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=6, hidden=(4,))
+NOTHING = Recorded(Modality(as_is()), lambda key, seen: seen)
+LABELS = ("a", "b", "c")
+
+
+def lazy(values):
+    return Lazy(values.shape, values.dtype, lambda rows: values[np.asarray(rows)])
+
+
+def numbered(n, start=0, **changed):
+    """Row i is the number start + i in both modalities; its label is that modulo 3."""
+    numbers = (start + np.arange(n)).astype(np.float32)
+    values = {"x": numbers[:, None] * np.ones(2, np.float32), "t": numbers[:, None]}
+    return MultimodalSplit({**values, **changed}, {}, (np.arange(n) % 3).astype(np.int32), None)
+
+
+def numbered_data(n=20, name="numbers", **changed):
+    train, test = numbered(n), numbered(9, start=1000)
+    train = train._replace(modalities={**train.modalities, **changed})
+    return MultimodalData(name, "classification", LABELS, train, None, test)
+
+
+def batch_of(task, key, n):
+    env = task.init_env(None)
+    return jax.jit(lambda key: task.observe(task.source(env, key, n)))(key)
+
+
+def one_side(name, n, split=None):
+    data = numbered_data(n, name)
+    keep = lambda s: s._replace(modalities={name: s.modalities["x"]})
+    return data._replace(train=keep(split or data.train), test=keep(data.test))
+
+
+def test_rows_belong_together_and_are_training_rows():
+    task = multimodal_task(numbered_data(), {"x": NOTHING, "t": NOTHING})
+    batch = batch_of(task, jax.random.key(0), 500)
+    assert task.shared_env and task.classes == 3 and len(batch["views"]) == 2
+    for x, t in batch["views"]:
+        np.testing.assert_array_equal(x[:, 0], t[:, 0])
+        np.testing.assert_array_equal(x[:, 0].astype(int) % 3, batch["labels"])
+        counts = np.bincount(x[:, 0].astype(int), minlength=20)
+        assert len(counts) == 20 and counts.min() > 0  # every training row, no test row
+    assert abs(counts - 25).max() < 5 * 25**0.5  # uniform
+
+
+def test_modalities_that_pair_by_label_share_it_and_nothing_else():
+    sides = [one_side("x", 12), one_side("t", 21)]
+    task = multimodal_task(sides, {"x": NOTHING, "t": NOTHING})
+    batch = batch_of(task, jax.random.key(0), 2000)
+    x, t = (seen[:, 0].astype(int) for seen in batch["views"][0])
+    np.testing.assert_array_equal(x % 3, t % 3)
+    np.testing.assert_array_equal(x % 3, batch["labels"])
+    together = np.zeros((12, 21), int)
+    np.add.at(together, (x, t), 1)
+    possible = np.arange(12)[:, None] % 3 == np.arange(21) % 3
+    assert together[~possible].sum() == 0
+    expected = 2000 / 12 / 7
+    assert abs(together[possible] - expected).max() < 5 * expected**0.5  # uniform in the label
+    again = batch_of(task, jax.random.key(1), 2000)["views"][0][1]
+    assert (again[:, 0].astype(int) != t).any()
+
+
+def test_sides_that_cannot_pair_are_refused():
+    two = one_side("t", 20)._replace(label_names=("a", "b"))
+    few = one_side("t", 2)  # no row of label 2
+    values = one_side("t", 20)._replace(kind="regression")
+    both = {"x": NOTHING, "t": NOTHING}
+    for other, told in ((two, "labels of t"), (few, "row 2 has a label"), (values, "classes")):
+        with pytest.raises(InvalidInput, match=told):
+            multimodal_task([one_side("x", 12), other], both)
+    with pytest.raises(InvalidInput, match="modalities"):
+        multimodal_task(numbered_data(), {"x": NOTHING})
+    with pytest.raises(InvalidInput, match="modalities"):
+        multimodal_task([one_side("x", 12), one_side("x", 12)], {"x": NOTHING})
+
+
+def test_rows_from_files_are_those_from_memory():
+    """The same batches, in a loop of compiled steps; small ones are read at once."""
+    pixels = np.arange(20 * 12, dtype=np.uint8).reshape(20, 2, 2, 3)
+    names = {"x": NOTHING, "t": NOTHING, "p": NOTHING}
+    tasks = [
+        multimodal_task(numbered_data(p=change(pixels)), names) for change in (lambda v: v, lazy)
+    ]
+
+    def steps(task):
+        env = task.init_env(None)
+        one = lambda carry, key: (carry, task.observe(task.source(env, key, 7)))
+        run = jax.jit(lambda keys: jax.lax.scan(one, 0, keys)[1])
+        return run(jax.random.split(jax.random.key(0), 3))
+
+    memory, files = map(steps, tasks)
+    jax.tree.map(np.testing.assert_array_equal, memory, files)
+    seen = memory["views"][0][2]
+    assert seen.dtype == jnp.float32 and 0 <= seen.min() and seen.max() <= 1  # uint8 maps
+    stays = numbered_data(p=lazy(pixels))
+    test = stays.test._replace(modalities={**stays.test.modalities, "p": lazy(pixels[:9])})
+    stays = stays._replace(test=test)
+    size = 29 * 12
+    assert isinstance(in_memory(stays, size - 1).train.modalities["p"], Lazy)
+    np.testing.assert_array_equal(in_memory(stays, size).test.modalities["p"], pixels[:9])
+
+
+def test_a_device_augments_its_rows_as_one_device_augments_all():
+    look = Recorded(Modality(as_is()), augmenter(SequenceAugmentation("drop+noise", 0.7, 0.3)))
+    task = multimodal_task(
+        numbered_data(t=lazy(np.ones((20, 3), np.float32))), {"x": look, "t": look}
+    )
+    batch = jax.jit(lambda key: task.source(task.init_env(None), key, 8))(jax.random.key(0))
+    whole = jax.jit(task.observe)(batch)
+    halves = [
+        jax.jit(task.observe)(jax.tree.map(lambda v, s=slice(k, k + 4): v[s], batch))
+        for k in (0, 4)
+    ]
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *halves)
+    jax.tree.map(np.testing.assert_array_equal, joined, jax.tree.map(np.asarray, whole))
+    first, second = whole["views"]
+    assert (first[0] != second[0]).any()  # augmented apart
+    noise = np.asarray(first[1] - second[1])
+    assert len(np.unique(noise.round(5), axis=0)) > 4  # rows too
+
+
+def test_training_rows_alone_standardise_and_flat_features_stay_small():
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, (20, 2, 2)).astype(np.float32)
+    x[:, 0, 0] = 0
+    x[0, 0, 0] = 1e-3  # the rim of an image: one row differs
+    test = numbered(9)
+    test.modalities["x"] = np.full((9, 2, 2), 50, np.float32)
+    data = numbered_data(x=x)._replace(test=test)
+    found = prepared(data)
+    flat_x = x.reshape(20, 4)
+    expected = StandardScaler().fit(flat_x[:, 1:])
+    np.testing.assert_allclose(
+        found.train.modalities["x"][:, 1:], expected.transform(flat_x[:, 1:]), rtol=1e-4, atol=1e-5
+    )
+    assert abs(found.train.modalities["x"][:, 0]).max() < 0.01
+    other = prepared(data._replace(test=numbered(9, x=np.zeros((9, 2, 2), np.float32))))
+    jax.tree.map(np.testing.assert_array_equal, other.train.modalities, found.train.modalities)
+    assert (found.test.modalities["x"] > 10).any()
+
+
+# Padded sequences beside vectors and maps.
+
+
+def mixed_data(filling=0.0, more=0):
+    """A padded sequence of 5 steps (and more padding), a vector and a map."""
+
+    def split(n, seed):
+        rng = np.random.default_rng(seed)
+        maps, vector, words = (
+            rng.normal(size=(n, *shape)).astype(np.float32) for shape in ((2, 2), (4,), (5, 3))
+        )
+        seen = np.arange(5 + more) < rng.integers(1, 6, n)[:, None]
+        steps = np.zeros((n, 5 + more, 3), np.float32)
+        steps[:, :5] = words
+        steps[~seen] = filling
+        values = {"words": steps, "vector": vector, "map": maps}
+        return MultimodalSplit(values, {"words": seen}, (np.arange(n) % 3).astype(np.int32), None)
+
+    return MultimodalData("mixed", "classification", LABELS, split(11, 0), None, split(6, 10))
+
+
+def mixed_study(method, data, **options):
+    o = MultimodalOptions(**{**TINY, "sequence_layers": 1, **options})
+    task = multimodal_task(data, default_recorded(o, data))
+    return task, make_fused_study(o, task, method, chunk_steps=1, save_every=1)
+
+
+def test_every_kind_of_modality_has_a_network():
+    """Traced, not run."""
+    for method in ("comm", "cross_self", "supcon"):
+        task, study = mixed_study(method, mixed_data())
+        assert [isinstance(seen, Padded) for seen in task.example] == [True, False, False]
+        key = jax.random.key(0)
+        params = jax.eval_shape(study.init_params, key)
+        env = jax.eval_shape(task.init_env, key)
+        batch = jax.eval_shape(study.plan.source, env, key)
+        objective = lambda *args, s=study, k=key: s.plan.phases[0].objective(*args, k, no_gather)
+        assert jax.eval_shape(objective, params, batch)[0].shape == ()
+        z = jax.eval_shape(study.embed, params, task.example, jnp.ones((2, 3), bool))
+        assert z.shape == (1, 2, 8)
+
+
+def test_padding_has_no_influence_from_the_rows_to_gradients_and_features():
+    found = []
+    for filling in (0.0, np.nan):
+        data = mixed_data(filling)
+        task, study = mixed_study("comm", data)
+        params = study.init_params(jax.random.key(0))
+        batch = study.plan.source(task.init_env(None), jax.random.key(1))
+        objective = study.plan.phases[0].objective
+        loss = lambda p, b, o=objective: o(p, b, jax.random.key(2), no_gather)[0]
+        value, gradients = jax.jit(jax.value_and_grad(loss))(params, batch)
+        features = features_of(jax.jit(lambda s, p=params, f=study.represent: f(p, s)), data.test)
+        found.append((value, gradients, features))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    jax.tree.map(np.testing.assert_array_equal, *found)
+    longer = mixed_data(np.nan, more=3)
+    features = features_of(jax.jit(lambda s: study.represent(params, s)), longer.test)
+    np.testing.assert_allclose(features, found[0][2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(longer.test.labels, data.test.labels)
+
+
+def test_bare_sequences_and_maps_are_augmented_in_their_shape():
+    drop = augmenter(SequenceAugmentation("drop", 1.0, share=(0.5, 0.5)))
+    key = jax.random.key(0)
+    steps = drop(key, jnp.ones((3, 8, 2)))
+    assert (steps.sum(2) == 0).sum(1).tolist() == [4] * 3  # whole steps
+    pixels = drop(key, jnp.ones((3, 2, 2, 3)))
+    assert pixels.shape == (3, 2, 2, 3) and (pixels == 0).sum((1, 2, 3)).tolist() == [6] * 3
+    words = drop(key, Padded(jnp.ones((3, 8, 2)), jnp.arange(8) < jnp.full((3, 1), 4)))
+    assert words.seen.sum(1).tolist() == [2] * 3
+    span = augmenter(SequenceAugmentation("span"))
+    assert span(key, jnp.ones((3, 8, 2))).shape == (3, 8, 2)
+    with pytest.raises(InvalidInput, match="kinds"):
+        span(key, jnp.ones((3, 8)))
+    with pytest.raises(InvalidInput, match="kinds"):
+        augmenter(SequenceAugmentation("blur"))
+
+
+def test_before_encodes_what_was_changed():
+    encoder, plain = before(flat, mlp((4,), 3)), mlp((4,), 3)
+    params, statistics = encoder.init(jax.random.key(0), (2, 3))
+    x = jnp.arange(24.0).reshape(4, 2, 3)
+    np.testing.assert_array_equal(
+        encoder.apply(params, statistics, x), plain.apply(params, statistics, x.reshape(4, 6))
+    )
+    forward = encoder.forward(params, statistics, x, jax.random.key(1), no_gather)[0]
+    np.testing.assert_allclose(forward, encoder.apply(params, statistics, x), rtol=1e-6)
+
+
+# What is probed.
+
+
+def test_features_come_in_the_order_of_rows():
+    split = numbered(7, x=lazy(np.arange(7, dtype=np.float32)[:, None]))
+    sizes = set()
+
+    def represent(seen):
+        sizes.add(len(seen[0]))
+        return jnp.concatenate(seen, 1)
+
+    found = features_of(represent, split, at_once=4)
+    assert found.shape == (7, 2) and found[:, 0].tolist() == list(range(7)) and sizes == {4}
+    assert features_of(represent, split, at_once=100).tolist() == found.tolist()
+
+
+def test_features_of_subsets():
+    split, subsets = numbered(5), np.array([[1, 0], [0, 1], [1, 1]], bool)
+    # Z of a view: the numbers of the modalities that it sees.
+    embed = lambda seen, masks: masks * jnp.stack([s[:, 0] for s in seen], 1)[:, None]
+    fused = subset_features(embed, split, subsets, fused=True)
+    rows = np.arange(5.0)
+    assert fused.shape == (3, 5, 2)
+    np.testing.assert_array_equal(fused[0], np.stack([rows, 0 * rows], 1))
+    np.testing.assert_array_equal(fused[2], np.stack([rows, rows], 1))
+    apart = subset_features(embed, split, subsets, fused=False)
+    assert apart.shape == (3, 5, 4)
+    np.testing.assert_array_equal(apart[0], np.stack([rows, 0 * rows, 0 * rows, 0 * rows], 1))
+    np.testing.assert_array_equal(apart[2], np.stack([rows, 0 * rows, 0 * rows, rows], 1))
+    raw = raw_subset_features(split, subsets)
+    np.testing.assert_array_equal(raw[1], np.stack([0 * rows, 0 * rows, rows], 1))
+    words = Padded(
+        jnp.ones((2, 3, 1)).at[:, 2].set(jnp.nan), jnp.array([[1, 1, 0], [0, 0, 0]], bool)
+    )
+    assert raw_features([words]).tolist() == [[1.0], [0.0]]
+
+
+def labelled(seed=0, n=90):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n).astype(np.int32)
+    features = rng.normal(size=(n, 3)).astype(np.float32)
+    features[:, 0] += 1.5 * labels
+    return features, labels
+
+
+def probed(features, labels, **how):
+    found = probe_splits(
+        "classification", features, labels, num_classes=2, strengths=(1.0, 1e-2), **how
+    )
+    return found["accuracy"]
+
+
+def test_probes_know_nothing_of_test_rows():
+    """Each test row is judged alone, and its label only counts."""
+    (x, y), (test, labels) = labelled(), labelled(1, 40)
+    score = lambda test, labels: probed({"train": x, "test": test}, {"train": y, "test": labels})
+    right = score(test, labels)
+    assert 0.6 < right < 1
+    assert score(test, 1 - labels) == pytest.approx(1 - right, abs=1e-6)
+    test[20:] *= 100
+    parts = [score(test[rows], labels[rows]) for rows in (slice(20), slice(20, 40))]
+    assert score(test, labels) == pytest.approx(np.mean(parts), abs=1e-6)
+
+
+def test_probes_choose_their_penalty_on_validation_rows_or_a_share_of_training():
+    (x, y), (other, other_y), (test, labels) = labelled(), labelled(2, 50), labelled(1, 400)
+    assert probed({"train": x, "test": test}, {"train": y, "test": labels}) > 0.7
+    features = {"train": x, "validation": other, "test": test}
+    told = probed(features, {"train": y, "validation": other_y, "test": labels})
+    assert told > 0.7
+    # Fitted on both: validation rows that outweigh training ones turn the probe round.
+    many = np.repeat(other, 20, 0), np.repeat(1 - other_y, 20)
+    features = {"train": x, "validation": many[0], "test": test}
+    assert probed(features, {"train": y, "validation": many[1], "test": labels}) < 0.4
+    few = probed({"train": x, "test": test}, {"train": y, "test": labels}, limit=10)
+    assert 0 <= few <= 1
+    for bad in ({"share": 0.0}, {"limit": 1}):
+        with pytest.raises(InvalidInput):
+            probed({"train": x, "test": test}, {"train": y, "test": labels}, **bad)
+
+
+def test_observed_values():
+    vector = observed(jnp.arange(6, dtype=jnp.uint8).reshape(2, 3))
+    assert vector.dtype == jnp.float32 and vector[1, 2] == 5  # small whole numbers, no pixels
+    assert observed(jnp.full((1, 2, 2), 255, jnp.uint8)).max() == 1
+    words = observed(jnp.ones((1, 2, 3)), jnp.ones((1, 2), bool))
+    assert isinstance(words, Padded)
