@@ -252,8 +252,8 @@ def test_a_gallery_shows_what_its_labels_say():
         assert (off * np.sign(colour - 0.5) > -0.01).all() and np.abs(off).max() > 0.4
     pairs = gallery.images.reshape(27, 2, -1).astype(int)
     assert (np.abs(pairs[:, 0] - pairs[:, 1]).max(1) > 20).all()  # renderings differ
-    where = (np.abs(gallery.images[:18:6].astype(int) - 127.5) > 10).any(-1)
-    assert (where[0] != where[1]).any() and (where[1] != where[2]).any()  # and so do batches
+    where = (np.abs(gallery.images[:12:6].astype(int) - 127.5) > 3).any(-1)
+    assert (where[0] != where[1]).mean() > 0.05  # and so do batches
     again = make_gallery(draw, key, renderings=2, classes=3)
     np.testing.assert_array_equal(gallery.images, again.images)
 

@@ -90,7 +90,7 @@ def make_gallery(
 
     images = None
     for k, start in enumerate(range(0, n, batch)):
-        some = np.asarray(rendered(jax.random.fold_in(key, 0), labels[:3, start : start + batch]))
+        some = np.asarray(rendered(jax.random.fold_in(key, k), labels[:3, start : start + batch]))
         images = np.empty((n, *some.shape[1:]), np.uint8) if images is None else images
         images[start : start + batch] = some
         progress(start + batch)

@@ -160,10 +160,10 @@ def default_recorded(options: MultimodalOptions, data: MultimodalData) -> dict[s
 
     Raises InvalidInput for an option out of range.
     """
-    o = options
-    look = augmenter(
-        SequenceAugmentation(o.augmentation, o.augmentation_probability, o.noise, (0.0, o.drop))
-    )
+    o, share = options, options.augmentation_probability
+    require(0 <= share <= 1, "augmentation_probability", share, "0 to 1")
+    require(0 <= o.drop <= 1, "drop", o.drop, "0 to 1")
+    look = augmenter(SequenceAugmentation(o.augmentation, share, o.noise, (0.0, o.drop)))
 
     def one(name, values):
         if name in data.train.masks:
