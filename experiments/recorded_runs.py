@@ -24,6 +24,7 @@ from mmjax.studies.multimodal_probes import (
 CONTROLS = ("raw", "untrained")
 SUPERVISED = ("supcon", "factor_cl_supervised")
 PARTS = ("train", "validation", "test")
+STRENGTHS = tuple(10.0**k for k in range(3, -4, -1))  # 1 / C of probes, strong first
 
 
 class Target(NamedTuple):
@@ -86,9 +87,8 @@ def judge_of(case: Case, *, fused: bool, limit: int) -> Judge:
         for number, subset in enumerate(case.subsets):
             own = {part: of_subsets[number] for part, of_subsets in features.items()}
             for name, target in case.targets.items():
-                told = probe_splits(
-                    target.kind, own, target.labels, num_classes=target.classes, limit=limit
-                )
+                how = dict(num_classes=target.classes, limit=limit, strengths=STRENGTHS)
+                told = probe_splits(target.kind, own, target.labels, **how)
                 found |= {(subset, name, metric): value for metric, value in told.items()}
         return found
 

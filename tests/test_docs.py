@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from experiments import (
+    comm_digits,
+    comm_mmimdb,
+    comm_multibench,
     comm_trifactors,
     comm_trifeature,
     content_style,
@@ -26,6 +29,9 @@ README = (ROOT / "README.md").read_text()
 EXPERIMENTS = {
     module.EXPERIMENT: module
     for module in (
+        comm_digits,
+        comm_mmimdb,
+        comm_multibench,
         comm_trifactors,
         comm_trifeature,
         content_style,
@@ -73,12 +79,12 @@ SMALL = {
     ],
     "render_dataset": ["--train=3", "--val=2", "--test=2", "--resolution=32"],
 }
-# Too many rows, files of the reader's own, an accelerator's work, or minutes of compilation (of
-# image_text a slow test and the notebook are run): these are parsed only.
+# Too many rows, files of the reader's own, an accelerator's work, or minutes of compilation (some
+# have tests of their own): these are parsed only.
 # Others differ in sizes alone, which are small here anyway.
 LONG = (
     *("--data", "--features", "--model", "--table", "--preset", "--dim", "--diagnose"),
-    *("image_text", "comm_trifeature"),
+    *("image_text", "comm_trifeature", "comm_digits", "comm_mmimdb", "comm_multibench"),
 )
 
 
