@@ -14,7 +14,7 @@ SMALL = {
     "disentangle": (
         'features, values, num_components, draws, shots, generated = "", "", 6, 2, (1, 2), 200'
     ),
-    "synergy": 'methods, steps, batch_size, width, probe_rows = ("cross", "comm"), 2, 8, 8, 300',
+    "synergy": 'methods, steps = ("comm",), 2\nbatch_size, width, probe_rows = 8, 8, 300',
     "image_text": (
         "steps, pairs, probe_pairs, resolution, encoding_size, probe_steps = 4, 300, 200, 32, 3, 20"
     ),

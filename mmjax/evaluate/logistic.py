@@ -41,8 +41,8 @@ def fit_logistic(
     """Minimises the sum of cross-entropies + l2 / 2 |W|^2, the objective of scikit-learn's.
 
     L-BFGS from zero; the intercept is free. Both of two classes have a vector here, where
-    scikit-learn's binary objective has one: its l2 is half of this one. Pure, so that `jax.vmap` fits
-    many strengths of regularisation or many few-shot draws at once.
+    scikit-learn's binary objective has one: its l2 is half of this one. Pure, so that `jax.vmap`
+    fits many strengths of regularisation or many few-shot draws at once.
 
     Args:
       x: `[n, f]` float features, best standardised.
