@@ -34,6 +34,13 @@ TEST_PAIRS = 3000  # of speech
 class Config(MultimodalOptions, RunOptions):
     """Which table, which methods, and how the run is carried out."""
 
+    width: int = option(16, "of a token and of Z: what is aligned keeps more the wider it is")
+    heads: int = option(4, "of the fusion's attention")
+    hidden: tuple[int, ...] = option((256,), "hidden widths of the encoders")
+    steps: int = option(1200, "training steps")
+    augmentation_probability: float = option(1.0, "of noise and of drops, for each row, in [0, 1]")
+    noise: float = option(0.3, "its standard deviation, in units of the standardised values")
+    drop: float = option(0.5, "largest share of features left out, in [0, 1]")
     table: str = option("views", "what is fused", ("views", "speech"))
     data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits")
     methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
@@ -41,7 +48,7 @@ class Config(MultimodalOptions, RunOptions):
     view_names: str = option("", "views in order, comma-separated; empty: all that are known")
     split_seed: int = option(0, "of the split of views, the same for all seeds")
     image_rows: int = option(10_000, "training and test images of table speech, at most")
-    probe_samples: int = option(6000, "training pairs that probes of speech are fitted on")
+    probe_samples: int = option(3000, "training pairs that probes of speech are fitted on")
 
 
 PRESETS = {"quick": {}, "paper": {}}

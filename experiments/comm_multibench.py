@@ -59,6 +59,7 @@ class Config(FusedOptions, RunOptions):
     memory: float = option(8.0, "GiB up to which a modality is read at once, not at every step")
     probe_samples: int = option(50_000, "training rows that probes are fitted on, at most")
     sequence_layers: int = option(5, "of the transformers of vision, audio and text")
+    tokens: int = option(1, "of a sensor, and of a picture of av_mnist")
     image_width: int = option(64, "channels of the ResNet-18's first stage")
     width: int = option(0, "of a token and of Z; 0: that of the published row")
     head_hidden: int = option(512, "width of the projection head")

@@ -84,7 +84,7 @@ def _affect(file: str) -> Source:
 def _convnet(patch: int) -> Part:
     in_colour = lambda images: jnp.repeat(images, 3, -1)
     net = lambda o: before(in_colour, small_convnet(o.width, patch=patch, **GREY))
-    return Part(lambda o: Modality(net(o)), scaled=True)
+    return Part(lambda o: Modality(net(o), o.tokens), scaled=True)
 
 
 _MIMIC = Setup(("static", "series"), 512)
@@ -111,8 +111,8 @@ SOURCES = {
                 "simclr",
                 True,
             ),
-            "force": Part(lambda o: Modality(force_convnet(o.width)), "noise+drop"),
-            "proprio": Part(lambda o: Modality(proprio_mlp(o.width)), "noise"),
+            "force": Part(lambda o: Modality(force_convnet(o.width), o.tokens), "noise+drop"),
+            "proprio": Part(lambda o: Modality(proprio_mlp(o.width), o.tokens), "noise"),
         },
         lambda path, names, task: load_vision_touch(path, task=task, modalities=names),
         "the folder of Vision&Touch with an .h5 file an episode (Lee et al. 2019)",

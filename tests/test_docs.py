@@ -22,7 +22,6 @@ from experiments import (
 )
 from mmjax.run import launch
 from mmjax.run.flags import make_flags, parse_flags, read_config
-from tests.test_runs import TINY
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,12 +45,6 @@ EXPERIMENTS = {
 STEPS = ["--steps=4", "--chunk_steps=2", "--seeds=1"]
 # What makes a command of README small enough to be run here.
 SMALL = {
-    "partial_causal": [
-        *TINY,  # the same sizes for all: one compilation
-        *STEPS,
-        "--pre_steps=2",
-        "--max_restarts=0",
-    ],
     "paired_data": [*STEPS, "--hidden=8"],
     "content_style": [
         *STEPS,
@@ -61,18 +54,10 @@ SMALL = {
         "--eval_samples=64",
         "--kernel_samples=16",
     ],
-    "disentangle": [
-        "--generated=200",
-        "--seeds=2",
-        "--shots=1",
-        "--num_components=6",
-        "--restarts=2",
-        "--probes=knn",
-    ],
     "comm_trifactors": [
         *STEPS,
         "--hidden=4",
-        "--methods=comm,cross",
+        "--methods=comm",
         "--biases=biased",
         "--batch_size=8",
         "--probe_samples=300",
@@ -85,6 +70,7 @@ SMALL = {
 LONG = (
     *("--data", "--features", "--model", "--table", "--preset", "--dim", "--diagnose"),
     *("image_text", "comm_trifeature", "comm_digits", "comm_mmimdb", "comm_multibench"),
+    *("disentangle", "partial_causal"),
 )
 
 

@@ -11,6 +11,7 @@ from mmjax.encoders import Modality, Padded, as_is, mlp
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
 from mmjax.observations.augment import SequenceAugmentation
+from mmjax.studies import multimodal_probes
 from mmjax.studies.fused import make_fused_study
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.multimodal_probes import (
@@ -200,8 +201,8 @@ def without_map(data):
 
 
 def mixed_study(method, data, **options):
-    o = MultimodalOptions(**{**TINY, "sequence_layers": 1, **options})
-    task = multimodal_task(data, default_recorded(o, data))
+    o = MultimodalOptions(**(TINY | options))
+    task = multimodal_task(data, default_recorded(o, data, sequence_layers=1))
     return task, make_fused_study(o, task, method, chunk_steps=1, save_every=1)
 
 
@@ -241,7 +242,7 @@ def test_padding_has_no_influence_from_the_rows_to_gradients_and_features():
 
 
 def test_bare_sequences_and_maps_are_augmented_in_their_shape():
-    drop = augmenter(SequenceAugmentation("drop", 1.0, share=(0.5, 0.5)))
+    drop = jax.jit(augmenter(SequenceAugmentation("drop", 1.0, share=(0.5, 0.5))))
     key = jax.random.key(0)
     steps = drop(key, jnp.ones((3, 8, 2)))
     assert (steps.sum(2) == 0).sum(1).tolist() == [4] * 3  # whole steps
@@ -250,7 +251,7 @@ def test_bare_sequences_and_maps_are_augmented_in_their_shape():
     words = drop(key, Padded(jnp.ones((3, 8, 2)), jnp.arange(8) < jnp.full((3, 1), 4)))
     assert words.seen.sum(1).tolist() == [2] * 3
     span = augmenter(SequenceAugmentation("span"))
-    assert span(key, jnp.ones((3, 8, 2))).shape == (3, 8, 2)
+    assert jax.eval_shape(span, key, jnp.ones((3, 8, 2))).shape == (3, 8, 2)
     with pytest.raises(InvalidInput, match="kinds"):
         span(key, jnp.ones((3, 8)))
     with pytest.raises(InvalidInput, match="kinds"):
@@ -259,7 +260,7 @@ def test_bare_sequences_and_maps_are_augmented_in_their_shape():
 
 def test_before_encodes_what_was_changed():
     encoder, plain = before(flat, mlp((4,), 3)), mlp((4,), 3)
-    params, statistics = encoder.init(jax.random.key(0), (2, 3))
+    params, statistics = jax.jit(encoder.init, static_argnums=1)(jax.random.key(0), (2, 3))
     x = jnp.arange(24.0).reshape(4, 2, 3)
     np.testing.assert_array_equal(
         encoder.apply(params, statistics, x), plain.apply(params, statistics, x.reshape(4, 6))
@@ -313,40 +314,62 @@ def labelled(seed=0, n=90):
     return features, labels
 
 
-def probed(features, labels, **how):
-    found = probe_splits(
-        "classification", features, labels, num_classes=2, strengths=(1.0, 1e-2), **how
-    )
-    return found["accuracy"]
-
-
 def test_probes_know_nothing_of_test_rows():
     """Each test row is judged alone, and its label only counts."""
     (x, y), (test, labels) = labelled(), labelled(1, 40)
-    score = lambda test, labels: probed({"train": x, "test": test}, {"train": y, "test": labels})
+    test[20:] *= 100
+
+    def score(test, labels):
+        features = {"train": x, "test": test}
+        how = dict(num_classes=2, strengths=(1.0, 1e-2))
+        told = probe_splits("classification", features, {"train": y, "test": labels}, **how)
+        assert set(told) == {"accuracy", "mean_recall"}
+        return told["accuracy"]
+
     right = score(test, labels)
     assert 0.6 < right < 1
     assert score(test, 1 - labels) == pytest.approx(1 - right, abs=1e-6)
-    test[20:] *= 100
-    parts = [score(test[rows], labels[rows]) for rows in (slice(20), slice(20, 40))]
-    assert score(test, labels) == pytest.approx(np.mean(parts), abs=1e-6)
+    halves = [np.tile(np.r_[rows], 2) for rows in (slice(20), slice(20, 40))]
+    parts = [score(test[rows], labels[rows]) for rows in halves]
+    assert right == pytest.approx(np.mean(parts), abs=1e-6)
 
 
-def test_probes_choose_their_penalty_on_validation_rows_or_a_share_of_training():
-    (x, y), (other, other_y), (test, labels) = labelled(), labelled(2, 50), labelled(1, 400)
-    assert probed({"train": x, "test": test}, {"train": y, "test": labels}) > 0.7
-    features = {"train": x, "validation": other, "test": test}
-    told = probed(features, {"train": y, "validation": other_y, "test": labels})
-    assert told > 0.7
-    # Fitted on both: validation rows that outweigh training ones turn the probe round.
-    many = np.repeat(other, 20, 0), np.repeat(1 - other_y, 20)
-    features = {"train": x, "validation": many[0], "test": test}
-    assert probed(features, {"train": y, "validation": many[1], "test": labels}) < 0.4
-    few = probed({"train": x, "test": test}, {"train": y, "test": labels}, limit=10)
-    assert 0 <= few <= 1
+def test_probes_choose_their_penalty_on_validation_rows_or_a_share_of_training(monkeypatch):
+    asked = {}
+
+    def probe(kind, fit, validation, test, **how):
+        parts = {"fit": fit, "validation": validation, "test": test}
+        asked.update(
+            {part: (rows[0][:, 0].tolist(), rows[1].tolist()) for part, rows in parts.items()}
+        )
+        return {"accuracy": 0.5, "l2": 1.0}
+
+    monkeypatch.setattr(multimodal_probes, "probe", probe)
+    column = lambda start, n: (start + np.arange(n, dtype=np.float32))[:, None]
+    features = {"train": column(0, 50), "validation": column(100, 7), "test": column(200, 9)}
+    labels = {part: x[:, 0].astype(int) % 5 for part, x in features.items()}
+
+    def rows(features, **how):
+        told = probe_splits("classification", features, labels, num_classes=5, **how)
+        assert told == {"accuracy": 0.5}
+        for seen, own in asked.values():
+            assert [int(v) % 5 for v in seen] == own
+        return {part: sorted(map(int, seen)) for part, (seen, _) in asked.items()}
+
+    want = {"fit": [*range(50)], "validation": [*range(100, 107)], "test": [*range(200, 209)]}
+    assert rows(features) == want
+    few = rows(features, limit=10)
+    assert len(few["fit"]) == 10 and few["validation"] == want["validation"]
+    del features["validation"]
+    shared = rows(features)
+    assert len(shared["validation"]) == 10 and shared["test"] == want["test"]
+    assert sorted(shared["fit"] + shared["validation"]) == want["fit"]
+    assert rows(features) == shared  # always alike
+    few = rows(features, limit=2, share=0.9)
+    assert len(few["fit"]) == len(few["validation"]) == 1
     for bad in ({"share": 0.0}, {"limit": 1}):
         with pytest.raises(InvalidInput):
-            probed({"train": x, "test": test}, {"train": y, "test": labels}, **bad)
+            rows(features, **bad)
 
 
 def test_observed_values():

@@ -26,7 +26,6 @@ class MultimodalOptions(FusedOptions):
     """How a fusion of recorded data is trained, where nothing else is said of a modality."""
 
     hidden: tuple[int, ...] = option((128,), "hidden widths of encoders of vectors and maps")
-    sequence_layers: int = option(2, "layers of encoders of padded sequences")
     augmentation: str = option("drop+noise", "what happens to a row, in order: noise, drop")
     augmentation_probability: float = option(0.5, "of each of these, for each row, in [0, 1]")
     noise: float = option(0.1, "its standard deviation, in units of the standardised values")
@@ -70,9 +69,8 @@ def flattened(data: MultimodalData, names: Sequence[str]) -> MultimodalData:
     """Maps `[n, ...]` in memory as vectors `[n, features]`, for encoders of vectors."""
 
     def change(split):
-        flat = {name: split.modalities[name] for name in names}
-        flat = {name: values.reshape(len(values), -1) for name, values in flat.items()}
-        return split._replace(modalities={**split.modalities, **flat})
+        vectors = {name: flat(split.modalities[name]) for name in names}
+        return split._replace(modalities={**split.modalities, **vectors})
 
     return map_splits(change, data)
 
@@ -153,10 +151,17 @@ def augmenter(options: SequenceAugmentation) -> Callable[[Key, Observation], Obs
     return augment
 
 
-def default_recorded(options: MultimodalOptions, data: MultimodalData) -> dict[str, Recorded]:
+def default_recorded(
+    options: MultimodalOptions, data: MultimodalData, *, sequence_layers: int = 2
+) -> dict[str, Recorded]:
     """Every modality's encoder by its kind, and the augmentation that the options name.
 
     A padded sequence has a transformer, a token a step; anything else an MLP of all its values.
+
+    Args:
+      options: sizes and augmentation.
+      data: its modalities.
+      sequence_layers: of the transformers.
 
     Raises InvalidInput for an option out of range.
     """
@@ -168,7 +173,7 @@ def default_recorded(options: MultimodalOptions, data: MultimodalData) -> dict[s
     def one(name, values):
         if name in data.train.masks:
             encoder = transformer_sequence(
-                o.width, o.sequence_layers, o.heads, hidden=4 * o.width, dropout=0.0
+                o.width, sequence_layers, o.heads, hidden=4 * o.width, dropout=0.0
             )
             return Recorded(Modality(encoder), look)
         encoder = mlp(o.hidden, o.tokens * o.width)
