@@ -52,8 +52,8 @@ class Config(FusedOptions, RunOptions):
     task: str = option("", "mimic: a code such as 7, or -1 for mortality; vision_touch: position, "
                        "contact; empty: the published one")  # fmt: skip
     methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
-    augmentations: str = option("", "one a modality, comma-separated: none, gentle or simclr of "
-                                "images; noise, drop, drop+noise; empty: published")  # fmt: skip
+    augmentations: str = option("", "one a modality, comma-separated: none, noise, drop+noise ...; "
+                                "gentle or simclr of images; empty: published")  # fmt: skip
     standardise: bool = option(True, "features by the training rows")
     epochs: int = option(100, "of training, where steps are 0")
     memory: float = option(8.0, "GiB up to which a modality is read at once, not at every step")
@@ -80,20 +80,20 @@ PRESETS = {
     "mimic": {"dataset": "mimic"},
     "vision_touch": {"dataset": "vision_touch"},
     "contact": {"dataset": "vision_touch", "task": "contact"},
-    "humor3": {"dataset": "humor", "modalities": "vision,text,audio", "methods": "comm,cmc"}
-    | _THREE,
+    "humor3": {"dataset": "humor", "modalities": "vision,text,audio"} | _THREE,
     "contact3": {
         "dataset": "vision_touch",
         "task": "contact",
         "modalities": "image,force,proprio",
-        "methods": "comm,cmc",
     }
     | _THREE,
 }
 
 
 def augmentation_of(name: str):
-    """simclr, gentle or none: of images; other names: kinds of SequenceAugmentation."""
+    """none; simclr or gentle of images; other names are kinds of SequenceAugmentation."""
+    if name == "none":
+        return lambda key, seen: seen
     if name in IMAGE_AUGMENTATIONS:
         return augment_images(IMAGE_AUGMENTATIONS[name])
     return augmenter(SequenceAugmentation(name))
