@@ -28,16 +28,18 @@ from mmjax.studies.recorded import MultimodalOptions, default_recorded
 EXPERIMENT = "comm_digits"
 TARGETS = {"digit": "R: digit", "speaker": "U1: speaker", "slant": "U2: slant"}
 TEST_PAIRS = 3000  # of speech
+WIDTHS = {"views": 48, "speech": 16}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(MultimodalOptions, RunOptions):
     """Which table, which methods, and how the run is carried out."""
 
-    width: int = option(16, "of a token and of Z: what is aligned keeps more the wider it is")
+    width: int = option(0, "of a token and of Z; 0: 48 for views, 16 for speech: the wider it is, the "
+                        "more of the others stays beside what is aligned")  # fmt: skip
     heads: int = option(4, "of the fusion's attention")
     hidden: tuple[int, ...] = option((256,), "hidden widths of the encoders")
-    steps: int = option(1200, "training steps")
+    steps: int = option(1000, "training steps")
     augmentation_probability: float = option(1.0, "of noise and of drops, for each row, in [0, 1]")
     noise: float = option(0.3, "its standard deviation, in units of the standardised values")
     drop: float = option(0.5, "largest share of features left out, in [0, 1]")
@@ -139,6 +141,7 @@ def main(config: Config, run: Run) -> None:
     """Runs or resumes all methods on the table's data; writes results, figure and summary."""
     methods = chosen_names("methods", config.methods, METHODS)
     views = config.table == "views"
+    config = dataclasses.replace(config, width=config.width or WIDTHS[config.table])
     cases = view_cases(config) if views else [speech_case(config)]
     table = {}
     for case in cases:
