@@ -35,11 +35,10 @@ WIDTHS = {"views": 48, "speech": 16}
 class Config(MultimodalOptions, RunOptions):
     """Which table, which methods, and how the run is carried out."""
 
-    width: int = option(0, "of a token and of Z; 0: 48 for views, 16 for speech: the wider it is, the "
-                        "more of the others stays beside what is aligned")  # fmt: skip
+    width: int = option(0, "of a token and of Z; 0: 48 for views, 16 for speech")
     heads: int = option(4, "of the fusion's attention")
     hidden: tuple[int, ...] = option((256,), "hidden widths of the encoders")
-    steps: int = option(1000, "training steps")
+    steps: int = option(1200, "training steps")
     augmentation_probability: float = option(1.0, "of noise and of drops, for each row, in [0, 1]")
     noise: float = option(0.3, "its standard deviation, in units of the standardised values")
     drop: float = option(0.5, "largest share of features left out, in [0, 1]")
