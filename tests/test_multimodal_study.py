@@ -221,7 +221,7 @@ def test_every_kind_of_modality_has_a_network():
         assert z.shape == (1, 2, 8)
 
 
-def test_padding_has_no_influence_from_the_rows_to_gradients_and_features():
+def test_padding_has_no_influence_from_the_rows_to_loss_and_features():
     found = []
     for filling in (0.0, np.nan):
         data = without_map(mixed_data(filling))
