@@ -77,6 +77,7 @@ def views_file(path, n=120):
 
 def test_views_of_digits(tmp_path, monkeypatch):
     monkeypatch.setattr(recorded_runs, "probe_splits", nearest_mean)
+    monkeypatch.setattr(recorded_runs, "trained_rows", untrained)
     rows, summary = run_twice(
         comm_digits,
         tmp_path / "run",

@@ -214,7 +214,7 @@ def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys
         "--attributes=size,site",
         "--images=images",
         f"--prompts={prompts}",
-        "--probes=knn,l1",
+        "--probes=knn",
         *SMALL,
     ]
     assert _run(tmp_path, *command) == 0
@@ -222,7 +222,6 @@ def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys
     figures = {p.name for p in (run / "figures").iterdir()}
     assert figures == {
         "accuracy_knn_by_shots.png",
-        "accuracy_l1_by_shots.png",
         "kurtosis_4.png",
         *(f"{kind}_{s}_4.png" for kind in ("examples", "response", "traversals") for s in "xt"),
     }

@@ -221,24 +221,31 @@ def test_every_kind_of_modality_has_a_network():
         assert z.shape == (1, 2, 8)
 
 
-def test_padding_has_no_influence_from_the_rows_to_loss_and_features():
-    found = []
-    for filling in (0.0, np.nan):
-        data = without_map(mixed_data(filling))
-        task, study = mixed_study("cross", data)
-        params = study.init_params(jax.random.key(0))
-        batch = study.plan.source(task.init_env(None), jax.random.key(1))
-        objective = study.plan.phases[0].objective
-        loss = lambda p, b, o=objective: o(p, b, jax.random.key(2), no_gather)[0]
-        value, gradients = jax.jit(jax.value_and_grad(loss))(params, batch)
-        features = features_of(jax.jit(lambda s, p=params, f=study.represent: f(p, s)), data.test)
-        found.append((value, gradients, features))
+def test_padding_has_no_influence_from_the_rows_to_gradients_and_features():
+    held, broken = (without_map(mixed_data(filling)) for filling in (0.0, np.nan))
+    task, study = mixed_study("cross", held)
+    params = jax.jit(study.init_params)(jax.random.key(0))
+
+    @jax.jit
+    def learn(params, env):
+        batch = study.plan.source(env, jax.random.key(1))
+        loss = lambda p: study.plan.phases[0].objective(p, batch, jax.random.key(2), no_gather)[0]
+        return jax.value_and_grad(loss)(params)
+
+    represent = jax.jit(lambda seen: study.represent(params, seen))
+    env = task.init_env(None)
+    assert np.isnan(broken.train.modalities["words"]).any()
+    values = [jnp.asarray(broken.train.modalities[name]) for name in ("words", "vector")]
+    found = [
+        (learn(params, env), features_of(represent, held.test)),
+        (learn(params, env | {"values": values}), features_of(represent, broken.test)),
+    ]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     jax.tree.map(np.testing.assert_array_equal, *found)
     longer = without_map(mixed_data(np.nan, more=3))
-    features = features_of(jax.jit(lambda s: study.represent(params, s)), longer.test)
-    np.testing.assert_allclose(features, found[0][2], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(longer.test.labels, data.test.labels)
+    features = features_of(represent, longer.test)
+    np.testing.assert_allclose(features, found[0][1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(longer.test.labels, held.test.labels)
 
 
 def test_bare_sequences_and_maps_are_augmented_in_their_shape():

@@ -46,6 +46,7 @@ def _start(workdir: Path, cache: Path, *more: str) -> subprocess.Popen:
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # most of its time is compilation
     }
     environment.pop("XLA_FLAGS", None)
     command = [sys.executable, "-m", "experiments.partial_causal", f"--workdir={workdir}", *TINY]

@@ -63,6 +63,18 @@ def test_augmented_views_differ(data):
     assert float(jnp.abs(one[0] - other[0]).max()) > 0.05
 
 
+def test_redrawn_poses_show_the_same_triples():
+    few = TrifeatureOptions(**{**vars(OPTIONS), "renderings": 3, "poses": "redrawn"})
+    data = trifeature_data(few)
+    batch = _views(data, few, 0.0, 300)
+    for one, other in zip(*batch["views"], strict=True):
+        rows, others = _rows_of(data, one), _rows_of(data, other)
+        for shown in (data.gallery.shape, data.gallery.texture, data.gallery.colour):
+            np.testing.assert_array_equal(shown[rows], shown[others])
+        assert 0.2 < (rows == others).mean() < 0.5  # a third
+        assert np.bincount(others % 3).min() > 60
+
+
 def test_data_are_a_function_of_the_options(data):
     again = trifeature_data(OPTIONS)
     np.testing.assert_array_equal(again.gallery.images, data.gallery.images)
@@ -127,7 +139,14 @@ def test_maps_and_pixels_have_their_shapes():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"resolution": 31}, {"renderings": 0}, {"train_pairs": -1}, {"augmentation": "no"}]
+    "bad",
+    [
+        {"resolution": 31},
+        {"renderings": 0},
+        {"train_pairs": -1},
+        {"augmentation": "no"},
+        {"poses": "x"},
+    ],
 )
 def test_bad_options_are_told_before_anything_is_rendered(bad):
     with pytest.raises(InvalidInput, match=next(iter(bad))):

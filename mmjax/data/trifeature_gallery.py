@@ -128,6 +128,20 @@ def split_triples(
     return train.astype(np.int32), test.astype(np.int32)
 
 
+def redrawn(key: Key, rows: Array, renderings: int) -> Array:
+    """Any rendering of what each row shows: a view with the same factors and another pose.
+
+    Args:
+      key: of all draws.
+      rows: `[...]` int32 of a gallery.
+      renderings: of each of its triples.
+
+    Returns:
+      Rows `[...]` int32, uniform over the renderings, the same one included.
+    """
+    return rows // renderings * renderings + jax.random.randint(key, rows.shape, 0, renderings)
+
+
 def split_renderings(gallery: Gallery, tests: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Another split: all triples train, and the last renderings of each test.
 

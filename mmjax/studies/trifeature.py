@@ -16,6 +16,7 @@ from mmjax.data import (
     fixed_pairs,
     make_gallery,
     pair_pool,
+    redrawn,
     sample_pairs,
     split_triples,
 )
@@ -29,6 +30,7 @@ from mmjax.studies.trifactors import balancing_bias, factor_figures
 from mmjax.types import Array, Key
 
 MODALITIES, CLASSES = 2, 10
+POSES = ("kept", "redrawn")
 AT_ONCE = 256  # images encoded at a time outside of training
 
 
@@ -40,6 +42,7 @@ class TrifeatureOptions(FusedOptions):
     renderings: int = option(3, "images of each triple of shape, texture and colour")
     data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
     train_pairs: int = option(0, "different training pairs, published 10000; 0 for any of them")
+    poses: str = option("kept", "of an image's two views; redrawn: each a rendering", POSES)
     augmentation: str = option("gentle", "of images in training", tuple(IMAGE_AUGMENTATIONS))
     widths: tuple[int, ...] = option((32, 64, 128), "channels of the encoders' stages")
     width: int = option(64, "of a token and of Z")
@@ -73,6 +76,7 @@ def check_options(options: TrifeatureOptions) -> None:
     require(o.renderings >= 1, "renderings", o.renderings, "a whole number >= 1")
     require(o.train_pairs >= 0, "train_pairs", o.train_pairs, "a whole number >= 0")
     choose(IMAGE_AUGMENTATIONS, "augmentation", o.augmentation)
+    require(o.poses in POSES, "poses", o.poses, " or ".join(POSES))
 
 
 def trifeature_data(
@@ -116,15 +120,18 @@ def trifeature_task(
         env |= {"shape": factors.shape, "rows": rows}
 
     def source(env, key, n):
-        pair_key, *view_keys = jax.random.split(key, 1 + 2 * MODALITIES)
+        pair_key, pose_key, *view_keys = jax.random.split(key, 2 + 2 * MODALITIES)
         if o.train_pairs:
             chosen = jax.random.randint(pair_key, (n,), 0, o.train_pairs)
             shape, rows = env["shape"][chosen], env["rows"][chosen]
         else:
             factors, rows = sample_pairs(env["pool"], env["mapping"], pair_key, n, bias)
             shape = factors.shape
-        images = env["images"][rows].astype(jnp.float32) / 255  # [n, 2, size, size, 3]
-        views = [look(own_key, images[:, k % MODALITIES]) for k, own_key in enumerate(view_keys)]
+        rows = jnp.tile(rows, 2)  # of both views, [n, 4]
+        if o.poses == "redrawn":
+            rows = redrawn(pose_key, rows, o.renderings)
+        images = env["images"][rows].astype(jnp.float32) / 255  # [n, 4, size, size, 3]
+        views = [look(own_key, images[:, k]) for k, own_key in enumerate(view_keys)]
         return {"labels": shape, "views": (tuple(views[:2]), tuple(views[2:]))}
 
     side = -(-o.resolution // 2 ** len(o.widths))
