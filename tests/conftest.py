@@ -43,3 +43,15 @@ def _room_for_programs():
             crowded = sum(1 for _ in file) > _MANY
         if crowded:
             jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly():
+    """For modules of whole runs, whose time is compilation: a third of it is XLA's optimisations.
+
+    Modules about numbers keep these, since users have them.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # what was compiled so is for this module alone

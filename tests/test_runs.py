@@ -18,6 +18,8 @@ import pytest
 from experiments import paired_data, partial_causal
 from mmjax.run import launch, progress_line, read_results
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 ROOT = Path(__file__).parent.parent
 TINY = (
     "--dim=2 --private_dim=1 --hidden=16 --steps=80 --pre_steps=20 --batch_size=32 "

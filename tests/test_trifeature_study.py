@@ -19,6 +19,8 @@ from mmjax.studies.trifeature import (
     trifeature_task,
 )
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 TINY = dict(widths=(4, 8), width=8, heads=2, head_hidden=8, head_out=4, batch_size=8)
 OPTIONS = TrifeatureOptions(renderings=1, augmentation="none", **TINY)
 
