@@ -17,7 +17,7 @@ from mmjax.data.trifeature_gallery import (
     split_triples,
 )
 from mmjax.errors import InvalidInput
-from mmjax.generative.trifactors import draw_mapping, trifactor_model
+from mmjax.generative import draw_mapping, trifactor_model
 from mmjax.observations import (
     TRIFEATURE_COLOURS,
     TRIFEATURE_SHAPES,

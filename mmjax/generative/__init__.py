@@ -16,7 +16,13 @@ from mmjax.generative.partial_causal import (
     partial_causal_model,
 )
 from mmjax.generative.scenes import SceneModel, scene_model
-from mmjax.generative.trifactors import TriFactors, TriModel, TriWorld, trifactor_model
+from mmjax.generative.trifactors import (
+    TriFactors,
+    TriModel,
+    TriWorld,
+    draw_mapping,
+    trifactor_model,
+)
 
 __all__ = [
     "DEPENDENCES",
@@ -32,6 +38,7 @@ __all__ = [
     "TriModel",
     "TriWorld",
     "content_style_model",
+    "draw_mapping",
     "feature_model",
     "joined",
     "partial_causal_model",

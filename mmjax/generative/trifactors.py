@@ -156,12 +156,11 @@ def trifactor_model(
 
     def init(world_key: Key, mapping_key: Key) -> TriWorld:
         code_key, inner_key, outer_key = jax.random.split(world_key, 3)
-        ranked = jax.random.uniform(mapping_key, (len(chosen), classes))
         return TriWorld(
             codes=jax.random.normal(code_key, (modalities, 3, classes, code_dim)),
             inner=jax.random.normal(inner_key, (modalities, latent_dim, hidden)) / latent_dim**0.5,
             outer=jax.random.normal(outer_key, (modalities, hidden, features)) / hidden**0.5,
-            mapping=jnp.argsort(ranked, axis=1).astype(jnp.int32),
+            mapping=draw_mapping(mapping_key, len(chosen), classes),
         )
 
     def sample(world: TriWorld, key: Key, n: int, bias: float) -> TriFactors:

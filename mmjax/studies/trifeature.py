@@ -22,7 +22,7 @@ from mmjax.data import (
 )
 from mmjax.encoders import Modality, image_maps
 from mmjax.errors import choose, require
-from mmjax.generative import TriFactors
+from mmjax.generative import TriFactors, draw_mapping
 from mmjax.observations import draw_trifeature
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, augment_images
 from mmjax.studies.fused import FusedOptions, FusedTask
@@ -92,7 +92,7 @@ def trifeature_data(
     draw = lambda key, *shown: draw_trifeature(key, *shown, o.resolution)
     gallery = make_gallery(draw, image_key, renderings=o.renderings, progress=progress)
     train, test = split_triples(gallery, split_key)
-    mapping = jax.random.permutation(mapping_key, CLASSES).astype(jnp.int32)
+    mapping = draw_mapping(mapping_key, classes=CLASSES)[0]
     return TrifeatureData(gallery, pair_pool(gallery, train), pair_pool(gallery, test), mapping)
 
 
