@@ -95,6 +95,13 @@ def test_bias_is_the_share_of_rows_that_are_made_to_respect_it():
     assert abs(synergy.mean() - want) < 4 * (want * (1 - want) / N) ** 0.5
 
 
+@pytest.mark.parametrize("bias", [0.0, 0.4])
+def test_no_synergy_tells_of_another(bias):
+    """Else a probe of one would be credited with the other, where half of the rows have each."""
+    synergy = _draw(bias, modalities=3, classes=5, synergies=((0, 1), (0, 1, 2)))[2].synergy
+    assert _independent(*synergy.T)
+
+
 def test_synergy_of_three_is_in_no_two_of_them():
     """Biased: the colour follows from both textures and from neither of them."""
     model, world, factors = _draw(1.0, modalities=3, classes=5)

@@ -54,9 +54,9 @@ class TriModel(NamedTuple):
     Attributes:
       init: `(world_key, mapping_key) -> TriWorld`; M has a key of its own, so that it is the same
         wherever that key is, whatever else is drawn.
-      sample: `(world, key, n, bias) -> TriFactors`; with probability bias (0 to 1) a row's colours
-        are those that the mappings assign. 1 is the published biased training, 0 has all factors
-        independent.
+      sample: `(world, key, n, bias) -> TriFactors`; with probability bias (0 to 1) a row's colour
+        is the one that the mapping of a synergy assigns, for each synergy by itself: none tells of
+        another. 1 is the published biased training, 0 has all factors independent.
       observe: `(world, factors, key) -> tuple of [n, features]` float32, one a modality, with
         nuisances drawn anew.
       view: the same augmented: nuisances drawn anew, noise added, features set to 0.
@@ -168,7 +168,7 @@ def trifactor_model(
         whole = lambda own_key, *shape: jax.random.randint(own_key, (n, *shape), 0, classes)
         texture, colour = whole(texture_key, modalities), whole(colour_key, modalities)
         assigned = _assigned(world.mapping, texture, chosen, classes)
-        forced = jax.random.bernoulli(bias_key, bias, (n, 1))
+        forced = jax.random.bernoulli(bias_key, bias, (n, len(chosen)))
         colour = colour.at[:, targets].set(jnp.where(forced, assigned, colour[:, targets]))
         synergy = (colour[:, targets] == assigned).astype(jnp.int32)
         return TriFactors(whole(shape_key), texture, colour, synergy)
