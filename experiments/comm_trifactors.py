@@ -61,14 +61,15 @@ PRESETS = {
 }
 
 
-def judge_of(config: Config, model) -> Judge:
-    """Linear probes on fresh pairs; of fused views, also with some modalities only."""
+def judge_of(config: Config, model, *, fused: bool) -> Judge:
+    """Linear probes on fresh pairs; with `subsets` also of some modalities only."""
 
     def figures(place, world, key, represent, embed):
         told = probe_figures(model, world, represent, key, rows=config.probe_samples)
         found = {("joint", *name): value for name, value in told.items()}
         if config.subsets and embed is not None:
-            found |= subset_figures(model, world, embed, key, rows=config.probe_samples)
+            how = dict(rows=config.probe_samples, fused=fused)
+            found |= subset_figures(model, world, embed, key, **how)
         return found
 
     return Judge(figures, raw_features)
@@ -81,7 +82,8 @@ def main(config: Config, run: Run) -> None:
     def parts(method, bias):
         model, task = trifactor_task(config, BIASES[bias])
         how = dict(chunk_steps=config.chunk_steps, save_every=config.save_every)
-        return task, make_fused_study(config, task, method, **how), judge_of(config, model)
+        judge = judge_of(config, model, fused=METHODS[method].fused)
+        return task, make_fused_study(config, task, method, **how), judge
 
     def control(name, log):
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)

@@ -18,7 +18,7 @@ from mmjax.studies.multimodal_probes import (
     probe_splits,
     raw_features,
     raw_subset_features,
-    subset_features,
+    split_subset_features,
 )
 
 CONTROLS = ("raw", "untrained")
@@ -83,7 +83,7 @@ def judge_of(case: Case, *, fused: bool, limit: int) -> Judge:
             if split is not None and embed is None:
                 features[part] = raw_subset_features(split, masks)
             elif split is not None:
-                features[part] = subset_features(embed, split, masks, fused=fused)
+                features[part] = split_subset_features(embed, split, masks, fused=fused)
         for number, subset in enumerate(case.subsets):
             own = {part: of_subsets[number] for part, of_subsets in features.items()}
             for name, target in case.targets.items():

@@ -19,7 +19,7 @@ from mmjax.studies.multimodal_probes import (
     probe_splits,
     raw_features,
     raw_subset_features,
-    subset_features,
+    split_subset_features,
 )
 from mmjax.studies.recorded import (
     MultimodalOptions,
@@ -298,12 +298,12 @@ def test_features_of_subsets():
     split, subsets = numbered(5), np.array([[1, 0], [0, 1], [1, 1]], bool)
     # Z of a view: the numbers of the modalities that it sees.
     embed = lambda seen, masks: masks * jnp.stack([s[:, 0] for s in seen], 1)[:, None]
-    fused = subset_features(embed, split, subsets, fused=True)
+    fused = split_subset_features(embed, split, subsets, fused=True)
     rows = np.arange(5.0)
     assert fused.shape == (3, 5, 2)
     np.testing.assert_array_equal(fused[0], np.stack([rows, 0 * rows], 1))
     np.testing.assert_array_equal(fused[2], np.stack([rows, rows], 1))
-    apart = subset_features(embed, split, subsets, fused=False)
+    apart = split_subset_features(embed, split, subsets, fused=False)
     assert apart.shape == (3, 5, 4)
     np.testing.assert_array_equal(apart[0], np.stack([rows, 0 * rows, 0 * rows, 0 * rows], 1))
     np.testing.assert_array_equal(apart[2], np.stack([rows, 0 * rows, 0 * rows, rows], 1))

@@ -78,6 +78,26 @@ class FusedStudy(NamedTuple):
     represent: Callable[[Tree, tuple], Array]
 
 
+def subset_features(
+    embed: Callable[[tuple, Array], Array], observations: tuple, subsets: Array, *, fused: bool
+) -> Array:
+    """What a method keeps of each subset of the modalities, `[subsets, n, f]`.
+
+    Args:
+      embed: `(observations, masks [views, modalities] bool) -> [n, views, width]`.
+      observations: `[n, ...]` each.
+      subsets: `[subsets, modalities]` bool.
+      fused: whether it is the Z that sees the subset (then f = width); or those of the modalities,
+        each seen alone, side by side, 0 for those that aren't in it (f = modalities width).
+    """
+    subsets = jnp.asarray(subsets)
+    z = embed(observations, subsets if fused else jnp.eye(subsets.shape[1], dtype=bool))
+    if fused:
+        return jnp.moveaxis(z, 1, 0)
+    side_by_side = jnp.where(subsets[:, None, :, None], z, 0)
+    return side_by_side.reshape(*side_by_side.shape[:2], -1)
+
+
 def _network(options: FusedOptions, task: FusedTask, **changes) -> Fusion:
     o = options
     known = dict(width=o.width, layers=o.layers, heads=o.heads)

@@ -9,6 +9,7 @@ from mmjax.data import MultimodalData, MultimodalSplit, split_size
 from mmjax.encoders import Padded
 from mmjax.errors import require
 from mmjax.evaluate.linear_probes import STRENGTHS, Labelled, probe
+from mmjax.studies.fused import subset_features
 from mmjax.studies.recorded import Observation, flat, observations_of
 from mmjax.types import Array
 
@@ -33,7 +34,7 @@ def features_of(
     return np.concatenate(parts)
 
 
-def subset_features(
+def split_subset_features(
     embed: Callable[[tuple, Array], Array],
     split: MultimodalSplit,
     subsets: np.ndarray,
@@ -41,21 +42,14 @@ def subset_features(
     fused: bool,
     at_once: int = AT_ONCE,
 ) -> np.ndarray:
-    """Features `[subsets, n, f]` of each subset of the modalities.
+    """Features `[subsets, n, f]` of each subset of the modalities, see fused.subset_features.
 
     Args:
-      embed: `(observations, masks [views, modalities] bool) -> [n, views, width]`.
+      embed, subsets, fused: see there.
       split, at_once: see features_of.
-      subsets: `[subsets, modalities]` bool.
-      fused: whether a subset's features are the Z that sees it; or those of the modalities, each
-        seen alone, side by side, 0 for those that aren't in it.
     """
-    subsets = np.asarray(subsets)
-    masks = jnp.asarray(subsets if fused else np.eye(subsets.shape[1], dtype=bool))
-    z = features_of(lambda seen: embed(seen, masks), split, at_once=at_once)
-    if fused:
-        return np.moveaxis(z, 1, 0)
-    return np.stack([np.where(subset[:, None], z, 0).reshape(len(z), -1) for subset in subsets])
+    read = lambda seen: jnp.moveaxis(subset_features(embed, seen, subsets, fused=fused), 0, 1)
+    return np.moveaxis(features_of(read, split, at_once=at_once), 1, 0)
 
 
 def _raw(seen: Observation) -> Array:

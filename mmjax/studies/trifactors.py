@@ -14,7 +14,7 @@ from mmjax.encoders import Modality, mlp, subset_masks
 from mmjax.errors import require
 from mmjax.evaluate.linear_probes import Labelled, probe
 from mmjax.generative import TriFactors, TriModel, trifactor_model
-from mmjax.studies.fused import FusedOptions, FusedTask
+from mmjax.studies.fused import FusedOptions, FusedTask, subset_features
 from mmjax.types import Array, Key, Tree
 
 
@@ -182,19 +182,20 @@ def subset_figures(
     key: Key,
     *,
     rows: int,
+    fused: bool,
 ) -> dict[tuple[str, str, str], float]:
     """(modalities seen such as x1+x3, target, metric) -> figure, as probe_figures has them.
 
     Args:
       model, world, key, rows: see there.
-      embed: `(observations, masks) -> [n, views, width]`.
+      embed, fused: see fused.subset_features.
     """
     figures, masks = {}, subset_masks(model.modalities)[:-1]
     names = ["+".join(f"x{k + 1}" for k in np.flatnonzero(mask)) for mask in masks]
     for metric, factors, observations in _draws(model, world, key, rows):
-        z = embed(observations, jnp.asarray(masks))
-        for view, name in enumerate(names):
-            told = _probed(model, metric, factors, z[:, view])
+        seen = subset_features(embed, observations, masks, fused=fused)
+        for name, features in zip(names, seen, strict=True):
+            told = _probed(model, metric, factors, features)
             figures |= {(name, *cell): value for cell, value in told.items()}
     return figures
 
