@@ -335,7 +335,7 @@ def test_progress_shows_rate_and_eta(unit, losses, lines):
 
 
 def test_a_diagnosis_is_a_table_of_its_own(tmp_path, capsys):
-    flags = ["--seeds=1", "--geometry=box", "--diagnose", "--max_restarts=0"]
+    flags = ["--seeds=1", "--geometry=box", "--diagnose", "--max_restarts=0", "--pre_steps=0"]
     flags.append(f"--workdir={tmp_path}")
     assert _launch("partial_causal", *TINY, *flags) == 0
     told = {(r.modality, r.target, r.metric) for r in read_results(str(tmp_path / "results.csv"))}
