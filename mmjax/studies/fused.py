@@ -6,6 +6,7 @@ the modalities side by side (mmjax.studies.fusing_methods).
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -152,8 +153,6 @@ def make_fused_study(
     require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     net = _network(o, task, **network)
-    singles = jnp.eye(count, dtype=bool)
-    read = jnp.ones((1, count), bool) if chosen.fused else singles
 
     def init_params(key):
         net_key, own_key = jax.random.split(key)
@@ -165,8 +164,8 @@ def make_fused_study(
         return net.apply(params["net"], params["statistics"], observations, masks)
 
     def represent(params, observations):
-        z = embed(params, observations, read)
-        return z.reshape(len(z), -1)
+        whole = jnp.ones((1, count), bool)
+        return subset_features(partial(embed, params), observations, whole, fused=chosen.fused)[0]
 
     plan = Plan(
         lambda env, key: task.source(env, key, o.batch_size),

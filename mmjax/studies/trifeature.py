@@ -42,7 +42,7 @@ class TrifeatureOptions(FusedOptions):
     renderings: int = option(3, "images of each triple of shape, texture and colour")
     data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
     train_pairs: int = option(0, "different training pairs, published 10000; 0 for any of them")
-    poses: str = option("kept", "of an image's two views; redrawn: each a rendering", POSES)
+    poses: str = option("kept", "of two views: of the image, or each of any rendering", POSES)
     augmentation: str = option("gentle", "of images in training", tuple(IMAGE_AUGMENTATIONS))
     widths: tuple[int, ...] = option((32, 64, 128), "channels of the encoders' stages")
     width: int = option(64, "of a token and of Z")

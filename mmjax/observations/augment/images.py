@@ -67,14 +67,7 @@ SIMCLR = ImageAugmentation(
 GENTLE = ImageAugmentation(
     crop_scale=(0.6, 1.0), flip=0.5, brightness=0.2, contrast=0.2, saturation=0.2
 )
-# Between the two: what colour and place tell is at times withheld, so that texture is learned too.
-MODERATE = GENTLE._replace(crop_scale=(0.35, 1.0), grey=0.2)
-IMAGE_AUGMENTATIONS = {
-    "none": ImageAugmentation(),
-    "gentle": GENTLE,
-    "moderate": MODERATE,
-    "simclr": SIMCLR,
-}
+IMAGE_AUGMENTATIONS = {"none": ImageAugmentation(), "gentle": GENTLE, "simclr": SIMCLR}
 
 
 def augment_images(options: ImageAugmentation) -> Callable[[Key, Array], Array]:
