@@ -1,6 +1,6 @@
 """What do aligned and fused representations of images keep? (Bimodal Trifeature, CoMM Section 4.1)
 
-  python -m experiments.comm_trifeature                     # 32 pixels, two cores: hours
+  python -m experiments.comm_trifeature                     # 48 pixels, two cores
   python -m experiments.comm_trifeature --methods=comm --biases=biased
   python -m experiments.comm_trifeature --preset=paper      # 224 pixels, a GPU
 
@@ -22,6 +22,7 @@ from experiments.factor_tables import BIASES, TableOptions, summary, table_of
 from experiments.fused_runs import Judge, control_rows, trained_rows
 from mmjax.config import option
 from mmjax.errors import require
+from mmjax.observations import PUBLISHED_PERIOD
 from mmjax.report import save_figure, sheet_figure
 from mmjax.run import Run, RunOptions, launch, progress_line, run_table
 from mmjax.studies.fused import make_fused_study
@@ -54,13 +55,16 @@ PRESETS = {
     "quick": {},
     "paper": {
         "resolution": 224,
+        "texture_period": PUBLISHED_PERIOD,
+        "renderings": 3,
+        "poses": "kept",
         "train_pairs": 10_000,
         "augmentation": "simclr",
         "widths": (64, 128, 256, 256, 256),
         "width": 512,
         "head_hidden": 512,
         "head_out": 256,
-        "batch_size": 64,
+        "optimiser": "adamw",
         "learning_rate": 3e-4,
         "weight_decay": 1e-4,
         "steps": 15_600,

@@ -27,9 +27,11 @@ from mmjax.observations import draw_trifeature
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, augment_images
 from mmjax.studies.fused import FusedOptions, FusedTask
 from mmjax.studies.trifactors import balancing_bias, factor_figures
+from mmjax.train import OPTIMISERS
 from mmjax.types import Array, Key
 
 MODALITIES, CLASSES = 2, 10
+TEXTURE_PERIOD = 0.15  # 7 pixels of 48
 POSES = ("kept", "redrawn")
 AT_ONCE = 256  # images encoded at a time outside of training
 
@@ -38,19 +40,22 @@ AT_ONCE = 256  # images encoded at a time outside of training
 class TrifeatureOptions(FusedOptions):
     """The images and how fusions are trained on them."""
 
-    resolution: int = option(32, "side of the images in pixels, 32 to 224")
-    renderings: int = option(3, "images of each triple of shape, texture and colour")
+    resolution: int = option(48, "side of the images in pixels, 32 to 224")
+    texture_period: float = option(TEXTURE_PERIOD, "of the textures, in sides of the image")
+    texture_gaps: float = option(0.0, "share of the colour in a texture's gaps, published 0")
+    renderings: int = option(20, "images of each triple of shape, texture and colour")
     data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
     train_pairs: int = option(0, "different training pairs, published 10000; 0 for any of them")
-    poses: str = option("kept", "of two views: of the image, or each of any rendering", POSES)
+    poses: str = option("redrawn", "of two views: of the image, or each of any rendering", POSES)
     augmentation: str = option("gentle", "of images in training", tuple(IMAGE_AUGMENTATIONS))
     widths: tuple[int, ...] = option((32, 64, 128), "channels of the encoders' stages")
     width: int = option(64, "of a token and of Z")
     head_hidden: int = option(128, "width of the projection head")
     head_out: int = option(64, "dimension of what the loss compares")
-    batch_size: int = option(128, "pairs a step, over all devices")
-    steps: int = option(6000, "training steps")
-    learning_rate: float = option(1e-3, "its peak")
+    batch_size: int = option(64, "pairs a step, over all devices")
+    steps: int = option(2000, "training steps")
+    optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
+    learning_rate: float = option(0.03, "its peak")
     weight_decay: float = option(0.1, "decoupled: makes it general beyond the triples seen")
 
 
@@ -73,6 +78,8 @@ def check_options(options: TrifeatureOptions) -> None:
     """Raises InvalidInput for an option out of range, before anything is rendered."""
     o = options
     require(32 <= o.resolution <= 224, "resolution", o.resolution, "32 to 224")
+    require(o.texture_period > 0, "texture_period", o.texture_period, "a number > 0")
+    require(0 <= o.texture_gaps <= 1, "texture_gaps", o.texture_gaps, "a number from 0 to 1")
     require(o.renderings >= 1, "renderings", o.renderings, "a whole number >= 1")
     require(o.train_pairs >= 0, "train_pairs", o.train_pairs, "a whole number >= 0")
     choose(IMAGE_AUGMENTATIONS, "augmentation", o.augmentation)
@@ -89,7 +96,8 @@ def trifeature_data(
     o, root = options, jax.random.key(options.data_seed)
     check_options(o)
     image_key, split_key, mapping_key = (jax.random.fold_in(root, n) for n in range(3))
-    draw = lambda key, *shown: draw_trifeature(key, *shown, o.resolution)
+    textures = {"period": o.texture_period, "gaps": o.texture_gaps}
+    draw = lambda key, *shown: draw_trifeature(key, *shown, o.resolution, **textures)
     gallery = make_gallery(draw, image_key, renderings=o.renderings, progress=progress)
     train, test = split_triples(gallery, split_key)
     mapping = draw_mapping(mapping_key, classes=CLASSES)[0]
