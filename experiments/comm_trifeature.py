@@ -22,7 +22,7 @@ from experiments.factor_tables import BIASES, TableOptions, summary, table_of
 from experiments.fused_runs import Judge, control_rows, trained_rows
 from mmjax.config import option
 from mmjax.errors import require
-from mmjax.observations import PUBLISHED_PERIOD
+from mmjax.observations.trifeature import PUBLISHED_PERIOD
 from mmjax.report import save_figure, sheet_figure
 from mmjax.run import Run, RunOptions, launch, progress_line, run_table
 from mmjax.studies.fused import make_fused_study

@@ -32,6 +32,7 @@ TEN = np.arange(10)
 WHITE, SQUARE, SOLID = 9, 1, 0
 ALPHA = 1e-4
 TRIPLES = np.indices((10, 10, 10)).reshape(3, -1)
+OUTLINED = dict(gaps=0.3, period=0.19)  # legible at 32 pixels
 
 
 def _cover(images):
@@ -124,14 +125,14 @@ def test_colour_changes_nothing_but_rgb():
 def test_texture_fills_the_shape_and_does_not_move_it():
     shape, texture = TRIPLES[:2, ::10]
     pose = draw_pose(jax.random.key(3), 100)
-    masks = _white(shape, SOLID, pose=pose)
+    white = partial(_white, pose=pose, gaps=0.3)
+    masks = white(shape, SOLID)
     # A square larger than the image is the texture alone.
-    everywhere = _white(
-        SQUARE, texture, pose=pose._replace(centre=jnp.full((100, 2), 0.5)), scale=3.0
-    )
-    np.testing.assert_allclose(_white(shape, texture, pose=pose), masks * everywhere, atol=1e-6)
+    middle = pose._replace(centre=jnp.full((100, 2), 0.5))
+    everywhere = white(SQUARE, texture, pose=middle, scale=3.0)
+    np.testing.assert_allclose(white(shape, texture), masks * everywhere, atol=1e-6)
     assert everywhere.min() == pytest.approx(0.3)  # so that outlines stay visible
-    bare = _white(shape, texture, pose=pose, gaps=0.0)
+    bare = _white(shape, texture, pose=pose)
     np.testing.assert_allclose(0.3 * masks + 0.7 * bare, masks * everywhere, atol=1e-6)
 
 
@@ -196,7 +197,7 @@ def test_small_images_are_large_ones_averaged():
 
 
 def test_all_triples_differ_visibly():
-    flat = _all().reshape(1000, -1) - 0.5
+    flat = np.asarray(render_trifeature(*TRIPLES, canonical_pose(1000), 48)).reshape(1000, -1) - 0.5
     square = (flat**2).sum(1)
     apart = np.sqrt(np.maximum(square[:, None] + square - 2 * flat @ flat.T, 0) / flat.shape[1])
     np.fill_diagonal(apart, 1)
@@ -210,7 +211,7 @@ def test_every_factor_is_read_by_nearest_centroids():
         angle=0.1 * jax.random.normal(key, (n,)),
         centre=0.5 + 0.01 * jax.random.normal(key, (n, 2)),
     )
-    images = _render(*triples, near(jax.random.key(0), 200), 32)
+    images = _render(*triples, near(jax.random.key(0), 200), 32, **OUTLINED)
     strongest = np.abs(images - 0.5).max(-1).reshape(200, -1).argmax(1)
     pixel = images.reshape(200, -1, 3)[np.arange(200), strongest]
     colours = np.array(list(TRIFEATURE_COLOURS.values()))
@@ -218,7 +219,7 @@ def test_every_factor_is_read_by_nearest_centroids():
     np.testing.assert_array_equal(seen, triples[2])
     cover = np.abs(images - 0.5).max(-1)
     cover = (cover / cover.max((1, 2), keepdims=True)).reshape(200, -1)
-    known = _white(*TRIPLES[:2, ::10]).reshape(10, 10, -1)
+    known = _white(*TRIPLES[:2, ::10], **OUTLINED).reshape(10, 10, -1)
     outlines = ((cover[:, None] > 0.15) != (known[:, 0] > 0.15)).sum(-1).argmin(1)
     assert (outlines == triples[0]).mean() > 0.97
     inside = ((cover[:, None] - known[triples[0]]) ** 2).sum(-1).argmin(1)

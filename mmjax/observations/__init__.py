@@ -11,7 +11,6 @@ from mmjax.observations.augment import (
 from mmjax.observations.mixing import ACTIVATIONS, Mixing, invertible_mlp
 from mmjax.observations.rendering import render, scene_mask
 from mmjax.observations.trifeature import (
-    PUBLISHED_PERIOD,
     TRIFEATURE_COLOURS,
     TrifeaturePose,
     draw_trifeature,
@@ -25,7 +24,6 @@ __all__ = [
     "IMAGE_AUGMENTATIONS",
     "ImageAugmentation",
     "Mixing",
-    "PUBLISHED_PERIOD",
     "SequenceAugmentation",
     "TRIFEATURE_COLOURS",
     "TRIFEATURE_SHAPES",

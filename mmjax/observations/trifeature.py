@@ -3,8 +3,8 @@
 After Trifeature (Hermann & Lampinen 2020) as rendered for the pairs of Dufumier et al. 2025: a
 shape whose square has 128 of 224 pixels a side, turned by up to 45 degrees and placed anywhere
 inside the image; a texture turned on its own and shifted; ten colours, grey 0.5 behind. By default,
-unlike there, textures have longer periods and their gaps are a little coloured, so that images of
-32 pixels show textures and the outlines of shapes.
+unlike there, textures have longer periods, so that images of 48 pixels show them; gaps may be given
+a share of the colour, which shows the outlines of shapes.
 """
 
 import functools
@@ -34,8 +34,8 @@ TRIFEATURE_COLOURS = {
 BACKGROUND = 0.5
 SCALE = 128 / 224  # published side of the shape's square
 PUBLISHED_PERIOD = 10 / 224  # of the textures; needs some 200 pixels a side
-PERIOD = 0.19  # 6 pixels of 32
-GAPS = 0.3  # share of the colour in a texture's gaps; published 0
+PERIOD = 0.15  # 7 pixels of 48
+GAPS = 0.0  # share of the colour in a texture's gaps, as published
 MAX_ANGLE = np.pi / 4
 _COLOURS = np.array(list(TRIFEATURE_COLOURS.values()), np.float32)
 _SHIFTS = 256.0  # periods; random textures differ by where they are cut out
@@ -100,7 +100,8 @@ def _image(shape, texture, colour, pose, *, size, scale, period, gaps):
     row, column = _turned(at[:, None] - 0.5, at[None, :] - 0.5, pose.texture_angle)
     row, column = (x / period + by for x, by in zip((row, column), pose.texture_shift, strict=True))
     cover *= gaps + (1 - gaps) * texture_cover(texture, row, column, 1 / (size * period))
-    return BACKGROUND + cover[..., None] * (jnp.asarray(_COLOURS)[colour] - BACKGROUND)
+    image = BACKGROUND + cover[..., None] * (jnp.asarray(_COLOURS)[colour] - BACKGROUND)
+    return jnp.clip(image, 0.0, 1.0)  # compiled, the sum may round to less than 0
 
 
 @functools.partial(jax.jit, static_argnames="size")
@@ -132,7 +133,7 @@ def render_trifeature(
       shape, texture, colour: `[n]` whole numbers 0-9 in TRIFEATURE_SHAPES, TRIFEATURE_TEXTURES and
         TRIFEATURE_COLOURS. Not checked, since they may be traced.
       pose: of n rows.
-      size: height and width in pixels, 16 to 512; below 32 textures blur.
+      size: height and width in pixels, 16 to 512; below 48 textures blur.
       scale: side of the shape's square in sides of the image, > 0.
       period: of the textures in sides of the image, > 0; PUBLISHED_PERIOD for 224 pixels.
       gaps: share of the colour where the texture leaves gaps, 0 to 1; 0 is published.

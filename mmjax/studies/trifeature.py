@@ -25,13 +25,13 @@ from mmjax.errors import choose, require
 from mmjax.generative import TriFactors, draw_mapping
 from mmjax.observations import draw_trifeature
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, augment_images
+from mmjax.observations.trifeature import GAPS, PERIOD
 from mmjax.studies.fused import FusedOptions, FusedTask
 from mmjax.studies.trifactors import balancing_bias, factor_figures
 from mmjax.train import OPTIMISERS
 from mmjax.types import Array, Key
 
 MODALITIES, CLASSES = 2, 10
-TEXTURE_PERIOD = 0.15  # 7 pixels of 48
 POSES = ("kept", "redrawn")
 AT_ONCE = 256  # images encoded at a time outside of training
 
@@ -41,8 +41,8 @@ class TrifeatureOptions(FusedOptions):
     """The images and how fusions are trained on them."""
 
     resolution: int = option(48, "side of the images in pixels, 32 to 224")
-    texture_period: float = option(TEXTURE_PERIOD, "of the textures, in sides of the image")
-    texture_gaps: float = option(0.0, "share of the colour in a texture's gaps, published 0")
+    texture_period: float = option(PERIOD, "of the textures, in sides of the image")
+    texture_gaps: float = option(GAPS, "share of the colour in a texture's gaps, published 0")
     renderings: int = option(20, "images of each triple of shape, texture and colour")
     data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
     train_pairs: int = option(0, "different training pairs, published 10000; 0 for any of them")
