@@ -13,6 +13,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# A third of compilation is XLA's optimisations; modules about numbers ask for them.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 _FLAG = "--xla_force_host_platform_device_count=8"
 if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
@@ -46,12 +48,11 @@ def _room_for_programs():
 
 
 @pytest.fixture(scope="module")
-def compiled_quickly():
-    """For modules of whole runs, whose time is compilation: a third of it is XLA's optimisations.
-
-    Modules about numbers keep these, since users have them.
-    """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def compiled_as_for_users():
+    """For modules about numbers, memory and operations: with all of XLA's optimisations."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.clear_caches()  # of what was compiled otherwise
     jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()  # what was compiled so is for this module alone
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()

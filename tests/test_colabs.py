@@ -28,7 +28,6 @@ def test_every_notebook_has_small_settings():
 @pytest.mark.parametrize("name", SMALL)
 def test_notebook_runs_top_to_bottom(name, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # all of its time is compilation
     book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
     (parameters,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", []))
     parameters.source = SMALL[name]

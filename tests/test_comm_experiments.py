@@ -18,8 +18,6 @@ from tests.clip_folders import GOLDEN
 from tests.test_multimodal_data import affect, write_affect, write_mimic
 from tests.test_multimodal_files import ENDS, PARTS, films, robot, write_imdb  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 SMALL = (
     "--width=8 --heads=2 --head_hidden=8 --head_out=4 --batch_size=6 --steps=2 --chunk_steps=2 "
     "--seeds=1 --parallel=single"

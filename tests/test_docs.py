@@ -23,8 +23,6 @@ from experiments import (
 from mmjax.run import launch
 from mmjax.run.flags import make_flags, parse_flags, read_config
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 EXPERIMENTS = {

@@ -27,8 +27,6 @@ from mmjax.studies import (
     retrieval_after,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 KEY = jax.random.key(0)
 MODEL = feature_model(jax.random.key(5))
 PAIRS = MODEL.sample(KEY, 3000, 1.0)

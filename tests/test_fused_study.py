@@ -25,8 +25,6 @@ from mmjax.studies.trifactors import (
 )
 from mmjax.types import Pair
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TINY = dict(hidden=(4,), tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=8)
 OF_TWO = ("factor_cl", "factor_cl_supervised")
 

@@ -11,6 +11,8 @@ from mmjax.disentangle import ALGORITHMS, CONTRASTS, fast_ica, inverse_transform
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import mcc
 
+pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
+
 KEY = jax.random.key(2)
 
 

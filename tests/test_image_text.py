@@ -26,8 +26,6 @@ from mmjax.studies import (
 from mmjax.studies.image_text import DISCRETE
 from mmjax.train import train_one
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 SMALL = dict(image_encoder="convnet", text_width=16, batch_size=32, steps=4, warmup=1)
 WORDS = len(scene_vocabulary().words)
 

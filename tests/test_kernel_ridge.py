@@ -16,6 +16,8 @@ from mmjax.evaluate import kernel_r2, kernel_r2_between, linear_r2, linear_r2_be
 from mmjax.evaluate.kernel_ridge import ALPHAS, GAMMAS
 from mmjax.evaluate.regression import standardise
 
+pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
+
 # Rows of most tests, with 3 features and 8 targets: one compilation serves them. Halves and folds
 # differ in size.
 N = 405

@@ -33,8 +33,6 @@ from mmjax.studies.recorded import (
     prepared,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TINY = dict(tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=6, hidden=(4,))
 NOTHING = Recorded(Modality(as_is()), lambda key, seen: seen)
 LABELS = ("a", "b", "c")

@@ -18,8 +18,6 @@ import pytest
 from experiments import paired_data, partial_causal
 from mmjax.run import launch, progress_line, read_results
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 ROOT = Path(__file__).parent.parent
 TINY = (
     "--dim=2 --private_dim=1 --hidden=16 --steps=80 --pre_steps=20 --batch_size=32 "
@@ -48,7 +46,6 @@ def _start(workdir: Path, cache: Path, *more: str) -> subprocess.Popen:
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # most of its time is compilation
     }
     environment.pop("XLA_FLAGS", None)
     command = [sys.executable, "-m", "experiments.partial_causal", f"--workdir={workdir}", *TINY]

@@ -19,8 +19,6 @@ from mmjax.studies.trifeature import (
     trifeature_task,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 TINY = dict(resolution=32, widths=(4, 8), width=8, heads=2, head_hidden=8, head_out=4)
 OPTIONS = TrifeatureOptions(renderings=1, augmentation="none", batch_size=8, **TINY)
 
