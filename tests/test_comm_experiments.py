@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import comm_digits, comm_mmimdb, comm_multibench, digit_data, recorded_runs
+from experiments import (
+    comm_digits,
+    comm_mmimdb,
+    comm_multibench,
+    comm_trifeature,
+    digit_data,
+    recorded_runs,
+)
 from experiments.multibench_data import PUBLISHED, SOURCES
 from mmjax.data import split_size
 from mmjax.losses import no_gather
@@ -223,6 +230,35 @@ def test_affect(tmp_path, monkeypatch):
     assert "47.8" in summary and (tmp_path / "run/figures/accuracy.png").exists()
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert config["width"] == 8 and config["steps"] == 2
+
+
+def test_images_of_shapes(tmp_path, monkeypatch, capsys):
+    """Rows of controls and of a method; the second start only prints them."""
+
+    def figures(data, represent, key, *, rows):
+        features = represent((data.gallery.images[:4] / np.float32(255),) * 2)
+        assert features.shape[0] == 4 and np.isfinite(features).all() and rows == 30
+        metrics = {name: {"accuracy"} for name in ("shared", "unique1", "unique2")}
+        metrics["synergy"] = {"accuracy", "accuracy_balanced"}
+        return {(name, m): 0.5 for name, found in metrics.items() for m in found}
+
+    monkeypatch.setattr(comm_trifeature, "trifeature_figures", figures)
+    argv = "--resolution=32 --renderings=1 --widths=4,8 --methods=cross --biases=biased".split()
+    argv += ["--probe_samples=30", f"--workdir={tmp_path}"]
+    assert start(comm_trifeature, *argv) == 0
+    first = (tmp_path / "results.csv").read_bytes()
+    rows = read_results(str(tmp_path / "results.csv"))
+    assert {row.setting for row in rows} == {"raw", "untrained", "cross/biased"} and len(rows) == 15
+    assert (tmp_path / "figures" / "samples.png").stat().st_size > 5000
+    assert "Images of 32 pixels" in (tmp_path / "summary.md").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(comm_trifeature, "trifeature_data", None)
+        assert start(comm_trifeature, *argv) == 0
+    assert (tmp_path / "results.csv").read_bytes() == first
+    capsys.readouterr()
+    assert start(comm_trifeature, *argv, "--texture_gaps=2") == 2
+    told = "texture_gaps: 2.0 is not allowed; use a number from 0 to 1"
+    assert told in capsys.readouterr().err
 
 
 def test_published_settings():
