@@ -61,15 +61,14 @@ PRESETS = {
 }
 
 
-def judge_of(config: Config, model, *, fused: bool) -> Judge:
+def judge_of(config: Config, model) -> Judge:
     """Linear probes on fresh pairs; with `subsets` also of some modalities only."""
 
-    def figures(place, world, key, represent, embed):
+    def figures(place, world, key, represent, read):
         told = probe_figures(model, world, represent, key, rows=config.probe_samples)
         found = {("joint", *name): value for name, value in told.items()}
-        if config.subsets and embed is not None:
-            how = dict(rows=config.probe_samples, fused=fused)
-            found |= subset_figures(model, world, embed, key, **how)
+        if config.subsets and read is not None:
+            found |= subset_figures(model, world, read, key, rows=config.probe_samples)
         return found
 
     return Judge(figures, raw_features)
@@ -82,8 +81,7 @@ def main(config: Config, run: Run) -> None:
     def parts(method, bias):
         model, task = trifactor_task(config, BIASES[bias])
         how = dict(chunk_steps=config.chunk_steps, save_every=config.save_every)
-        judge = judge_of(config, model, fused=METHODS[method].fused)
-        return task, make_fused_study(config, task, method, **how), judge
+        return task, make_fused_study(config, task, method, **how), judge_of(config, model)
 
     def control(name, log):
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)

@@ -20,9 +20,9 @@ class Judge(NamedTuple):
     """How a representation is judged.
 
     Attributes:
-      figures: `(place of the seed, its environment, its evaluation key, represent, embed) ->
+      figures: `(place of the seed, its environment, its evaluation key, represent, read) ->
         {(modality, target, metric): value}`, where represent maps observations to features `[n, f]`
-        and embed maps (observations, masks) to Z `[n, views, width]` (None of raw observations).
+        and read maps (observations, subsets) to `[subsets, n, f]` (None of raw observations).
       raw: `observations -> [n, f]`, what representations are compared with.
     """
 
@@ -43,8 +43,8 @@ def _environments(config, task: FusedTask):
     return task.init_env(keys[0]) if task.shared_env else jax.vmap(task.init_env)(keys)
 
 
-def _judged(experiment, config, task, judge, setting, represent, embed) -> list[Row]:
-    """Rows of every seed; `represent` and `embed` take the seed's place first."""
+def _judged(experiment, config, task, judge, setting, represent, read) -> list[Row]:
+    """Rows of every seed; `represent` and `read` take the seed's place first."""
     keys, envs, rows = seed_keys(config, PURPOSES), _environments(config, task), []
     for place, seed in enumerate(seed_numbers(config)):
         own = lambda leaf, k=place: leaf[k]
@@ -54,7 +54,7 @@ def _judged(experiment, config, task, judge, setting, represent, embed) -> list[
             env,
             keys["evaluate"][place],
             lambda seen, k=place: represent(k, seen),
-            embed and (lambda seen, masks, k=place: embed(k, seen, masks)),
+            read and (lambda seen, subsets, k=place: read(k, seen, subsets)),
         )
         rows += [Row(experiment, setting, seed, *name, value) for name, value in figures.items()]
     return rows
@@ -103,7 +103,7 @@ def trained_rows(
 
 
 def _network_rows(experiment, config, task, study, judge, setting, params: Callable[[int], Tree]):
-    represent, embed = jax.jit(study.represent), jax.jit(study.embed)
+    represent, read = jax.jit(study.represent), jax.jit(study.read)
     return _judged(
         experiment,
         config,
@@ -111,7 +111,7 @@ def _network_rows(experiment, config, task, study, judge, setting, params: Calla
         judge,
         setting,
         lambda place, seen: represent(params(place), seen),
-        lambda place, seen, masks: embed(params(place), seen, masks),
+        lambda place, seen, subsets: read(params(place), seen, subsets),
     )
 
 

@@ -13,7 +13,6 @@ from mmjax.encoders import single_and_joint_masks, subset_masks
 from mmjax.errors import require
 from mmjax.run import Row, Run
 from mmjax.studies.fused import FusedTask, make_fused_study
-from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal_probes import (
     probe_splits,
     raw_features,
@@ -73,17 +72,17 @@ def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarra
     return found | {"joint": masks[-1]}
 
 
-def judge_of(case: Case, *, fused: bool, limit: int) -> Judge:
+def judge_of(case: Case, limit: int) -> Judge:
     """Linear probes of every target from every subset; limit: training rows, at most."""
 
-    def figures(place, env, key, represent, embed):
+    def figures(place, env, key, represent, read):
         masks, features, found = np.array(list(case.subsets.values())), {}, {}
         for part in PARTS:
             split = getattr(case.data, part)
-            if split is not None and embed is None:
+            if split is not None and read is None:
                 features[part] = raw_subset_features(split, masks)
             elif split is not None:
-                features[part] = split_subset_features(embed, split, masks, fused=fused)
+                features[part] = split_subset_features(read, split, masks)
         for number, subset in enumerate(case.subsets):
             own = {part: of_subsets[number] for part, of_subsets in features.items()}
             for name, target in case.targets.items():
@@ -126,12 +125,12 @@ def case_table(
         require(known, "methods", method, "one that needs no classes with this data")
         jax.eval_shape(study.init_params, jax.random.key(0))  # traced, not run
 
+    judge = judge_of(case, limit)
+
     def control(name, setting, log):
-        judge = judge_of(case, fused=True, limit=limit)
         return control_rows(experiment, config, case.task, studies["comm"], judge, setting)
 
     def trained(method, setting, log):
-        judge = judge_of(case, fused=METHODS[method].fused, limit=limit)
         study = studies[method]
         return trained_rows(experiment, config, case.task, study, judge, run, log, setting=setting)
 

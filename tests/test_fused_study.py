@@ -164,14 +164,16 @@ def test_subsets_are_read_from_the_modalities_they_name():
         seen = jnp.stack(observations, 1)
         return (seen[:, None] * masks[None, :, :, None]).reshape(len(seen), len(masks), -1)
 
-    figures = subset_figures(model, world, embed, jax.random.key(1), rows=900, fused=True)
+    read = partial(subset_features, embed, fused=True)
+    figures = subset_figures(model, world, read, jax.random.key(1), rows=900)
     assert {name for name, *_ in figures} == {"x1", "x2"}
     assert figures["x1", "unique1", "accuracy"] > 0.9 > 0.5 > figures["x1", "unique2", "accuracy"]
     assert figures["x2", "unique2", "accuracy"] > 0.9 > 0.5 > figures["x2", "unique1", "accuracy"]
     # Methods that don't fuse are read side by side: of one modality it is the same here.
-    apart = subset_figures(model, world, embed, jax.random.key(1), rows=900, fused=False)
+    read = partial(subset_features, embed, fused=False)
+    apart = subset_figures(model, world, read, jax.random.key(1), rows=900)
     assert apart["x2", "unique2", "accuracy"] > 0.9 > 0.5 > apart["x2", "unique1", "accuracy"]
     z = embed(observations := (jnp.ones((4, 2)), 2 * jnp.ones((4, 2))), jnp.eye(2, dtype=bool))
-    found = subset_features(embed, observations, [[True, False], [True, True]], fused=False)
+    found = read(observations, [[True, False], [True, True]])
     np.testing.assert_array_equal(found[0], [[1, 1, 0, 0, 0, 0, 0, 0]] * 4)
     np.testing.assert_array_equal(found[1], z.reshape(4, -1))

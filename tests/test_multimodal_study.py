@@ -1,5 +1,7 @@
 """Fusions of recorded data: which rows are drawn, what is seen of them, what probes may know."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
 from mmjax.observations.augment import SequenceAugmentation
 from mmjax.studies import multimodal_probes
-from mmjax.studies.fused import make_fused_study
+from mmjax.studies.fused import make_fused_study, subset_features
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.multimodal_probes import (
     features_of,
@@ -296,12 +298,12 @@ def test_features_of_subsets():
     split, subsets = numbered(5), np.array([[1, 0], [0, 1], [1, 1]], bool)
     # Z of a view: the numbers of the modalities that it sees.
     embed = lambda seen, masks: masks * jnp.stack([s[:, 0] for s in seen], 1)[:, None]
-    fused = split_subset_features(embed, split, subsets, fused=True)
+    fused = split_subset_features(partial(subset_features, embed, fused=True), split, subsets)
     rows = np.arange(5.0)
     assert fused.shape == (3, 5, 2)
     np.testing.assert_array_equal(fused[0], np.stack([rows, 0 * rows], 1))
     np.testing.assert_array_equal(fused[2], np.stack([rows, rows], 1))
-    apart = split_subset_features(embed, split, subsets, fused=False)
+    apart = split_subset_features(partial(subset_features, embed, fused=False), split, subsets)
     assert apart.shape == (3, 5, 4)
     np.testing.assert_array_equal(apart[0], np.stack([rows, 0 * rows, 0 * rows, 0 * rows], 1))
     np.testing.assert_array_equal(apart[2], np.stack([rows, 0 * rows, 0 * rows, rows], 1))

@@ -70,12 +70,14 @@ class FusedStudy(NamedTuple):
       init_params: `key -> params`.
       plan: what `train` takes.
       embed: `(params, observations, masks) -> [n, views, width]`, Z of any subsets.
-      represent: `(params, observations) -> [n, features]`, what is probed.
+      read: `(params, observations, subsets) -> [subsets, n, f]`, what is probed of any subsets.
+      represent: `(params, observations) -> [n, f]`, the same of all modalities.
     """
 
     init_params: Callable[[Key], Tree]
     plan: Plan
     embed: Callable[[Tree, tuple, Array], Array]
+    read: Callable[[Tree, tuple, Array], Array]
     represent: Callable[[Tree, tuple], Array]
 
 
@@ -163,9 +165,12 @@ def make_fused_study(
     def embed(params, observations, masks):
         return net.apply(params["net"], params["statistics"], observations, masks)
 
+    def read(params, observations, subsets):
+        own = partial(embed, params)
+        return subset_features(own, observations, subsets, fused=chosen.fused)
+
     def represent(params, observations):
-        whole = jnp.ones((1, count), bool)
-        return subset_features(partial(embed, params), observations, whole, fused=chosen.fused)[0]
+        return read(params, observations, jnp.ones((1, count), bool))[0]
 
     plan = Plan(
         lambda env, key: task.source(env, key, o.batch_size),
@@ -176,4 +181,4 @@ def make_fused_study(
         task.shared_env,
         unrolled,
     )
-    return FusedStudy(init_params, plan, embed, represent)
+    return FusedStudy(init_params, plan, embed, read, represent)

@@ -9,7 +9,6 @@ from mmjax.data import MultimodalData, MultimodalSplit, split_size
 from mmjax.encoders import Padded
 from mmjax.errors import require
 from mmjax.evaluate.linear_probes import STRENGTHS, Labelled, probe
-from mmjax.studies.fused import subset_features
 from mmjax.studies.recorded import Observation, flat, observations_of
 from mmjax.types import Array
 
@@ -35,21 +34,21 @@ def features_of(
 
 
 def split_subset_features(
-    embed: Callable[[tuple, Array], Array],
+    read: Callable[[tuple, Array], Array],
     split: MultimodalSplit,
     subsets: np.ndarray,
     *,
-    fused: bool,
     at_once: int = AT_ONCE,
 ) -> np.ndarray:
-    """Features `[subsets, n, f]` of each subset of the modalities, see fused.subset_features.
+    """Features `[subsets, n, f]` of each subset of the modalities.
 
     Args:
-      embed, subsets, fused: see there.
+      read: `(observations, subsets) -> [subsets, at_once, f]`, such as a study's.
       split, at_once: see features_of.
+      subsets: `[subsets, modalities]` bool.
     """
-    read = lambda seen: jnp.moveaxis(subset_features(embed, seen, subsets, fused=fused), 0, 1)
-    return np.moveaxis(features_of(read, split, at_once=at_once), 1, 0)
+    rows_first = lambda seen: jnp.moveaxis(read(seen, subsets), 0, 1)
+    return np.moveaxis(features_of(rows_first, split, at_once=at_once), 1, 0)
 
 
 def _raw(seen: Observation) -> Array:

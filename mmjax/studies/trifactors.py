@@ -14,7 +14,7 @@ from mmjax.encoders import Modality, mlp, subset_masks
 from mmjax.errors import require
 from mmjax.evaluate.linear_probes import Labelled, probe
 from mmjax.generative import TriFactors, TriModel, trifactor_model
-from mmjax.studies.fused import FusedOptions, FusedTask, subset_features
+from mmjax.studies.fused import FusedOptions, FusedTask
 from mmjax.types import Array, Key, Tree
 
 
@@ -178,23 +178,21 @@ def probe_figures(
 def subset_figures(
     model: TriModel,
     world: Tree,
-    embed: Callable[[tuple, Array], Array],
+    read: Callable[[tuple, Array], Array],
     key: Key,
     *,
     rows: int,
-    fused: bool,
 ) -> dict[tuple[str, str, str], float]:
     """(modalities seen such as x1+x3, target, metric) -> figure, as probe_figures has them.
 
     Args:
       model, world, key, rows: see there.
-      embed, fused: see fused.subset_features.
+      read: `(observations, subsets [s, modalities] bool) -> [s, n, f]`, such as a study's.
     """
     figures, masks = {}, subset_masks(model.modalities)[:-1]
     names = ["+".join(f"x{k + 1}" for k in np.flatnonzero(mask)) for mask in masks]
     for metric, factors, observations in _draws(model, world, key, rows):
-        seen = subset_features(embed, observations, masks, fused=fused)
-        for name, features in zip(names, seen, strict=True):
+        for name, features in zip(names, read(observations, masks), strict=True):
             told = _probed(model, metric, factors, features)
             figures |= {(name, *cell): value for cell, value in told.items()}
     return figures

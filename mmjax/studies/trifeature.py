@@ -43,7 +43,7 @@ class TrifeatureOptions(FusedOptions):
     resolution: int = option(48, "side of the images in pixels, 32 to 224")
     texture_period: float = option(PERIOD, "of the textures, in sides of the image")
     texture_gaps: float = option(GAPS, "share of the colour in a texture's gaps, published 0")
-    renderings: int = option(20, "images of each triple of shape, texture and colour")
+    renderings: int = option(20, "images of each triple of shape, texture and colour, published 3")
     data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
     train_pairs: int = option(0, "different training pairs, published 10000; 0 for any of them")
     poses: str = option("redrawn", "of two views: of the image, or each of any rendering", POSES)
