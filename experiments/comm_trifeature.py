@@ -56,7 +56,6 @@ PRESETS = {
     "paper": {
         "resolution": 224,
         "texture_period": PUBLISHED_PERIOD,
-        "texture_gaps": 0.0,
         "renderings": 3,
         "poses": "kept",
         "train_pairs": 10_000,

@@ -3,8 +3,8 @@
 After Trifeature (Hermann & Lampinen 2020) as rendered for the pairs of Dufumier et al. 2025: a
 shape whose square has 128 of 224 pixels a side, turned by up to 45 degrees and placed anywhere
 inside the image; a texture turned on its own and shifted; ten colours, grey 0.5 behind. By default,
-unlike there, textures have longer periods and their gaps are a little coloured, so that images of
-48 pixels show textures and the outlines of shapes.
+unlike there, textures have longer periods, so that images of 48 pixels show them; gaps may be given
+a share of the colour, which shows the outlines of shapes.
 """
 
 import functools
@@ -35,7 +35,7 @@ BACKGROUND = 0.5
 SCALE = 128 / 224  # published side of the shape's square
 PUBLISHED_PERIOD = 10 / 224  # of the textures; needs some 200 pixels a side
 PERIOD = 0.15  # 7 pixels of 48
-GAPS = 0.3  # share of the colour in a texture's gaps; published 0
+GAPS = 0.0  # share of the colour in a texture's gaps, as published
 MAX_ANGLE = np.pi / 4
 _COLOURS = np.array(list(TRIFEATURE_COLOURS.values()), np.float32)
 _SHIFTS = 256.0  # periods; random textures differ by where they are cut out

@@ -53,10 +53,10 @@ class TrifeatureOptions(FusedOptions):
     head_hidden: int = option(128, "width of the projection head")
     head_out: int = option(64, "dimension of what the loss compares")
     batch_size: int = option(64, "pairs a step, over all devices")
-    steps: int = option(1500, "training steps")
+    steps: int = option(2000, "training steps")
     optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(0.03, "its peak")
-    weight_decay: float = option(0.3, "decoupled: makes it general beyond the triples seen")
+    weight_decay: float = option(0.1, "decoupled: makes it general beyond the triples seen")
 
 
 class TrifeatureData(NamedTuple):
