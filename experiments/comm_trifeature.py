@@ -56,6 +56,7 @@ PRESETS = {
     "paper": {
         "resolution": 224,
         "texture_period": PUBLISHED_PERIOD,
+        "texture_gaps": 0.0,
         "renderings": 3,
         "poses": "kept",
         "train_pairs": 10_000,
@@ -64,6 +65,7 @@ PRESETS = {
         "width": 512,
         "head_hidden": 512,
         "head_out": 256,
+        "batch_size": 64,
         "optimiser": "adamw",
         "learning_rate": 3e-4,
         "weight_decay": 1e-4,
