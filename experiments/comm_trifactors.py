@@ -87,8 +87,9 @@ def main(config: Config, run: Run) -> None:
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)
 
     def trained(method, bias, setting, until, log):
-        found = parts(method, bias)
-        return trained_rows(EXPERIMENT, config, *found, run, log, setting=setting, until=until)
+        found, how = parts(method, bias), dict(setting=setting, until=until)
+        how["projected"] = config.projected
+        return trained_rows(EXPERIMENT, config, *found, run, log, **how)
 
     parts("comm", "unbiased")  # checks the options before anything is written
     table = table_of(config, control, trained)

@@ -44,6 +44,7 @@ class Config(TrifeatureOptions, TableOptions, RunOptions):
     """Which methods, on which pairs, and how the run is carried out."""
 
     biases: str = option("biased,unbiased", "training pairs, comma-separated")
+    projected: bool = option(True, "probe what is behind the head too, where the loss compares")
     probe_samples: int = option(8000, "training pairs that a probe is fitted on")
     seeds: int = option(1, "number of seeds; each draws its own pairs and initial weights")
     parallel: str = option(
@@ -125,8 +126,9 @@ def main(config: Config, run: Run) -> None:
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)
 
     def trained(method, bias, setting, until, log):
-        found = parts(method, bias)
-        return trained_rows(EXPERIMENT, config, *found, run, log, setting=setting, until=until)
+        found, how = parts(method, bias), dict(setting=setting, until=until)
+        how["projected"] = config.projected
+        return trained_rows(EXPERIMENT, config, *found, run, log, **how)
 
     table = table_of(config, control, trained)
     about = f"Images of {config.resolution} pixels, tested on triples that no training has seen. "

@@ -31,6 +31,7 @@ class TableOptions:
     methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
     biases: str = option("unbiased,biased", "training pairs, comma-separated")
     curve_points: int = option(1, "times at which a method is judged while it trains, evenly apart")
+    projected: bool = option(False, "probe what is behind the head too, where the loss compares")
 
 
 def table_of(
@@ -100,7 +101,8 @@ def summary(
 ) -> str:
     """A row a setting, published figures of images beside it, chance below; draws the figures.
 
-    Where rows of other modalities than `joint` are there, a table of them a factor follows.
+    What is behind the head (the modality `projected`) has a table of its own; where rows of further
+    modalities are there, a table of them a factor follows.
     """
     cells = list(dict.fromkeys(row[4:6] for row in rows if row.modality == "joint"))
     _draw(config, run, settings, rows, cells, classes)
@@ -125,9 +127,18 @@ def summary(
         f"and S of biased training. {about}{machine()}."
     )
     parts = [f"# {experiment}", text, table]
-    views = list(dict.fromkeys(row.modality for row in rows if row.modality != "joint"))
+    having = lambda views: [
+        s for s in settings if any(r.setting == s and r.modality in views for r in rows)
+    ]
+    if behind := having(["projected"]):
+        columns = {_short(*cell): ("projected", *cell) for cell in cells}
+        levels = [chance_of(target, classes) for target, _ in cells]
+        title = "behind the head, where the loss compares, %"
+        parts.append(percent_table(rows, behind, columns, chance=levels, header=title))
+    views = list(dict.fromkeys(row.modality for row in rows))
+    views = [view for view in views if view not in ("joint", "projected")]
     for cell in cells if views else ():
-        seen = [s for s in settings if any(r.setting == s and r.modality in views for r in rows)]
+        seen = having(views)
         columns = {view: (view, *cell) for view in views}
         level = [chance_of(cell[0], classes)] * len(views)
         title = f"{_short(*cell)}, by the modalities seen, %"

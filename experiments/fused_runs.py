@@ -71,11 +71,13 @@ def trained_rows(
     *,
     setting: str,
     until: int | None = None,
+    projected: bool = False,
 ) -> list[Row]:
     """Trains all seeds and judges them; no oracle tells a seed that is stuck, so none restarts.
 
     With `until`, training stops at that step of its schedule; a later call with a later one, of the
-    same setting (the part before an @), goes on from there.
+    same setting (the part before an @), goes on from there. With `projected`, what is behind the
+    head is judged too, if the loss compares it: as the modality `projected` instead of `joint`.
     """
     plan = study.plan
     if until is not None:
@@ -99,12 +101,15 @@ def trained_rows(
         judge,
         setting,
         lambda place: jax.tree.map(lambda leaf: leaf[place], params),
+        projected,
     )
 
 
-def _network_rows(experiment, config, task, study, judge, setting, params: Callable[[int], Tree]):
+def _network_rows(
+    experiment, config, task, study, judge, setting, params: Callable[[int], Tree], projected=False
+):
     represent, read = jax.jit(study.represent), jax.jit(study.read)
-    return _judged(
+    rows = _judged(
         experiment,
         config,
         task,
@@ -113,6 +118,12 @@ def _network_rows(experiment, config, task, study, judge, setting, params: Calla
         lambda place, seen: represent(params(place), seen),
         lambda place, seen, subsets: read(params(place), seen, subsets),
     )
+    if projected and study.project is not None:
+        project = jax.jit(study.project)
+        behind = lambda place, seen: project(params(place), seen)
+        found = _judged(experiment, config, task, judge, setting, behind, None)
+        rows += [row._replace(modality="projected") for row in found if row.modality == "joint"]
+    return rows
 
 
 def control_rows(

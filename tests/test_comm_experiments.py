@@ -248,9 +248,12 @@ def test_images_of_shapes(tmp_path, monkeypatch, capsys):
     assert start(comm_trifeature, *argv) == 0
     first = (tmp_path / "results.csv").read_bytes()
     rows = read_results(str(tmp_path / "results.csv"))
-    assert {row.setting for row in rows} == {"raw", "untrained", "cross/biased"} and len(rows) == 15
+    assert {row.setting for row in rows} == {"raw", "untrained", "cross/biased"} and len(rows) == 20
+    assert sum(row.modality == "projected" for row in rows) == 5  # of what is trained alone
     assert (tmp_path / "figures" / "samples.png").stat().st_size > 5000
-    assert "Images of 32 pixels" in (tmp_path / "summary.md").read_text()
+    told = (tmp_path / "summary.md").read_text()
+    assert "Images of 32 pixels" in told and told.count("| cross/biased") == 2
+    assert "behind the head" in told and "by the modalities seen" not in told
     with monkeypatch.context() as patch:
         patch.setattr(comm_trifeature, "trifeature_data", None)
         assert start(comm_trifeature, *argv) == 0

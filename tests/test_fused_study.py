@@ -54,6 +54,31 @@ def test_every_method_has_a_loss_and_something_to_read(method, modalities):
     assert jax.tree.structure(changes["statistics"]) == jax.tree.structure(params["statistics"])
     read = jax.eval_shape(study.represent, params, batch["views"][0])
     assert read.shape == (8, 8 if METHODS[method].fused else 8 * modalities)
+    if method in OF_TWO:  # their critics read Z
+        assert study.project is None
+        return
+    behind = jax.eval_shape(study.project, params, batch["views"][0])
+    assert behind.shape == (8, 4 if METHODS[method].fused else 4 * modalities)
+
+
+@pytest.mark.parametrize("method", ["comm", "cross"])
+def test_what_is_behind_the_head_are_directions_that_the_loss_compares(method):
+    """Of all modalities together, or of each; with moments as they start, which change nothing."""
+    _, task, study = _study(method)
+    key = jax.random.key(0)
+    params = jax.jit(study.init_params)(key)
+    batch = jax.jit(lambda key: study.plan.source(task.init_env(key), key))(key)
+    found = jax.jit(study.project)(params, batch["views"][0]).reshape(8, -1, 4)
+    assert found.shape[1] == (1 if method == "comm" else 2)
+    np.testing.assert_allclose(jnp.linalg.norm(found, axis=-1), 1, rtol=1e-5)
+    masks = jnp.ones((1, 2), bool) if method == "comm" else jnp.eye(2, dtype=bool)
+    z = study.embed(params, batch["views"][0], masks)
+    x = z
+    for k in range(2):
+        x = jax.nn.relu(x @ params["net"]["head"][f"linear_{k}"]["kernel"] / (1 + 1e-5) ** 0.5)
+    x = x @ params["net"]["head"]["linear_2"]["kernel"]
+    want = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+    np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["siglip", "factor_cl", "factor_cl_supervised"])

@@ -320,6 +320,14 @@ def test_the_head_is_the_formula_view_by_view():
     want = x @ p["linear_2"]["kernel"] + p["linear_2"]["bias"]
     np.testing.assert_allclose(fused.projected, want, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(changed["head"]["norm_0"]["mean"], mean, rtol=1e-4, atol=1e-5)
+    # In evaluation: with the running moments, whatever else is in the batch.
+    x, kept = np.asarray(fused.z, np.float64), jax.tree.map(np.asarray, changed["head"])
+    for k in range(2):
+        moments = kept[f"norm_{k}"]
+        x = (x @ p[f"linear_{k}"]["kernel"] - moments["mean"]) / np.sqrt(moments["var"] + 1e-5)
+        x = np.maximum(x * p[f"norm_{k}"]["scale"] + p[f"norm_{k}"]["bias"], 0)
+    want = x @ p["linear_2"]["kernel"] + p["linear_2"]["bias"]
+    np.testing.assert_allclose(net.project(params, changed, fused.z), want, rtol=1e-3, atol=1e-3)
 
 
 def test_training_on_eight_devices_equals_one():

@@ -77,12 +77,15 @@ class Fusion(NamedTuple):
       apply: `(parameters, statistics, observations, masks) -> [batch, views, width]`, evaluation.
       forward: `(parameters, statistics, observations, masks, key, gather) -> (Fused, statistics)`,
         training; see Encoder.forward. Each view has batch moments of its own in the head.
+      project: `(parameters, statistics, z) -> [batch, views, out]` of `[batch, views, width]`: the
+        head in evaluation, with its running moments; all views of training share these.
       modalities: how many.
     """
 
     init: Callable[[Key, tuple], tuple[Tree, Tree]]
     apply: Callable[[Tree, Tree, tuple, Array], Array]
     forward: Callable[[Tree, Tree, tuple, Array, Key, Callable], tuple[Fused, Tree]]
+    project: Callable[[Tree, Tree, Array], Array]
     modalities: int
 
 
@@ -311,4 +314,8 @@ def fusion(
         statistics = {"encoders": changed, "head": head_changed["batch_stats"]}
         return Fused(z, projected), statistics
 
-    return Fusion(init, apply, forward, len(encoders))
+    def project(params, statistics, z):
+        known = {"params": params["head"], "batch_stats": statistics["head"]}
+        return head.apply(known, z, train=False)
+
+    return Fusion(init, apply, forward, project, len(encoders))

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.config import option
 from mmjax.encoders import Fusion, Modality, fusion
 from mmjax.errors import choose, require
+from mmjax.numerics import normalise
 from mmjax.studies.fusing_methods import METHODS, Method
 from mmjax.train import OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Tree
@@ -72,6 +74,8 @@ class FusedStudy(NamedTuple):
       embed: `(params, observations, masks) -> [n, views, width]`, Z of any subsets.
       read: `(params, observations, subsets) -> [subsets, n, f]`, what is probed of any subsets.
       represent: `(params, observations) -> [n, f]`, the same of all modalities.
+      project: the same behind the head and as unit vectors, which is all that the loss compares;
+        None for a method that has no use for the head.
     """
 
     init_params: Callable[[Key], Tree]
@@ -79,6 +83,7 @@ class FusedStudy(NamedTuple):
     embed: Callable[[Tree, tuple, Array], Array]
     read: Callable[[Tree, tuple, Array], Array]
     represent: Callable[[Tree, tuple], Array]
+    project: Callable[[Tree, tuple], Array] | None
 
 
 def subset_features(
@@ -169,8 +174,17 @@ def make_fused_study(
         own = partial(embed, params)
         return subset_features(own, observations, subsets, fused=chosen.fused)
 
+    everything = np.ones((1, count), bool)
+
     def represent(params, observations):
-        return read(params, observations, jnp.ones((1, count), bool))[0]
+        return read(params, observations, everything)[0]
+
+    def project(params, observations):
+        def projected(seen, masks):
+            z = embed(params, seen, masks)
+            return normalise(net.project(params["net"], params["statistics"], z))
+
+        return subset_features(projected, observations, everything, fused=chosen.fused)[0]
 
     plan = Plan(
         lambda env, key: task.source(env, key, o.batch_size),
@@ -181,4 +195,5 @@ def make_fused_study(
         task.shared_env,
         unrolled,
     )
-    return FusedStudy(init_params, plan, embed, read, represent)
+    behind = project if chosen.projects else None
+    return FusedStudy(init_params, plan, embed, read, represent, behind)

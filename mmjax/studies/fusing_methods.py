@@ -41,12 +41,14 @@ class Method(NamedTuple):
       masks: `(key, rows, modalities) -> [views, modalities]` or `[rows, views, modalities]` bool,
         what the views see; the first ones see one modality each, or the last one all of them.
       init: `(key, modalities, width, classes) -> own parameters`, width is that of Z.
+      projects: whether the loss compares what the network's head makes of Z.
     """
 
     loss: Callable[..., Array]
     fused: bool
     masks: Callable[[Key, int, int], Array]
     init: Callable[[Key, int, int, int], Tree] = lambda key, modalities, width, classes: {}
+    projects: bool = True
 
 
 def _singles(key, rows, modalities):
@@ -183,10 +185,10 @@ METHODS = {
         lambda *sizes: {"bias": jnp.zeros(()), "log_temperature": jnp.zeros(())},
     ),
     "factor_cl": Method(
-        partial(_factor_cl, False), False, _singles, partial(_init_factor_cl, False)
+        partial(_factor_cl, False), False, _singles, partial(_init_factor_cl, False), False
     ),
     "factor_cl_supervised": Method(
-        partial(_factor_cl, True), False, _singles, partial(_init_factor_cl, True)
+        partial(_factor_cl, True), False, _singles, partial(_init_factor_cl, True), False
     ),
     "supcon": Method(_supcon, True, _singles_and_joint),
 }
