@@ -22,7 +22,7 @@ from experiments.factor_tables import BIASES, TableOptions, summary, table_of
 from experiments.fused_runs import Judge, control_rows, trained_rows
 from mmjax.config import option
 from mmjax.errors import require
-from mmjax.observations.trifeature import PUBLISHED_PERIOD
+from mmjax.observations.trifeature import PUBLISHED_PERIOD, SCALE
 from mmjax.report import save_figure, sheet_figure
 from mmjax.run import Run, RunOptions, launch, progress_line, run_table
 from mmjax.studies.fused import make_fused_study
@@ -58,6 +58,7 @@ PRESETS = {
         "resolution": 224,
         "texture_period": PUBLISHED_PERIOD,
         "texture_gaps": 0.0,
+        "shape_scale": SCALE,
         "renderings": 3,
         "poses": "kept",
         "train_pairs": 10_000,

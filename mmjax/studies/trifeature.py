@@ -25,7 +25,7 @@ from mmjax.errors import choose, require
 from mmjax.generative import TriFactors, draw_mapping
 from mmjax.observations import draw_trifeature
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, augment_images
-from mmjax.observations.trifeature import GAPS, PERIOD
+from mmjax.observations.trifeature import PERIOD
 from mmjax.studies.fused import FusedOptions, FusedTask
 from mmjax.studies.trifactors import balancing_bias, factor_figures
 from mmjax.train import OPTIMISERS
@@ -42,7 +42,8 @@ class TrifeatureOptions(FusedOptions):
 
     resolution: int = option(48, "side of the images in pixels, 32 to 224")
     texture_period: float = option(PERIOD, "of the textures, in sides of the image")
-    texture_gaps: float = option(GAPS, "share of the colour in a texture's gaps, published 0")
+    texture_gaps: float = option(0.1, "share of the colour in a texture's gaps, published 0")
+    shape_scale: float = option(0.7, "a shape's square in sides of the image, published 0.571")
     renderings: int = option(20, "images of each triple of shape, texture and colour, published 3")
     data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
     train_pairs: int = option(0, "different training pairs, published 10000; 0 for any of them")
@@ -53,7 +54,7 @@ class TrifeatureOptions(FusedOptions):
     head_hidden: int = option(128, "width of the projection head")
     head_out: int = option(64, "dimension of what the loss compares")
     batch_size: int = option(64, "pairs a step, over all devices")
-    steps: int = option(2000, "training steps")
+    steps: int = option(2500, "training steps")
     optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(0.03, "its peak")
     weight_decay: float = option(0.1, "decoupled: makes it general beyond the triples seen")
@@ -80,6 +81,7 @@ def check_options(options: TrifeatureOptions) -> None:
     require(32 <= o.resolution <= 224, "resolution", o.resolution, "32 to 224")
     require(o.texture_period > 0, "texture_period", o.texture_period, "a number > 0")
     require(0 <= o.texture_gaps <= 1, "texture_gaps", o.texture_gaps, "a number from 0 to 1")
+    require(0 < o.shape_scale <= 0.5**0.5, "shape_scale", o.shape_scale, "a number in (0, 0.707]")
     require(o.renderings >= 1, "renderings", o.renderings, "a whole number >= 1")
     require(o.train_pairs >= 0, "train_pairs", o.train_pairs, "a whole number >= 0")
     choose(IMAGE_AUGMENTATIONS, "augmentation", o.augmentation)
@@ -96,8 +98,8 @@ def trifeature_data(
     o, root = options, jax.random.key(options.data_seed)
     check_options(o)
     image_key, split_key, mapping_key = (jax.random.fold_in(root, n) for n in range(3))
-    textures = {"period": o.texture_period, "gaps": o.texture_gaps}
-    draw = lambda key, *shown: draw_trifeature(key, *shown, o.resolution, **textures)
+    how = {"scale": o.shape_scale, "period": o.texture_period, "gaps": o.texture_gaps}
+    draw = lambda key, *shown: draw_trifeature(key, *shown, o.resolution, **how)
     gallery = make_gallery(draw, image_key, renderings=o.renderings, progress=progress)
     train, test = split_triples(gallery, split_key)
     mapping = draw_mapping(mapping_key, classes=CLASSES)[0]
