@@ -1,5 +1,7 @@
 """Heads stay in their spaces; encoders are deterministic in evaluation and noisy with a key."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,7 +133,8 @@ def test_padded_rows_in_blocks_are_the_same_network(hidden, rows):
                 x = jnp.where(x > 0, x, 0.1 * x)
         return x
 
-    look = lambda apply: jax.value_and_grad(lambda p, x: jnp.mean(jnp.sin(apply(p, x))))
+    told = lambda apply, p, x: jnp.mean(jnp.sin(apply(p, x)))
+    look = lambda apply: jax.jit(jax.value_and_grad(partial(told, apply)))
     ours = look(lambda p, x: encoder.apply(p, {}, x))(params, jnp.asarray(x, jnp.float32))
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda v: jnp.asarray(np.asarray(v, np.float64)), params)
