@@ -8,7 +8,8 @@ Images of a shape with a texture and a colour, rendered here. Pairs share the sh
 the texture of the first (U1) and of the second (U2); synergy (S) is whether a fixed mapping assigns
 the second's colour to the first's texture. R and U are read from unbiased training, S from biased
 training, whose pairs all respect the mapping. Probes are tested on unbiased pairs of triples that
-no training has seen.
+no training has seen. They read Z, and what the head makes of it for the loss to compare: a head can
+drop what Z still holds.
 """
 
 import dataclasses

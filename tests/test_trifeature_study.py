@@ -1,5 +1,7 @@
 """Fusing Trifeature's images: what training sees, what probes are tested on."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,8 +81,12 @@ def test_data_are_a_function_of_the_options(data):
     again = trifeature_data(OPTIONS)
     np.testing.assert_array_equal(again.gallery.images, data.gallery.images)
     np.testing.assert_array_equal(again.mapping, data.mapping)
-    other = trifeature_data(TrifeatureOptions(**{**vars(OPTIONS), "data_seed": 1}))
-    assert not np.array_equal(other.mapping, data.mapping)
+    with_another = lambda **changes: trifeature_data(dataclasses.replace(OPTIONS, **changes))
+    assert not np.array_equal(with_another(data_seed=1).mapping, data.mapping)
+    # Smaller shapes leave more of the background, bare gaps too.
+    grey = lambda seen: np.mean(np.all(np.abs(seen.gallery.images.astype(int) - 128) < 2, -1))
+    assert grey(with_another(shape_scale=0.5)) > 1.2 * grey(data)
+    assert grey(with_another(texture_gaps=0.0)) > 1.1 * grey(data)
 
 
 def test_one_step_of_comm_changes_the_weights(data):
@@ -146,6 +152,10 @@ def test_maps_and_pixels_have_their_shapes():
         {"train_pairs": -1},
         {"augmentation": "no"},
         {"poses": "x"},
+        {"texture_period": 0.0},
+        {"texture_gaps": 1.1},
+        {"shape_scale": 0.71},
+        {"shape_scale": 0.0},
     ],
 )
 def test_bad_options_are_told_before_anything_is_rendered(bad):
