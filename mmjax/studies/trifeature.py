@@ -42,7 +42,7 @@ class TrifeatureOptions(FusedOptions):
 
     resolution: int = option(48, "side of the images in pixels, 32 to 224")
     texture_period: float = option(PERIOD, "of the textures, in sides of the image")
-    texture_gaps: float = option(0.1, "share of the colour in a texture's gaps, published 0")
+    texture_gaps: float = option(0.15, "share of the colour in a texture's gaps, published 0")
     shape_scale: float = option(0.7, "a shape's square in sides of the image, published 0.571")
     renderings: int = option(20, "images of each triple of shape, texture and colour, published 3")
     data_seed: int = option(0, "of images, splits and mapping, the same for all seeds")
@@ -54,10 +54,10 @@ class TrifeatureOptions(FusedOptions):
     head_hidden: int = option(128, "width of the projection head")
     head_out: int = option(64, "dimension of what the loss compares")
     batch_size: int = option(64, "pairs a step, over all devices")
-    steps: int = option(2500, "training steps")
+    steps: int = option(2000, "training steps")
     optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
     learning_rate: float = option(0.03, "its peak")
-    weight_decay: float = option(0.1, "decoupled: makes it general beyond the triples seen")
+    weight_decay: float = option(0.3, "decoupled: makes it general beyond the triples seen")
 
 
 class TrifeatureData(NamedTuple):
