@@ -72,7 +72,7 @@ def test_what_is_behind_the_head_are_directions_that_the_loss_compares(method):
     assert found.shape[1] == (1 if method == "comm" else 2)
     np.testing.assert_allclose(jnp.linalg.norm(found, axis=-1), 1, rtol=1e-5)
     masks = jnp.ones((1, 2), bool) if method == "comm" else jnp.eye(2, dtype=bool)
-    z = study.embed(params, batch["views"][0], masks)
+    z = jax.jit(study.embed)(params, batch["views"][0], masks)
     x = z
     for k in range(2):
         x = jax.nn.relu(x @ params["net"]["head"][f"linear_{k}"]["kernel"] / (1 + 1e-5) ** 0.5)
