@@ -87,9 +87,8 @@ def main(config: Config, run: Run) -> None:
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)
 
     def trained(method, bias, setting, until, log):
-        found, how = parts(method, bias), dict(setting=setting, until=until)
-        how["projected"] = config.projected
-        return trained_rows(EXPERIMENT, config, *found, run, log, **how)
+        how = dict(setting=setting, until=until, projected=config.projected)
+        return trained_rows(EXPERIMENT, config, *parts(method, bias), run, log, **how)
 
     parts("comm", "unbiased")  # checks the options before anything is written
     table = table_of(config, control, trained)

@@ -128,9 +128,8 @@ def main(config: Config, run: Run) -> None:
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)
 
     def trained(method, bias, setting, until, log):
-        found, how = parts(method, bias), dict(setting=setting, until=until)
-        how["projected"] = config.projected
-        return trained_rows(EXPERIMENT, config, *found, run, log, **how)
+        how = dict(setting=setting, until=until, projected=config.projected)
+        return trained_rows(EXPERIMENT, config, *parts(method, bias), run, log, **how)
 
     table = table_of(config, control, trained)
     about = f"Images of {config.resolution} pixels, tested on triples that no training has seen. "

@@ -185,10 +185,10 @@ METHODS = {
         lambda *sizes: {"bias": jnp.zeros(()), "log_temperature": jnp.zeros(())},
     ),
     "factor_cl": Method(
-        partial(_factor_cl, False), False, _singles, partial(_init_factor_cl, False), False
+        partial(_factor_cl, False), False, _singles, partial(_init_factor_cl, False), projects=False
     ),
     "factor_cl_supervised": Method(
-        partial(_factor_cl, True), False, _singles, partial(_init_factor_cl, True), False
+        partial(_factor_cl, True), False, _singles, partial(_init_factor_cl, True), projects=False
     ),
     "supcon": Method(_supcon, True, _singles_and_joint),
 }
