@@ -3,9 +3,11 @@
 from mmjax.run.files import atomic_write, save_arrays
 from mmjax.run.fit import Fit, fit_seeds
 from mmjax.run.launch import Run, claim_workdir, launch, slug
-from mmjax.run.metrics import MetricsLog, progress_line
+from mmjax.run.metrics import MetricsLog
+from mmjax.run.progress import progress_line, tracked
 from mmjax.run.results import Row, read_results, write_results
 from mmjax.run.table import (
+    Piece,
     RunOptions,
     SeedOptions,
     machine,
@@ -18,6 +20,7 @@ from mmjax.run.table import (
 __all__ = [
     "Fit",
     "MetricsLog",
+    "Piece",
     "Row",
     "Run",
     "RunOptions",
@@ -34,6 +37,7 @@ __all__ = [
     "seed_keys",
     "seed_numbers",
     "slug",
+    "tracked",
     "values",
     "write_results",
 ]

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from mmjax.run.launch import Run, slug
-from mmjax.run.metrics import MetricsLog, progress_line
+from mmjax.run.metrics import MetricsLog
+from mmjax.run.progress import progress_line
 from mmjax.train import (
     Outcome,
     Plan,

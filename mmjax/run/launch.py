@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jax.errors import JaxRuntimeError
@@ -14,6 +14,7 @@ from jax.errors import JaxRuntimeError
 from mmjax.errors import InvalidInput
 from mmjax.run.files import atomic_write
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
+from mmjax.run.progress import tracked
 from mmjax.train import Interrupted, noted_signals
 
 
@@ -33,6 +34,10 @@ class Run(NamedTuple):
     def path(self, *parts: str) -> str:
         """A path inside the workdir."""
         return os.path.join(self.workdir, *parts)
+
+    def tracked(self, items: Iterable, label: str) -> Iterator:
+        """The items one by one, with progress lines; Interrupted between two on a signal."""
+        return tracked(items, label, stop=self.stop)
 
 
 def slug(name: str) -> str:

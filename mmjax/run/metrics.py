@@ -1,12 +1,8 @@
-"""metrics.csv and TensorBoard events while training, and the progress line."""
+"""metrics.csv and TensorBoard events while training."""
 
 import csv
 import os
-import sys
-import time
-from collections.abc import Callable
 
-import numpy as np
 from tensorboardX import SummaryWriter
 
 from mmjax.run.files import atomic_write
@@ -62,42 +58,3 @@ class MetricsLog:
         """Closes the event files."""
         for writer in self._writers.values():
             writer.close()
-
-
-def progress_line(
-    name: str,
-    total: int,
-    *,
-    unit: str = "steps",
-    out=None,
-    every: float = 1.0,
-    clock: Callable[[], float] = time.time,
-) -> Callable[..., None]:
-    """A function `(count, loss=None)` that shows how far a job is, its rate and ETA.
-
-    On a terminal one line is rewritten; elsewhere (a log file) a line is written every 10 s.
-    The rate leaves out the first call's compilation.
-    """
-    out = out or sys.stderr
-    terminal = out.isatty()
-    first: list[tuple[float, int]] = []
-    last = [clock() if not terminal else 0.0]
-
-    def show(count: int, loss: float | None = None) -> None:
-        now = clock()
-        if not first:
-            first.append((now, count))
-        if now - last[0] < (every if terminal else 10 * every) and count < total:
-            return
-        last[0] = now
-        (start, before) = first[0]
-        rate = (count - before) / (now - start) if now > start else float("nan")
-        eta = (total - count) / rate if rate and np.isfinite(rate) else float("nan")
-        rated = f"{rate:.0f} {unit}/s, ETA {eta:.0f} s" if np.isfinite(rate) else "compiling"
-        told = "" if loss is None else f"loss {loss:.4f}  "
-        text = f"{name}  {count}/{total} {unit}  {told}{rated}"
-        end = "\n" if not terminal or count >= total else ""
-        out.write(("\r\x1b[K" if terminal else "") + text + end)
-        out.flush()
-
-    return show

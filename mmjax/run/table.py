@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,27 +51,81 @@ def seed_keys(config: SeedOptions, purposes: Sequence[str]) -> dict[str, Key]:
     }
 
 
+class Piece(NamedTuple):
+    """A part of a setting that is judged, and written to results.csv, by itself.
+
+    Attributes:
+      name: of its own within the setting.
+      judge: `log -> rows`; what pieces share, such as trained weights, they make when first asked.
+    """
+
+    name: str
+    judge: Callable[[MetricsLog], list[Row]]
+
+
+def _json_of(path: str) -> dict:
+    """What a file of ours holds; an absent one is empty."""
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+class _Finished(NamedTuple):
+    """What a table's folder holds: rows, and of settings in pieces how many each piece wrote.
+
+    results.csv is written before pieces.json: rows that the latter doesn't count are of a piece
+    that a kill cut short, and are made again.
+    """
+
+    run: Run
+    rows: list[Row]
+    pieces: dict[str, dict[str, int]]
+
+    def missing(self, setting: str, pieces: Sequence[Piece]) -> list[Piece]:
+        """The pieces that are still to be judged."""
+        there = [row for row in self.rows if row.setting == setting]
+        if setting not in self.pieces:
+            return [] if there else list(pieces)
+        counts = self.pieces[setting]
+        kept = there[: sum(counts.values())]
+        self.rows[:] = [row for row in self.rows if row.setting != setting] + kept
+        return [piece for piece in pieces if piece.name not in counts]
+
+    def add(self, setting: str, piece: str, fresh: Sequence[Row]) -> None:
+        """Writes a piece's rows."""
+        self.rows.extend(fresh)
+        write_results(self.run.path("results.csv"), self.rows)
+        self.pieces[setting][piece] = len(fresh)
+        self.note()
+
+    def note(self) -> None:
+        """Writes what is known of the pieces."""
+        atomic_write(self.run.path("pieces.json"), json.dumps(self.pieces) + "\n")
+
+
 def run_table(
     experiment: str,
     config: Any,
     run: Run,
-    settings: Mapping[str, Callable[[MetricsLog], list[Row]]],
+    settings: Mapping[str, Callable[[MetricsLog], list[Row]] | Sequence[Piece]],
     summarise: Callable[[list[Row], Mapping[str, float]], str],
 ) -> None:
     """Runs or resumes all rows of a table; writes results.csv, timings.json and summary.md.
 
-    A row that results.csv holds is done and is not run again.
+    A row that results.csv holds is done and is not run again; likewise a piece of a row.
 
     Args:
       experiment: its name.
       config: SeedOptions, or RunOptions with a batch_size, and whatever else config.json shall
         hold; has been checked, for nothing is written before this call.
       run: the folder.
-      settings: name of a row -> trains and judges it, returns its figures.
+      settings: name of a row -> trains and judges it, returns its figures; or its pieces, each of
+        which is written as soon as it is done.
       summarise: `(rows, wall seconds of each setting run) -> markdown`; may draw figures.
 
     Raises InvalidInput for an option out of range or a folder that holds another run, Interrupted
-    between two rows where a signal came.
+    between two pieces where a signal came.
     """
     require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
     if isinstance(config, RunOptions):
@@ -81,26 +135,27 @@ def run_table(
     claim_workdir(run.workdir, experiment, config)
     title = f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}"
     print(title, file=sys.stderr)
-    rows, timings = read_results(run.path("results.csv")), run.path("timings.json")
-    seconds = {}
-    if os.path.exists(timings):
-        with open(timings, encoding="utf-8") as file:
-            seconds = json.load(file)
+    timings, seconds = run.path("timings.json"), _json_of(run.path("timings.json"))
+    results = read_results(run.path("results.csv"))
+    finished = _Finished(run, results, _json_of(run.path("pieces.json")))
     os.makedirs(run.path("figures"), exist_ok=True)
     log = MetricsLog(run.workdir)
     for setting, produce in settings.items():
-        if any(row.setting == setting for row in rows):
-            continue
-        if (signum := run.stop()) is not None:
-            raise Interrupted(signum)
-        start = time.time()
-        fresh = produce(log)
-        seconds[setting] = time.time() - start
-        atomic_write(timings, json.dumps(seconds) + "\n")
-        rows += fresh
-        write_results(run.path("results.csv"), rows)  # last: a row there says all is done
+        pieces = [Piece("", produce)] if callable(produce) else list(produce)
+        missing = finished.missing(setting, pieces)
+        if setting not in finished.pieces and missing:
+            finished.pieces[setting] = {}
+            finished.note()  # before the first row: from now on rows alone don't say it is done
+        for piece in run.tracked(missing, setting) if len(pieces) > 1 else missing:
+            if (signum := run.stop()) is not None:
+                raise Interrupted(signum)
+            start = time.time()
+            fresh = piece.judge(log)
+            seconds[setting] = seconds.get(setting, 0.0) + time.time() - start
+            atomic_write(timings, json.dumps(seconds) + "\n")
+            finished.add(setting, piece.name, fresh)
     log.close()
-    text = summarise(rows, seconds)
+    text = summarise(finished.rows, seconds)
     atomic_write(run.path("summary.md"), text)
     print(text)
 
