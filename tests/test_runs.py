@@ -259,7 +259,7 @@ BAD_DATA = [
     ("text", "", "text.npz"),
     ("objects", "", "array 'x' holds Python objects"),
     ("lengths", "", "'x' has 50 rows and 't' has 40"),
-    ("nan", "", "array 'x' has NaN or infinity, first at index [7, 2]"),
+    ("nan", "", "array 'x' has NaN or infinity (nan), first in row 7, column 2"),
     ("name", "", "no array 'x'; it holds t, y"),
     ("labels", "--label_x=l --label_t=l", "array 'l' has shape (9,)"),
     ("unpaired", "--label_x=l --label_t=k --pairs=label", "pairs can't be drawn by label"),

@@ -11,6 +11,7 @@ from mmjax.data.captions import (
     vocabulary_from_json,
     vocabulary_to_json,
 )
+from mmjax.data.checks import finite, finite_float32, label_column, label_text, plain
 from mmjax.data.clip_config import ClipConfig, ClipTower, read_clip_config
 from mmjax.data.clip_folder import ClipModel, read_clip
 from mmjax.data.clip_images import (
@@ -108,12 +109,16 @@ __all__ = [
     "encode",
     "digit_halves",
     "encode_labels",
+    "finite",
+    "finite_float32",
     "fit_image",
     "fit_scaling",
     "fixed_pairs",
     "host_share",
     "image_batches",
     "joined_branches",
+    "label_column",
+    "label_text",
     "load_affect",
     "load_av_mnist",
     "load_mimic",
@@ -128,6 +133,7 @@ __all__ = [
     "pair_pool",
     "redrawn",
     "pair_source",
+    "plain",
     "read_arrays",
     "read_batches",
     "read_column",

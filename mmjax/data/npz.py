@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmjax.data.checks import finite, plain
 from mmjax.errors import InvalidInput, require
 
 
@@ -18,10 +19,10 @@ def read_arrays(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
       names: arrays wanted.
 
     Returns:
-      name -> array, as stored.
+      name -> array, as stored but for what `plain` changes.
 
     Raises InvalidInput where the file is missing, truncated or no npz, an array is missing, holds
-    Python objects, is empty, or has NaN or infinity.
+    Python objects, is empty, or has NaN, infinity or values beyond float32.
     """
     require(
         bool(path) and os.path.isfile(path), "--data", path, "the path of an existing .npz file"
@@ -49,17 +50,10 @@ def _one(path: str, file, name: str) -> np.ndarray:
     except ValueError as error:
         if "allow_pickle" not in str(error) and "Object arrays" not in str(error):
             raise
-        told = f"{path}: array {name!r} holds Python objects, which are never loaded"
-        raise InvalidInput(f"{told}; save it as a numeric array") from error
-    if array.dtype.kind not in "biufUS":
-        raise InvalidInput(
-            f"{path}: array {name!r} has dtype {array.dtype}; use numbers or strings"
-        )
+        array = np.empty(0, object)  # told as one is that another reader finds
+    array = plain(array, name, path)
     if array.ndim == 0 or array.shape[0] == 0:
         raise InvalidInput(
             f"{path}: array {name!r} has shape {array.shape}; use [n, ...] with n >= 1"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise InvalidInput(f"{path}: array {name!r} has NaN or infinity, first at index {bad}")
-    return array
+    return finite(array, name, path)

@@ -1,0 +1,136 @@
+"""Arrays as they come out of files: their values count, never how they are stored.
+
+Every reader passes what it read through `plain`, then `finite` (or `finite_float32`), and labels
+through `label_column`: one rule for all formats.
+"""
+
+import ml_dtypes
+import numpy as np
+
+from mmjax.errors import InvalidInput
+
+_CHECKED = 2**22  # values looked at together: a map of a large file never lies whole in memory
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def plain(array: np.ndarray, name: str, path: str) -> np.ndarray:
+    """The same values as NumPy's own numbers, bools or strings, in this machine's byte order.
+
+    bfloat16 becomes float32 (an .npy stores it as two raw bytes a value, which nothing else is),
+    other small floats float32, small ints int8, longer floats float64, bytes UTF-8 strings. What
+    needs no change is not copied.
+
+    Args:
+      array: `[...]`.
+      name: of the array in its file.
+      path: the file.
+
+    Raises InvalidInput for Python objects, raw bytes, complex numbers, dates and structures, and
+    bytes that are no UTF-8.
+    """
+    dtype = array.dtype
+    if dtype == np.dtype("V2") and dtype.names is None:
+        return array.view(ml_dtypes.bfloat16).astype(np.float32)
+    if dtype.kind == "V" and dtype.type is not np.void:  # ml_dtypes' own
+        return array.astype(np.int8 if "int" in dtype.name else np.float32)
+    if dtype.kind == "O":
+        told = f"{_told(path, name)} holds Python objects, which are never loaded"
+        raise InvalidInput(f"{told}; save it as a numeric array")
+    if dtype.kind not in "biufUS":
+        raise InvalidInput(f"{_told(path, name)} has dtype {dtype}; use numbers or strings")
+    if dtype.kind == "S":
+        try:
+            return np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:
+            told = f"{_told(path, name)} holds bytes {error.object[:40]!r}"
+            raise InvalidInput(f"{told}; use UTF-8 text") from error
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
+
+
+def finite(array: np.ndarray, name: str, path: str, *, first_row: int = 0) -> np.ndarray:
+    """The array itself, `[...]`, if each of its numbers is finite and float32 can hold it.
+
+    Args:
+      array: of any dtype; only floats are looked at.
+      name: of the array in its file.
+      path: the file.
+      first_row: number in the file of the first row here.
+
+    Raises InvalidInput that names file, array, row and column (from 0) of the first bad value.
+    """
+    if array.dtype.kind == "f" and array.size:
+        rows = max(1, _CHECKED // max(1, array[:1].size)) if array.ndim else 1
+        parts = range(0, len(array), rows) if array.ndim else (0,)
+        for start in parts:
+            part = array[start : start + rows] if array.ndim else array
+            bad = ~np.isfinite(part)
+            if part.dtype.itemsize > 4:
+                bad |= np.abs(part) > _LARGEST
+            if bad.any():
+                where = np.argwhere(bad)[0].tolist()
+                told = f"{_told(path, name)} has {_fault(part[tuple(where)])}"
+                if where:
+                    where[0] += start + first_row
+                raise InvalidInput(f"{told}, first {_place(where)}")
+    return array
+
+
+def finite_float32(array: np.ndarray, name: str, path: str, *, first_row: int = 0) -> np.ndarray:
+    """The values as float32, `[...]`.
+
+    Whole numbers of a large offset lose their last digits in float32: what subtracts a mean does so
+    in float64, of `plain` and `finite` values, before it rounds.
+
+    Args, errors: those of `plain` and `finite`; strings are refused too.
+    """
+    array = plain(np.asarray(array), name, path)
+    if array.dtype.kind == "U":
+        raise InvalidInput(f"{_told(path, name)} holds text; use numbers")
+    return finite(array, name, path, first_row=first_row).astype(np.float32, copy=False)
+
+
+def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:
+    """Labels or ids `[n]` as int64 (uint64 where they need it) or strings: 1, 1.0 and True alike.
+
+    Raises InvalidInput for another number of axes, and, naming the row, NaN and fractions.
+    """
+    column = plain(np.asarray(array), name, path)
+    if column.ndim != 1:
+        raise InvalidInput(f"{_told(path, name)} has shape {column.shape}; use one label a row")
+    if column.dtype.kind == "f":
+        column = column.astype(np.float64)
+        whole = (column == np.round(column)) & (np.abs(column) < 2.0**63)
+        if not whole.all():
+            row = int(np.argmin(whole))
+            told = f"{_told(path, name)} has {float(column[row])!r} in row {row}"
+            raise InvalidInput(f"{told}; use whole numbers or strings")
+    if column.dtype == np.uint64 and (column > np.iinfo(np.int64).max).any():
+        return column
+    return column if column.dtype.kind == "U" else column.astype(np.int64)
+
+
+def label_text(array: np.ndarray, name: str = "labels", path: str = "") -> np.ndarray:
+    """`label_column` as strings `[n]`: equal in two files, of whatever dtypes, if they are equal.
+
+    Example:
+      >>> label_text(np.array([1.0, 2.0])).tolist() == label_text(np.array([b"1", b"2"])).tolist()
+      True
+    """
+    return label_column(array, name, path).astype(str)
+
+
+def _told(path: str, name: str) -> str:
+    return f"{path}: array {name!r}" if path else f"array {name!r}"
+
+
+def _fault(value) -> str:
+    if np.isfinite(value):
+        return f"{float(value):.6g}, beyond float32 (use values up to {_LARGEST:.2g} in size)"
+    return f"NaN or infinity ({float(value)})"
+
+
+def _place(where: list[int]) -> str:
+    row = f"in row {where[0]}" if where else "as its only value"
+    return row + (f", column {', '.join(map(str, where[1:]))}" if len(where) > 1 else "")
