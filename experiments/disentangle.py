@@ -27,29 +27,41 @@ import numpy as np
 
 from experiments import disentangle_report as report
 from mmjax.config import names_in, option
-from mmjax.data import class_codes, read_features
+from mmjax.data import FeatureSet, class_codes, count_rows, group_codes, read_features
 from mmjax.disentangle import Affine, components, determined
 from mmjax.errors import InvalidInput, require
 from mmjax.evaluate import (
     PROBES,
     attribute_response,
-    check_shots,
     geometry_of,
-    linear_r2,
+    linear_r2_between,
     mcc,
     top_rows,
     zero_shot_accuracy,
 )
-from mmjax.run import Row, Run, SeedOptions, atomic_write, launch, run_table, seed_keys
+from mmjax.run import (
+    Piece,
+    Row,
+    Run,
+    SeedOptions,
+    atomic_write,
+    launch,
+    run_table,
+    save_arrays,
+    seed_keys,
+)
 from mmjax.studies import (
     FeatureOptions,
     FeatureWorld,
     Method,
+    check_draws,
     component_figures,
+    draws_at_once,
     few_shot_accuracies,
     fit_unmixing,
     gaussian_twin,
     methods,
+    read_control,
     read_world,
     retrieval_after,
     stability_of,
@@ -85,6 +97,7 @@ class Config(FeatureOptions, SeedOptions):
 PRESETS = {"quick": {}, "paper": dict(shots=(2,), unmix="draw", probes="l2")}
 
 PURPOSES = ("draw", "unmix", "retrieval", "components")
+GEOMETRY_PAIRS = 20  # its five folds want four each
 
 
 def unmix_key(config: Config) -> jax.Array:
@@ -100,27 +113,37 @@ def probe_names(config: Config) -> tuple[str, ...]:
     return names
 
 
-def few_shot_rows(config, world, prefix, method, shots, unmixed, log) -> list[Row]:
-    """Accuracy of every draw, branch, probe and test set."""
-    rows, setting = [], f"{prefix}{method.name}/{shots}-shot"
+def few_shot_pieces(config, world, prefix, method, shots, unmixed) -> list[Piece]:
+    """Accuracy of every draw and test set: a piece a branch, probe and handful of draws."""
+    keys, setting = seed_keys(config, PURPOSES)["draw"], f"{prefix}{method.name}/{shots}-shot"
+    drawn = config.unmix == "draw"
+
+    def judge(branch, probe, draws, log):
+        found = few_shot_accuracies(
+            world.sources[prefix][branch],
+            method,
+            keys[draws],
+            shots=shots,
+            val_shots=config.validation_shots,
+            probe=probe,
+            fitted=None if drawn else unmixed(prefix, branch, method),
+        )
+        metric = "accuracy" if probe == "l2" else f"accuracy_{probe}"
+        return [
+            Row(EXPERIMENT, setting, config.seed + int(k), branch, test, metric, float(value))
+            for test, values in found.items()
+            for k, value in zip(draws, values, strict=True)
+        ]
+
+    pieces = []
     for branch, source in world.sources[prefix].items():
+        at_once = draws_at_once(source, method, shots, config.validation_shots, drawn)
+        parts = np.array_split(np.arange(config.seeds), -(-config.seeds // at_once))
         for probe in probe_names(config):
-            found = few_shot_accuracies(
-                source,
-                method,
-                seed_keys(config, PURPOSES)["draw"],
-                shots=shots,
-                val_shots=config.validation_shots,
-                probe=probe,
-                fitted=unmixed(prefix, branch, method) if config.unmix == "source" else None,
-            )
-            metric = "accuracy" if probe == "l2" else f"accuracy_{probe}"
-            rows += [
-                Row(EXPERIMENT, setting, config.seed + k, branch, test, metric, float(value))
-                for test, values in found.items()
-                for k, value in enumerate(values)
-            ]
-    return rows
+            for draws in parts:
+                piece = partial(judge, branch, probe, draws)
+                pieces.append(Piece(f"{branch}/{probe}/{draws[0]}", piece))
+    return pieces
 
 
 def read_prompts(config: Config, world: FeatureWorld) -> tuple[jax.Array, np.ndarray]:
@@ -134,7 +157,15 @@ def read_prompts(config: Config, world: FeatureWorld) -> tuple[jax.Array, np.nda
             f"{config.prompts}: {texts.values.shape[1]} features, the images have {width}; use "
             "texts of the same model"
         )
-    return jnp.asarray(texts.values), class_codes(texts.labels, world.classes, config.prompts)
+    codes = class_codes(texts.labels, world.classes, config.prompts)
+    missing = [str(name) for name in np.delete(world.classes, np.unique(codes))]
+    if missing:
+        shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+        raise InvalidInput(
+            f"{config.prompts}: no text of class {shown}; it needs one or more of every class of "
+            f"{world.name}"
+        )
+    return jnp.asarray(texts.values, jnp.float32), codes
 
 
 def zero_shot_rows(config: Config, world: FeatureWorld, prefix: str, prompts, log) -> list[Row]:
@@ -147,131 +178,170 @@ def zero_shot_rows(config: Config, world: FeatureWorld, prefix: str, prompts, lo
     return [Row(EXPERIMENT, name, config.seed, "x", t, "accuracy", v) for t, v in scores.items()]
 
 
-def retrieval_rows(config: Config, world: FeatureWorld, count: int, log) -> list[Row]:
-    """Recall among held-out pairs of every split."""
-    x, t = (jnp.asarray(world.whole.branches[side]) for side in ("x", "t"))
-    rows = []
-    for k, key in enumerate(seed_keys(config, PURPOSES)["retrieval"]):
-        found = retrieval_after(x, t, key, num_components=count)
-        rows += [
-            Row(EXPERIMENT, f"retrieval/{count}", config.seed + k, side, name, metric, value)
-            for (name, side, metric), value in found.items()
+def retrieval_pieces(config: Config, world: FeatureWorld, count: int, run: Run) -> list[Piece]:
+    """Recall among held-out pairs, a piece a split."""
+    x, t = (jnp.asarray(world.whole.branches[side]) for side in "xt")
+    how = dict(num_components=count, group=world.whole.group, tracked=run.tracked)
+    setting = f"{world.mark}retrieval/{count}"
+
+    def judge(k, key, log):
+        return [
+            Row(EXPERIMENT, setting, config.seed + k, side, name, metric, value)
+            for (name, side, metric), value in retrieval_after(x, t, key, **how).items()
         ]
-    return rows
+
+    keys = seed_keys(config, PURPOSES)["retrieval"]
+    return [Piece(str(k), partial(judge, k, key)) for k, key in enumerate(keys)]
 
 
-def geometry_rows(config: Config, world: FeatureWorld, count: int, log) -> list[Row]:
+def one_a_group(world: FeatureWorld) -> np.ndarray:
+    """The first row of each group: a test that divides rows at random can't divide a group then."""
+    codes = group_codes(world.whole.group, count_rows(world.whole))
+    return np.sort(np.unique(codes, return_index=True)[1])
+
+
+def geometry_rows(config: Config, world: FeatureWorld, count: int, run: Run, log) -> list[Row]:
     """Whether the pairs are coupled as on a sphere or as in a box, with its uncertainty."""
-    x, t = (jnp.asarray(world.whole.branches[side]) for side in ("x", "t"))
-    key = unmix_key(config)
-    found = geometry_of(x, t, key, dim=determined((x + t) / 2, count))
+    rows = one_a_group(world)
+    x, t = (jnp.asarray(world.whole.branches[side][rows]) for side in "xt")
+    dim = determined((x + t) / 2, count)
+    found = geometry_of(x, t, unmix_key(config), dim=dim, tracked=run.tracked)
     names = ("exponent", "exponent_error", "advantage", "advantage_error")
-    name = f"geometry/{count}"
+    name = f"{world.mark}geometry/{count}"
     return [
         Row(EXPERIMENT, name, config.seed, "joint", "coupling", n, float(getattr(found, n)))
         for n in names
     ]
 
 
-def controls(config: Config, world: FeatureWorld) -> dict[str, dict[str, np.ndarray]]:
-    """The features and, where a file is named, those of a control: name -> side -> rows."""
-    sides = {side: v for side, v in world.whole.branches.items() if side != "joint"}
-    found = {"features": sides}
+def with_controls(
+    config: Config, world: FeatureWorld
+) -> tuple[FeatureWorld, dict[str, FeatureSet]]:
+    """The features and, where a file is named, those of a control; its rows are told too."""
+    found = {"features": world.whole}
     if config.twin:
-        named = {"x": config.twin_values, "t": config.twin_text_values}
-        read = lambda name: read_features(config.twin, values=name).values.astype(np.float32)
-        found["control"] = {side: read(named[side]) for side in sides if named[side] or side == "x"}
-    return found
+        twin = read_control(config, config.twin, config.twin_values, config.twin_text_values)
+        found["control"], told = twin
+        world = world._replace(counts=world.counts + [told] * bool(told))
+    return world, found
 
 
-def component_rows(config: Config, world: FeatureWorld, count: int, run: Run, log) -> list[Row]:
-    """Held-out kurtosis and sparsity: independent, principal, of the control, of Normal twins."""
+def sides_of(features: FeatureSet) -> dict[str, jax.Array]:
+    """Modality -> its rows."""
+    return {side: jnp.asarray(v) for side, v in features.branches.items() if side != "joint"}
+
+
+def component_pieces(config, world: FeatureWorld, controls, count: int, run: Run) -> list[Piece]:
+    """Held-out kurtosis and sparsity: independent, principal, of the control, of Normal twins.
+
+    A piece a split, then one a modality for the stability of components over restarts.
+    """
     ways = {"FastICA": Method("", "ica", count), "PCA": Method("", "whitening", count)}
-    rows, spectra = [], {}
-    setting = f"components/{count}"
-    for k, key in enumerate(seed_keys(config, PURPOSES)["components"]):
+    setting, own = f"{world.mark}components/{count}", sides_of(world.whole)
+
+    def looks(side, key):
+        for name, features in controls.items():
+            x, group = sides_of(features).get(side), features.group
+            if x is not None:
+                yield from ((f"{way} of {name}", x, method, group) for way, method in ways.items())
+            if name == "features":
+                twin = gaussian_twin(x, key)
+                yield "FastICA of a Normal twin", twin, ways["FastICA"], None
+
+    def judge(k, key, log):
         twin_key, fit_key = jax.random.split(key)
-        for name, sides in controls(config, world).items():
-            for side, values in sides.items():
-                x = jnp.asarray(values)
-                looks = {f"{way} of {name}": (x, method) for way, method in ways.items()}
-                if name == "features":
-                    looks["FastICA of a Normal twin"] = (
-                        gaussian_twin(x, twin_key),
-                        ways["FastICA"],
-                    )
-                for look, (given, method) in looks.items():
-                    found = component_figures(given, fit_key, method)
-                    spectra.setdefault(side, {}).setdefault(look, []).append(
-                        np.asarray(found.kurtosis)
-                    )
-                    for metric, each in zip(("kurtosis", "sparsity"), found, strict=True):
-                        figure = float(jnp.mean(each))
-                        row = (config.seed + k, side, look, metric, figure)
-                        rows.append(Row(EXPERIMENT, setting, *row))
-    report.draw_spectra(run, count, spectra)
-    for side, values in controls(config, world)["features"].items():
-        x, key = jnp.asarray(values), unmix_key(config)
-        stable = stability_of(x, key, num_components=count, restarts=config.restarts)
-        figure = float(jnp.mean(stable))
-        rows.append(Row(EXPERIMENT, setting, config.seed, side, "FastICA", "stability", figure))
-    return rows
+        rows, spectra = [], {}
+        for side in own:
+            for look, x, method, group in looks(side, twin_key):
+                found = component_figures(x, fit_key, method, group, run.tracked)
+                spectra[f"{side}: {look}"] = np.asarray(found.kurtosis)
+                for metric, each in zip(("kurtosis", "sparsity"), found, strict=True):
+                    row = (config.seed + k, side, look, metric, float(jnp.mean(each)))
+                    rows.append(Row(EXPERIMENT, setting, *row))
+        save_arrays(report.spectra_path(run, count, config.seed + k), **spectra)
+        return rows
+
+    def stability(side, log):
+        how = dict(num_components=count, restarts=config.restarts, tracked=run.tracked)
+        figure = float(jnp.mean(stability_of(own[side], unmix_key(config), **how)))
+        return [Row(EXPERIMENT, setting, config.seed, side, "FastICA", "stability", figure)]
+
+    keys = seed_keys(config, PURPOSES)["components"]
+    splits = [Piece(str(k), partial(judge, k, key)) for k, key in enumerate(keys)]
+    return splits + [Piece(f"stability of {side}", partial(stability, side)) for side in own]
 
 
-def latent_rows(config: Config, world: FeatureWorld, count: int, log) -> list[Row]:
-    """MCC and linear R2 against latents that are known, before and after each step."""
+def latent_pieces(config: Config, world: FeatureWorld, count: int, run: Run) -> list[Piece]:
+    """MCC and linear R2 against latents that are known, of rows that no map was fitted on."""
     truth = jnp.asarray(world.whole.extra[config.latents or "latents"], jnp.float32)
-    rows = []
-    for side, values in controls(config, world)["features"].items():
-        x, key = jnp.asarray(values), unmix_key(config)
-        ways = [Method("as they are", "none"), *methods((count,))[-3:]]
-        figures = {}
-        for method in ways:
-            y = components(fit_unmixing(x, key, method), x)
-            figures[method.name] = (mcc(truth, y), float(linear_r2(y, truth)))
-        own = components(fit_unmixing(truth, key, Method("", "ica")), truth)
-        figures["FastICA of the true latents"] = (mcc(truth, own), 1.0)
-        rows += [
-            Row(EXPERIMENT, f"latents/{count}", config.seed, side, name, metric, float(value))
-            for name, pair in figures.items()
-            for metric, value in zip(("mcc", "r2_linear"), pair, strict=True)
+    key, setting = unmix_key(config), f"{world.mark}latents/{count}"
+    fit, held = world.fit, world.held
+
+    def figures(x, method):
+        affine = fit_unmixing(x[fit], key, method, run.tracked)
+        seen, new = components(affine, x[fit]), components(affine, x[held])
+        return mcc(truth[held], new), linear_r2_between(seen, truth[fit], new, truth[held])
+
+    def judge(x, side, name, method, log):
+        return [
+            Row(EXPERIMENT, setting, config.seed, side, name, metric, float(value))
+            for metric, value in zip(("mcc", "r2_linear"), figures(x, method), strict=True)
         ]
-    return rows
+
+    pieces = []
+    for side, x in sides_of(world.whole).items():
+        ways = [Method("as they are", "none"), *methods((count,))[-3:]]
+        looks = {method.name: (x, method) for method in ways}
+        looks["FastICA of the true latents"] = truth, Method("", "ica")
+        for name, (values, method) in looks.items():
+            pieces.append(Piece(f"{side}: {name}", partial(judge, values, side, name, method)))
+    return pieces
 
 
-def example_rows(config: Config, world: FeatureWorld, count: int, run: Run, log) -> list[Row]:
-    """The top rows of each component, written and drawn; a figure for each attribute's move."""
-    rows = []
+def example_pieces(config: Config, world: FeatureWorld, count: int, run: Run) -> list[Piece]:
+    """The top rows of each component, written and drawn; a figure for each attribute's move.
+
+    Maps and probes are fitted on some rows; others are shown and moved.
+    """
     attributes = names_in(config.attributes)
-    for side, values in controls(config, world)["features"].items():
-        x, key = jnp.asarray(values), unmix_key(config)
-        affine = fit_unmixing(x, key, Method("", "ica", count))
-        best = np.asarray(top_rows(components(affine, x), config.top))
-        report.write_examples(run, config, world, side, count, best)
+    setting = f"{world.mark}examples/{count}"
+
+    def judge(side, x, log):
+        affine = fit_unmixing(
+            x[world.fit], unmix_key(config), Method("", "ica", count), run.tracked
+        )
+        best = np.asarray(top_rows(components(affine, x[world.held]), config.top))
+        report.write_examples(run, config, world, side, count, world.held[best])
+        rows = [Row(EXPERIMENT, setting, config.seed, side, "all", "shown", config.top)]
         if attributes:
             given = {name: world.whole.extra[name] for name in attributes}
             rows += traversal_rows(config, world, count, run, side, affine, x, given)
-    return rows or [Row(EXPERIMENT, f"examples/{count}", config.seed, "joint", "all", "shown", 1)]
+        return rows
+
+    return [Piece(side, partial(judge, side, x)) for side, x in sides_of(world.whole).items()]
 
 
 def traversal_rows(config, world, count, run, side, affine: Affine, x, given) -> list[Row]:
     """How far attributes move with independent and, beside them, principal components."""
-    key = unmix_key(config)
-    principal = fit_unmixing(x, key, Method("", "whitening", count))
-    found = {
-        "FastICA": attribute_response(affine, x, given),
-        "PCA": attribute_response(principal, x, given),
-    }
+    method = Method("", "whitening", count)
+    principal = fit_unmixing(x[world.fit], unmix_key(config), method)
+    # Shuffled, because the first ones are moved.
+    held = np.random.default_rng(config.seed).permutation(world.held)
+    look = lambda a: attribute_response(a, x, given, held=held, tracked=run.tracked)
+    found = {"FastICA": look(affine), "PCA": look(principal)}
     report.draw_traversals(run, config, world, side, count, affine, found["FastICA"], list(given))
+    setting = f"{world.mark}examples/{count}"
     return [
-        Row(EXPERIMENT, f"examples/{count}", config.seed, side, f"{way}: {name}", metric, value)
+        Row(EXPERIMENT, setting, config.seed, side, f"{way}: {name}", metric, value)
         for way, response in found.items()
         for metric, value_of in (("largest move", np.max), ("selectivity", report.selectivity))
         for name, value in zip(given, np.apply_along_axis(value_of, 0, response.probe), strict=True)
     ]
 
 
-def make_unmixed(config: Config, world: FeatureWorld) -> Callable[[str, str, Method], Affine]:
+def make_unmixed(
+    config: Config, world: FeatureWorld, run: Run
+) -> Callable[[str, str, Method], Affine]:
     """Maps of the source's training and validation rows, each fitted once, when first asked for."""
     key = unmix_key(config)
 
@@ -279,36 +349,53 @@ def make_unmixed(config: Config, world: FeatureWorld) -> Callable[[str, str, Met
     def unmixed(prefix, branch, method):
         source = world.sources[prefix][branch]
         rows = jnp.concatenate([source.train.x, source.validation.x])
-        return fit_unmixing(rows, key, method)
+        return fit_unmixing(rows, key, method, run.tracked)
 
     return unmixed
 
 
-def settings(config: Config, world: FeatureWorld, run: Run) -> dict[str, Callable]:
+def check_rows(config: Config, world: FeatureWorld) -> None:
+    """Raises InvalidInput for options that the rows can't meet."""
+    check_draws(world, max(config.shots), config.validation_shots)
+    held = len(world.held)
+    require(config.top <= held, "top", config.top, f"1 to {held}, the rows that are shown from")
+    latents = world.whole.extra.get(config.latents)
+    if latents is not None:
+        good = latents.dtype.kind in "biuf" and latents.ndim == 2
+        told = f"{config.latents}, {latents.dtype} {latents.shape}"
+        require(good, "latents", told, "an array of numbers [rows, latents]")
+    for name in names_in(config.attributes):
+        shape = world.whole.extra[name].shape
+        require(len(shape) == 1, "attributes", f"{name} {shape}", "an array of one axis")
+
+
+def settings(
+    config: Config, world: FeatureWorld, controls, run: Run
+) -> dict[str, Callable | list[Piece]]:
     """All rows of the run by name."""
-    unmixed = make_unmixed(config, world)
-    controls(config, world)  # a fault of its file is told before anything runs
-    table = {}
-    for branches in world.sources.values():
-        check_shots(branches["x"].train.labels, max(config.shots), len(world.classes))
+    check_rows(config, world)
+    unmixed, table = make_unmixed(config, world, run), {}
     for prefix in world.sources:
         for method in methods(config.num_components):
             for shots in config.shots:
-                made = partial(few_shot_rows, config, world, prefix, method, shots, unmixed)
+                made = few_shot_pieces(config, world, prefix, method, shots, unmixed)
                 table[f"{prefix}{method.name}/{shots}-shot"] = made
     if config.prompts and world.sources:
         prompts = read_prompts(config, world)
         for prefix in world.sources:
             table[f"{prefix}zero-shot"] = partial(zero_shot_rows, config, world, prefix, prompts)
-    sides = world.whole.branches
+    sides, mark = world.whole.branches, world.mark
     for count in config.num_components:
         if "t" in sides and sides["x"].shape == sides["t"].shape:
-            table[f"retrieval/{count}"] = partial(retrieval_rows, config, world, count)
-            table[f"geometry/{count}"] = partial(geometry_rows, config, world, count)
+            table[f"{mark}retrieval/{count}"] = retrieval_pieces(config, world, count, run)
+            if len(one_a_group(world)) >= GEOMETRY_PAIRS:
+                judge = partial(geometry_rows, config, world, count, run)
+                table[f"{mark}geometry/{count}"] = judge
         if config.latents or not config.features:
-            table[f"latents/{count}"] = partial(latent_rows, config, world, count)
-        table[f"components/{count}"] = partial(component_rows, config, world, count, run)
-        table[f"examples/{count}"] = partial(example_rows, config, world, count, run)
+            table[f"{mark}latents/{count}"] = latent_pieces(config, world, count, run)
+        pieces = component_pieces(config, world, controls, count, run)
+        table[f"{mark}components/{count}"] = pieces
+        table[f"{mark}examples/{count}"] = example_pieces(config, world, count, run)
     return table
 
 
@@ -322,13 +409,16 @@ def main(config: Config, run: Run) -> None:
     for name in ("validation_shots", "top"):
         require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
     require(config.restarts >= 2, "restarts", config.restarts, "a whole number >= 2")
-    world = read_world(config, config.seed)
-    for remark in world.remarks:
-        print(f"note: {world.name}: {remark}", file=sys.stderr)
-    table = settings(config, world, run)
+    require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
+    world, controls = with_controls(config, read_world(config, config.seed))
+    table = settings(config, world, controls, run)
+    for line in (*world.remarks, *world.counts):
+        print(f"note: {world.name}: {line}", file=sys.stderr)
 
     def summarise(rows, seconds):
         report.draw_shots(config, run, world, rows)
+        for count in config.num_components:
+            report.draw_spectra(config, run, world, count)
         text = report.summary(config, world, rows, seconds)
         atomic_write(run.path("summary.md"), text)
         return text

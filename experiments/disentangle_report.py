@@ -18,12 +18,17 @@ from mmjax.report import (
     save_figure,
     spectrum_figure,
 )
-from mmjax.run import Row, Run, atomic_write, machine
+from mmjax.run import Row, Run, atomic_write, machine, seed_numbers
 from mmjax.studies import MEASURES, FeatureWorld, methods
 
 BRANCHES = {"x": "first modality", "t": "second modality", "joint": "both"}
 LEVELS = 7  # of a traversal
 SHOWN = 12  # components in figures and tables of examples
+
+
+def marked(world: FeatureWorld, title: str) -> str:
+    """The title of a table or figure; says so where an encoder was trained on rows of it."""
+    return f"{title} (TRAINED ROWS)" if world.mark else title
 
 
 def selectivity(moves: np.ndarray) -> float:
@@ -69,12 +74,14 @@ def shot_tables(config, world: FeatureWorld, rows: Sequence[Row]) -> list[str]:
                     cells = [mean_and_deviation(look(n), digits=3) for n in config.shots]
                     probe = metric.removeprefix("accuracy_") if "_" in metric else "l2"
                     lines.append([method.name, probe, *cells])
-            header = [f"{BRANCHES[branch]}, {title}", "probe", *(f"{n}-shot" for n in config.shots)]
+            name = marked(world, f"{BRANCHES[branch]}, {title}")
+            header = [name, "probe", *(f"{n}-shot" for n in config.shots)]
             parts.append(markdown_table(header, lines))
     zero = [r for r in rows if r.setting.endswith("zero-shot")]
     if zero:
         lines = [[r.setting, r.target, f"{r.value:.3f}"] for r in zero]
-        parts.append(markdown_table(["zero-shot", "test set", "accuracy"], lines))
+        header = [marked(world, "zero-shot"), "test set", "accuracy"]
+        parts.append(markdown_table(header, lines))
     return parts
 
 
@@ -86,7 +93,7 @@ def draw_shots(config, run: Run, world: FeatureWorld, rows: Sequence[Row]) -> No
         panels = {}
         for branch in world.whole.branches:
             for title, shifted in _kinds(world).items():
-                panels[f"{BRANCHES[branch]}, {title}"] = {
+                panels[marked(world, f"{BRANCHES[branch]}, {title}")] = {
                     method.name.replace(" + ", ", "): {
                         n: _accuracies(world, rows, branch, method.name, n, metric, shifted)
                         for n in config.shots
@@ -97,9 +104,20 @@ def draw_shots(config, run: Run, world: FeatureWorld, rows: Sequence[Row]) -> No
         save_figure(figure, run.path("figures", f"{metric}_by_shots.png"))
 
 
-def draw_spectra(run: Run, count: int, spectra: Mapping) -> None:
+def spectra_path(run: Run, count: int, seed: int) -> str:
+    """Where the sorted kurtosis of a split's components is kept until it is drawn."""
+    return run.path("spectra", f"{count}_seed{seed}.npz")
+
+
+def draw_spectra(config, run: Run, world: FeatureWorld, count: int) -> None:
     """Held-out kurtosis of sorted components."""
-    panels = {BRANCHES[side]: lines for side, lines in spectra.items()}
+    panels = {}
+    for seed in seed_numbers(config):
+        with np.load(spectra_path(run, count, seed)) as file:
+            for name in file.files:
+                side, _, look = name.partition(": ")
+                lines = panels.setdefault(marked(world, BRANCHES[side]), {})
+                lines.setdefault(look, []).append(file[name])
     figure = spectrum_figure(panels, ylabel="excess kurtosis, held-out")
     save_figure(figure, run.path("figures", f"kurtosis_{count}.png"))
 
@@ -116,7 +134,7 @@ def write_examples(run: Run, config, world: FeatureWorld, side: str, count: int,
     atomic_write(run.path(f"examples_{side}_{count}.csv"), text.getvalue())
     if config.images:
         images = world.whole.extra[config.images]
-        titles = [f"component {k + 1}" for k in range(len(best[:SHOWN]))]
+        titles = [marked(world, f"component {k + 1}") for k in range(len(best[:SHOWN]))]
         figure = examples_figure(images, best[:SHOWN], titles)
         save_figure(figure, run.path("figures", f"examples_{side}_{count}.png"))
 
@@ -131,14 +149,14 @@ def draw_traversals(
     response: Response,
     attributes: Sequence[str],
 ) -> None:
-    """Which attribute moves with which component; with images, the nearest ones on the way."""
+    """Which attribute moves with which component; with images, the nearest held ones on the way."""
     panels = {"by probes": response.probe[:SHOWN], "by neighbours": response.neighbours[:SHOWN]}
-    titles = [f"component {k + 1}" for k in range(len(panels["by probes"]))]
+    titles = [marked(world, f"component {k + 1}") for k in range(len(panels["by probes"]))]
     figure = response_figure(panels, titles, attributes)
     save_figure(figure, run.path("figures", f"response_{side}_{count}.png"))
     if not config.images:
         return
-    x = jnp.asarray(world.whole.branches[side])
+    x = jnp.asarray(world.whole.branches[side][world.held])
     values = components(affine, x)
     rows = []
     for k in range(len(titles)):
@@ -146,7 +164,8 @@ def draw_traversals(
         rows.append(np.asarray(nearest_rows(traversed(affine, x[:1], k, levels)[0], x)))
     likely = [attributes[j] for j in np.argmax(panels["by probes"], 1)]
     told = [f"{title}: {name}" for title, name in zip(titles, likely, strict=True)]
-    figure = examples_figure(world.whole.extra[config.images], np.stack(rows), told)
+    images = world.whole.extra[config.images]
+    figure = examples_figure(images, world.held[np.stack(rows)], told)
     save_figure(figure, run.path("figures", f"traversals_{side}_{count}.png"))
 
 
@@ -178,36 +197,38 @@ def count_tables(config, world: FeatureWorld, rows: Sequence[Row], count: int) -
         ("components", f"held-out, {count} components", ("kurtosis", "sparsity", "stability")),
         ("examples", f"attributes moved by {count} components", ("largest move", "selectivity")),
     ):
-        found = _grouped(rows, f"{kind}/{count}")
+        setting = f"{world.mark}{kind}/{count}"
+        found = _grouped(rows, setting)
         names = list(dict.fromkeys(key[0] for key in found if key[0] != "all"))
         if kind == "retrieval":
             names = [m.name for m in MEASURES if m.name in names]
         columns = [(s, m) for s in sides for m in metrics]
         if names:
-            parts.append(_table(rows, f"{kind}/{count}", title, names, columns))
+            parts.append(_table(rows, setting, marked(world, title), names, columns))
     return parts
 
 
-def geometry_text(rows: Sequence[Row], count: int) -> str:
+def geometry_text(world: FeatureWorld, rows: Sequence[Row], count: int) -> str:
     """Which theory's coupling the pairs have, in a sentence; empty where it was not asked."""
-    found = {r.metric: r.value for r in rows if r.setting == f"geometry/{count}"}
+    found = {r.metric: r.value for r in rows if r.setting == f"{world.mark}geometry/{count}"}
     if not found:
         return ""
     gain, error = found["advantage"], found["advantage_error"]
     told = "a convex body" if gain > 0 else "a sphere"
     sure = "" if abs(gain) > 2 * error else ", within two standard errors of neither"
+    pairs = marked(world, "Geometry of the pairs")
     return (
-        f"Geometry of the pairs in {count} components: the coupling's exponent is "
+        f"{pairs} in {count} components: the coupling's exponent is "
         f"{found['exponent']:.2f} ± {found['exponent_error']:.2f} (2 on a sphere, 1 in a box); a "
         f"pointed coupling tells held-out partners by {gain:.3f} ± {error:.3f} nats better than a "
         f"round one: {told}{sure}."
     )
 
 
-def examples_text(run_names: Sequence[str] | None, config, count: int) -> str:
+def examples_text(world: FeatureWorld, count: int) -> str:
     """Where the top rows are."""
-    shown = "names" if run_names is not None else "row numbers"
-    return f"Top {shown} of every component: `examples_x_{count}.csv`."
+    shown = "names" if world.whole.names is not None else "row numbers"
+    return f"{marked(world, 'Top ' + shown)} of every component: `examples_x_{count}.csv`."
 
 
 def summary(config, world: FeatureWorld, rows: Sequence[Row], seconds: Mapping[str, float]) -> str:
@@ -218,10 +239,11 @@ def summary(config, world: FeatureWorld, rows: Sequence[Row], seconds: Mapping[s
         f"{world.name}: {shapes}; {config.seeds} draws, mean ± standard deviation; unmixing fitted "
         f"on {fitted}; {machine()}; {sum(seconds.values()):.0f} s."
     )
-    parts = ["# disentangle", about, *(f"Note: {remark}." for remark in world.remarks)]
+    parts = [marked(world, "# disentangle"), about]
+    parts += [f"Note: {line}." for line in (*world.remarks, *world.counts)]
     parts += shot_tables(config, world, rows)
     for count in config.num_components:
         parts += count_tables(config, world, rows, count)
-        parts += [told for told in [geometry_text(rows, count)] if told]
-        parts.append(examples_text(world.whole.names, config, count))
+        parts += [told for told in [geometry_text(world, rows, count)] if told]
+        parts.append(examples_text(world, count))
     return "\n\n".join(parts) + "\n"

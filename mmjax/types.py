@@ -1,5 +1,6 @@
 """The values that travel between layers."""
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -7,6 +8,13 @@ import jax
 Array = jax.Array
 Key = jax.Array  # a typed PRNG key, from jax.random.key; consumed once
 Tree = Any  # a pytree of arrays: parameters, optimiser states
+# Goes through the items of a long job and shows how far it is: `(items, label) -> iterator`.
+Tracked = Callable[[Iterable, str], Iterator]
+
+
+def untracked(items: Iterable, label: str) -> Iterator:
+    """Goes through the items and shows nothing."""
+    return iter(items)
 
 
 class Latents(NamedTuple):

@@ -1,10 +1,13 @@
-"""Labelled features as experiments take them: branches, codes, splits, domains."""
+"""Labelled features as experiments take them: branches, codes, splits, groups, domains."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from mmjax.data.checks import label_text
 from mmjax.data.features import read_column, read_features
 from mmjax.errors import InvalidInput, require
 
@@ -17,6 +20,8 @@ class FeatureNames(NamedTuple):
     names: str = ""
     text_values: str = ""
     extra: tuple[str, ...] = ()
+    split: str = ""
+    group: str = ""
 
 
 class FeatureSet(NamedTuple):
@@ -24,40 +29,78 @@ class FeatureSet(NamedTuple):
 
     Attributes:
       branches: `x` -> `[n, f]` float32; where there is a second modality `t` and, both side by
-        side, each scaled to one size, `joint`.
+        side, `joint` (see joined_branches).
       labels: `[n]` as in the file, or None.
       names: `[n]` strings, or None.
       extra: further arrays by name, `[n, ...]`.
+      split: `[n]` strings train, validation, test, or None: what their encoder was fitted on.
+      group: `[n]` ids, or None: rows that belong together, on one side of every split.
+      paths: of the files, for messages: branch -> path.
     """
 
     branches: Mapping[str, np.ndarray]
     labels: np.ndarray | None
     names: np.ndarray | None
     extra: Mapping[str, np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.branches["x"])
+    split: np.ndarray | None = None
+    group: np.ndarray | None = None
+    paths: Mapping[str, str] = {}
 
     def rows(self, index: np.ndarray) -> "FeatureSet":
         """Some of the rows."""
         pick = lambda v: None if v is None else v[index]
-        branches = {k: v[index] for k, v in self.branches.items()}
-        extra = {k: v[index] for k, v in self.extra.items()}
-        return FeatureSet(branches, pick(self.labels), pick(self.names), extra)
+        return self._replace(
+            branches={k: v[index] for k, v in self.branches.items()},
+            labels=pick(self.labels),
+            names=pick(self.names),
+            extra={k: v[index] for k, v in self.extra.items()},
+            split=pick(self.split),
+            group=pick(self.group),
+        )
 
 
-def joined_branches(x: np.ndarray, t: np.ndarray | None) -> dict[str, np.ndarray]:
-    """The branches of FeatureSet; rows are scaled to unit root mean square for `joint`."""
+def count_rows(features: FeatureSet) -> int:
+    """How many rows there are. No `__len__`: a NamedTuple's own methods count its fields by it."""
+    return len(features.branches["x"])
+
+
+def branch_size(values: np.ndarray) -> float:
+    """Root mean square distance from the mean of rows `[n, f]`; 1 where they are all alike."""
+    centred = values - values.mean(0, dtype=np.float64)
+    return float(np.sqrt(np.mean(np.sum(centred**2, 1)))) or 1.0
+
+
+def joined_branches(
+    x: np.ndarray, t: np.ndarray | None, sizes: Sequence[float] | None = None
+) -> dict[str, np.ndarray]:
+    """The branches of FeatureSet; for `joint` each side is divided by its size.
+
+    Args:
+      x, t: `[n, .]` features, paired by row; t may be None.
+      sizes: branch_size of x and of t among the rows that something is fitted on. None: these
+        rows are the ones; of any others, a row would depend on those beside it.
+    """
     branches = {"x": np.asarray(x, np.float32)}
     if t is not None:
         branches["t"] = np.asarray(t, np.float32)
-        size = lambda v: np.sqrt(np.mean(np.sum((v - v.mean(0)) ** 2, 1))) or 1.0
-        branches["joint"] = np.concatenate([v / size(v) for v in branches.values()], 1)
+        sides = list(branches.values())
+        scales = [branch_size(v) for v in sides] if sizes is None else sizes
+        scaled = [v / np.float32(size) for v, size in zip(sides, scales, strict=True)]
+        branches["joint"] = np.concatenate(scaled, 1)
     return branches
+
+
+def rejoined(features: FeatureSet, sizes: Sequence[float] | None) -> FeatureSet:
+    """The same with `joint` scaled by these sizes; where there is no second modality, as it is."""
+    sides = features.branches
+    return features._replace(branches=joined_branches(sides["x"], sides.get("t"), sizes))
 
 
 def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> FeatureSet:
     """Reads one file, or two that are paired by row.
+
+    A row of two files is of their encoders' training rows where it is in either; rows are of one
+    group where they are in either.
 
     Args:
       path: of x's features, labels, names and extra arrays.
@@ -66,26 +109,96 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
 
     Raises InvalidInput for whatever read_features does, and for unequal numbers of rows.
     """
-    found = read_features(path, values=names.values, labels=names.labels, names=names.names)
-    text = None
+    own = dict(split=names.split, group=names.group)
+    found = read_features(path, values=names.values, labels=names.labels, names=names.names, **own)
+    text, split, group, paths = None, found.split, found.group, {"x": path}
     if text_path or names.text_values:
-        text = read_features(text_path or path, values=names.text_values).values
+        paths["t"] = text_path or path
+        other = read_features(paths["t"], values=names.text_values, **own)
+        text = other.values
         if len(text) != len(found.values):
             raise InvalidInput(
-                f"{text_path or path}: {len(text)} rows, but {path} has {len(found.values)}; "
+                f"{paths['t']}: {len(text)} rows, but {path} has {len(found.values)}; "
                 "pairs are by row"
             )
+        split = _trained_in_either(split, other.split)
+        group = _grouped_in_either(group, other.group)
     extra = {name: read_column(path, name, len(found.values)) for name in names.extra}
-    return FeatureSet(joined_branches(found.values, text), found.labels, found.names, extra)
+    branches = joined_branches(found.values, text)
+    return FeatureSet(branches, found.labels, found.names, extra, split, group, paths)
+
+
+def _trained_in_either(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+    if a is None or b is None:
+        return b if a is None else a
+    seen = [np.where((a == part) | (b == part), part, "") for part in ("train", "validation")]
+    return np.where(seen[0] != "", seen[0], np.where(seen[1] != "", seen[1], "test"))
+
+
+def _grouped_in_either(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+    """Rows that share an id on a side are of one group, and so on from row to row."""
+    if a is None or b is None:
+        return b if a is None else a
+    (own, other), n = (np.unique(ids, return_inverse=True)[1] for ids in (a, b)), len(a)
+    both = int(own.max()) + 1
+    size = both + int(other.max()) + 1
+    links = coo_array((np.ones(n, bool), (own, both + other)), (size, size))
+    return connected_components(links, directed=False)[1][own].astype(np.int64)
+
+
+def unseen_rows(features: FeatureSet, use_trained: bool) -> tuple[FeatureSet, str]:
+    """The rows that no encoder was fitted on, and what is said of the others; empty: nothing.
+
+    Args:
+      features: as read.
+      use_trained: all rows are taken, which is said.
+
+    Raises InvalidInput where fewer than two rows are left.
+    """
+    if features.split is None:
+        return features, ""
+    trained, n = features.split == "train", count_rows(features)
+    where, count = features.paths.get("x", "features"), int(trained.sum())
+    if use_trained and count:
+        told = f"{count} of {n} rows are those that their encoder was trained on"
+        return features, f"{where}: TRAINED ROWS, {told} (--use_trained_rows)"
+    if n - count < 2:
+        raise InvalidInput(
+            f"{where}: {count} of {n} rows are of split train, which their encoder was fitted on; "
+            "use rows that it has not seen, or --use_trained_rows"
+        )
+    told = f"{where}: {n - count} of {n} rows used, {count} left out"
+    return features.rows(~trained), f"{told} that their encoder was trained on"
+
+
+def group_codes(group: np.ndarray | None, n: int) -> np.ndarray:
+    """`[n]` ids from 0 without gaps; without groups each row is one of its own."""
+    if group is None:
+        return np.arange(n)
+    return np.unique(np.asarray(group), return_inverse=True)[1].reshape(-1)
+
+
+def outside_groups(rows: FeatureSet, *fitted: FeatureSet) -> FeatureSet:
+    """The rows of groups that none of the others' rows belong to."""
+    if rows.group is None:
+        return rows
+    return rows.rows(~np.isin(rows.group, np.concatenate([part.group for part in fitted])))
 
 
 def class_codes(labels: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:
-    """Labels as int32 codes 0 to len(classes) - 1; classes are sorted.
+    """Labels as int32 codes 0 to len(classes) - 1, equal where their text is: 1, 1.0 and "1".
+
+    Args:
+      labels: `[n]` of any dtype.
+      classes: different ones.
+      where: the labels' file, for messages.
 
     Raises InvalidInput for a label that is no class.
     """
-    codes = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
-    strange = classes[codes] != labels
+    known, given = label_text(classes), label_text(labels, "labels", where)
+    order = np.argsort(known)
+    codes = order[np.searchsorted(known, given, sorter=order).clip(0, len(known) - 1)]
+    strange = known[codes] != given
     if strange.any():
         row = int(np.argmax(strange))
         shown = ", ".join(map(str, classes[:8])) + (", ..." if len(classes) > 8 else "")
@@ -96,27 +209,35 @@ def class_codes(labels: np.ndarray, classes: np.ndarray, where: str) -> np.ndarr
     return codes.astype(np.int32)
 
 
-def stratified_split(labels: np.ndarray, shares: Sequence[float], seed: int) -> list[np.ndarray]:
+def stratified_split(
+    labels: np.ndarray, shares: Sequence[float], seed: int, groups: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Disjoint rows, of every class about these shares; the last part has the rest.
 
     Args:
       labels: `[n]`.
       shares: of each part but the last, in (0, 1), with a sum below 1.
       seed: of the shuffle.
+      groups: `[n]` ids; each group is in one part whole, those of several classes by themselves.
 
     Example:
       >>> [len(part) for part in stratified_split(np.array([0, 1] * 10), [0.2, 0.3], 0)]
       [4, 6, 10]
     """
-    rng = np.random.default_rng(seed)
-    parts = [[] for _ in range(len(shares) + 1)]
-    cuts = np.cumsum(shares)
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        ends = np.round(cuts * len(rows)).astype(int)
-        for part, piece in zip(parts, np.split(rows, ends), strict=True):
-            part.append(piece)
-    return [np.sort(np.concatenate(part)) for part in parts]
+    rng, cuts = np.random.default_rng(seed), np.cumsum(shares)
+    codes, strata = group_codes(groups, len(labels)), np.unique(labels, return_inverse=True)[1]
+    sizes = np.bincount(codes)
+    low, high = np.full(len(sizes), strata.max()), np.zeros(len(sizes), int)
+    np.minimum.at(low, codes, strata)
+    np.maximum.at(high, codes, strata)
+    stratum, part_of = np.where(low == high, low, strata.max() + 1), np.zeros(len(sizes), int)
+    for kind in np.unique(stratum):
+        own = rng.permutation(np.flatnonzero(stratum == kind))
+        ends = np.cumsum(sizes[own])
+        # A group goes where its middle row would: groups of one row are cut at round(cut * n).
+        middles = ends - (sizes[own] + 1) / 2
+        part_of[own] = np.searchsorted(np.round(cuts * ends[-1]), middles, side="right")
+    return [np.flatnonzero(part_of[codes] == part) for part in range(len(shares) + 1)]
 
 
 def by_domain(features: FeatureSet, domain: str) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.data.checks import finite, label_column, plain
 from mmjax.data.npz import read_arrays
 from mmjax.data.optional import needed
 from mmjax.errors import InvalidInput, require
@@ -16,7 +17,12 @@ from mmjax.errors import InvalidInput, require
 VALUES = ("feature_list", "features", "embeddings", "embedding", "values", "x")
 LABELS = ("label_list", "labels", "label", "y")
 NAMES = ("name_list", "names", "name", "texts", "text", "paths", "path")
-_CHECKED = 65_536  # rows looked at together
+# What became of each row when its encoder was trained, and which rows belong together. `is_test`
+# is what older exports have.
+SPLITS = ("split", "is_test")
+GROUPS = ("group",)
+PARTS = ("train", "validation", "test")
+_PART_OF = {part: part for part in PARTS} | dict.fromkeys(("val", "valid", "dev"), "validation")
 
 
 class Features(NamedTuple):
@@ -27,14 +33,27 @@ class Features(NamedTuple):
         read-only map of the file, which needs no memory of its own.
       labels: `[n]` whole numbers or strings, or None.
       names: `[n]` strings, or None.
+      split: `[n]` strings of PARTS, or None; the encoder was fitted on `train`.
+      group: `[n]` int64 or strings, or None; rows of one group (captions of one image, recordings
+        of one take) are never on two sides of a split.
     """
 
     values: np.ndarray
     labels: np.ndarray | None
     names: np.ndarray | None
+    split: np.ndarray | None = None
+    group: np.ndarray | None = None
 
 
-def read_features(path: str, *, values: str = "", labels: str = "", names: str = "") -> Features:
+def read_features(
+    path: str,
+    *,
+    values: str = "",
+    labels: str = "",
+    names: str = "",
+    split: str = "",
+    group: str = "",
+) -> Features:
     """Reads .npy, .npz, .safetensors or .parquet; nothing in a file is ever executed.
 
     Args:
@@ -42,6 +61,7 @@ def read_features(path: str, *, values: str = "", labels: str = "", names: str =
         or, where there is none, all its columns of floats.
       values, labels, names: of arrays (columns) in it; where empty, the first that is there of
         VALUES, LABELS, NAMES, and for the values the only array of two axes.
+      split, group: likewise, of SPLITS and GROUPS. A split is strings or 0 and 1: test row?
 
     Raises InvalidInput where the file is missing, broken or of another kind, an array is missing,
     holds Python objects, has another shape than the others, or has NaN or infinity.
@@ -53,6 +73,10 @@ def read_features(path: str, *, values: str = "", labels: str = "", names: str =
         fits = lambda n, what=what: _is_column(arrays[n](), what)
         name = given or next((n for n in usual if n in arrays and n != chosen and fits(n)), "")
         found[what] = _column(path, arrays, name) if name else None
+    name = split or next((n for n in SPLITS if n in arrays), "")
+    found["split"] = _split(path, arrays, name) if name else None
+    name = group or next((n for n in GROUPS if n in arrays), "")
+    found["group"] = _column(path, arrays, name) if name else None
     matrix = _matrix(path, chosen, arrays[chosen]())
     for what, column in found.items():
         if column is not None and column.shape != (len(matrix),):
@@ -65,16 +89,17 @@ def read_features(path: str, *, values: str = "", labels: str = "", names: str =
 def read_column(path: str, name: str, rows: int) -> np.ndarray:
     """Another array of a feature file, `[rows, ...]`: domains, attributes, images.
 
-    Raises InvalidInput where it is missing, holds Python objects or has other rows.
+    Raises InvalidInput where it is missing, holds Python objects, NaN or infinity, or has other
+    rows.
     """
     arrays = _opened(path)
     column = np.asarray(arrays[_present(path, arrays, name)]())
-    if column.dtype.kind not in "biufUS" or not column.ndim or len(column) != rows:
+    if column.dtype.kind not in "biufU" or not column.ndim or len(column) != rows:
         raise InvalidInput(
             f"{path}: array {name!r} is {column.dtype} {column.shape}; use numbers or strings, one "
             f"of each of the {rows} rows of features"
         )
-    return column.astype(str) if column.dtype.kind == "S" else column
+    return finite(column, name, path)
 
 
 # A file as name -> function that reads the array.
@@ -85,7 +110,8 @@ def _opened(path: str) -> _Arrays:
     require(bool(path) and os.path.isfile(path), "features", path, "the path of an existing file")
     kind = os.path.splitext(path)[1].lower()
     require(kind in _READERS, "features", path, f"a file that ends in {', '.join(_READERS)}")
-    return _READERS[kind](path)
+    checked = lambda read, name: cache(lambda: plain(np.asanyarray(read()), name, path))
+    return {name: checked(read, name) for name, read in _READERS[kind](path).items()}
 
 
 def _present(path: str, arrays: _Arrays, name: str) -> str:
@@ -100,7 +126,7 @@ def _values_of(path: str, arrays: _Arrays, given: str) -> str:
     usual = [name for name in VALUES if name in arrays]
     if usual:
         return usual[0]
-    matrices = [name for name, read in arrays.items() if read().ndim == 2]
+    matrices = [name for name, read in arrays.items() if _is_matrix(read)]
     if len(matrices) != 1:
         raise InvalidInput(
             f"{path}: which array has the features? It holds {', '.join(sorted(arrays))}; name one"
@@ -108,20 +134,35 @@ def _values_of(path: str, arrays: _Arrays, given: str) -> str:
     return matrices[0]
 
 
+def _is_matrix(read: Callable[[], np.ndarray]) -> bool:
+    try:
+        return read().ndim == 2
+    except InvalidInput:  # of what nobody asked for
+        return False
+
+
 def _is_column(array: np.ndarray, what: str) -> bool:
     """Whether a usual name stands for what it says: `text` may be features, or a sentence a row."""
-    return array.ndim == 1 and array.dtype.kind in ("US" if what == "names" else "biufUS")
+    return array.ndim == 1 and array.dtype.kind in ("U" if what == "names" else "biufU")
 
 
 def _column(path: str, arrays: _Arrays, name: str) -> np.ndarray:
-    column = np.asarray(arrays[_present(path, arrays, name)]())
-    if column.dtype.kind not in "biuUS":
-        told = f"{path}: array {name!r} has dtype {column.dtype}"
-        whole = column.dtype.kind == "f" and np.isfinite(column).all()
-        if not (whole and (column == np.round(column)).all()):
-            raise InvalidInput(f"{told}; use whole numbers or strings")
-        return column.astype(np.int64)
-    return column
+    return label_column(arrays[_present(path, arrays, name)](), name, path)
+
+
+def _split(path: str, arrays: _Arrays, name: str) -> np.ndarray:
+    """`[n]` of PARTS, from strings or from 0 and 1, which say whether it is a test row."""
+    column = _column(path, arrays, name)
+    parts = _PART_OF if column.dtype.kind == "U" else {0: "train", 1: "test"}
+    kinds, codes = np.unique(column, return_inverse=True)
+    strange = [kind not in parts for kind in kinds.tolist()]
+    if any(strange):
+        row = int(np.argmax(np.asarray(strange)[codes]))
+        raise InvalidInput(
+            f"{path}: array {name!r} has {column[row].item()!r} in row {row}; use "
+            f"{', '.join(PARTS)}, where train is what the encoder was fitted on"
+        )
+    return np.array([parts[kind] for kind in kinds.tolist()])[codes]
 
 
 def _matrix(path: str, name: str, matrix: np.ndarray) -> np.ndarray:
@@ -132,13 +173,7 @@ def _matrix(path: str, name: str, matrix: np.ndarray) -> np.ndarray:
         matrix = matrix.astype(np.float32)
     if matrix.ndim < 2 or 0 in matrix.shape:
         raise InvalidInput(f"{told} has shape {matrix.shape}; use [rows, features]")
-    matrix = matrix.reshape(len(matrix), -1)  # of a map or an image, row by row
-    for start in range(0, len(matrix), _CHECKED):
-        bad = np.argwhere(~np.isfinite(matrix[start : start + _CHECKED]))
-        if len(bad):
-            where = [int(bad[0, 0]) + start, int(bad[0, 1])]
-            raise InvalidInput(f"{told} has NaN or infinity, first at index {where}")
-    return matrix
+    return finite(matrix, name, path).reshape(len(matrix), -1)  # of a map or an image, row by row
 
 
 def _read_npy(path: str) -> _Arrays:

@@ -6,10 +6,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.disentangle.pca import pca
-from mmjax.disentangle.rotations import ALGORITHMS, CONTRASTS, Contrast, orthogonalised
+from mmjax.disentangle.pca import PCA, pca
+from mmjax.disentangle.rotations import (
+    ALGORITHMS,
+    CONTRASTS,
+    Contrast,
+    advance_ascent,
+    orthogonalised,
+    start_ascent,
+)
 from mmjax.errors import choose, require
-from mmjax.types import Array, Key
+from mmjax.types import Array, Key, Tracked, untracked
+
+_BLOCK = 10  # passes between two looks from the host, where a long fit is tracked
 
 
 class ICA(NamedTuple):
@@ -62,6 +71,7 @@ def fast_ica(
     tolerance: float = 1e-4,
     restarts: int = 1,
     floor: float = 1e-7,
+    tracked: Tracked = untracked,
 ) -> ICA:
     """Independent components of a sample, float32 or float64; compiled once per shape and options.
 
@@ -79,6 +89,7 @@ def fast_ica(
       restarts: rotations started from, on accelerators all at once; the one of largest total
         negentropy is kept.
       floor: see pca.
+      tracked: shows how far picard's passes are; the result is the same. Not under a jit or vmap.
 
     Components come in order of negentropy, each with positive skewness. Nothing is NaN for finite
     data: where components are not determined (Gaussian or constant directions), `converged` and
@@ -99,31 +110,76 @@ def fast_ica(
     require(max_steps >= 1, "max_steps", max_steps, "a whole number >= 1")
     require(tolerance > 0, "tolerance", tolerance, "a number > 0")
     require(restarts >= 1, "restarts", restarts, "a whole number >= 1")
+    if algorithm == "picard" and tracked is not untracked:
+        how = contrast, num_components, restarts
+        return _tracked_ica(x, key, tolerance, floor, max_steps, *how, tracked)
     return _fast_ica(
         x, key, tolerance, floor, num_components, algorithm, contrast, max_steps, restarts
     )
 
 
-@partial(jax.jit, static_argnums=(4, 5, 6, 7, 8))
-def _fast_ica(x, key, tolerance, floor, num_components, algorithm, contrast, max_steps, restarts):
-    kind = CONTRASTS[contrast]
+def _mapped(one, starts):
+    """On CPUs one after the other: no restart waits for the slowest, and less is compiled."""
+    return jax.lax.map(one, starts) if jax.default_backend() == "cpu" else jax.vmap(one)(starts)
+
+
+def _begun(x, key, floor, num_components, restarts) -> tuple[PCA, Array, Array]:
+    """Whitening, white data `[n, k]`, rotations to start from `[restarts, k, k]`."""
     base = pca(x, num_components, floor=floor)
     white = (x - base.mean) @ base.whiten
     k = white.shape[1]
-    starts = jax.random.normal(key, (restarts, k, k), x.dtype)
-    one = lambda start: ALGORITHMS[algorithm](
-        white, orthogonalised(start), kind, max_steps, tolerance
-    )
-    # On CPUs one after the other: no restart waits for the slowest, and less is compiled.
-    every = jax.lax.map(one, starts) if jax.default_backend() == "cpu" else jax.vmap(one)(starts)
+    return base, white, jax.random.normal(key, (restarts, k, k), x.dtype)
+
+
+@partial(jax.jit, static_argnums=(4, 5, 6, 7, 8))
+def _fast_ica(x, key, tolerance, floor, num_components, algorithm, contrast, max_steps, restarts):
+    base, white, starts = _begun(x, key, floor, num_components, restarts)
+    rotate, kind = ALGORITHMS[algorithm], CONTRASTS[contrast]
+    one = lambda start: rotate(white, orthogonalised(start), kind, max_steps, tolerance)
+    return _chosen(base, white, _mapped(one, starts), kind)
+
+
+def _tracked_ica(
+    x, key, tolerance, floor, max_steps, contrast, num_components, restarts, tracked
+) -> ICA:
+    """The same by picard, some passes a call, between which the host tells how far it is."""
+    base, white, states = _start(x, key, tolerance, floor, contrast, num_components, restarts)
+    label = f"FastICA, {white.shape[1]} components of {len(x)} rows"
+    for until in tracked(range(_BLOCK, max_steps + _BLOCK, _BLOCK), label):
+        states = _advance(white, states, min(until, max_steps), tolerance, contrast)
+        if bool(jnp.all(states.found.converged)):
+            break
+    return _choose(base, white, states.found, contrast)
+
+
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _start(x, key, tolerance, floor, contrast, num_components, restarts):
+    base, white, starts = _begun(x, key, floor, num_components, restarts)
+    one = lambda w: start_ascent(white, orthogonalised(w), CONTRASTS[contrast], tolerance)
+    return base, white, _mapped(one, starts)
+
+
+@partial(jax.jit, static_argnums=4)
+def _advance(white, states, until, tolerance, contrast):
+    one = lambda state: advance_ascent(white, state, CONTRASTS[contrast], until, tolerance)
+    return _mapped(one, states)
+
+
+@partial(jax.jit, static_argnums=3)
+def _choose(base, white, found, contrast):
+    return _chosen(base, white, found, CONTRASTS[contrast])
+
+
+def _chosen(base: PCA, white: Array, every, kind: Contrast) -> ICA:
+    """Of all restarts the one of largest negentropy, its components in order."""
     told = jax.lax.map(lambda w: _negentropy(white @ w.T, kind), every.rotation)
     best = jnp.argmax(jnp.sum(told, 1))
     found = jax.tree.map(lambda v: v[best], every)
-    stability = _stability(every.rotation, best) if restarts > 1 else None
+    stability = _stability(every.rotation, best) if len(told) > 1 else None
     order = jnp.argsort(-told[best])
     rotation = found.rotation[order]
     skew = jnp.mean((white @ rotation.T) ** 3, 0)
-    rotation = rotation * jnp.where(skew < 0, -1, 1)[:, None].astype(x.dtype)
+    rotation = rotation * jnp.where(skew < 0, -1, 1)[:, None].astype(white.dtype)
     return ICA(
         base.mean,
         rotation @ base.whiten.T,

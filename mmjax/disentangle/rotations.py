@@ -206,7 +206,7 @@ def _direction(gradient: Array, curvature: Array, memory: _Memory) -> Array:
     return jax.lax.scan(latest_last, q / curvature, (*known, alphas), reverse=True)[0]
 
 
-class _Ascent(NamedTuple):
+class Ascent(NamedTuple):
     """State of the quasi-Newton method: where it is, what was seen there, how far it dares."""
 
     found: Found
@@ -215,14 +215,37 @@ class _Ascent(NamedTuple):
     scale: Array
 
 
-def _picard(white: Array, start: Array, contrast: Contrast, max_steps: int, tolerance: float):
-    """Quasi-Newton ascent over rotations (Picard-O; Ablin, Cardoso, Gramfort 2018).
+def start_ascent(white: Array, start: Array, contrast: Contrast, tolerance: float) -> Ascent:
+    """The quasi-Newton method before its first step.
 
-    Preconditioned by the curvature near independence, corrected by the last steps; a step that
-    lowers the contrast is taken back and halved. Signs follow the data, so that components of
-    either kind of tails are found. The change is the largest entry of the gradient.
+    Args:
+      white: `[n, k]` whitened data.
+      start: `[k, k]` rotation.
+      contrast: what is maximised.
+      tolerance: of the largest entry of the gradient.
     """
     k, dtype = white.shape[1], white.dtype
+    look = _look(white, start, contrast)
+    change = jnp.max(jnp.abs(_gradient(look, _signs(look))))
+    return Ascent(
+        Found(start, jnp.int32(1), change, change < tolerance),
+        look,
+        _Memory(*jnp.zeros((2, _REMEMBERED, k, k), dtype), jnp.zeros(_REMEMBERED, bool)),
+        jnp.ones((), dtype),
+    )
+
+
+def advance_ascent(
+    white: Array, state: Ascent, contrast: Contrast, until: Array | int, tolerance: float
+) -> Ascent:
+    """Goes on until so many passes or convergence; in one go or in several, the same.
+
+    Quasi-Newton ascent over rotations (Picard-O; Ablin, Cardoso, Gramfort 2018), preconditioned by
+    the curvature near independence, corrected by the last steps; a step that lowers the contrast is
+    taken back and halved. Signs follow the data, so that components of either kind of tails are
+    found. The change is the largest entry of the gradient.
+    """
+    k = white.shape[1]
 
     def step(state):
         found, look, memory, scale = state
@@ -250,29 +273,27 @@ def _picard(white: Array, start: Array, contrast: Contrast, max_steps: int, tole
         )
         pushed = pushed._replace(used=pushed.used & jnp.all(new_signs == signs))
         change = jnp.max(jnp.abs(_gradient(new, new_signs)))
-        moved = _Ascent(
+        moved = Ascent(
             Found(rotation, found.steps, change, found.converged),
             new,
             pushed,
             jnp.ones_like(scale),
         )
-        stayed = _Ascent(found, look, memory, scale / 2)
+        stayed = Ascent(found, look, memory, scale / 2)
         state = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
         found = state.found
         return state._replace(
             found=found._replace(steps=found.steps + 1, converged=found.change < tolerance)
         )
 
-    look = _look(white, start, contrast)
-    change = jnp.max(jnp.abs(_gradient(look, _signs(look))))
-    first = _Ascent(
-        Found(start, jnp.int32(1), change, change < tolerance),
-        look,
-        _Memory(*jnp.zeros((2, _REMEMBERED, k, k), dtype), jnp.zeros(_REMEMBERED, bool)),
-        jnp.ones((), dtype),
-    )
-    going = lambda state: (state.found.steps < max_steps) & ~state.found.converged
-    return jax.lax.while_loop(going, step, first).found
+    going = lambda state: (state.found.steps < until) & ~state.found.converged
+    return jax.lax.while_loop(going, step, state)
+
+
+def _picard(white: Array, start: Array, contrast: Contrast, max_steps: int, tolerance: float):
+    """See advance_ascent."""
+    first = start_ascent(white, start, contrast, tolerance)
+    return advance_ascent(white, first, contrast, max_steps, tolerance).found
 
 
 ALGORITHMS = {"picard": _picard, "parallel": _parallel, "deflation": _deflation}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.disentangle.ica import fast_ica
 from mmjax.disentangle.pca import pca
-from mmjax.types import Array, Key
+from mmjax.types import Array, Key, Tracked, untracked
 
 # A start may end at a lesser optimum (one in a few of them, with tens of components).
 _RESTARTS = 4
@@ -73,16 +73,23 @@ def _whitened(x: Array, key: Key, k: int) -> Affine:
     return Affine(found.mean, found.whiten, found.colour)
 
 
-def _independent(x: Array, key: Key, k: int) -> Affine:
+def _independent(x: Array, key: Key, k: int, tracked: Tracked = untracked) -> Affine:
     """Independent components within the span of the first k principal ones."""
-    found = fast_ica(x, key, num_components=k, restarts=_RESTARTS, floor=_FLOOR)
+    found = fast_ica(x, key, num_components=k, restarts=_RESTARTS, floor=_FLOOR, tracked=tracked)
     return Affine(found.mean, found.unmixing.T, found.mixing.T)
 
 
-# name -> `(x [n, f], key, k <= determined(x)) -> Affine`; `none` keeps all f.
-UNMIXINGS: dict[str, Callable[[Array, Key, int], Affine]] = {
-    "none": _scaled,
-    "pca": _principal,
-    "whitening": _whitened,
+def _at_once(fit: Callable[[Array, Key, int], Affine]) -> Callable[..., Affine]:
+    """Of a fit that is short, and compiled whole."""
+    compiled = jax.jit(fit, static_argnums=2)
+    return lambda x, key, k, tracked=untracked: compiled(x, key, k)
+
+
+# name -> `(x [n, f], key, k <= determined(x), tracked) -> Affine`; `none` keeps all f. Under a
+# transformation (jit, vmap) nothing can be tracked.
+UNMIXINGS: dict[str, Callable[..., Affine]] = {
+    "none": _at_once(_scaled),
+    "pca": _at_once(_principal),
+    "whitening": _at_once(_whitened),
     "ica": _independent,
 }

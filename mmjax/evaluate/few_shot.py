@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mmjax.errors import choose, require
+from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate.logistic import (
     Logistic,
     fit_logistic,
@@ -105,12 +106,33 @@ def few_shot_rows(key: Key, labels: Array, shots: int, num_classes: int) -> Arra
     return order[jnp.minimum(rows, len(labels) - 1).ravel()].astype(jnp.int32)
 
 
-def check_shots(labels: Array, shots: int, num_classes: int) -> None:
-    """Raises InvalidInput where a class has fewer rows than shots."""
+def check_shots(
+    labels: Array,
+    shots: int,
+    num_classes: int,
+    *,
+    flag: str = "shots",
+    where: str = "",
+    names: Sequence | None = None,
+) -> None:
+    """Raises InvalidInput where a class has fewer rows than shots.
+
+    Args:
+      labels: `[n]` int codes.
+      shots: rows of each class.
+      num_classes: >= 1.
+      flag: what the user set.
+      where: which rows these are, for the message.
+      names: of the classes, by code.
+    """
     counts = jnp.bincount(jnp.asarray(labels), length=num_classes)
     least = int(jnp.argmin(counts))
-    allowed = f"1 to {int(counts[least])}, the rows of class {least}"
-    require(1 <= shots <= int(counts[least]), "shots", shots, allowed)
+    name = least if names is None else repr(np.asarray(names)[least].item())
+    found = int(counts[least])
+    of = f" in {where}" if where else ""
+    if found == 0:
+        raise InvalidInput(f"{where or 'labels'}: no row of class {name}; use rows of every class")
+    require(1 <= shots <= found, flag, shots, f"1 to {found}, the rows of class {name}{of}")
 
 
 def in_span(x: Array, others: Sequence[Array]) -> list[Array]:

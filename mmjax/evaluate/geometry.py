@@ -9,7 +9,7 @@ import optax
 
 from mmjax.disentangle import fast_ica, pca, transform
 from mmjax.errors import require
-from mmjax.types import Array, Key
+from mmjax.types import Array, Key, Tracked, untracked
 
 _TINY = 1e-8
 
@@ -47,6 +47,7 @@ def geometry_of(
     folds: int = 5,
     candidates: int = 256,
     steps: int = 400,
+    tracked: Tracked = untracked,
 ) -> Geometry:
     """Fits a pointed, a round and a free coupling to paired features, and compares held-out pairs.
 
@@ -63,6 +64,7 @@ def geometry_of(
       folds: >= 2.
       candidates: >= 2; at most a fold's rows are used.
       steps: of Adam for each coupling.
+      tracked: shows how many folds are judged.
 
     Raises InvalidInput for a value out of range.
     """
@@ -77,7 +79,7 @@ def geometry_of(
     fold_key, *keys = jax.random.split(key, folds + 1)
     order = jax.random.permutation(fold_key, n)[: size * folds].reshape(folds, size)
     told, exponents = [], []
-    for fold in range(folds):
+    for fold in tracked(range(folds), "geometry, folds"):
         rest = jnp.concatenate([order[:fold], order[fold + 1 :]]).ravel()
         entropies, exponent = _fold(
             (x[rest], t[rest]), (x[order[fold]], t[order[fold]]), keys[fold], k, candidates, steps

@@ -12,7 +12,7 @@ from mmjax.disentangle import Affine, components
 from mmjax.errors import require
 from mmjax.evaluate.logistic import fit_logistic
 from mmjax.numerics import normalise
-from mmjax.types import Array
+from mmjax.types import Array, Tracked, untracked
 
 
 class Response(NamedTuple):
@@ -58,6 +58,8 @@ def attribute_response(
     *,
     anchors: int = 256,
     ends: tuple[float, float] = (0.05, 0.95),
+    held: np.ndarray | None = None,
+    tracked: Tracked = untracked,
 ) -> Response:
     """Sets each component of some rows to its low and its high quantile and looks what changes.
 
@@ -69,22 +71,26 @@ def attribute_response(
     Args:
       affine: components of the features.
       x: `[n, f]` float32.
-      attributes: name -> `[n]`; integers (or booleans) are classes, floats continuous.
+      attributes: name -> `[n]`; integers (booleans, strings) are classes, floats
+        continuous.
       anchors: rows that are changed, the first ones.
       ends: quantiles of a component.
+      held: rows that are moved, and looked at as neighbours; probes are fitted on the others. None:
+        all rows are both.
+      tracked: shows how many attributes are done.
 
     Raises InvalidInput for an attribute of another length.
     """
-    moved, near = _moved(affine, x, jnp.asarray(ends), anchors)
+    rows = np.arange(len(x))
+    fit, held = (rows, rows) if held is None else (np.setdiff1d(rows, held), held)
+    moved, near = _moved(affine, x[held], jnp.asarray(ends), anchors)
     near = np.asarray(near)
     probe, neighbours = [], []
-    for name, values in attributes.items():
+    for name, values in tracked(attributes.items(), "attributes"):
         values = np.asarray(values)
         require(values.shape == (len(x),), name, values.shape, f"[{len(x)}], one a row")
-        if values.dtype.kind in "biu":
-            told, seen = _discrete(x, values, moved, near)
-        else:
-            told, seen = _continuous(x, values, moved, near)
+        told_of = _discrete if values.dtype.kind in "biuUS" else _continuous
+        told, seen = told_of(x, values, fit, held, moved, near)
         probe.append(np.asarray(told))
         neighbours.append(seen)
     return Response(np.stack(probe, 1), np.stack(neighbours, 1))
@@ -99,21 +105,25 @@ def _moved(affine, x, ends, anchors):
     return moved, nearest_rows(moved, x)
 
 
-def _discrete(x, values, moved, near):
+def _discrete(x, values, fit, held, moved, near):
     codes = np.unique(values, return_inverse=True)[1]
-    mean, scale = jnp.mean(x, 0), jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-12
-    model = fit_logistic((x - mean) / scale, jnp.asarray(codes), max(2, int(codes.max()) + 1))
+    seen = x[fit]
+    mean, scale = jnp.mean(seen, 0), jnp.sqrt(jnp.mean(jnp.var(seen, 0))) + 1e-12
+    count = max(2, int(codes.max()) + 1)
+    model = fit_logistic((seen - mean) / scale, jnp.asarray(codes[fit]), count)
     told = jax.nn.softmax((moved - mean) / scale @ model.weights + model.bias)
     apart = 0.5 * jnp.sum(jnp.abs(told[:, :, 1] - told[:, :, 0]), -1)
-    return jnp.mean(apart, 1), np.mean(codes[near[:, :, 1]] != codes[near[:, :, 0]], 1)
+    own = codes[held]
+    return jnp.mean(apart, 1), np.mean(own[near[:, :, 1]] != own[near[:, :, 0]], 1)
 
 
-def _continuous(x, values, moved, near):
+def _continuous(x, values, fit, held, moved, near):
     values = values.astype(np.float32)
-    spread = np.subtract(*np.quantile(values, [0.95, 0.05]))
+    spread = np.subtract(*np.quantile(values[fit], [0.95, 0.05]))
     spread = spread if spread > 0 else 1.0
-    design = jnp.concatenate([x, jnp.ones((len(x), 1))], 1)
-    weights = jnp.linalg.lstsq(design, jnp.asarray(values))[0][:-1]
+    design = jnp.concatenate([x[fit], jnp.ones((len(fit), 1))], 1)
+    weights = jnp.linalg.lstsq(design, jnp.asarray(values[fit]))[0][:-1]
     told = jnp.abs((moved[:, :, 1] - moved[:, :, 0]) @ weights) / spread
-    seen = np.abs(values[near[:, :, 1]] - values[near[:, :, 0]]) / spread
+    own = values[held]
+    seen = np.abs(own[near[:, :, 1]] - own[near[:, :, 0]]) / spread
     return jnp.mean(jnp.minimum(told, 1), 1), np.mean(np.minimum(seen, 1), 1)

@@ -12,17 +12,25 @@ from mmjax.config import names_in, option
 from mmjax.data import (
     FeatureNames,
     FeatureSet,
+    branch_size,
     by_domain,
     class_codes,
+    count_rows,
     joined_branches,
+    outside_groups,
     read_feature_set,
+    rejoined,
     remarks,
     stratified_split,
+    unseen_rows,
 )
 from mmjax.errors import InvalidInput, require
+from mmjax.evaluate import check_shots
 from mmjax.generative import feature_model
 from mmjax.numerics import normalise
 from mmjax.studies.frozen import Rows, Source
+
+TRAINED = "trained rows/"  # before every setting where rows are taken that an encoder was fitted on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +42,9 @@ class FeatureOptions:
     values: str = option("", "name of the features' array in it; empty: the usual names")
     labels: str = option("", "name of its labels; empty: the usual names")
     names: str = option("", "name of its rows' names; empty: the usual names")
+    split: str = option("", "name of its split, where train is what its encoder saw; empty: split")
+    group: str = option("", "name of its groups' ids, which no split divides; empty: group")
+    use_trained_rows: bool = option(False, "take rows that their encoder was trained on as well")
     text: str = option("", "file of the second modality, paired by row; empty: the same file")
     text_values: str = option("", "name of the second modality's array; empty: no second one")
     validation: str = option("", "file of validation rows; empty: a share of --features")
@@ -54,130 +65,236 @@ class FeatureWorld(NamedTuple):
 
     Attributes:
       name: of the data, for titles.
-      whole: all rows of the source file(s).
+      whole: the rows of the source file(s) that no encoder was fitted on, labels as codes.
+      fit, held: rows of whole that maps are fitted on, and those that they are judged on.
       sources: prefix of settings -> branch -> Source; empty where there are no labels.
+      places: prefix -> part -> where its rows are from, for messages.
       classes: their names, by code; None without labels.
+      mark: what every setting starts with: TRAINED where rows of training are taken, or nothing.
       remarks: what is odd about the features.
+      counts: how many rows are used for what, a line each.
     """
 
     name: str
     whole: FeatureSet
+    fit: np.ndarray
+    held: np.ndarray
     sources: Mapping[str, Mapping[str, Source]]
+    places: Mapping[str, Mapping[str, str]]
     classes: np.ndarray | None
+    mark: str
     remarks: list[str]
+    counts: list[str]
 
 
 def _column_names(o: FeatureOptions) -> FeatureNames:
     extra = tuple(n for n in (o.domains, o.latents, *names_in(o.attributes), o.images) if n)
-    return FeatureNames(o.values, o.labels, o.names, o.text_values, extra)
+    return FeatureNames(o.values, o.labels, o.names, o.text_values, extra, o.split, o.group)
 
 
 def _scaled(features: FeatureSet, unit: bool) -> FeatureSet:
     if not unit:
         return features
     sides = {k: np.asarray(normalise(jnp.asarray(v))) for k, v in features.branches.items()}
-    return features._replace(branches=joined_branches(sides["x"], sides.get("t")))
+    return rejoined(features._replace(branches=sides), None)
 
 
 def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, FeatureSet]]:
-    """A source of features with known latents, and two domains where nuisances are larger."""
+    """A source of features with known latents, and two domains where nuisances are larger.
+
+    `joint` of all of them is scaled by the source's sizes.
+    """
     model_key, *keys = jax.random.split(jax.random.key(seed), 4)
     model = feature_model(model_key)
 
-    def draw(key, nuisance):
+    def draw(name, key, nuisance, sizes=None):
         pairs = jax.tree.map(np.asarray, jax.jit(model.sample, static_argnums=1)(key, n, nuisance))
         names = np.array([f"row {k}, class {c}" for k, c in enumerate(pairs.label)])
-        branches = joined_branches(pairs.image, pairs.text)
-        return FeatureSet(branches, pairs.label, names, {"latents": pairs.latents})
+        branches = joined_branches(pairs.image, pairs.text, sizes)
+        latents = {"latents": pairs.latents}
+        return FeatureSet(branches, pairs.label, names, latents, paths={"x": name, "t": name})
 
-    shifted = {f"nuisance x {s}": draw(k, s) for s, k in zip((2.0, 4.0), keys[1:], strict=True)}
-    return draw(keys[0], 1.0), shifted
+    source = draw("generated features", keys[0], 1.0)
+    sizes = [branch_size(source.branches[side]) for side in "xt"]
+    names = {f"nuisance x {s}": s for s in (2.0, 4.0)}
+    shifted = {n: draw(n, k, s, sizes) for (n, s), k in zip(names.items(), keys[1:], strict=True)}
+    return source, shifted
+
+
+def _other_file(o: FeatureOptions, path: str, whole: FeatureSet) -> FeatureSet:
+    """A file of validation, test or shifted rows. Raises InvalidInput where it doesn't fit."""
+    found = read_feature_set(path, _column_names(o)._replace(extra=()))
+    own = whole.paths["x"]
+    if found.labels is None:
+        raise InvalidInput(f"{path}: no labels, {own} has them; name their array with --labels")
+    for side, values in whole.branches.items():
+        if side not in found.branches:
+            raise InvalidInput(
+                f"{path}: no second modality, {own} has one in {whole.paths['t']}; name their "
+                "array with --text_values, or leave it out"
+            )
+        columns, wanted = found.branches[side].shape[1], values.shape[1]
+        if columns != wanted:
+            of = whole.paths.get(side, own)
+            raise InvalidInput(
+                f"{path}: {columns} columns, {of} has {wanted} columns; use equal ones"
+            )
+    return found
+
+
+def _check_shares(o: FeatureOptions) -> None:
+    for name in ("validation_share", "test_share"):
+        require(0 < getattr(o, name) < 1, name, getattr(o, name), "a number in (0, 1)")
+    total = o.validation_share + o.test_share
+    require(total < 1, "validation_share, test_share", total, "a sum below 1")
 
 
 def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
     """Reads and divides what the options name.
 
+    Rows of a split train are left out of everything, and groups are on one side of every split.
+
     Raises InvalidInput for files or options that don't fit.
     """
-    o = options
-    for name in ("validation_share", "test_share"):
-        require(0 < getattr(o, name) < 1, name, getattr(o, name), "a number in (0, 1)")
-    total = o.validation_share + o.test_share
-    require(total < 1, "validation_share, test_share", total, "a sum below 1")
-    if not o.features:
+    o, counts = options, []
+    _check_shares(o)
+    if o.features:
+        whole = read_feature_set(o.features, _column_names(o), o.text)
+        named = {"validation": o.validation, "test": o.test}
+        given = {part: _other_file(o, path, whole) for part, path in named.items() if path}
+        shifted = {path: _other_file(o, path, whole) for path in names_in(o.shifted)}
+    else:
         require(o.generated >= 64, "generated", o.generated, "a whole number >= 64")
-        whole, shifted = generated_features(seed, o.generated)
-        name = "generated features"
-    else:
-        names = _column_names(o)
-        read = lambda path, extra=(): read_feature_set(path, names._replace(extra=extra))
-        whole = read_feature_set(o.features, names, o.text)
-        shifted = {path: read(path) for path in names_in(o.shifted)}
-        name = o.features
+        (whole, shifted), given = generated_features(seed, o.generated), {}
+
+    def unseen(features: FeatureSet) -> FeatureSet:
+        kept, told = unseen_rows(features, o.use_trained_rows)
+        counts.extend([told] if told else [])
+        return kept
+
+    whole = unseen(whole)
     told = remarks(whole.branches["x"])
-    whole = _scaled(whole, o.normalise)
+    whole, classes, sources, places = _scaled(whole, o.normalise), None, {}, {}
     if whole.labels is None:
-        return FeatureWorld(name, whole, {}, None, [*told, "no labels: nothing is classified"])
-    classes = np.unique(whole.labels)
-    require(len(classes) >= 2, "labels", str(classes[0]), "two or more classes")
-    shifted = {path: _scaled(rows, o.normalise) for path, rows in shifted.items()}
-    if o.domains:
-        domains = by_domain(whole, o.domains)
-        chosen = f"{o.domains}={o.source}"
-        allowed = f"one of {', '.join(d.partition('=')[2] for d in domains)}"
-        require(not o.source or chosen in domains, "source", o.source, allowed)
-        parts = {d: whole.rows(rows) for d, rows in domains.items()}
-        sources = {
-            f"from {d}/": _sources(
-                o, own, {**{k: v for k, v in parts.items() if k != d}, **shifted}
-            )
-            for d, own in parts.items()
-            if not o.source or d == chosen
-        }
+        told.append("no labels: nothing is classified")
     else:
-        sources = {"": _sources(o, whole, shifted)}
-    coded = {
-        prefix: {branch: _coded(source, classes) for branch, source in branches.items()}
-        for prefix, branches in sources.items()
-    }
-    return FeatureWorld(name, whole, coded, classes, told)
+        classes = np.unique(whole.labels)
+        require(len(classes) >= 2, "labels", str(classes[0]), "two or more classes")
+        # Coded before rows are left out, so that messages count rows as the file does.
+        coded = lambda f: f._replace(labels=class_codes(f.labels, classes, f.paths["x"]))
+        other = lambda f: _scaled(unseen(coded(f)), o.normalise)
+        whole = coded(whole)
+        given = {part: other(features) for part, features in given.items()}
+        shifted = {name: other(features) for name, features in shifted.items()}
+        sources, places = _every_source(o, whole, given, shifted, len(classes), counts)
+    held, fit = _held(o, whole)
+    what = "components, latents and examples"
+    counts.append(f"{what}: maps fitted on {len(fit)} rows, judged on {len(held)} others")
+    mark = TRAINED if any("TRAINED" in line for line in counts) else ""
+    named = lambda table: {mark + prefix: value for prefix, value in table.items()}
+    return FeatureWorld(
+        o.features or "generated features",
+        whole,
+        fit,
+        held,
+        named(sources),
+        named(places),
+        classes,
+        mark,
+        told,
+        counts,
+    )
 
 
-def _sources(o: FeatureOptions, own: FeatureSet, shifted: Mapping[str, FeatureSet]):
-    """Branch -> Source with labels as in the files."""
-    names = FeatureNames(o.values, o.labels, o.names, o.text_values)
-    given = {
-        part: _scaled(read_feature_set(path, names), o.normalise)
-        for part, path in (("validation", o.validation), ("test", o.test))
-        if path
-    }
+def _held(o: FeatureOptions, whole: FeatureSet) -> list[np.ndarray]:
+    """Rows to judge maps on, and rows to fit them on."""
+    strata = np.zeros(count_rows(whole), int) if whole.labels is None else whole.labels
+    parts = stratified_split(strata, [o.test_share], 0, whole.group)
+    if min(map(len, parts)) < 2:
+        raise InvalidInput(
+            f"{whole.paths['x']}: {count_rows(whole)} rows can't be divided into rows to fit and "
+            f"rows to judge, a share of {o.test_share}; use more rows or groups"
+        )
+    return parts
+
+
+def _every_source(o, whole, given, shifted, num_classes, counts):
+    """(prefix -> branch -> Source, prefix -> part -> where its rows are from)."""
+    domains = {"": whole}
+    if o.domains:
+        found = by_domain(whole, o.domains)
+        chosen = f"{o.domains}={o.source}"
+        allowed = f"one of {', '.join(d.partition('=')[2] for d in found)}"
+        require(not o.source or chosen in found, "source", o.source, allowed)
+        domains = {d: whole.rows(rows) for d, rows in found.items()}
+    sources, places = {}, {}
+    for name, own in domains.items():
+        if o.source and o.domains and name != chosen:
+            continue
+        prefix = f"from {name}/" if name else ""
+        others = {k: v for k, v in domains.items() if k != name}
+        sources[prefix], lines = _sources(o, own, given, others, shifted, num_classes)
+        counts += [f"{name}: {line}" if name else line for line in lines]
+        of = lambda part, own=own: given[part].paths["x"] if part in given else own.paths["x"]
+        within = f", {name}" if name else ""
+        titles = {"train": "training", "validation": "validation"}
+        places[prefix] = {p: f"the {t} rows of {of(p)}{within}" for p, t in titles.items()}
+    return sources, places
+
+
+def _sources(o, own: FeatureSet, given, domains, shifted, num_classes: int):
+    """Branch -> Source; and lines on its rows."""
     free = [part for part in ("validation", "test") if part not in given]
     shares = [getattr(o, f"{part}_share") for part in free]
-    *cut, rest = stratified_split(own.labels, shares, 0)
+    *cut, rest = stratified_split(own.labels, shares, 0, own.group)
     parts = {part: own.rows(rows) for part, rows in zip(free, cut, strict=True)} | given
     parts["train"] = own.rows(rest)
-    for path, rows in {**given, **shifted}.items():
-        if rows.labels is None:
-            raise InvalidInput(f"{path}: no labels; name their array with --labels")
+    fitted = [parts["train"], parts["validation"]]
+    same_file = [part for part in fitted if part.paths == own.paths]
+    others = {name: outside_groups(rows, *same_file) for name, rows in domains.items()}
+    lines = [
+        f"{name}: {count_rows(rows) - kept} rows left out, whose groups the fit has seen"
+        for name, rows in domains.items()
+        if (kept := count_rows(others[name])) < count_rows(rows)
+    ]
+    tests = {"source": parts["test"], **others, **shifted}
+    for name, rows in tests.items():
+        require(count_rows(rows) > 0, f"{own.paths['x']}: {name}", 0, "rows that no fit has seen")
+    both = [np.concatenate([part.branches[side] for part in fitted]) for side in own.branches]
+    sizes = [branch_size(values) for values in both[:2]]
+    joined = {name: rejoined(rows, sizes) for name, rows in {**tests, **parts}.items()}
 
     def source(branch):
-        pick = lambda rows: Rows(rows.branches[branch], rows.labels)
-        tests = {"source": pick(parts["test"])}
-        tests |= {name: pick(rows) for name, rows in shifted.items()}
-        widths = {v.x.shape[1] for v in (pick(parts["train"]), *tests.values())}
-        if len(widths) > 1:
-            raise InvalidInput(f"features: the files have {sorted(widths)} columns; use equal ones")
-        return Source(pick(parts["train"]), pick(parts["validation"]), tests, 0)
+        pick = lambda name: Rows(
+            jnp.asarray(joined[name].branches[branch]), jnp.asarray(joined[name].labels)
+        )
+        seen = {name: pick(name) for name in tests}
+        return Source(pick("train"), pick("validation"), seen, num_classes)
 
-    return {branch: source(branch) for branch in own.branches}
-
-
-def _coded(source: Source, classes: np.ndarray) -> Source:
-    def coded(rows: Rows, where: str) -> Rows:
-        codes = class_codes(rows.labels, classes, where)
-        return Rows(jnp.asarray(rows.x), jnp.asarray(codes))
-
-    tests = {name: coded(rows, name) for name, rows in source.tests.items()}
-    return Source(
-        coded(source.train, "train"), coded(source.validation, "validation"), tests, len(classes)
+    sizes_told = ", ".join(f"{count_rows(rows)} of {name}" for name, rows in tests.items())
+    lines.append(
+        f"{count_rows(fitted[0])} rows to draw from, {count_rows(fitted[1])} to choose C on, "
+        f"tests: {sizes_told}"
     )
+    return {branch: source(branch) for branch in own.branches}, lines
+
+
+def read_control(
+    options: FeatureOptions, path: str, values: str, text_values: str
+) -> tuple[FeatureSet, str]:
+    """A control's features, treated as the others are; and what is said of its rows."""
+    names = FeatureNames(values, "", "", text_values, (), options.split, options.group)
+    kept, told = unseen_rows(read_feature_set(path, names), options.use_trained_rows)
+    return _scaled(kept, options.normalise), told
+
+
+def check_draws(world: FeatureWorld, shots: int, val_shots: int) -> None:
+    """Raises InvalidInput, which names the file, where a class has too few rows for a draw."""
+    for prefix, branches in world.sources.items():
+        for part, flag, count in (
+            ("train", "shots", shots),
+            ("validation", "validation_shots", min(shots, val_shots)),
+        ):
+            labels, where = getattr(branches["x"], part).labels, world.places[prefix][part]
+            how = dict(flag=flag, where=where, names=world.classes)
+            check_shots(labels, count, len(world.classes), **how)

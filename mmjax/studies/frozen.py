@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.data import group_codes
 from mmjax.disentangle import UNMIXINGS, Affine, components, determined, fast_ica, pca
+from mmjax.errors import InvalidInput
 from mmjax.evaluate import (
     PROBES,
     check_shots,
@@ -22,9 +24,9 @@ from mmjax.evaluate import (
     sparsity,
 )
 from mmjax.numerics import normalise
-from mmjax.types import Array, Key
+from mmjax.types import Array, Key, Tracked, untracked
 
-_FLOATS = 2**26  # of test rows, of all draws that are judged at once
+_FLOATS = 2**26  # of test rows, and of a step of all probes, of the draws that are judged at once
 
 
 class Method(NamedTuple):
@@ -80,15 +82,30 @@ class Source(NamedTuple):
     num_classes: int
 
 
-def fit_unmixing(x: Array, key: Key, method: Method) -> Affine:
-    """The method's map, from unlabelled rows `[n, f]`; no more components than these determine."""
+def fit_unmixing(x: Array, key: Key, method: Method, tracked: Tracked = untracked) -> Affine:
+    """The method's map, from unlabelled rows `[n, f]`; no more components than these determine.
+
+    Args:
+      x, key, method: what is fitted.
+      tracked: shows how far a long fit is.
+    """
     k = determined(x, method.num_components)
-    return _fit_unmixing(x, key, method.unmixing, k)
+    return UNMIXINGS[method.unmixing](x, key, k, tracked)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
-def _fit_unmixing(x, key, unmixing, k):
-    return UNMIXINGS[unmixing](x, key, k)
+def draws_at_once(source: Source, method: Method, shots: int, val_shots: int, drawn: bool) -> int:
+    """How many draws few_shot_accuracies judges together: what memory and some seconds allow.
+
+    Args:
+      source, method, shots, val_shots: see there.
+      drawn: whether the unmixing is fitted to the rows of each draw.
+    """
+    rows, width = (shots + min(shots, val_shots)) * source.num_classes, source.train.x.shape[1]
+    costs = [sum(len(test.x) for test in source.tests.values()) * width]
+    costs.append(rows * width * source.num_classes)
+    if drawn and method.unmixing == "ica":
+        costs.append(rows * min(rows, method.num_components or width) ** 2)
+    return max(1, _FLOATS // max(costs))
 
 
 def few_shot_accuracies(
@@ -100,6 +117,7 @@ def few_shot_accuracies(
     val_shots: int,
     probe: str,
     fitted: Affine | None,
+    tracked: Tracked = untracked,
 ) -> dict[str, np.ndarray]:
     """Accuracy on every test set for many few-shot draws.
 
@@ -112,6 +130,7 @@ def few_shot_accuracies(
       probe: a name in PROBES.
       fitted: the unmixing of all draws (from fit_unmixing on the source); None fits one to the
         rows of each draw, training and validation, as published.
+      tracked: shows how many draws are judged.
 
     Returns:
       test set -> `[draws]`.
@@ -128,10 +147,9 @@ def few_shot_accuracies(
     sizes = (shots, val_shots, source.num_classes)
     tests = [rows.x for rows in source.tests.values()]
     labels = [rows.labels for rows in source.tests.values()]
-    width = source.train.x.shape[1]
-    chunk = max(1, _FLOATS // (sum(map(len, tests)) * width))
+    chunk = draws_at_once(source, method, shots, val_shots, fitted is None)
     accuracies = []
-    for start in range(0, len(keys), chunk):
+    for start in tracked(range(0, len(keys), chunk), f"{method.name}, {shots}-shot, {probe}"):
         seen, seen_tests = _drawn(
             tuple(source.train),
             tuple(source.validation),
@@ -203,8 +221,37 @@ def _similarity(a: Array, b: Array, kind: str) -> Array:
     return -jax.lax.map(lambda row: jnp.sum(jnp.abs(row - b), 1), a, batch_size=64)
 
 
+def divided(key: Key, n: int, share: float, group: np.ndarray | None = None):
+    """Rows in random order, about a share of them and the others; no group is in both.
+
+    Args:
+      key: of the order.
+      n: rows, >= 2.
+      share: in (0, 1).
+      group: `[n]` ids; None: each row by itself.
+
+    Raises InvalidInput where all rows are of one group.
+    """
+    codes = group_codes(group, n)
+    count = int(codes.max()) + 1
+    if count < 2:
+        raise InvalidInput("group: all rows are of one group; two or more can be divided")
+    place = np.argsort(np.asarray(jax.random.permutation(key, count)))[codes]
+    order = np.argsort(place, kind="stable")
+    cuts = np.flatnonzero(np.diff(place[order])) + 1
+    cut = cuts[np.argmin(np.abs(cuts - max(min(2, n - 1), int(share * n))))]
+    return order[:cut], order[cut:]
+
+
 def retrieval_after(
-    x: Array, t: Array, key: Key, *, num_components: int, fit_share: float = 0.5
+    x: Array,
+    t: Array,
+    key: Key,
+    *,
+    num_components: int,
+    fit_share: float = 0.5,
+    group: np.ndarray | None = None,
+    tracked: Tracked = untracked,
 ) -> dict[tuple[str, str, str], float]:
     """Recall of partners among held-out pairs, before and after each step of unmixing.
 
@@ -216,27 +263,28 @@ def retrieval_after(
       key: of the split.
       num_components: of every map, at most what the fitted rows determine.
       fit_share: in (0, 1).
+      group: `[n]` ids of rows that belong together: never divided, and hits of each other.
+      tracked: shows how far long fits are.
 
     Returns:
       (measure, query side, metric) -> recall at 1, 5, 10.
     """
     split_key, unmix_key = jax.random.split(key)
-    order = jax.random.permutation(split_key, len(x))
-    fit, held = jnp.split(order, [max(2, int(fit_share * len(x)))])
+    fit, held = divided(split_key, len(x), fit_share, group)
+    ids = () if group is None else 2 * (jnp.asarray(group_codes(group, len(x))[held]),)
     means = jnp.mean(x[fit], 0), jnp.mean(t[fit], 0)
     both = jnp.concatenate([x[fit] - means[0], t[fit] - means[1]])
     found = {}
     for measure in MEASURES:
         a, b = x[held], t[held]
         if measure.unmixing:
-            affine = fit_unmixing(
-                both, unmix_key, Method(measure.name, measure.unmixing, num_components)
-            )
+            method = Method(measure.name, measure.unmixing, num_components)
+            affine = fit_unmixing(both, unmix_key, method, tracked)
             a, b = components(affine, a - means[0]), components(affine, b - means[1])
         scores = _similarity(a, b, measure.similarity)
         for side, matrix in (("x", scores), ("t", scores.T)):
             for k in (1, 5, 10):
-                found[measure.name, side, f"recall_at_{k}"] = float(recall_at(matrix, k))
+                found[measure.name, side, f"recall_at_{k}"] = float(recall_at(matrix, k, *ids))
     return found
 
 
@@ -252,12 +300,17 @@ class ComponentFigures(NamedTuple):
     sparsity: Array
 
 
-def component_figures(x: Array, key: Key, method: Method) -> ComponentFigures:
+def component_figures(
+    x: Array,
+    key: Key,
+    method: Method,
+    group: np.ndarray | None = None,
+    tracked: Tracked = untracked,
+) -> ComponentFigures:
     """Kurtosis and sparsity of held-out components: what is real, not fitted noise."""
     split_key, unmix_key = jax.random.split(key)
-    order = jax.random.permutation(split_key, len(x))
-    fit, held = jnp.split(order, [len(x) // 2])
-    return _figures(fit_unmixing(x[fit], unmix_key, method), x[held])
+    fit, held = divided(split_key, len(x), 0.5, group)
+    return _figures(fit_unmixing(x[fit], unmix_key, method, tracked), x[held])
 
 
 @jax.jit
@@ -275,7 +328,9 @@ def gaussian_twin(x: Array, key: Key) -> Array:
     return found.mean + jax.random.normal(key, x.shape) @ spread
 
 
-def stability_of(x: Array, key: Key, *, num_components: int, restarts: int) -> Array:
+def stability_of(
+    x: Array, key: Key, *, num_components: int, restarts: int, tracked: Tracked = untracked
+) -> Array:
     """`[k]` how alike restarts find each independent component, see ICA.stability."""
     k = determined(x, num_components)
-    return fast_ica(x, key, num_components=k, restarts=restarts).stability
+    return fast_ica(x, key, num_components=k, restarts=restarts, tracked=tracked).stability
