@@ -19,6 +19,7 @@ from mmjax.errors import choose, require
 from mmjax.types import Array, Key, Tracked, untracked
 
 _BLOCK = 10  # passes between two looks from the host, where a long fit is tracked
+_LONG = 2**24  # multiplications a pass and restart: below, all passes take a few seconds
 
 
 class ICA(NamedTuple):
@@ -89,7 +90,8 @@ def fast_ica(
       restarts: rotations started from, on accelerators all at once; the one of largest total
         negentropy is kept.
       floor: see pca.
-      tracked: shows how far picard's passes are; the result is the same. Not under a jit or vmap.
+      tracked: shows how far picard's passes are, where they last; the result is the same. Not
+        under a jit or vmap.
 
     Components come in order of negentropy, each with positive skewness. Nothing is NaN for finite
     data: where components are not determined (Gaussian or constant directions), `converged` and
@@ -110,7 +112,9 @@ def fast_ica(
     require(max_steps >= 1, "max_steps", max_steps, "a whole number >= 1")
     require(tolerance > 0, "tolerance", tolerance, "a number > 0")
     require(restarts >= 1, "restarts", restarts, "a whole number >= 1")
-    if algorithm == "picard" and tracked is not untracked:
+    k = num_components or x.shape[1]
+    long = (len(x) + k) * k * k >= _LONG
+    if long and algorithm == "picard" and tracked is not untracked:
         how = contrast, num_components, restarts
         return _tracked_ica(x, key, tolerance, floor, max_steps, *how, tracked)
     return _fast_ica(
