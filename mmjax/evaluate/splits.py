@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.errors import require
 from mmjax.types import Array, Key, Tree
 
 
@@ -43,8 +44,13 @@ def half_rows(key: Key | None, rows: int, strata: Sequence[Array] = ()) -> tuple
 
 
 def halves(values: Tree, key: Key | None, strata: Sequence[Array] = ()) -> tuple[Tree, Tree]:
-    """The rows of all arrays `[rows, ...]` of a tree, in two halves; see half_rows."""
-    parts = half_rows(key, len(jax.tree.leaves(values)[0]), strata)
+    """The rows of all arrays `[rows, ...]` of a tree, in two halves; see half_rows.
+
+    Raises InvalidInput where they differ in rows.
+    """
+    rows = sorted({len(v) for v in jax.tree.leaves(values)})
+    require(len(rows) == 1, "rows", rows, "as many of all arrays")
+    parts = half_rows(key, rows[0], strata)
     if isinstance(parts[0], jax.core.Tracer):
         return tuple(jax.tree.map(lambda v, p=p: jnp.asarray(v)[p], values) for p in parts)
     # An array of the host stays there, in its own type.

@@ -1,7 +1,6 @@
 """Change one component of an embedding: which attribute moves?"""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,8 +10,9 @@ import numpy as np
 from mmjax.disentangle import Affine, components
 from mmjax.errors import require
 from mmjax.evaluate.logistic import fit_logistic
-from mmjax.numerics import normalise
-from mmjax.types import Array
+from mmjax.evaluate.splits import shuffled_rows
+from mmjax.numerics import centred, conditioned, floating, normalise, require_finite
+from mmjax.types import Array, Key
 
 
 class Response(NamedTuple):
@@ -39,6 +39,7 @@ def traversed(affine: Affine, x: Array, component: int | Array, levels: Array) -
     Returns:
       `[n, levels, f]`. What the components do not span is kept too.
     """
+    x = floating(x)
     now = components(affine, x)[:, component]
     return x[:, None] + (levels[None] - now[:, None])[..., None] * affine.back[component]
 
@@ -57,6 +58,7 @@ def attribute_response(
     attributes: Mapping[str, np.ndarray],
     *,
     anchors: int = 256,
+    anchor_key: Key | None = None,
     ends: tuple[float, float] = (0.05, 0.95),
 ) -> Response:
     """Sets each component of some rows to its low and its high quantile and looks what changes.
@@ -68,52 +70,59 @@ def attribute_response(
 
     Args:
       affine: components of the features.
-      x: `[n, f]` float32.
-      attributes: name -> `[n]`; integers (or booleans) are classes, floats continuous.
-      anchors: rows that are changed, the first ones.
+      x: `[n, f]` of any real type, finite.
+      attributes: name -> `[n]`; integers, booleans or text are classes, floats continuous.
+      anchors: rows that are changed, at most.
+      anchor_key: which these are; None is key 0.
       ends: quantiles of a component.
 
-    Raises InvalidInput for an attribute of another length.
+    Raises InvalidInput for an attribute of another length, and what is not finite.
     """
-    moved, near = _moved(affine, x, jnp.asarray(ends), anchors)
+    require_finite(x, "x")
+    x = floating(x)
+    start = x[shuffled_rows(anchor_key, len(x))[:anchors]]
+    moved, near = _moved(affine, x, jnp.asarray(ends, x.dtype), start)
+    # What probes see: one unit for all columns, since a scale of each would turn directions.
+    mean, scale = jnp.mean(x, 0), jnp.max(conditioned(x, together=True)[2], initial=0)
+    seen = (x - mean) / scale, (moved - mean) / scale
     near = np.asarray(near)
     probe, neighbours = [], []
     for name, values in attributes.items():
         values = np.asarray(values)
         require(values.shape == (len(x),), name, values.shape, f"[{len(x)}], one a row")
-        if values.dtype.kind in "biu":
-            told, seen = _discrete(x, values, moved, near)
+        if values.dtype.kind in "biuSU":
+            by_probe, by_neighbours = _discrete(*seen, values, near)
         else:
-            told, seen = _continuous(x, values, moved, near)
-        probe.append(np.asarray(told))
-        neighbours.append(seen)
+            require_finite(values, name)
+            by_probe, by_neighbours = _continuous(*seen, values, near)
+        probe.append(np.asarray(by_probe))
+        neighbours.append(by_neighbours)
     return Response(np.stack(probe, 1), np.stack(neighbours, 1))
 
 
-@partial(jax.jit, static_argnums=3)
-def _moved(affine, x, ends, anchors):
+@jax.jit
+def _moved(affine, x, ends, start):
     low, high = jnp.quantile(components(affine, x), ends, axis=0)
-    start = x[:anchors]
     move = lambda c: traversed(affine, start, c, jnp.stack([low[c], high[c]]))
     moved = jax.vmap(move)(jnp.arange(len(low)))
     return moved, nearest_rows(moved, x)
 
 
-def _discrete(x, values, moved, near):
+def _discrete(x, moved, values, near):
     codes = np.unique(values, return_inverse=True)[1]
-    mean, scale = jnp.mean(x, 0), jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-12
-    model = fit_logistic((x - mean) / scale, jnp.asarray(codes), max(2, int(codes.max()) + 1))
-    told = jax.nn.softmax((moved - mean) / scale @ model.weights + model.bias)
+    scale = jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-12
+    model = fit_logistic(x / scale, jnp.asarray(codes), max(2, int(codes.max()) + 1))
+    told = jax.nn.softmax(moved / scale @ model.weights + model.bias)
     apart = 0.5 * jnp.sum(jnp.abs(told[:, :, 1] - told[:, :, 0]), -1)
     return jnp.mean(apart, 1), np.mean(codes[near[:, :, 1]] != codes[near[:, :, 0]], 1)
 
 
-def _continuous(x, values, moved, near):
-    values = values.astype(np.float32)
+def _continuous(x, moved, values, near):
+    values = np.asarray(centred(values)[0])
     spread = np.subtract(*np.quantile(values, [0.95, 0.05]))
     spread = spread if spread > 0 else 1.0
-    design = jnp.concatenate([x, jnp.ones((len(x), 1))], 1)
-    weights = jnp.linalg.lstsq(design, jnp.asarray(values))[0][:-1]
+    design = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], 1)
+    weights = jnp.linalg.lstsq(design, jnp.asarray(values, x.dtype))[0][:-1]
     told = jnp.abs((moved[:, :, 1] - moved[:, :, 0]) @ weights) / spread
     seen = np.abs(values[near[:, :, 1]] - values[near[:, :, 0]]) / spread
     return jnp.mean(jnp.minimum(told, 1), 1), np.mean(np.minimum(seen, 1), 1)
