@@ -325,9 +325,7 @@ def traversal_rows(config, world, count, run, side, affine: Affine, x, given) ->
     """How far attributes move with independent and, beside them, principal components."""
     method = Method("", "whitening", count)
     principal = fit_unmixing(x[world.fit], unmix_key(config), method)
-    # Shuffled, because the first ones are moved.
-    held = np.random.default_rng(config.seed).permutation(world.held)
-    look = lambda a: attribute_response(a, x, given, held=held, tracked=run.tracked)
+    look = lambda a: attribute_response(a, x, given, held=world.held, tracked=run.tracked)
     found = {"FastICA": look(affine), "PCA": look(principal)}
     report.draw_traversals(run, config, world, side, count, affine, found["FastICA"], list(given))
     setting = f"{world.mark}examples/{count}"

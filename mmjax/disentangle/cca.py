@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mmjax.numerics import conditioned
 from mmjax.types import Array
 
 
@@ -31,12 +32,13 @@ def canonical_directions(x: Array, t: Array, *, floor: float = 1e-6) -> Canonica
     """The directions of two paired samples that correlate most with each other.
 
     Args:
-      x: `[n, f]` float.
-      t: `[n, g]` float, rows paired with x.
-      floor: smallest eigenvalue of a covariance counted, relative to its largest.
+      x: `[n, f]` of any real type, unit and offset.
+      t: `[n, g]`, rows paired with x.
+      floor: smallest eigenvalue of a covariance counted, relative to its largest, of columns that
+        are in units of about their own spread.
 
     Returns:
-      Canonical with k = min(f, g).
+      Canonical with k = min(f, g); NaN where something is not finite.
 
     Example:
       >>> import jax
@@ -45,11 +47,12 @@ def canonical_directions(x: Array, t: Array, *, floor: float = 1e-6) -> Canonica
       >>> bool((found.correlations > 0.99).all())
       True
     """
-    x, t = x - x.mean(0), t - t.mean(0)
+    ((x,), _, unit_x), ((t,), _, unit_t) = conditioned(x), conditioned(t)
     with jax.default_matmul_precision("highest"):
         root_x = _inverse_root(x.T @ x / x.shape[0], floor)
         root_t = _inverse_root(t.T @ t / t.shape[0], floor)
         left, correlations, right = jnp.linalg.svd(
             root_x @ (x.T @ t / x.shape[0]) @ root_t, full_matrices=False
         )
-        return Canonical(root_x @ left, root_t @ right.T, jnp.clip(correlations, 0, 1))
+        directions = (root_x @ left) / unit_x[:, None], (root_t @ right.T) / unit_t[:, None]
+        return Canonical(*directions, jnp.clip(correlations, 0, 1))

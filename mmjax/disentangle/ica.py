@@ -16,6 +16,7 @@ from mmjax.disentangle.rotations import (
     start_ascent,
 )
 from mmjax.errors import choose, require
+from mmjax.numerics import conditioned, floating
 from mmjax.types import Array, Key, Tracked, untracked
 
 _BLOCK = 10  # passes between two looks from the host, where a long fit is tracked
@@ -53,12 +54,12 @@ class ICA(NamedTuple):
 
 def transform(ica: ICA, x: Array) -> Array:
     """Components `[n, k]` of observations `[n, f]`."""
-    return (x - ica.mean) @ ica.unmixing.T
+    return (floating(x) - ica.mean) @ ica.unmixing.T
 
 
 def inverse_transform(ica: ICA, components: Array) -> Array:
     """Observations `[n, f]` that have these components `[n, k]`; exact where k is f."""
-    return components @ ica.mixing.T + ica.mean
+    return floating(components) @ ica.mixing.T + ica.mean
 
 
 def fast_ica(
@@ -77,7 +78,7 @@ def fast_ica(
     """Independent components of a sample, float32 or float64; compiled once per shape and options.
 
     Args:
-      x: `[n, f]` float, n >= 2.
+      x: `[n, f]` of any real type, unit and offset, n >= 2.
       key: of the starting rotations.
       num_components: principal directions kept, 1 to f; None for f.
       algorithm: `parallel` and `deflation` are FastICA's (Hyvarinen 1999) with their fixed points;
@@ -94,8 +95,8 @@ def fast_ica(
         under a jit or vmap.
 
     Components come in order of negentropy, each with positive skewness. Nothing is NaN for finite
-    data: where components are not determined (Gaussian or constant directions), `converged` and
-    `rank` tell.
+    data, everything for others: where components are not determined (Gaussian or constant
+    directions), `converged` and `rank` tell.
 
     Raises InvalidInput for an option out of range.
 
@@ -112,13 +113,19 @@ def fast_ica(
     require(max_steps >= 1, "max_steps", max_steps, "a whole number >= 1")
     require(tolerance > 0, "tolerance", tolerance, "a number > 0")
     require(restarts >= 1, "restarts", restarts, "a whole number >= 1")
+    require(jnp.ndim(x) == 2 and len(x) >= 2, "x", jnp.shape(x), "two axes, [rows >= 2, features]")
+    (scaled,), mean, units = conditioned(x, together=True)
     k = num_components or x.shape[1]
     long = (len(x) + k) * k * k >= _LONG
     if long and algorithm == "picard" and tracked is not untracked:
         how = contrast, num_components, restarts
-        return _tracked_ica(x, key, tolerance, floor, max_steps, *how, tracked)
-    return _fast_ica(
-        x, key, tolerance, floor, num_components, algorithm, contrast, max_steps, restarts
+        found = _tracked_ica(scaled, key, tolerance, floor, max_steps, *how, tracked)
+    else:
+        how = num_components, algorithm, contrast, max_steps, restarts
+        found = _fast_ica(scaled, key, tolerance, floor, *how)
+    unit = units[0]
+    return found._replace(
+        mean=found.mean * unit + mean, unmixing=found.unmixing / unit, mixing=found.mixing * unit
     )
 
 

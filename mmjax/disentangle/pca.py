@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import require
+from mmjax.numerics import conditioned
 from mmjax.types import Array
 
 
@@ -15,7 +16,8 @@ class PCA(NamedTuple):
     Attributes:
       mean: `[f]`.
       directions: `[f, k]`, orthonormal columns, largest variance first.
-      variances: `[k]`, of the sample along them (biased), >= 0, descending.
+      variances: `[k]`, of the sample along them (biased), >= 0, descending; at most the type's
+        largest number.
       whiten: `[f, k]`; `(x - mean) @ whiten` has unit covariance, up to floored directions.
       colour: `[k, f]`, back: the right inverse of whitening on the span of the directions.
       rank: int32 scalar, directions whose variance is above the floor.
@@ -30,10 +32,10 @@ class PCA(NamedTuple):
 
 
 def pca(x: Array, num_components: int | None = None, *, floor: float = 1e-7) -> PCA:
-    """PCA by the covariance's eigenvectors, in float32 or float64.
+    """PCA by the covariance's eigenvectors, in float32, or in float64 where x is so.
 
     Args:
-      x: `[n, f]` float, n >= 2.
+      x: `[n, f]` of any real type, unit and offset, n >= 2. Where it is not finite all is NaN.
       num_components: k, 1 to f; None for f.
       floor: variances below this share of the largest count as zero: such a direction is scaled as
         if it had the floor's variance, so that rounding is not blown up into a component.
@@ -53,22 +55,37 @@ def pca(x: Array, num_components: int | None = None, *, floor: float = 1e-7) -> 
     require(x.ndim == 2 and len(x) >= 2, "x", x.shape, "two axes, [rows >= 2, features]")
     k = x.shape[1] if num_components is None else num_components
     require(1 <= k <= x.shape[1], "num_components", k, f"1 to {x.shape[1]}, the features")
-    mean = jnp.mean(x, 0)
-    centred = x - mean
+    (centred,), mean, units = conditioned(x, together=True)
+    unit = units[0]
+    found = _pca(centred, k, floor)
+    most = jnp.finfo(centred.dtype).max
+    return found._replace(
+        # The sample is centred twice: what is left of its mean is its rounding.
+        mean=mean,
+        variances=jnp.minimum(jnp.sqrt(found.variances) * unit, most**0.5 * 0.999) ** 2,
+        whiten=found.whiten / unit,
+        colour=found.colour * unit,
+    )
+
+
+def _pca(centred: Array, k: int, floor: float) -> PCA:
+    """Of a sample around 0 in a unit of its size."""
     with jax.default_matmul_precision("highest"):
-        values, vectors = jnp.linalg.eigh(centred.T @ centred / len(x))
+        values, vectors = jnp.linalg.eigh(centred.T @ centred / len(centred))
         directions, variances = vectors[:, ::-1][:, :k], jnp.maximum(values[::-1][:k], 0)
-        least = jnp.maximum(floor * variances[0], jnp.finfo(x.dtype).tiny)
+        least = jnp.maximum(floor * variances[0], jnp.finfo(centred.dtype).tiny)
         kept = variances > least
         deviations = jnp.sqrt(jnp.maximum(variances, least))
         whiten = directions / deviations
         white = centred @ whiten
         # The sample's own covariance, near the identity where nothing was floored.
-        near = white.T @ white / len(x)
+        near = white.T @ white / len(white)
         both = kept[:, None] & kept[None, :]
-        values, vectors = jnp.linalg.eigh(jnp.where(both, near, jnp.eye(k, dtype=x.dtype)))
+        values, vectors = jnp.linalg.eigh(jnp.where(both, near, jnp.eye(k, dtype=white.dtype)))
         values = jnp.clip(values, 0.25, 4.0)  # further off is no rounding: a degenerate sample
         turn = lambda power: (vectors * values**power) @ vectors.T
         whiten = whiten @ turn(-0.5)
         colour = turn(0.5) @ (directions * deviations).T
-    return PCA(mean, directions, variances, whiten, colour, jnp.sum(kept).astype(jnp.int32))
+    rank = jnp.sum(kept).astype(jnp.int32)
+    mean = jnp.zeros(centred.shape[1], centred.dtype)
+    return PCA(mean, directions, variances, whiten, colour, rank)

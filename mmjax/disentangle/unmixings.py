@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mmjax.disentangle.ica import fast_ica
 from mmjax.disentangle.pca import pca
+from mmjax.numerics import conditioned, floating
 from mmjax.types import Array, Key, Tracked, untracked
 
 # A start may end at a lesser optimum (one in a few of them, with tens of components).
@@ -32,12 +33,12 @@ class Affine(NamedTuple):
 
 def components(affine: Affine, x: Array) -> Array:
     """`[n, f] -> [n, k]`."""
-    return (x - affine.mean) @ affine.matrix
+    return (floating(x) - affine.mean) @ affine.matrix
 
 
 def features(affine: Affine, y: Array) -> Array:
     """`[n, k] -> [n, f]`: the features that have these components."""
-    return y @ affine.back + affine.mean
+    return floating(y) @ affine.back + affine.mean
 
 
 def determined(x: Array, num_components: int | None = None) -> int:
@@ -45,7 +46,7 @@ def determined(x: Array, num_components: int | None = None) -> int:
 
     Runs on the host: the number is a shape.
     """
-    rank = int(_rank(x))
+    rank = int(_rank(conditioned(x, together=True)[0][0]))
     return max(1, min(rank, len(x) - 1, num_components or x.shape[1]))
 
 
@@ -54,16 +55,17 @@ _rank = jax.jit(lambda x: pca(x, floor=_FLOOR).rank)
 
 def _scaled(x: Array, key: Key, k: int) -> Affine:
     """Centred, and one scale for all: what a probe sees of the features as they are."""
-    mean = jnp.mean(x, 0)
-    scale = jnp.maximum(jnp.sqrt(jnp.mean((x - mean) ** 2)), jnp.finfo(x.dtype).tiny)
+    scale = jnp.sqrt(jnp.mean(x**2))
+    scale = jnp.where(scale == 0, 1, scale)
     eye = jnp.eye(x.shape[1], dtype=x.dtype)
-    return Affine(mean, eye / scale, eye * scale)
+    return Affine(jnp.zeros(x.shape[1], x.dtype), eye / scale, eye * scale)
 
 
 def _principal(x: Array, key: Key, k: int) -> Affine:
     """The first k principal components, variances as they are but for one scale."""
     found = pca(x, k, floor=_FLOOR)
-    scale = jnp.sqrt(jnp.maximum(jnp.mean(found.variances), jnp.finfo(x.dtype).tiny))
+    scale = jnp.sqrt(jnp.mean(found.variances))
+    scale = jnp.where(scale == 0, 1, scale)
     return Affine(found.mean, found.directions / scale, found.directions.T * scale)
 
 
@@ -82,14 +84,25 @@ def _independent(x: Array, key: Key, k: int, tracked: Tracked = untracked) -> Af
 def _at_once(fit: Callable[[Array, Key, int], Affine]) -> Callable[..., Affine]:
     """Of a fit that is short, and compiled whole."""
     compiled = jax.jit(fit, static_argnums=2)
-    return lambda x, key, k, tracked=untracked: compiled(x, key, k)
+    return lambda x, key, k, tracked: compiled(x, key, k)
+
+
+def _of_any_unit(make: Callable[..., Affine]) -> Callable[..., Affine]:
+    """The map of features of any real type, unit and offset, by one of features around 0."""
+
+    def made(x: Array, key: Key, k: int, tracked: Tracked = untracked) -> Affine:
+        (scaled,), mean, units = conditioned(x, together=True)
+        found, unit = make(scaled, key, k, tracked), units[0]
+        return Affine(found.mean * unit + mean, found.matrix / unit, found.back * unit)
+
+    return made
 
 
 # name -> `(x [n, f], key, k <= determined(x), tracked) -> Affine`; `none` keeps all f. Under a
 # transformation (jit, vmap) nothing can be tracked.
 UNMIXINGS: dict[str, Callable[..., Affine]] = {
-    "none": _at_once(_scaled),
-    "pca": _at_once(_principal),
-    "whitening": _at_once(_whitened),
-    "ica": _independent,
+    "none": _of_any_unit(_at_once(_scaled)),
+    "pca": _of_any_unit(_at_once(_principal)),
+    "whitening": _of_any_unit(_at_once(_whitened)),
+    "ica": _of_any_unit(_independent),
 }

@@ -1,6 +1,7 @@
 """Disentanglement of features with respect to named ground-truth factors: DCI, MIG and SAP.
 
-A factor is discrete (classes) where its array is of integers or booleans, else continuous.
+A factor is discrete (classes) where its array is of integers, booleans or text, else continuous.
+Rows are split by a key, for a discrete factor in its classes: the order of a file tells nothing.
 """
 
 from collections.abc import Mapping
@@ -13,11 +14,12 @@ import numpy as np
 
 from mmjax.errors import require
 from mmjax.evaluate.identification import correlations
+from mmjax.evaluate.lasso import lasso
 from mmjax.evaluate.probes import linear_probe_accuracy
-from mmjax.evaluate.regression import explained, halves, linear_r2_between, standardise
-from mmjax.types import Array
-
-_LASSO_STEPS = 2000
+from mmjax.evaluate.regression import explained, linear_r2_between, standardise
+from mmjax.evaluate.splits import halves
+from mmjax.numerics import conditioned, require_finite
+from mmjax.types import Array, Key
 
 
 class Gap(NamedTuple):
@@ -66,19 +68,19 @@ def dci(
     penalty: float | None = None,
     trees: int = 100,
     seed: int | None = None,
+    split_key: Key | None = None,
 ) -> DCI:
     """Disentanglement, completeness, informativeness (Eastwood and Williams, ICLR 2018).
 
-    Importances come from the first half of the rows, informativeness from predictions for the
-    second. R_ij being the importance of feature i for factor j, disentanglement of feature i is 1
+    Importances come from one half of the rows, informativeness from predictions for the other.
+    R_ij being the importance of feature i for factor j, disentanglement of feature i is 1
     minus the entropy of R_ij / sum_j R_ij to the base of the number of factors (their Eq. 1-2), and
     completeness of factor j is 1 minus the entropy of R_ij / sum_i R_ij to the base of the number
     of features (Eq. 3). With one factor or one feature the entropy is 0.
 
     Args:
-      features: `[n, d]` float, n >= 4, d >= 1. A column that is not finite throughout counts as
-        constant.
-      factors: name -> `[n]` float (continuous) or int (discrete).
+      features: `[n, d]` of any real type, finite, n >= 4, d >= 1.
+      factors: name -> `[n]` float (continuous), or int or text (discrete).
       importance: linear: absolute weights of the lasso on standardised features and factors, the
         mean over its standardised class indicators for a discrete factor; informativeness is of
         least squares, or of `linear_probe_accuracy`. forest: importances of scikit-learn's random
@@ -89,12 +91,14 @@ def dci(
         cases. Completeness is relative, so that a single weight of noise would make it 1.
       trees: of a forest, >= 1.
       seed: of the forests, which need one.
+      split_key: of the halves; None is key 0.
 
     Returns:
       DCI.
 
     Raises:
-      InvalidInput: no factor, one of another length or not finite, or a value outside the above.
+      InvalidInput: no factor, one of another length, something that is not finite, or a value
+        outside the above.
 
     Example:
       >>> import jax
@@ -109,12 +113,13 @@ def dci(
     require(trees >= 1, "trees", trees, "1 or more")
     if importance == "forest":
         require(seed is not None, "seed", seed, "an integer with importance='forest'")
-        fitted = {name: _forest(features, f, trees, seed) for name, f in factors.items()}
+        forest = partial(_forest, features, trees=trees, seed=seed, key=split_key)
+        fitted = {name: forest(f) for name, f in factors.items()}
         weights = np.stack([weights for weights, _ in fitted.values()], axis=1)
         informativeness = {name: told for name, (_, told) in fitted.items()}
     else:
-        weights = _lasso_importance(features, factors, penalty)
-        informativeness = {name: _linear_told(features, f) for name, f in factors.items()}
+        weights = _lasso_importance(features, factors, penalty, split_key)
+        informativeness = {n: _linear_told(features, f, split_key) for n, f in factors.items()}
     per_feature = _concentration(weights)
     share = weights.sum(1) / max(weights.sum(), np.finfo(float).tiny)
     completeness = dict(zip(factors, _concentration(weights.T).tolist(), strict=True))
@@ -137,16 +142,16 @@ def mig(features: Array, factors: Mapping[str, Array], *, bins: int = 20) -> Gap
     (cells of the table) / (2 n) nats; the gap cancels most of it.
 
     Args:
-      features: `[n, d]` float, d >= 1. A column that is not finite throughout counts as constant.
-        A single feature's gap is to one that tells nothing, so to 0.
-      factors: name -> `[n]` float (continuous) or int (discrete). A constant scores 0.
+      features: `[n, d]` of any real type, finite, d >= 1. A single feature's gap is to one that
+        tells nothing, so to 0.
+      factors: name -> `[n]` float (continuous), or int or text (discrete). A constant scores 0.
       bins: >= 2.
 
     Returns:
       Gap.
 
     Raises:
-      InvalidInput: no factor, one of another length or not finite, or bins below 2.
+      InvalidInput: no factor, one of another length, something not finite, or bins below 2.
 
     Example:
       >>> import jax
@@ -170,25 +175,32 @@ def mig(features: Array, factors: Mapping[str, Array], *, bins: int = 20) -> Gap
     return _mean_gap({name: of_factor(factor) for name, factor in factors.items()})
 
 
-def sap(features: Array, factors: Mapping[str, Array], *, l2: float = 1.0) -> Gap:
+def sap(
+    features: Array,
+    factors: Mapping[str, Array],
+    *,
+    l2: float = 1.0,
+    split_key: Key | None = None,
+) -> Gap:
     """Separated attribute predictability (Kumar et al., ICLR 2018).
 
     A feature's score is its squared correlation with a continuous factor, over all rows, and the
-    accuracy for a discrete one of a linear classifier that sees this feature only, fitted on the
-    first half of the rows and scored on the second.
+    accuracy for a discrete one of a linear classifier that sees this feature only, fitted on half
+    of the rows of every class and scored on the rest.
 
     Args:
-      features: `[n, d]` float, n >= 4, d >= 1. A column that is not finite throughout counts as
-        constant. A single feature's gap is to one that tells nothing: to 0, and for a discrete
-        factor to the accuracy of its most frequent class.
-      factors: name -> `[n]` float (continuous) or int (discrete). A constant scores 0.
+      features: `[n, d]` of any real type, finite, n >= 4, d >= 1. A single feature's gap is to one
+        that tells nothing: to 0, and for a discrete factor to the accuracy of its most frequent
+        class.
+      factors: name -> `[n]` float (continuous), or int or text (discrete). A constant scores 0.
       l2: of the classifier, as in `linear_probe_accuracy`.
+      split_key: of the halves; None is key 0.
 
     Returns:
       Gap.
 
     Raises:
-      InvalidInput: no factor, or one of another length or not finite.
+      InvalidInput: no factor, one of another length, or something not finite.
 
     Example:
       >>> import jax
@@ -202,10 +214,10 @@ def sap(features: Array, factors: Mapping[str, Array], *, l2: float = 1.0) -> Ga
         if not _discrete(factor):
             correlation = _correlations(factor[:, None].astype(features.dtype), features)
             return _gap(np.asarray(correlation[0], float) ** 2, 0)
-        (fit, score), (classes, codes) = halves(features), _classes(factor)
+        classes, codes = _classes(factor)
         if classes < 2:
             return 0.0
-        fit_codes, score_codes = halves(codes)
+        (fit, fit_codes), (score, score_codes) = halves((features, codes), split_key, [codes])
         # A loop, not a map over features: one compilation then serves all factors and calls.
         scores = [
             linear_probe_accuracy(fit[:, [i]], fit_codes, score[:, [i]], score_codes, classes, l2)
@@ -252,19 +264,22 @@ def _checked(
     require(rows >= least_rows, "features", features.shape, f"{least_rows} or more rows")
     require(columns >= 1, "features", features.shape, "1 or more features")
     require(len(factors) > 0, "factors", factors, "1 or more")
+    require_finite(features, "features")
+    # On the host: operations on the device one by one would be compiled for every shape. Without
+    # offset and unit, on which none of the scores depends.
+    plain = lambda values: np.asarray(conditioned(np.asarray(values))[0][0])
+    features = plain(features)
     factors = {name: np.asarray(factor) for name, factor in factors.items()}
     for name, factor in factors.items():
         require(factor.shape == (rows,), name, factor.shape, f"one value for each row: ({rows},)")
-        require(bool(np.isfinite(factor).all()), name, "NaN or infinity", "finite values")
-    # On the host: operations on the device one by one would be compiled for every shape.
-    features = np.asarray(features)
-    dtype = jax.dtypes.canonicalize_dtype(jnp.promote_types(features.dtype, jnp.float32))
-    features = features.astype(dtype)
-    return np.where(np.isfinite(features).all(0), features, 0).astype(dtype), factors
+        if not _discrete(factor):
+            require_finite(factor, name)
+            factors[name] = plain(factor).astype(features.dtype)
+    return features, factors
 
 
 def _discrete(factor: np.ndarray) -> bool:
-    return factor.dtype.kind in "iub"
+    return factor.dtype.kind in "iubSU"
 
 
 def _classes(factor: np.ndarray) -> tuple[int, np.ndarray]:
@@ -301,71 +316,37 @@ def _above_guess(accuracy: float, fit_codes: np.ndarray, score_codes: np.ndarray
     return (float(accuracy) - guess) / (1 - guess) if guess < 1 else 0.0
 
 
-def _linear_told(features: np.ndarray, factor: np.ndarray) -> float:
-    fit, score = halves(features)
+def _linear_told(features: np.ndarray, factor: np.ndarray, key: Key | None) -> float:
     if not _discrete(factor):
-        fit_y, score_y = halves(factor[:, None].astype(features.dtype))
+        (fit, fit_y), (score, score_y) = halves((features, factor[:, None]), key)
         return float(_linear_r2(fit, fit_y, score, score_y))
     classes, codes = _classes(factor)
-    fit_codes, score_codes = halves(codes)
     if classes < 2:
         return 0.0
+    (fit, fit_codes), (score, score_codes) = halves((features, codes), key, [codes])
     accuracy = linear_probe_accuracy(fit, fit_codes, score, score_codes, classes)
     return _above_guess(accuracy, fit_codes, score_codes)
 
 
 def _lasso_importance(
-    features: np.ndarray, factors: dict[str, np.ndarray], penalty: float | None
+    features: np.ndarray, factors: dict[str, np.ndarray], penalty: float | None, key: Key | None
 ) -> np.ndarray:
     """`[d, factors]`; all factors, and all classes of the discrete ones, in one lasso."""
-    columns = []
+    columns, strata = [], []
     for factor in factors.values():
         if _discrete(factor):
             classes, codes = _classes(factor)
+            strata.append(codes)
             columns.append(codes[:, None] == np.arange(classes))
         else:
             columns.append(factor[:, None])
-    fit_x, _ = halves(features)
-    fit_y, _ = halves(np.concatenate(columns, axis=1).astype(features.dtype))
+    targets = np.concatenate(columns, axis=1).astype(features.dtype)
+    fit_x, fit_y = halves((features, targets), key, strata)[0]
     if penalty is None:
         penalty = (2 * np.log(20 * fit_x.shape[1] * fit_y.shape[1]) / len(fit_x)) ** 0.5
     weights = np.abs(np.asarray(_standardised_lasso(fit_x, fit_y, penalty), float))
     ends = np.cumsum([column.shape[1] for column in columns])[:-1]
     return np.stack([block.mean(1) for block in np.split(weights, ends, axis=1)], axis=1)
-
-
-@jax.jit
-def lasso(x: Array, y: Array, penalty: float) -> Array:
-    """Weights W that minimise |Y - X W|^2 / (2 n) + penalty |W|_1, every target for itself.
-
-    By accelerated proximal gradient (FISTA; Beck and Teboulle 2009), 2000 steps: right to 1e-3 for
-    features that correlate by 0.99 with one another.
-
-    Args:
-      x: `[n, d]` float, columns of mean 0.
-      y: `[n, k]` float, columns of mean 0.
-      penalty: > 0; that of scikit-learn's Lasso.
-
-    Returns:
-      `[d, k]`; exact zeros where a feature does not help by more than the penalty.
-    """
-    with jax.default_matmul_precision("highest"):
-        gram, moments = x.T @ x / len(x), x.T @ y / len(x)
-        curvature = jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], jnp.finfo(x.dtype).tiny)
-        # A hair more than the largest eigenvalue, which rounding may have left too small.
-        size = 0.999 / curvature
-
-        def step(carry, _):
-            weights, ahead, momentum = carry
-            moved = ahead - size * (gram @ ahead - moments)
-            new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - size * penalty, 0)
-            grown = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-            return (new, new + (momentum - 1) / grown * (new - weights), grown), None
-
-        zero = jnp.zeros_like(moments)
-        start = zero, zero, jnp.ones((), moments.dtype)
-        (weights, _, _), _ = jax.lax.scan(step, start, length=_LASSO_STEPS)
-    return weights
 
 
 _linear_r2 = jax.jit(linear_r2_between)
@@ -376,19 +357,19 @@ _standardised_lasso = jax.jit(
 
 
 def _forest(
-    features: np.ndarray, factor: np.ndarray, trees: int, seed: int
+    features: np.ndarray, factor: np.ndarray, *, trees: int, seed: int, key: Key | None
 ) -> tuple[np.ndarray, float]:
     """`[d]` importances, and how much of the factor the predictions for the second half tell."""
     # Here, because importing it takes as long as importing the rest of this package.
     from sklearn import ensemble
 
-    fit, score = halves(features)
     if _discrete(factor):
-        fit_codes, score_codes = halves(_classes(factor)[1])
+        codes = _classes(factor)[1]
+        (fit, fit_codes), (score, score_codes) = halves((features, codes), key, [codes])
         forest = ensemble.RandomForestClassifier(trees, random_state=seed)
         accuracy = np.mean(forest.fit(fit, fit_codes).predict(score) == score_codes)
         return forest.feature_importances_, _above_guess(accuracy, fit_codes, score_codes)
-    fit_y, score_y = halves(factor.astype(float))
+    (fit, fit_y), (score, score_y) = halves((features, factor.astype(float)), key)
     forest = ensemble.RandomForestRegressor(trees, random_state=seed).fit(fit, fit_y)
     residual = score_y - forest.predict(score)
     told = explained(score_y[:, None], residual[:, None])

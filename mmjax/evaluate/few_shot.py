@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import InvalidInput, choose, require
+from mmjax.evaluate.labels import as_codes
 from mmjax.evaluate.logistic import (
     Logistic,
     fit_logistic,
@@ -16,6 +17,7 @@ from mmjax.evaluate.logistic import (
     logistic_accuracy,
 )
 from mmjax.evaluate.sparse_logistic import fit_sparse_logistic
+from mmjax.numerics import floating
 from mmjax.types import Array, Key
 
 COARSE = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
@@ -36,7 +38,6 @@ class Choice(NamedTuple):
     model: Logistic
 
 
-@partial(jax.jit, static_argnames=("num_classes", "penalty", "halvings", "max_steps"))
 def search_c(
     x: Array,
     labels: Array,
@@ -63,9 +64,22 @@ def search_c(
       coarse: ascending C, equal factors apart.
       halvings: bisections, >= 0; 4 end at an eighth of a decade for the default grid.
       max_steps: of each fit.
+
+    Returns:
+      Choice; its accuracy is NaN where features are not finite.
     """
-    fit = choose(PENALTIES, "penalty", penalty)
-    coarse = jnp.asarray(coarse, x.dtype)
+    codes = as_codes(labels, validation_labels, num_classes=num_classes)
+    choose(PENALTIES, "penalty", penalty)
+    given = floating(x), codes[0], floating(validation), codes[1]
+    coarse = jnp.asarray(coarse, given[0].dtype)
+    return _search_c(*given, num_classes, penalty, coarse, halvings, max_steps)
+
+
+@partial(jax.jit, static_argnums=(4, 5, 7, 8))
+def _search_c(
+    x, labels, validation, validation_labels, num_classes, penalty, coarse, halvings, max_steps
+) -> Choice:
+    fit = PENALTIES[penalty]
     count = len(coarse)
     # Two at a time all the way, so that one copy of the solver is compiled.
     pairs = jnp.pad(coarse, (0, count % 2), mode="edge").reshape(-1, 2)
@@ -82,14 +96,14 @@ def search_c(
         values, absolute = round_
         found = jax.vmap(score)(jnp.where(absolute, values, values * best.c))
         better = jnp.argmax(found.accuracy)
-        take = found.accuracy[better] > best.accuracy
+        # NaN, of features that are not finite, is taken too: it is then the result.
+        take = ~(found.accuracy[better] <= best.accuracy)
         return jax.tree.map(lambda new, old: jnp.where(take, new[better], old), found, best), None
 
     blank = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(score, coarse[0]))
     return jax.lax.scan(look, blank._replace(accuracy=blank.accuracy - 1), rounds)[0]
 
 
-@partial(jax.jit, static_argnames=("shots", "num_classes"))
 def few_shot_rows(key: Key, labels: Array, shots: int, num_classes: int) -> Array:
     """Rows of a balanced draw without replacement: `[num_classes * shots]` int32, class by class.
 
@@ -100,6 +114,12 @@ def few_shot_rows(key: Key, labels: Array, shots: int, num_classes: int) -> Arra
       shots: rows of each class, >= 1.
       num_classes: >= 1.
     """
+    (labels,) = as_codes(labels, num_classes=num_classes)
+    return _few_shot_rows(key, labels, shots, num_classes)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _few_shot_rows(key, labels, shots, num_classes) -> Array:
     order = jnp.lexsort((jax.random.uniform(key, labels.shape), labels))
     starts = jnp.searchsorted(labels[order], jnp.arange(num_classes))
     rows = starts[:, None] + jnp.arange(shots)
@@ -125,7 +145,8 @@ def check_shots(
       where: which rows these are, for the message.
       names: of the classes, by code.
     """
-    counts = jnp.bincount(jnp.asarray(labels), length=num_classes)
+    (labels,) = as_codes(labels, num_classes=num_classes)
+    counts = jnp.bincount(labels, length=num_classes)
     least = int(jnp.argmin(counts))
     name = least if names is None else repr(np.asarray(names)[least].item())
     found = int(counts[least])
@@ -141,6 +162,7 @@ def in_span(x: Array, others: Sequence[Array]) -> list[Array]:
     An L2 penalty keeps the weights in the span of the training rows, so that nothing is lost and
     few shots of many features cost as much as few features.
     """
+    x, *others = map(floating, (x, *others))
     if len(x) >= x.shape[1]:
         return [x, *others]
     basis = jnp.linalg.qr(x.T)[0]

@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from mmjax.disentangle import fast_ica, pca, transform
 from mmjax.errors import require
+from mmjax.numerics import conditioned
 from mmjax.types import Array, Key, Tracked, untracked
 
 _TINY = 1e-8
@@ -58,7 +60,8 @@ def geometry_of(
     and widths are fitted without the fold that is judged.
 
     Args:
-      x, t: `[n, d]` float, paired by row; n >= 4 folds.
+      x, t: `[n, d]` of any real type, paired by row; n >= 4 folds. What is not finite makes all
+        figures NaN.
       key: of the folds and of ICA.
       dim: components, 1 to d; None for d.
       folds: >= 2.
@@ -74,6 +77,7 @@ def geometry_of(
     k = d if dim is None else dim
     require(1 <= k <= d, "dim", k, f"1 to {d}")
     require(candidates >= 2, "candidates", candidates, "a whole number >= 2")
+    x, t = _in_one_unit(x, t)
     size = n // folds
     candidates = min(candidates, size)
     fold_key, *keys = jax.random.split(key, folds + 1)
@@ -97,6 +101,16 @@ def geometry_of(
         jnp.mean(told, 1),
         candidates,
     )
+
+
+def _in_one_unit(x: Array, t: Array) -> list[Array]:
+    """Both without their means and, so that they stay in one space, in the unit of the two."""
+    sides = [np.asarray(v) if not isinstance(v, jax.Array) else v for v in (x, t)]
+    (x, _, x_unit), (t, _, t_unit) = (conditioned(v, together=True) for v in sides)
+    found = []
+    for (side,), unit in ((x, x_unit), (t, t_unit)):
+        found.append(side * (unit / jnp.maximum(x_unit, t_unit)))
+    return found
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))

@@ -6,17 +6,25 @@ import numpy as np
 from scipy import optimize
 
 from mmjax.errors import require
+from mmjax.numerics import centred
 from mmjax.types import Array
 
 
 def spearman_ranks(x: Array) -> Array:
-    """`[n, k] -> [n, k]` ranks along the first axis, from 0; ties get their mean rank."""
+    """`[n, k] -> [n, k]` float ranks along the first axis, from 0; ties get their mean rank.
+
+    Float32 whatever the type of x (float64 where x is so and x64 is on), exact to 2^24 rows. A
+    column that is not finite throughout is NaN.
+    """
+    (x,) = centred(x)  # keeps the order, and apart what float32 would round to one value
 
     def one(column):
         ordered = jnp.sort(column)
         below = jnp.searchsorted(ordered, column, side="left")
         upto = jnp.searchsorted(ordered, column, side="right")
-        return 0.5 * (below + upto - 1).astype(x.dtype)
+        # Their sum may be odd, and above what the type holds exactly; each of them is not.
+        ranks = below.astype(x.dtype) + 0.5 * (upto - 1 - below).astype(x.dtype)
+        return jnp.where(jnp.isnan(column).any(), jnp.nan, ranks)
 
     return jax.vmap(one, in_axes=1, out_axes=1)(x)
 
@@ -25,23 +33,22 @@ def correlations(latents: Array, features: Array, *, kind: str = "pearson") -> A
     """Absolute correlation of every latent with every feature.
 
     Args:
-      latents: `[n, d]` float.
-      features: `[n, f]` float.
+      latents: `[n, d]` of any real type.
+      features: `[n, f]` of any real type.
       kind: pearson or spearman.
 
     Returns:
-      `[d, f]` in [0, 1]; 0 where a column is constant.
+      `[d, f]` float32 (float64 where one is so) in [0, 1]; 0 where a column is constant, NaN where
+      one is not finite.
     """
     require(kind in ("pearson", "spearman"), "kind", kind, "pearson or spearman")
     if kind == "spearman":
         latents, features = spearman_ranks(latents), spearman_ranks(features)
 
     def unit(x):
-        # A constant column minus its mean is rounding error, which would correlate with another's.
-        constant = jnp.all(x == x[:1], axis=0)
-        x = jnp.where(constant, 0, x - x.mean(0))
+        (x,) = centred(x)
         norm = jnp.sqrt(jnp.sum(x * x, axis=0))
-        return x / jnp.where(norm > 0, norm, 1)
+        return x / jnp.where(norm == 0, 1, norm)
 
     products = jnp.matmul(unit(latents).T, unit(features), precision=jax.lax.Precision.HIGHEST)
     return jnp.clip(jnp.abs(products), 0, 1)
@@ -64,7 +71,7 @@ def mcc(latents: Array, features: Array, *, kind: str = "pearson") -> float:
     """Mean correlation coefficient: 1 where features are latents up to permutation and scale.
 
     The mean over latents of the absolute correlation with the matched feature; a latent without a
-    match (fewer features than latents) counts as 0.
+    match (fewer features than latents) counts as 0. NaN where any column is not finite.
 
     Example:
       >>> import jax
@@ -73,5 +80,7 @@ def mcc(latents: Array, features: Array, *, kind: str = "pearson") -> float:
       1.0
     """
     correlation = np.asarray(correlations(latents, features, kind=kind))
+    if np.isnan(correlation).any():  # matched or not: what is left of a broken run is no score
+        return float("nan")
     rows, columns = match(correlation)
     return float(correlation[rows, columns].sum() / latents.shape[1])

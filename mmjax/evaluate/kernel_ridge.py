@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import require
-from mmjax.evaluate.regression import check_split, explained, halves, standardise
-from mmjax.types import Array, Tree
+from mmjax.evaluate.regression import check_split, explained, standardise
+from mmjax.evaluate.splits import halves, shuffled_rows
+from mmjax.numerics import centred, floating
+from mmjax.types import Array, Key, Tree
 
 # The published grid (Daunhawer et al. 2023, Appendix C).
 ALPHAS = (1.0, 0.1, 0.01, 0.001)
@@ -37,12 +39,13 @@ class KernelScore(NamedTuple):
     cv_r2: Array
 
 
-def kernel_r2(features: Array, targets: Tree, **options) -> Tree:
-    """R2 of kernel ridge regression, fitted on the first half, scored on the second.
+def kernel_r2(features: Array, targets: Tree, split_key: Key | None = None, **options) -> Tree:
+    """R2 of kernel ridge regression, fitted on half of the rows, scored on the rest.
 
     Args:
-      features: `[n, f]` float, n >= 2 * folds.
-      targets: `[n, k]` float, or a tree of such blocks.
+      features: `[n, f]` of any real type, n >= 2 * folds.
+      targets: `[n, k]`, or a tree of such blocks.
+      split_key: of the halves, the folds and the subsets; None is key 0.
       **options: those of `kernel_r2_between`.
 
     Returns:
@@ -51,11 +54,9 @@ def kernel_r2(features: Array, targets: Tree, **options) -> Tree:
     Raises:
       InvalidInput: as `kernel_r2_between`.
     """
-    fit_x, score_x = halves(features)
-    fit_y, score_y = (
-        jax.tree.map(lambda block, half=half: halves(block)[half], targets) for half in (0, 1)
-    )
-    return kernel_r2_between(fit_x, fit_y, score_x, score_y, **options)
+    # Halves come in random order, so that folds and subsets of them need no other key.
+    (fit_x, fit_y), (score_x, score_y) = halves((features, targets), split_key)
+    return _between(fit_x, fit_y, score_x, score_y, **options)
 
 
 def kernel_r2_between(
@@ -63,32 +64,28 @@ def kernel_r2_between(
     fit_y: Tree,
     score_x: Array,
     score_y: Tree,
-    *,
-    alphas: Sequence[float] = ALPHAS,
-    gammas: Sequence[float] = GAMMAS,
-    folds: int = 3,
-    centre: bool = True,
-    max_samples: int | None = None,
-    search_samples: int | None = None,
-    landmarks: int | None = None,
+    split_key: Key | None = None,
+    **options,
 ) -> Tree:
     """R2 of kernel ridge regression, fitted on some rows and scored on others.
 
     Prediction of a block Y at x: k(x, X) (k(X, X) + alpha I)^-1 Y with k(x, y) =
     exp(-gamma |x - y|^2), on features standardised by the fitting rows. Every block takes the alpha
-    and gamma of the grid that predict it best (mean over contiguous folds of the mean R2 over its
+    and gamma of the grid that predict it best (mean over random folds of the mean R2 over its
     targets), is refitted on all fitting rows with them, and scored. The choice, refit and score are
-    those of scikit-learn's `GridSearchCV(KernelRidge(kernel="rbf"), cv=3)`; the protocol is of
-    Daunhawer et al. 2023. One eigendecomposition for every gamma and fold serves all alphas and
-    all blocks, so that another block costs no more than its refit, a Cholesky decomposition.
+    those of scikit-learn's `GridSearchCV(KernelRidge(kernel="rbf"), cv=3)` on shuffled rows; the
+    protocol is of Daunhawer et al. 2023. One eigendecomposition for every gamma and fold serves all
+    alphas and all blocks, so that another block costs no more than its refit, a Cholesky
+    decomposition.
 
     Exact fits take memory of 4 n^2 bytes, several times over, and time of n^3: see the last three
-    options. Subsets are rows at equal distances, so that there is no chance in the result.
+    options. Subsets are drawn by the key, as the folds are: files are sorted.
 
     Args:
-      fit_x, score_x: `[n, f]`, `[m, f]` float features, n >= folds, m >= 1.
-      fit_y, score_y: `[n, k]`, `[m, k]` float targets, or two trees of such blocks (for example
+      fit_x, score_x: `[n, f]`, `[m, f]` features of any real type, n >= folds, m >= 1.
+      fit_y, score_y: `[n, k]`, `[m, k]` targets, or two trees of such blocks (for example
         dictionaries from name to block) of the same structure. A constant target counts as R2 0.
+      split_key: of the folds and subsets of the fitting rows; None is key 0.
       alphas: ridges > 0. In float32, those below about 1e-4 at n = 4096 are raised to the smallest
         that rounding leaves invertible: 10 sqrt(n) times the precision of the type.
       gammas: inverse squared widths > 0.
@@ -116,6 +113,29 @@ def kernel_r2_between(
       >>> bool(found["bent"].r2 > 0.99), bool(found["other"].r2 < 0.2)
       (True, True)
     """
+    order = shuffled_rows(split_key, len(fit_x))
+    if not isinstance(order, jax.core.Tracer):
+        order = np.asarray(order)  # an array of the host stays there, in its own type
+    take = lambda values: values[order] if len(values) == len(order) else values
+    fit_x, fit_y = jax.tree.map(take, (fit_x, fit_y))
+    return _between(fit_x, fit_y, score_x, score_y, **options)
+
+
+def _between(
+    fit_x: Array,
+    fit_y: Tree,
+    score_x: Array,
+    score_y: Tree,
+    *,
+    alphas: Sequence[float] = ALPHAS,
+    gammas: Sequence[float] = GAMMAS,
+    folds: int = 3,
+    centre: bool = True,
+    max_samples: int | None = None,
+    search_samples: int | None = None,
+    landmarks: int | None = None,
+) -> Tree:
+    """`kernel_r2_between` with fitting rows in the order that folds and subsets are taken by."""
     blocks, structure = jax.tree.flatten(fit_y)
     score_blocks, score_structure = jax.tree.flatten(score_y)
     require(len(blocks) > 0, "fit_y", fit_y, "one block of targets at least")
@@ -131,6 +151,11 @@ def kernel_r2_between(
     require(landmarks is None or landmarks >= 1, "landmarks", landmarks, "None, or 1 or more")
     require(len(fit_x) >= folds, "fit_x", fit_x.shape, f"{folds} (the folds) or more rows")
     kept = _spread(len(fit_x), max_samples)
+    # With their mean where that counts; each in its own unit and, on the host, digits.
+    scaled = centred if centre else lambda *pair: [floating(v) for v in pair]
+    pairs = [scaled(*pair) for pair in zip(blocks, score_blocks, strict=True)]
+    blocks, score_blocks = zip(*pairs, strict=True)
+    fit_x, score_x = centred(fit_x, score_x)
     # Blocks side by side, so that the search sees one table of targets and compiles once.
     owners = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
     scores = _scores(
@@ -247,7 +272,7 @@ def _scores(
     landmarks,
 ) -> KernelScore:  # fmt: skip
     """KernelScore of arrays, `[blocks]` each; `members[i, j]` says that target j is of block i."""
-    dtype = jnp.promote_types(fit_x.dtype, jnp.float32)
+    dtype = jnp.result_type(fit_x, fit_y)
     fit_x, fit_y, score_x, score_y, alphas, gammas = (
         values.astype(dtype) for values in (fit_x, fit_y, score_x, score_y, alphas, gammas)
     )

@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
 from mmjax.errors import choose, require
-from mmjax.evaluate.logistic import Logistic, fit_logistic
+from mmjax.evaluate.labels import as_codes
+from mmjax.evaluate.logistic import Logistic, fit_logistic, units_of
 from mmjax.evaluate.quasi_newton import minimise
 from mmjax.evaluate.regression import explained, standardise
 from mmjax.evaluate.scores import accuracy, f1_scores, mean_recall, mean_squared_error
+from mmjax.numerics import centred, conditioned, floating, require_finite
 from mmjax.types import Array
 
 # Strong first: of equals the strongest is chosen.
@@ -28,8 +30,8 @@ class Labelled(NamedTuple):
     """Rows of a split.
 
     Attributes:
-      features: `[n, f]` float, finite.
-      labels: `[n]` int from 0 (classification), `[n, classes]` of 0 and 1 (multilabel) or
+      features: `[n, f]` of any real type, finite.
+      labels: `[n]` int from 0, or text (classification), `[n, classes]` of 0 and 1 (multilabel) or
         `[n, targets]` float (regression).
     """
 
@@ -64,14 +66,13 @@ class ProbeTask(NamedTuple):
     figures: Callable[[Array, Array, int], dict[str, Array]]
 
 
-@partial(jax.jit, static_argnames=("max_steps",))
 def fit_multilabel(
     x: Array,
     labels: Array,
     l2: float | Array = 1.0,
     *,
     max_steps: int = 200,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-3,
 ) -> Logistic:
     """A logistic regression for each class apart, the objective of scikit-learn's with C = 1 / l2.
 
@@ -80,36 +81,59 @@ def fit_multilabel(
     intercept the log odds with half a row more on both sides, so that the prediction is constant.
 
     Args:
-      x: `[n, f]` float features, best standardised.
+      x: `[n, f]` features of any real type, best standardised.
       labels: `[n, classes]` of 0 and 1.
       l2: >= 0.
       max_steps: at most.
-      tolerance: of the largest entry of a class's gradient, per row of x.
+      tolerance: of the distance of a class's weights from the optimum's, as a share of their norm.
 
     Returns:
-      Logistic with weights `[f, classes]`, bias, steps and converged `[classes]`; a probability is
-      the sigmoid of x @ weights + bias.
+      Logistic with weights `[f, classes]`, bias, steps, converged and distance `[classes]`; a
+      probability is the sigmoid of x @ weights + bias.
+
+    Raises InvalidInput for labels that are not 0 or 1, unless traced.
     """
+    (labels,) = as_codes(labels, num_classes=2)
+    return _fit_multilabel(floating(x), labels, l2, max_steps, tolerance)
+
+
+@partial(jax.jit, static_argnums=(3,))
+def _fit_multilabel(x, labels, l2, max_steps, tolerance) -> Logistic:
     count = x.shape[0]
-    labels = jnp.asarray(labels).astype(x.dtype)
+    penalty = jnp.asarray(l2 / count, x.dtype)
+    units = units_of(x, 0.25, penalty)
 
     def fit(own):
         positive = jnp.sum(own)
         varies = (positive > 0) & (positive < count)
+        sign = jnp.where(own, -1, 1).astype(x.dtype)
 
         def loss(params):
             weights, bias = params
-            entropies = optax.sigmoid_binary_cross_entropy(x @ weights + bias, own)
-            total = jnp.mean(entropies) + 0.5 * l2 / count * jnp.sum(weights**2)
+            entropies = jax.nn.softplus(sign * (x @ weights + bias))
+            total = jnp.mean(entropies) + 0.5 * penalty * jnp.sum(weights**2)
             return jnp.where(varies, total, 0)
 
-        odds = jnp.log((positive + 0.5) / (count - positive + 0.5))
+        odds = jnp.log((positive + 0.5) / (count - positive + 0.5)).astype(x.dtype)
         start = (jnp.zeros(x.shape[1], x.dtype), odds)
-        found = minimise(loss, start, max_steps=max_steps, tolerance=tolerance)
-        return Logistic(*found.params, found.steps, found.left <= tolerance)
+        found = minimise(
+            loss,
+            start,
+            units=units,
+            curvature=penalty,
+            max_steps=max_steps,
+            tolerance=tolerance,
+        )
+        return Logistic(*found.params, found.steps, found.converged, found.distance)
 
     found = jax.vmap(fit, in_axes=1)(labels)
     return found._replace(weights=found.weights.T)
+
+
+def _mean(x: Array) -> Array:
+    """Of the columns; of a large offset a first one is off by more than its last digit."""
+    first = x.mean(0)
+    return first + (x - first).mean(0)
 
 
 def ridge_fitter(x: Array, targets: Array) -> Callable[[Array], Linear]:
@@ -122,7 +146,7 @@ def ridge_fitter(x: Array, targets: Array) -> Callable[[Array], Linear]:
       x: `[n, f]` float features.
       targets: `[n, targets]` float.
     """
-    mean, target_mean = x.mean(0), targets.mean(0)
+    mean, target_mean = _mean(x), _mean(targets)
     x, targets = x - mean, targets - target_mean
     if len(x) > x.shape[1]:  # the decomposition is then of a square
         rotation, x = jnp.linalg.qr(x)
@@ -218,7 +242,10 @@ def _probe(task, fit, validation, test, num_classes, strengths, refit, max_steps
         rows = (x, fit.labels), (check, validation.labels)
         every = (jnp.concatenate(parts) for parts in zip(*rows, strict=True))
         model = task.fitter(*every, num_classes, max_steps)(l2)
-    return task.figures(at(model, test_x), test.labels, num_classes) | {"l2": l2}
+    figures = task.figures(at(model, test_x), test.labels, num_classes) | {"l2": l2}
+    # Where values are not checked: what is no number has no largest class, and no score.
+    finite = jnp.isfinite(sum(jnp.sum(v) for v in (x, check, test_x)))
+    return {name: jnp.where(finite, value, jnp.nan) for name, value in figures.items()}
 
 
 def _check_shapes(name: str, task: str, split: Labelled, like: Labelled) -> None:
@@ -232,40 +259,47 @@ def _check_shapes(name: str, task: str, split: Labelled, like: Labelled) -> None
     fits = fits and len(labels) == len(x)
     require(fits, f"labels of {name}", labels.shape, f"{columns}, {len(x)} rows")
     if task != "regression":
-        whole = jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype == bool
+        whole = jnp.issubdtype(labels.dtype, jnp.integer) or labels.dtype.kind in "bSUO"
         require(whole, f"labels of {name}", str(labels.dtype), "whole numbers")
 
 
 def _check_values(name: str, task: str, split: Labelled, num_classes: int) -> None:
-    finite = lambda v: bool(jnp.all(jnp.isfinite(v)))
-    require(finite(split.features), f"features of {name}", "NaN or infinity", "finite numbers")
+    require_finite(split.features, f"features of {name}")
     if task == "regression":
-        require(finite(split.labels), f"labels of {name}", "NaN or infinity", "finite numbers")
+        require_finite(split.labels, f"labels of {name}")
         return
     most = 1 if task == "multilabel" else num_classes - 1
     span = (int(jnp.min(split.labels)), int(jnp.max(split.labels)))
     require(0 <= span[0] and span[1] <= most, f"labels of {name}", span, f"0 to {most}")
 
 
-def _checked(task: str, splits: Sequence, num_classes: int | None) -> tuple[list[Labelled], int]:
-    splits = [Labelled(*map(jnp.asarray, split)) for split in splits]
-    named = list(zip(("fit", "validation", "test"), splits, strict=True))
-    for name, split in named:
+def _checked(
+    task: str, splits: Sequence, num_classes: int | None
+) -> tuple[list[Labelled], int, Array]:
+    """Splits of floats, centred, and int32 labels or centred targets; classes; targets' unit."""
+    array = lambda v: v if isinstance(v, jax.Array) else np.asarray(v)
+    splits = [Labelled(*map(array, split)) for split in splits]
+    names = ("fit", "validation", "test")
+    for name, split in zip(names, splits, strict=True):
         _check_shapes(name, task, split, splits[0])
-    traced = any(isinstance(v, jax.core.Tracer) for v in jax.tree.leaves(splits))
+    features, labels = zip(*splits, strict=True)
+    unit = jnp.ones(())
+    if task != "regression":
+        labels = as_codes(*labels)
+    traced = any(isinstance(v, jax.core.Tracer) for v in (*features, *labels))
     if task != "classification":
         num_classes = 2
     elif num_classes is None:
         require(not traced, "num_classes", None, "a number where labels are traced (vmap, jit)")
-        num_classes = max(2, 1 + max(int(jnp.max(split.labels)) for split in splits))
+        num_classes = max(2, 1 + max(int(jnp.max(own)) for own in labels))
     require(num_classes >= 2, "num_classes", num_classes, "a whole number >= 2")
     if not traced:
-        for name, split in named:
-            _check_values(name, task, split, num_classes)
-    wide = jnp.result_type(jnp.float32, *(split.features.dtype for split in splits))
-    kind = wide if task == "regression" else jnp.int32
-    cast = lambda split: Labelled(split.features.astype(wide), split.labels.astype(kind))
-    return [cast(split) for split in splits], num_classes
+        for name, x, own in zip(names, features, labels, strict=True):
+            _check_values(name, task, Labelled(x, own), num_classes)
+    if task == "regression":
+        labels, _, units = conditioned(*labels, together=True)
+        unit = units.max(initial=0)
+    return list(map(Labelled, centred(*features), labels)), num_classes, unit
 
 
 def probe(
@@ -317,7 +351,9 @@ def probe(
     require(max_steps >= 1, "max_steps", max_steps, "a whole number >= 1")
     good = len(strengths) > 0 and min(strengths) >= 0
     require(good, "strengths", tuple(strengths), "one or more numbers >= 0")
-    splits, num_classes = _checked(task, (fit, validation, test), num_classes)
+    splits, num_classes, unit = _checked(task, (fit, validation, test), num_classes)
     strengths = jnp.asarray(strengths, splits[0].features.dtype)
     with jax.default_matmul_precision("highest"):
-        return _probe(chosen, *splits, num_classes, strengths, refit, max_steps)
+        found = _probe(chosen, *splits, num_classes, strengths, refit, max_steps)
+    # In a unit of their own targets neither overflow nor vanish where l2 is chosen.
+    return found | {"mse": found["mse"] * unit**2} if task == "regression" else found

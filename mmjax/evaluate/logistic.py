@@ -1,34 +1,70 @@
 """Classifiers of frozen features: logistic regression, many at once; votes; zero-shot."""
 
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 
+from mmjax.errors import require
+from mmjax.evaluate.labels import as_codes
 from mmjax.evaluate.quasi_newton import minimise
-from mmjax.numerics import normalise
+from mmjax.evaluate.scores import accuracy_of_largest
+from mmjax.numerics import floating, normalise, safe_norm
 from mmjax.types import Array
+
+_HIGH = jax.lax.Precision.HIGHEST
 
 
 class Logistic(NamedTuple):
     """A multinomial logistic regression.
 
     Attributes:
-      weights: `[f, classes]`.
+      weights: `[f, classes]`; NaN, as the bias, where features or labels were no numbers.
       bias: `[classes]`.
       steps: int32 scalar, steps that the solver made.
-      converged: bool scalar, whether the gradient fell below the tolerance.
+      converged: bool scalar, whether it ended by itself: within the tolerance of the optimum, or
+        as near as rounding lets it come; False where the steps ran out.
+      distance: scalar, bound on the Euclidean distance of the weights from the optimum's, the
+        gradient over the curvature that the penalty gives; inf without one.
     """
 
     weights: Array
     bias: Array
     steps: Array
     converged: Array
+    distance: Array
 
 
-@partial(jax.jit, static_argnames=("num_classes", "max_steps"))
+def cross_entropies(outputs: Array, labels: Array) -> Array:
+    """`[n, classes]` float and `[n]` int -> `[n]`: -log softmax at the label.
+
+    To the type's relative precision also near 0, where a difference of logarithms would be
+    rounding: the optimum of a weak penalty on separable classes lies there.
+    """
+    apart = outputs - jnp.take_along_axis(outputs, labels[:, None], 1)
+    top = jax.lax.stop_gradient(jnp.maximum(jnp.max(apart, 1), 0))
+    own = jnp.arange(outputs.shape[1]) == labels[:, None]
+    others = jnp.sum(jnp.where(own, 0, jnp.exp(apart - top[:, None])), 1)
+    return top + jnp.log1p(others + jnp.expm1(-top))
+
+
+def units_of(x: Array, spread: float, penalty: Array) -> tuple[Array, Array]:
+    """How far the weights `[f]` and the intercept of a logistic loss may step; see minimise.
+
+    Args:
+      x: `[n, f]`.
+      spread: second derivative of a row's loss by an output.
+      penalty: of the penalty by a weight.
+    """
+    sizes = spread**0.5 * safe_norm(x, axis=0) / len(x) ** 0.5
+    curvature = jnp.hypot(sizes, jnp.sqrt(penalty))
+    weights = 1 / jnp.where(curvature > 0, curvature, 1)
+    return weights, jnp.asarray(spread**-0.5, x.dtype)
+
+
 def fit_logistic(
     x: Array,
     labels: Array,
@@ -36,7 +72,7 @@ def fit_logistic(
     l2: float | Array = 1.0,
     *,
     max_steps: int = 200,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-3,
 ) -> Logistic:
     """Minimises the sum of cross-entropies + l2 / 2 |W|^2, the objective of scikit-learn's.
 
@@ -45,12 +81,15 @@ def fit_logistic(
     fits many strengths of regularisation or many few-shot draws at once.
 
     Args:
-      x: `[n, f]` float features, best standardised.
-      labels: `[n]` int in 0..num_classes-1.
+      x: `[n, f]` features of any real type, best standardised.
+      labels: `[n]` int in 0..num_classes-1; or of another type, of at most num_classes values.
       num_classes: >= 2.
       l2: 1 / C, >= 0.
       max_steps: at most.
-      tolerance: of the largest entry of the gradient, per row of x.
+      tolerance: of the distance of the weights from the optimum's, as a share of their norm. See
+        `Logistic.distance` for what was reached.
+
+    Raises InvalidInput for labels out of range, unless traced.
 
     Example:
       >>> x = jnp.array([[-1.0], [-2.0], [1.0], [3.0]])
@@ -58,25 +97,41 @@ def fit_logistic(
       >>> jnp.argmax(x @ found.weights + found.bias, 1).tolist()
       [0, 0, 1, 1]
     """
-    count = x.shape[0]
+    (labels,) = as_codes(labels, num_classes=num_classes)
+    return _fit_logistic(floating(x), labels, num_classes, l2, max_steps, tolerance)
+
+
+@partial(jax.jit, static_argnums=(2, 4))
+def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance) -> Logistic:
+    penalty = jnp.asarray(l2 / x.shape[0], x.dtype)
 
     def loss(params):
         weights, bias = params
-        entropies = optax.softmax_cross_entropy_with_integer_labels(x @ weights + bias, labels)
-        return jnp.mean(entropies) + 0.5 * l2 / count * jnp.sum(weights**2)
+        entropies = cross_entropies(x @ weights + bias, labels)
+        return jnp.mean(entropies) + 0.5 * penalty * jnp.sum(weights**2)
 
     start = (jnp.zeros((x.shape[1], num_classes), x.dtype), jnp.zeros(num_classes, x.dtype))
-    found = minimise(loss, start, max_steps=max_steps, tolerance=tolerance)
-    return Logistic(*found.params, found.steps, found.left <= tolerance)
+    by_weight, by_bias = units_of(x, (1 - 1 / num_classes) / num_classes, penalty)
+    found = minimise(
+        loss,
+        start,
+        units=(by_weight[:, None], by_bias),
+        curvature=penalty,
+        max_steps=max_steps,
+        tolerance=tolerance,
+    )
+    return Logistic(*found.params, found.steps, found.converged, found.distance)
 
 
 def logistic_accuracy(model: Logistic, x: Array, labels: Array) -> Array:
-    """Share of the rows `[n, f]` whose likeliest class is their label `[n]`; a scalar."""
-    predicted = jnp.argmax(x @ model.weights + model.bias, axis=1)
-    return jnp.mean((predicted == labels).astype(jnp.float32))
+    """Share of the rows `[n, f]` whose likeliest class is their label `[n]`; a scalar.
+
+    NaN where a row or the model is not finite. Labels are those that the model was fitted on, int.
+    """
+    (labels,) = as_codes(labels)
+    return accuracy_of_largest(floating(x) @ model.weights + model.bias, labels)
 
 
-@partial(jax.jit, static_argnames=("num_classes", "neighbours", "chunk"))
 def knn_accuracy(
     x: Array,
     labels: Array,
@@ -92,31 +147,66 @@ def knn_accuracy(
     Args:
       x, labels: `[n, f]`, `[n]`; neighbours is at most n.
       test, test_labels: `[m, f]`, `[m]`.
-      num_classes: >= 1.
+      num_classes: >= 1; labels are in 0..num_classes-1, or of another type (see as_codes).
       neighbours: votes.
       chunk: test rows compared at a time, so that memory is O(chunk n).
+
+    Returns:
+      Scalar in [0, 1]; NaN where a feature is not finite.
     """
+    require(1 <= neighbours <= len(x), "neighbours", neighbours, f"1 to {len(x)}, the rows")
+    codes = as_codes(labels, test_labels, num_classes=num_classes)
+    return _knn_accuracy(
+        floating(x), codes[0], floating(test), codes[1], num_classes, neighbours, chunk
+    )
+
+
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _knn_accuracy(x, labels, test, test_labels, num_classes, neighbours, chunk) -> Array:
     x, test = normalise(x), normalise(test)
 
-    def predict(row):
-        near, rows = jax.lax.top_k(x @ row, neighbours)
+    def votes(row):
+        near, rows = jax.lax.top_k(jnp.matmul(x, row, precision=_HIGH), neighbours)
         # Votes count; similarity only breaks ties between them.
-        votes = jax.nn.one_hot(labels[rows], num_classes) * (1 + 1e-3 * near[:, None])
-        return jnp.argmax(jnp.sum(votes, 0))
+        cast = jax.nn.one_hot(labels[rows], num_classes) * (1 + 1e-3 * near[:, None])
+        return jnp.sum(cast, 0)
 
-    predicted = jax.lax.map(predict, test, batch_size=chunk)
-    return jnp.mean((predicted == test_labels).astype(jnp.float32))
+    found = accuracy_of_largest(jax.lax.map(votes, test, batch_size=chunk), test_labels)
+    return jnp.where(jnp.all(jnp.isfinite(x)), found, jnp.nan)
 
 
 def zero_shot_accuracy(images: Array, labels: Array, prompts: Array, prompt_labels: Array) -> Array:
     """Accuracy of the class whose mean text embedding has the largest cosine with the image's.
 
     Args:
-      images, labels: `[n, f]`, `[n]` int.
-      prompts, prompt_labels: `[p, f]`, `[p]` int: texts of each class, one or more, which are
+      images, labels: `[n, f]`, `[n]` int from 0, or of another type (see as_codes).
+      prompts, prompt_labels: `[p, f]`, `[p]`: texts of each class, one or more, which are
         normalised, averaged and normalised again (Radford et al. 2021).
+
+    Returns:
+      Scalar in [0, 1]; NaN where a feature is not finite.
+
+    Raises InvalidInput for a class that no prompt has: images would be told against a text that
+    does not exist.
     """
-    classes = int(jnp.max(jnp.asarray(prompt_labels))) + 1
-    sums = jax.ops.segment_sum(normalise(jnp.asarray(prompts)), jnp.asarray(prompt_labels), classes)
-    predicted = jnp.argmax(normalise(jnp.asarray(images)) @ normalise(sums).T, axis=1)
-    return jnp.mean((predicted == labels).astype(jnp.float32))
+    codes, prompt_codes = as_codes(labels, prompt_labels)
+    classes = _prompted(labels, prompt_labels, codes, prompt_codes)
+    sums = jax.ops.segment_sum(normalise(prompts), prompt_codes, classes)
+    outputs = jnp.matmul(normalise(images), normalise(sums).T, precision=_HIGH)
+    return accuracy_of_largest(outputs, codes)
+
+
+def _prompted(labels, prompt_labels, codes: Array, prompt_codes: Array) -> int:
+    """How many classes there are; raises InvalidInput that names those without a prompt."""
+    known = [(labels, codes), (prompt_labels, prompt_codes)]
+    known = [(v, np.asarray(c)) for v, c in known if not isinstance(c, jax.core.Tracer)]
+    least = min(int(c.min()) for _, c in known)
+    require(least >= 0, "labels", least, "classes from 0")
+    classes, prompted = 1 + max(int(c.max()) for _, c in known), set(known[-1][1].tolist())
+    missing = list(islice((k for k in range(classes) if k not in prompted), 5))
+    # Text and large numbers by their own name, not by their code.
+    names = {k: str(np.asarray(v)[c == k][0]) for v, c in known for k in missing if k in c}
+    told = ", ".join(names.get(k, str(k)) for k in missing)
+    allowed = f"a prompt or more of every class: there is none of {told}"
+    require(not missing, "prompt_labels", f"{len(prompted)} of {classes} classes", allowed)
+    return classes

@@ -8,19 +8,25 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.errors import require
-from mmjax.evaluate.regression import check_split, explained, halves, standardise
+from mmjax.evaluate.labels import as_codes
+from mmjax.evaluate.logistic import cross_entropies
+from mmjax.evaluate.regression import check_split, explained, standardise
+from mmjax.evaluate.scores import accuracy_of_largest
+from mmjax.evaluate.splits import halves
+from mmjax.numerics import centred
 from mmjax.types import Array, Key
 
 _CHECKPOINTS = 20
 
 
 def mlp_r2(features: Array, targets: Array, key: Key, **options) -> Array:
-    """R2 of a multilayer perceptron, fitted on the first half, scored on the second.
+    """R2 of a multilayer perceptron, fitted on half of the rows, scored on the rest.
 
     Args:
-      features: `[n, f]` float, n >= 4.
-      targets: `[n, k]` float; constant targets count as R2 0.
-      key: as in `mlp_r2_between`, as are the options.
+      features: `[n, f]` of any real type, n >= 4.
+      targets: `[n, k]`; constant targets count as R2 0.
+      key: of the halves (see half_rows), and of what `mlp_r2_between` draws.
+      **options: those of `mlp_r2_between`.
 
     Returns:
       Scalar R2, as `mlp_r2_between`.
@@ -28,8 +34,9 @@ def mlp_r2(features: Array, targets: Array, key: Key, **options) -> Array:
     Raises:
       InvalidInput: as `mlp_r2_between`.
     """
-    (fit_x, score_x), (fit_y, score_y) = halves(features), halves(targets)
-    return mlp_r2_between(fit_x, fit_y, score_x, score_y, key, **options)
+    split_key, fit_key = jax.random.split(key)
+    (fit_x, fit_y), (score_x, score_y) = halves((features, targets), split_key)
+    return mlp_r2_between(fit_x, fit_y, score_x, score_y, fit_key, **options)
 
 
 def mlp_r2_between(
@@ -55,8 +62,8 @@ def mlp_r2_between(
     0, not far below.
 
     Args:
-      fit_x, score_x: `[n, f]`, `[m, f]` float features, n >= 2, m >= 1.
-      fit_y, score_y: `[n, k]`, `[m, k]` float targets; constant targets count as R2 0.
+      fit_x, score_x: `[n, f]`, `[m, f]` features of any real type, n >= 2, m >= 1.
+      fit_y, score_y: `[n, k]`, `[m, k]` targets; constant targets count as R2 0.
       key: weights, choice rows and batches.
       width: units of a hidden layer (GELU), >= 1.
       layers: hidden layers, >= 0; 0 is linear.
@@ -82,6 +89,7 @@ def mlp_r2_between(
     check_split(fit_x, fit_y, score_x, score_y)
     require(fit_y.ndim == 2, "fit_y", fit_y.shape, "two axes, [rows, targets]")
     _check_options(len(fit_x), width, layers, steps, batch)
+    (fit_x, score_x), (fit_y, score_y) = centred(fit_x, score_x), centred(fit_y, score_y)
     return _r2(
         fit_x, fit_y, score_x, score_y, key, learning_rate, weight_decay,
         width=width, layers=layers, steps=steps, batch=batch,
@@ -109,13 +117,14 @@ def mlp_accuracy(
     predicts the frequencies of the classes.
 
     Args:
-      fit_x, score_x: `[n, f]`, `[m, f]` float features, n >= 2, m >= 1.
-      fit_labels, score_labels: `[n]`, `[m]` int in 0..num_classes-1.
+      fit_x, score_x: `[n, f]`, `[m, f]` features of any real type, n >= 2, m >= 1.
+      fit_labels, score_labels: `[n]`, `[m]` int in 0..num_classes-1, or of another type, of at
+        most num_classes values (see as_codes).
       num_classes: >= 2.
       key, width, layers, steps, batch, learning_rate, weight_decay: as in `mlp_r2_between`.
 
     Returns:
-      Scalar in [0, 1].
+      Scalar in [0, 1]; NaN where a feature is not finite.
 
     Raises:
       InvalidInput: rows or columns do not agree, or a value is outside these ranges.
@@ -124,8 +133,10 @@ def mlp_accuracy(
     require(fit_labels.ndim == 1, "fit_labels", fit_labels.shape, "one axis, [rows]")
     require(num_classes >= 2, "num_classes", num_classes, "2 or more")
     _check_options(len(fit_x), width, layers, steps, batch)
+    codes = as_codes(fit_labels, score_labels, num_classes=num_classes)
+    fit_x, score_x = centred(fit_x, score_x)
     return _accuracy(
-        fit_x, fit_labels, score_x, score_labels, key, learning_rate, weight_decay,
+        fit_x, codes[0], score_x, codes[1], key, learning_rate, weight_decay,
         num_classes=num_classes, width=width, layers=layers, steps=steps, batch=batch,
     )  # fmt: skip
 
@@ -143,10 +154,8 @@ _SIZES = ("width", "layers", "steps", "batch")
 
 @partial(jax.jit, static_argnames=_SIZES)
 def _r2(fit_x, fit_y, score_x, score_y, key, learning_rate, weight_decay, **sizes) -> Array:
-    fit_x, score_x, fit_y, score_y = (
-        values.astype(jnp.promote_types(fit_x.dtype, jnp.float32))
-        for values in (fit_x, score_x, fit_y, score_y)
-    )
+    dtype = jnp.result_type(fit_x, fit_y)
+    fit_x, score_x, fit_y, score_y = (v.astype(dtype) for v in (fit_x, score_x, fit_y, score_y))
     fit_y, score_y = standardise(fit_y, score_y)
     errors = lambda outputs, rows: (outputs - fit_y[rows]) ** 2
     bias = jnp.zeros(fit_y.shape[1], fit_y.dtype)
@@ -161,20 +170,16 @@ def _accuracy(
     fit_x, fit_labels, score_x, score_labels, key, learning_rate, weight_decay, *, num_classes,
     **sizes,
 ) -> Array:  # fmt: skip
-    fit_x, score_x = (
-        values.astype(jnp.promote_types(fit_x.dtype, jnp.float32)) for values in (fit_x, score_x)
-    )
-
     def errors(outputs, rows):
-        entropies = optax.softmax_cross_entropy_with_integer_labels(outputs, fit_labels[rows])
-        return entropies[:, None]
+        return cross_entropies(outputs, fit_labels[rows])[:, None]
 
     counts = jnp.sum(jax.nn.one_hot(fit_labels, num_classes, dtype=fit_x.dtype), axis=0)
     bias = jnp.log((counts + 1) / (len(fit_x) + num_classes))
     outputs = _chosen_outputs(
         fit_x, score_x, errors, bias, key, learning_rate, weight_decay, **sizes
     )
-    return jnp.mean((jnp.argmax(outputs, axis=1) == score_labels).astype(jnp.float32))
+    finite = jnp.all(jnp.isfinite(fit_x))  # or the outputs of no training at all are judged
+    return jnp.where(finite, accuracy_of_largest(outputs, score_labels), jnp.nan)
 
 
 def _chosen_outputs(

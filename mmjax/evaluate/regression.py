@@ -4,33 +4,27 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import require
-from mmjax.types import Array
+from mmjax.evaluate.splits import halves
+from mmjax.numerics import centred, columns_of, without
+from mmjax.types import Array, Key
 
 _HIGH = jax.lax.Precision.HIGHEST
-
-
-def halves(values: Array) -> tuple[Array, Array]:
-    """First and second half of the rows; the second has the odd one."""
-    half = values.shape[0] // 2
-    return values[:half], values[half:]
 
 
 def standardise(fit: Array, score: Array) -> tuple[Array, Array]:
     """Both arrays minus the mean and over the deviation of the first.
 
     Args:
-      fit, score: `[n, f]`, `[m, f]` float.
+      fit, score: `[n, f]`, `[m, f]` of any real type.
 
     Returns:
-      `[n, f]`, `[m, f]`; a column that is constant in `fit` is 0 there, and keeps its own scale in
-      `score`.
+      `[n, f]`, `[m, f]` float32 (float64 where one is so); a column that is constant in `fit` is 0
+      there, and keeps its own scale in `score`; one that is not finite in `fit` is NaN.
     """
-    # By comparison: the deviation of a constant may be rounding error, which is not 0.
-    constant = jnp.all(fit == fit[:1], axis=0)
-    mean = jnp.where(constant, fit[0], fit.mean(0))
-    scale = fit.std(0)
-    scale = jnp.where(constant | (scale == 0), 1, scale)
-    return (fit - mean) / scale, (score - mean) / scale
+    fit, score = centred(fit, score)
+    scale = jnp.sqrt(jnp.mean(fit * fit, 0))
+    scale = jnp.where(scale == 0, 1, scale)
+    return fit / scale, score / scale
 
 
 def explained(targets: Array, residual: Array) -> Array:
@@ -42,13 +36,13 @@ def explained(targets: Array, residual: Array) -> Array:
 
     Returns:
       `[..., k]`, at most 1: one minus the sum of squares of the residual over that of the targets
-      around their mean; 0 for constant targets.
+      around their mean; 0 for constant targets, NaN where something is not finite.
     """
-    # By comparison: a constant minus its mean may be rounding error, which is not 0.
-    constant = jnp.all(targets == targets[:1], axis=0)
-    total = jnp.sum((targets - targets.mean(0)) ** 2, axis=0)
-    share = 1 - jnp.sum(residual**2, axis=-2) / jnp.where(constant, 1, total)
-    return jnp.where(constant, 0.0, share)
+    columns = columns_of(targets)
+    total = jnp.sum(without(columns, targets) ** 2, axis=0)
+    left = jnp.sum((residual / columns.unit / columns.spread) ** 2, axis=-2)
+    share = 1 - left / jnp.where(total == 0, 1, total)
+    return jnp.where((total == 0) & ~jnp.isnan(left), 0.0, share)
 
 
 def check_split(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array) -> None:
@@ -65,8 +59,8 @@ def linear_r2_between(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array
     """R2 of ordinary least squares with intercept, fitted on some rows and scored on others.
 
     Args:
-      fit_x, score_x: `[n, f]`, `[m, f]` float features, n and m >= 1.
-      fit_y, score_y: `[n, k]`, `[m, k]` float targets; constant targets count as R2 0.
+      fit_x, score_x: `[n, f]`, `[m, f]` features of any real type, n and m >= 1.
+      fit_y, score_y: `[n, k]`, `[m, k]` targets; constant targets count as R2 0.
 
     Returns:
       Scalar: coefficient of determination on the scoring rows, averaged over the k targets. At most
@@ -83,27 +77,25 @@ def linear_r2_between(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array
       1.0
     """
     check_split(fit_x, fit_y, score_x, score_y)
-    mean, scale = fit_x.mean(0), fit_x.std(0)
-    scale = jnp.where(scale > 0, scale, 1)
-    train, test = (fit_x - mean) / scale, (score_x - mean) / scale
-    target_mean = fit_y.mean(0)
+    (train, test), (fit_y, score_y) = standardise(fit_x, score_x), centred(fit_y, score_y)
     # The default cut-off grows with n: 20,000 rows would lose directions 400 times below the top.
     cutoff = 10 * train.shape[1] * jnp.finfo(train.dtype).eps
-    weights = jnp.linalg.lstsq(train, fit_y - target_mean, rcond=cutoff)[0]
-    residual = score_y - target_mean - jnp.matmul(test, weights, precision=_HIGH)
+    weights = jnp.linalg.lstsq(train, fit_y, rcond=cutoff)[0]
+    residual = score_y - jnp.matmul(test, weights, precision=_HIGH)
     return jnp.mean(explained(score_y, residual))
 
 
-def linear_r2(features: Array, targets: Array) -> Array:
-    """R2 of ordinary least squares with intercept, fitted on the first half, scored on the second.
+def linear_r2(features: Array, targets: Array, split_key: Key | None = None) -> Array:
+    """R2 of ordinary least squares with intercept, fitted on half of the rows, scored on the rest.
 
     Args:
-      features: `[n, f]` float, n >= 2.
-      targets: `[n, k]` float; constant targets count as R2 0.
+      features: `[n, f]` of any real type, n >= 2.
+      targets: `[n, k]`; constant targets count as R2 0.
+      split_key: of the halves, see half_rows.
 
     Returns:
       Scalar: coefficient of determination on the second half, averaged over the k targets. At most
       1; negative where the fit is worse than the mean. k = 0 gives NaN.
     """
-    (fit_x, score_x), (fit_y, score_y) = halves(features), halves(targets)
+    (fit_x, fit_y), (score_x, score_y) = halves((features, targets), split_key)
     return linear_r2_between(fit_x, fit_y, score_x, score_y)

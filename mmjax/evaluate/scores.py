@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import require
+from mmjax.evaluate.labels import as_codes
+from mmjax.numerics import floating
 from mmjax.types import Array
 
 
@@ -23,31 +25,47 @@ class F1Scores(NamedTuple):
     micro: Array
 
 
-def _alike(true: Array, predicted: Array) -> tuple[Array, Array]:
-    true, predicted = jnp.asarray(true), jnp.asarray(predicted)
-    fits = true.shape == predicted.shape and true.size > 0  # or they would be broadcast
-    require(fits, "predicted", predicted.shape, f"the true shape, {true.shape}, not empty")
-    return true, predicted
+def _alike(true: Array, predicted: Array) -> None:
+    shapes = jnp.shape(true), jnp.shape(predicted)
+    fits = shapes[0] == shapes[1] and 0 not in shapes[0]  # or they would be broadcast
+    require(fits, "predicted", shapes[1], f"the true shape, {shapes[0]}, not empty")
 
 
 def accuracy(labels: Array, predicted: Array) -> Array:
-    """Share of the rows `[n]` int that are predicted; a scalar in [0, 1]."""
-    labels, predicted = _alike(labels, predicted)
+    """Share of the rows `[n]` that are predicted; a scalar in [0, 1].
+
+    Labels may be of any type, see as_codes.
+    """
+    _alike(labels, predicted)
+    labels, predicted = as_codes(labels, predicted)
     return jnp.mean((labels == predicted).astype(jnp.float32))
+
+
+def accuracy_of_largest(outputs: Array, codes: Array) -> Array:
+    """Share of the rows whose largest output is their class's; a scalar in [0, 1].
+
+    Args:
+      outputs: `[n, classes]` float. NaN among them, which has no largest, makes the share NaN.
+      codes: `[n]` int.
+    """
+    right = jnp.mean((jnp.argmax(outputs, axis=1) == codes).astype(jnp.float32))
+    return jnp.where(jnp.all(jnp.isfinite(outputs)), right, jnp.nan)
 
 
 def mean_recall(labels: Array, predicted: Array, num_classes: int) -> Array:
     """Accuracy where all classes count alike, those without a row not at all (balanced accuracy).
 
     Args:
-      labels, predicted: `[n]` int in 0..num_classes-1, n >= 1.
+      labels, predicted: `[n]` int in 0..num_classes-1, n >= 1; or labels of another type, of at
+        most num_classes values (see as_codes).
       num_classes: >= 1.
 
     Returns:
       Scalar in [0, 1].
     """
-    labels, predicted = _alike(labels, predicted)
-    rows = jax.nn.one_hot(labels, num_classes)
+    _alike(labels, predicted)
+    labels, predicted = as_codes(labels, predicted, num_classes=num_classes)
+    rows = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
     hits = jnp.sum(rows * (labels == predicted)[:, None], 0)
     counts = jnp.sum(rows, 0)
     return jnp.sum(hits / jnp.maximum(counts, 1)) / jnp.sum(counts > 0)
@@ -67,10 +85,11 @@ def f1_scores(labels: Array, predicted: Array) -> F1Scores:
       >>> [round(float(score), 3) for score in scores]
       [0.833, 0.778, 0.8]
     """
-    true, claimed = (v.astype(bool) for v in _alike(labels, predicted))
+    _alike(labels, predicted)
+    true, claimed = (as_codes(v, num_classes=2)[0] == 1 for v in (labels, predicted))
     count = lambda v: jnp.sum(v, 0, dtype=jnp.int32)
     hits, support, decisions = count(true & claimed), count(true), count(claimed)
-    ratio = lambda above, below: above / jnp.maximum(below, 1)
+    ratio = lambda above, below: above.astype(jnp.float32) / jnp.maximum(below, 1)
     each = ratio(2 * hits, support + decisions)
     return F1Scores(
         jnp.mean(each),
@@ -80,6 +99,6 @@ def f1_scores(labels: Array, predicted: Array) -> F1Scores:
 
 
 def mean_squared_error(targets: Array, predicted: Array) -> Array:
-    """Mean over rows and targets of the squared difference of `[n, targets]`; a scalar."""
-    targets, predicted = _alike(targets, predicted)
-    return jnp.mean((targets - predicted) ** 2)
+    """Mean over rows and targets of the squared difference of `[n, targets]`; a float scalar."""
+    _alike(targets, predicted)
+    return jnp.mean((floating(targets) - floating(predicted)) ** 2)

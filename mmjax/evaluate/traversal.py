@@ -1,7 +1,6 @@
 """Change one component of an embedding: which attribute moves?"""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,8 +10,9 @@ import numpy as np
 from mmjax.disentangle import Affine, components
 from mmjax.errors import require
 from mmjax.evaluate.logistic import fit_logistic
-from mmjax.numerics import normalise
-from mmjax.types import Array, Tracked, untracked
+from mmjax.evaluate.splits import shuffled_rows
+from mmjax.numerics import centred, conditioned, floating, normalise, require_finite
+from mmjax.types import Array, Key, Tracked, untracked
 
 
 class Response(NamedTuple):
@@ -39,6 +39,7 @@ def traversed(affine: Affine, x: Array, component: int | Array, levels: Array) -
     Returns:
       `[n, levels, f]`. What the components do not span is kept too.
     """
+    x = floating(x)
     now = components(affine, x)[:, component]
     return x[:, None] + (levels[None] - now[:, None])[..., None] * affine.back[component]
 
@@ -57,6 +58,7 @@ def attribute_response(
     attributes: Mapping[str, np.ndarray],
     *,
     anchors: int = 256,
+    anchor_key: Key | None = None,
     ends: tuple[float, float] = (0.05, 0.95),
     held: np.ndarray | None = None,
     tracked: Tracked = untracked,
@@ -70,60 +72,64 @@ def attribute_response(
 
     Args:
       affine: components of the features.
-      x: `[n, f]` float32.
-      attributes: name -> `[n]`; integers (booleans, strings) are classes, floats
-        continuous.
-      anchors: rows that are changed, the first ones.
+      x: `[n, f]` of any real type, finite.
+      attributes: name -> `[n]`; integers, booleans or text are classes, floats continuous.
+      anchors: rows that are changed, at most.
+      anchor_key: which these are; None is key 0.
       ends: quantiles of a component.
       held: rows that are moved, and looked at as neighbours; probes are fitted on the others. None:
         all rows are both.
       tracked: shows how many attributes are done.
 
-    Raises InvalidInput for an attribute of another length.
+    Raises InvalidInput for an attribute of another length, and what is not finite.
     """
-    rows = np.arange(len(x))
-    fit, held = (rows, rows) if held is None else (np.setdiff1d(rows, held), held)
-    moved, near = _moved(affine, x[held], jnp.asarray(ends), anchors)
+    require_finite(x, "x")
+    x, rows = floating(x), np.arange(len(x))
+    fit, held = (rows, rows) if held is None else (np.setdiff1d(rows, held), np.asarray(held))
+    start = x[held[np.asarray(shuffled_rows(anchor_key, len(held)))[:anchors]]]
+    moved, near = _moved(affine, x[held], jnp.asarray(ends, x.dtype), start)
+    # What probes see: one unit for all columns, since a scale of each would turn directions.
+    own = x[fit]
+    mean, scale = jnp.mean(own, 0), jnp.max(conditioned(own, together=True)[2], initial=0)
+    seen = (own - mean) / scale, (moved - mean) / scale
     near = np.asarray(near)
     probe, neighbours = [], []
     for name, values in tracked(attributes.items(), "attributes"):
         values = np.asarray(values)
         require(values.shape == (len(x),), name, values.shape, f"[{len(x)}], one a row")
-        told_of = _discrete if values.dtype.kind in "biuUS" else _continuous
-        told, seen = told_of(x, values, fit, held, moved, near)
-        probe.append(np.asarray(told))
-        neighbours.append(seen)
+        if values.dtype.kind in "biuSU":
+            by_probe, by_neighbours = _discrete(*seen, values, fit, held[near])
+        else:
+            require_finite(values, name)
+            by_probe, by_neighbours = _continuous(*seen, values, fit, held[near])
+        probe.append(np.asarray(by_probe))
+        neighbours.append(by_neighbours)
     return Response(np.stack(probe, 1), np.stack(neighbours, 1))
 
 
-@partial(jax.jit, static_argnums=3)
-def _moved(affine, x, ends, anchors):
+@jax.jit
+def _moved(affine, x, ends, start):
     low, high = jnp.quantile(components(affine, x), ends, axis=0)
-    start = x[:anchors]
     move = lambda c: traversed(affine, start, c, jnp.stack([low[c], high[c]]))
     moved = jax.vmap(move)(jnp.arange(len(low)))
     return moved, nearest_rows(moved, x)
 
 
-def _discrete(x, values, fit, held, moved, near):
+def _discrete(x, moved, values, fit, near):
     codes = np.unique(values, return_inverse=True)[1]
-    seen = x[fit]
-    mean, scale = jnp.mean(seen, 0), jnp.sqrt(jnp.mean(jnp.var(seen, 0))) + 1e-12
-    count = max(2, int(codes.max()) + 1)
-    model = fit_logistic((seen - mean) / scale, jnp.asarray(codes[fit]), count)
-    told = jax.nn.softmax((moved - mean) / scale @ model.weights + model.bias)
+    scale = jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-12
+    model = fit_logistic(x / scale, jnp.asarray(codes[fit]), max(2, int(codes.max()) + 1))
+    told = jax.nn.softmax(moved / scale @ model.weights + model.bias)
     apart = 0.5 * jnp.sum(jnp.abs(told[:, :, 1] - told[:, :, 0]), -1)
-    own = codes[held]
-    return jnp.mean(apart, 1), np.mean(own[near[:, :, 1]] != own[near[:, :, 0]], 1)
+    return jnp.mean(apart, 1), np.mean(codes[near[:, :, 1]] != codes[near[:, :, 0]], 1)
 
 
-def _continuous(x, values, fit, held, moved, near):
-    values = values.astype(np.float32)
+def _continuous(x, moved, values, fit, near):
+    values = np.asarray(centred(values)[0])
     spread = np.subtract(*np.quantile(values[fit], [0.95, 0.05]))
     spread = spread if spread > 0 else 1.0
-    design = jnp.concatenate([x[fit], jnp.ones((len(fit), 1))], 1)
-    weights = jnp.linalg.lstsq(design, jnp.asarray(values[fit]))[0][:-1]
+    design = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], 1)
+    weights = jnp.linalg.lstsq(design, jnp.asarray(values[fit], x.dtype))[0][:-1]
     told = jnp.abs((moved[:, :, 1] - moved[:, :, 0]) @ weights) / spread
-    own = values[held]
-    seen = np.abs(own[near[:, :, 1]] - own[near[:, :, 0]]) / spread
+    seen = np.abs(values[near[:, :, 1]] - values[near[:, :, 0]]) / spread
     return jnp.mean(jnp.minimum(told, 1), 1), np.mean(np.minimum(seen, 1), 1)
