@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmjax.data.checks import plain
 from mmjax.errors import InvalidInput, require
 
 KINDS = ("classification", "multilabel", "regression")
@@ -196,7 +197,8 @@ def standardised_by_train(
         steps = steps.astype(np.float64)
         mean, spread = steps.mean(0), steps.std(0)
         spread = np.maximum(spread, floor * np.sqrt(np.mean(spread**2)))
-        spread = np.where(spread > 1e-12 * np.maximum(1, abs(mean)), spread, 1)
+        # Against its own size, not against 1: small units are no constants.
+        spread = np.where(spread > 1e-12 * abs(mean), spread, 1)
 
         def change(split, name=name, mean=mean, spread=spread):
             scaled = ((split.modalities[name] - mean) / spread).astype(np.float32)
@@ -230,19 +232,14 @@ def padded(rows: Sequence[np.ndarray], length: int | None = None) -> tuple[np.nd
     return values, np.arange(length) < steps[:, None]
 
 
-def check_finite(where: str, values: np.ndarray) -> None:
-    """Raises InvalidInput `where has NaN or infinity` with the first index."""
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise InvalidInput(f"{where} has NaN or infinity, first at index {bad[0].tolist()}")
-
-
 def as_array(where: str, values: Any) -> np.ndarray:
-    """What a file holds, as an array.
+    """What a file holds, as an array: `plain` but for one of Python's objects.
 
-    Raises InvalidInput where it is of lists of different lengths.
+    Raises InvalidInput where it is of lists of different lengths, or of no numbers or text.
     """
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:
         raise InvalidInput(f"{where} is no array: its lists have different lengths") from None
+    path, _, name = where.rpartition(": ")
+    return array if array.dtype.hasobject else plain(array, name, path)
