@@ -98,12 +98,13 @@ def _split(where, found, rule, modalities, align, z_norm, length) -> MultimodalS
         raise InvalidInput(f"{where}: every sample's text sums to 0; none is left")
     audio = arrays["audio"]
     arrays["audio"] = np.where(np.isneginf(audio), audio.dtype.type(0), audio)
-    for name in (*modalities, "text"):
-        check_finite(f"{where}: {name}", arrays[name])
     text = arrays["text"][kept]
     starts = np.argmax((text != 0).any(-1), axis=1) if align else np.zeros(len(text), int)
+    before = np.arange(text.shape[1]) < starts[:, None]  # steps that are cut off
     values, masks = {}, {}
     for name in modalities:
+        used = np.where(before[..., None], arrays[name].dtype.type(0), arrays[name][kept])
+        check_finite(f"{where}: {name}", used, rows=np.flatnonzero(kept))
         rows = [row[start:] for row, start in zip(arrays[name][kept], starts, strict=True)]
         rows = [_z_normed(row) for row in rows] if z_norm else rows
         values[name], masks[name] = padded([row.astype(np.float32) for row in rows], length)

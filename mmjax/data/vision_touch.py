@@ -52,7 +52,11 @@ def load_vision_touch(
     known = bool(modalities) and set(modalities) <= set(MODALITIES)
     require(known, "modalities", tuple(modalities), "some of " + ", ".join(MODALITIES))
     require(bool(root) and os.path.isdir(root), "--data", root, "the path of an existing folder")
-    names = sorted(name for name in os.listdir(root) if name.endswith(".h5"))
+    names = sorted(
+        name
+        for name in os.listdir(root)
+        if name.lower().endswith((".h5", ".hdf5")) and not name.startswith(".")
+    )
     tests = int(_TEST_SHARE * len(names))
     require(tests > 0, root, f"{len(names)} .h5 files", "5 or more, for a fifth is the test split")
     order = np.random.default_rng(42).permutation(len(names))
