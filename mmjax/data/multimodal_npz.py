@@ -74,7 +74,7 @@ def load_multimodal(
         found, label_names = _LABELS[kind](f"{path}: labels {labels!r}", arrays[labels])
     whole = MultimodalSplit(
         {name: _values(path, name, arrays[name]) for name in names},
-        {name: _mask(path, mask, arrays[mask], arrays[name]) for name, mask in masks.items()},
+        {name: _mask(path, mask, arrays[mask], name, arrays[name]) for name, mask in masks.items()},
         found,
         label_text(_column(path, ids, arrays[ids]), ids, path) if ids else None,
     )
@@ -121,8 +121,11 @@ def _flags(where: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(bool)
 
 
-def _mask(path: str, name: str, array: np.ndarray, values: np.ndarray) -> np.ndarray:
-    mask = _flags(f"{path}: {name!r}", array, values.shape[:2])
+def _mask(path: str, name: str, array: np.ndarray, modality: str, values: np.ndarray) -> np.ndarray:
+    if array.shape != values.shape[:2]:
+        told = f"{path}: {name!r} is {array.dtype} {array.shape}, {modality!r} {values.shape}"
+        raise InvalidInput(f"{told}; use one flag a step")
+    mask = _flags(f"{path}: {name!r}", array, array.shape)
     if not mask.any(1).all():
         row = int(np.argmin(mask.any(1)))
         raise InvalidInput(f"{path}: {name!r} leaves nothing of row {row}; use one step or more")
