@@ -28,6 +28,7 @@ from mmjax.data import (
     split_size,
     standardised_by_train,
 )
+from mmjax.data.mm_imdb import poster_paths
 from mmjax.data.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
 from mmjax.errors import InvalidInput, require
@@ -82,8 +83,7 @@ def clip_features(config: Config, run: Run) -> MultimodalData:
     splits = [getattr(data, part) for part in parts]
     names = [name for split in splits for name in split.ids]
     texts = [text for split in splits for text in split.modalities["text"]]
-    paths = [os.path.join(config.data, "dataset", f"{name}.jpeg") for name in names]
-    inputs = ClipInputs(names, paths, texts, None)
+    inputs = ClipInputs(names, poster_paths(config.data, names), texts, None)
     own = run.path("clip", extract_features.fingerprint(inputs, config.clip))
     own, kept = run._replace(workdir=own), os.path.join(own, "features.npz")
     if not os.path.exists(kept):

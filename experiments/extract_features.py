@@ -2,6 +2,7 @@
 
   python -m experiments.extract_features --model=clip --images=photos      # a folder of images
   python -m experiments.extract_features --model=clip --images=pairs.tsv   # path<TAB>caption a line
+  python -m experiments.extract_features --model=clip --images=list.csv    # columns filepath, title
   python -m experiments.extract_features --model=clip --texts=names.txt --output=names.npz
 
 The model is a folder of Hugging Face (config.json, model.safetensors, and for texts tokenizer.json
@@ -33,9 +34,11 @@ from mmjax.data.clip_folder import read_clip
 from mmjax.data.clip_images import ClipPixels, image_batches, read_pixels, standardise_pixels
 from mmjax.data.clip_inputs import ClipInputs, read_inputs
 from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
+from mmjax.data.pictures import left_out, printable
 from mmjax.encoders.clip import clip_encoders
 from mmjax.errors import InvalidInput, require
 from mmjax.numerics import normalise
+from mmjax.report import code_span
 from mmjax.run import (
     Run,
     atomic_write,
@@ -55,8 +58,8 @@ class Config:
     """The model, what it embeds, and where the features go."""
 
     model: str = option("", "folder of a CLIP, Hugging Face's or OpenCLIP's, with safetensors")
-    images: str = option("", "a folder of images, or a list: a .csv with columns image and text, "
-                         "or a line `path` or `path<TAB>caption` each")  # fmt: skip
+    images: str = option("", "a folder of images, or a list: a table with columns image "
+                         "and text, or a line `path` or `path<TAB>caption` each")  # fmt: skip
     texts: str = option("", "a file with a text a line")
     output: str = option("", "the .npz file to write; empty: features.npz in the workdir")
     normalise: bool = option(False, "features are scaled to length 1")
@@ -183,9 +186,9 @@ def _readable(paths: list[str], images: list, skip: bool) -> np.ndarray:
         if isinstance(image, str):
             if not skip:
                 raise InvalidInput(
-                    f"{path}: corrupt image ({image}); mend it, or pass --skip_corrupt"
+                    f"{printable(path)}: corrupt image ({image}); mend it, or pass --skip_corrupt"
                 )
-            print(f"{path}: corrupt image ({image}), left out", file=sys.stderr)
+            print(f"{printable(path)}: corrupt image ({image}), left out", file=sys.stderr)
     return np.array([not isinstance(image, str) for image in images], bool)
 
 
@@ -273,13 +276,17 @@ def arrays_of(inputs: ClipInputs, whole: Part) -> dict[str, np.ndarray]:
 
 
 def summary(config: Config, inputs: ClipInputs, arrays: dict, output: str, rows) -> str:
-    """What was embedded, what the file holds, and which images were left out."""
+    """What was embedded, what the file holds, and what was left out."""
     missing = sorted(set(range(len(inputs.names))) - set(rows.tolist()))
     lines = [f"# {EXPERIMENT}", f"{config.model} on {machine()}: {output}"]
     lines.append("\n".join(f"- {name} {x.shape} {x.dtype}" for name, x in arrays.items()))
-    if missing:
-        left = "\n".join(f"- {inputs.names[row]}" for row in missing)
-        lines.append(f"{len(missing)} corrupt images left out:\n\n{left}")
+    for count, what, names in (
+        (len(missing), "corrupt images left out", [inputs.names[row] for row in missing]),
+        (len(inputs.others), "other files and folders left out", inputs.others),
+    ):
+        if count:
+            listed = [f"- {code_span(name)}" for name in names]
+            lines.append(f"{count} {what}:\n\n" + "\n".join(listed))
     return "\n\n".join(lines) + "\n"
 
 
@@ -301,6 +308,9 @@ def main(config: Config, run: Run) -> None:
     there = bool(config.model) and os.path.isdir(config.model)
     require(there, "--model", config.model, "the path of an existing folder")
     inputs = read_inputs(config.images, config.texts)
+    if inputs.others:
+        why = "no picture by its ending, hidden, or a link to a folder"
+        print(left_out(config.images, inputs.others, why), file=sys.stderr)
     output, told = _checked_output(config, run), run.path("summary.md")
     given = {f.name: getattr(config, f.name, "") for f in dataclasses.fields(Claim)}
     claim = Claim(**given | {"inputs": fingerprint(inputs, config.model)})

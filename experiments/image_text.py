@@ -13,6 +13,7 @@ read, and of private ones only what shared ones predict.
 """
 
 import dataclasses
+import os
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -21,7 +22,7 @@ import jax
 import numpy as np
 
 from mmjax.config import option
-from mmjax.data import load_split, scene_vocabulary, vocabulary_to_json
+from mmjax.data import load_split, remarks_on, scene_vocabulary, vocabulary_to_json
 from mmjax.errors import require
 from mmjax.generative import scene_model
 from mmjax.losses import make_similarity
@@ -126,6 +127,9 @@ def _loaded(config: Config, run: Run):
     length = train.tokens.shape[1]
     how |= dict(vocabulary=train.vocabulary)
     parts = [load_split(config.data, split, **how) for split in ("val", "test")]
+    for name, part in zip(("train", "val", "test"), (train, *parts), strict=True):
+        for line in remarks_on(part, os.path.join(config.data, name)):
+            print(line, file=sys.stderr)
     length = max(part.tokens.shape[1] for part in (train, *parts))
     parts = [loaded_scenes(_padded(part, length)) for part in (train, *parts)]
     source = held_source(parts[0], len(train.vocabulary.words), config.batch_size)

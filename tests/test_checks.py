@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmjax.data import finite, finite_float32, label_column, label_text, plain
+from mmjax.data import checks, finite, finite_float32, label_column, label_text, plain
 from mmjax.errors import InvalidInput
 
 # Every way to store small whole numbers that NumPy has, and ml_dtypes', which jax brings.
@@ -69,6 +69,14 @@ def test_row_and_column_are_those_of_the_file(row, column, bad):
     x[row, column] = bad
     with pytest.raises(InvalidInput, match=f"first in row {row + 7}, column {column}$"):
         finite(x, "x", "f", first_row=7)
+
+
+def test_a_large_array_is_looked_at_in_parts(monkeypatch):
+    monkeypatch.setattr(checks, "_CHECKED", 8)
+    x = np.zeros((10, 4))
+    x[7, 3] = np.nan
+    with pytest.raises(InvalidInput, match="first in row 7, column 3$"):
+        finite(x, "x", "f")
 
 
 def test_what_float32_cannot_hold_is_named():

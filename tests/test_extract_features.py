@@ -1,6 +1,7 @@
 """Features from files: what they are, the same after any interruption, bad input in one line."""
 
 import errno
+import shutil
 import signal
 
 import jax
@@ -142,6 +143,30 @@ def test_pairs_of_either_list(photos, pairs, names, expected, whole, tmp_path):
     table.write_text("row,text,image\n" + rows)
     assert _run(f"--images={table}", f"--workdir={tmp_path}") == 0
     assert (tmp_path / "features.npz").read_bytes() == whole.read_bytes()
+
+
+def test_lists_of_other_systems_give_the_same_file(photos, names, whole, tmp_path):
+    lines = [f"{n}\t{c}" for n, c in zip(names, CAPTIONS, strict=True)]
+    text = "\r\n".join(["filepath\ttitle", *lines[:3], "", *lines[3:], "", ""])
+    (photos / "theirs.csv").write_bytes(text.encode("utf-16"))
+    assert _run(f"--images={photos / 'theirs.csv'}", f"--workdir={tmp_path}") == 0
+    assert (tmp_path / "features.npz").read_bytes() == whole.read_bytes()
+
+
+def test_what_a_folder_holds_beside_pictures_is_named(photos, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    for path in folder.glob("*.?sv"):  # lists of other tests
+        path.unlink()
+    (folder / "list.txt").unlink(missing_ok=True)
+    (folder / "a|b$.txt").write_text("x")
+    run = tmp_path / "run"
+    assert _run(f"--images={folder}", f"--workdir={run}") == 0
+    assert f"{folder}: 4 left out (no picture by its ending, hidden" in capsys.readouterr().err
+    told = (run / "summary.md").read_text()
+    named = [".hidden/", "a|b$.txt", "cats/._01.JPG", "cats/notes.txt"]
+    listed = "\n".join(f"- `{name}`" for name in named)
+    assert f"4 other files and folders left out:\n\n{listed}\n" in told
 
 
 def test_a_list_without_captions(photos, names, expected, tmp_path):

@@ -16,7 +16,7 @@ from experiments import render_dataset
 from mmjax.data.captions import build_vocabulary, caption, encode
 from mmjax.data.export_3dident import write_split
 from mmjax.data.images import load_images
-from mmjax.data.multimodal_3dident import image_name, load_split
+from mmjax.data.multimodal_3dident import image_name, load_split, remarks_on
 from mmjax.errors import InvalidInput
 from mmjax.generative.scenes import scene_model
 from mmjax.run import Run, launch
@@ -339,6 +339,8 @@ def test_corrupt_images_are_skipped_with_their_rows(root, images, tmp_path):
     split = load(root, on_corrupt="skip", cache=str(tmp_path / "cache"))
     kept = [k for k in range(N) if k not in (0, 5)]
     assert [os.path.basename(path) for path in split.skipped] == ["00.png", "05.png"]
+    told = "train: 2 left out (images that can't be read): 00.png, 05.png"
+    assert remarks_on(split, "train") == [told]
     assert split.rows.tolist() == kept and len(split.texts) == len(split.tokens) == N - 2
     np.testing.assert_array_equal(split.images, images[kept])
     assert not (tmp_path / "cache").exists()
@@ -446,3 +448,30 @@ def test_a_data_set_of_someone_else_is_left_alone(written, tmp_path, capsys):
     assert _run(tmp_path) == 2
     assert "train: already there and not empty" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["train"]
+
+
+def test_files_of_other_systems_hold_the_same(root, images):
+    folder = root / "train"
+    expected = load(root)
+    for name, encoding in ((IMAGE, "utf-16"), (TEXT, "utf-8-sig"), (RAW, "utf-32")):
+        text = (folder / name).read_text(encoding="utf-8")
+        changed = text.replace("\n", "\r\n") + "\r\n\r\n"
+        changed = changed.replace(",", "\t") if name == IMAGE else changed
+        (folder / name).write_bytes(changed.encode(encoding))
+    (folder / "images" / "03.png").rename(folder / "images" / "03.PNG")
+    (folder / "images" / "04.png").unlink()
+    Image.fromarray(images[4]).save(folder / "images" / "04.TIF")
+    exif = Image.Exif()
+    exif[274] = 3  # lies on its head
+    Image.fromarray(images[5][::-1, ::-1]).save(folder / "images" / "05.png", exif=exif)
+    for name in ("Thumbs.db", ".hidden.png"):
+        (folder / "images" / name).write_bytes(b"")
+    found = load(root)
+    np.testing.assert_array_equal(found.images, images)
+    np.testing.assert_array_equal(found.tokens, expected.tokens)
+    assert found.texts == expected.texts
+    for side in ("image_factors", "text_factors"):
+        for one, other in zip(getattr(found, side), getattr(expected, side), strict=True):
+            np.testing.assert_array_equal(one, other)
+    told = remarks_on(found, "train")
+    assert told == ["train: 2 left out (no pictures): .hidden.png, Thumbs.db"]

@@ -214,6 +214,19 @@ def test_mm_imdb_films(films):
     assert first.train.modalities["image"].shape == (2, 256, 160, 3)
 
 
+def test_mm_imdb_posters_of_other_endings_and_one_each(films):
+    posters = lambda: [
+        whole(split).modalities[0] for split in load_mm_imdb(str(films))[3:] if split is not None
+    ]
+    expected = posters()
+    (films / "dataset" / "0000002.jpeg").rename(films / "dataset" / "0000002.JPG")
+    for one, other in zip(posters(), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    (films / "dataset" / "0000002.png").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="0000002.JPG and 0000002.png share a name"):
+        load_mm_imdb(str(films))
+
+
 def test_mm_imdb_posters_are_cut_about_the_middle(films):
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 255

@@ -58,7 +58,7 @@ from mmjax.data.multimodal import (
     standardised_by_train,
     take_rows,
 )
-from mmjax.data.multimodal_3dident import SceneSplit, load_split
+from mmjax.data.multimodal_3dident import SceneSplit, load_split, remarks_on
 from mmjax.data.multimodal_npz import load_multimodal
 from mmjax.data.npz import read_arrays
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
@@ -158,6 +158,7 @@ __all__ = [
     "read_tokenizer",
     "rejoined",
     "remarks",
+    "remarks_on",
     "sample_pairs",
     "scene_vocabulary",
     "split_size",

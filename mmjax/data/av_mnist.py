@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from mmjax.data.checks import plain
 from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit, take_rows
 from mmjax.errors import InvalidInput, require
 
@@ -45,7 +46,7 @@ def load_av_mnist(root: str, *, validation_rows: int = 5000) -> MultimodalData:
 
 def _half(root: str, half: str) -> MultimodalSplit:
     path = os.path.join(root, f"{half}_labels.npy")
-    labels = _mapped(path)
+    labels = plain(_mapped(path), "labels", path)
     if labels.ndim != 1 or not len(labels) or not np.isin(labels, np.arange(10)).all():
         raise InvalidInput(f"{path}: {labels.dtype} {labels.shape}; use digits 0 to 9, [n]")
     values = {name: _values(root, half, name, len(labels)) for name in _SHAPES}
@@ -62,12 +63,13 @@ def _values(root: str, half: str, name: str, n: int) -> Lazy:
         )
 
     def read(rows):
-        values = np.asarray(array[rows], np.float32).reshape(-1, *shape)
-        good = ((values >= 0) & (values <= 255)).all((1, 2, 3))
+        values = plain(array[rows], name, path).astype(np.float32).reshape(len(rows), -1)
+        good = (values >= 0) & (values <= 255)
         if not good.all():
-            row = int(rows[int(np.argmin(good))])
-            raise InvalidInput(f"{path}: row {row} has values that are not in 0 to 255")
-        return values / 255
+            k, column = np.argwhere(~good)[0]
+            told = f"{path}: row {rows[k]} has values that are not in 0 to 255"
+            raise InvalidInput(f"{told}, first {values[k, column]} in column {column}")
+        return values.reshape(-1, *shape) / 255
 
     return Lazy((n, *shape), np.dtype(np.float32), read)
 
@@ -82,6 +84,6 @@ def _mapped(path: str) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InvalidInput(f"{path}: no whole array of numbers ({error})") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufV":
         raise InvalidInput(f"{path}: no array of numbers")
     return array

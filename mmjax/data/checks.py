@@ -4,6 +4,8 @@ Every reader passes what it read through `plain`, then `finite` (or `finite_floa
 through `label_column`: one rule for all formats.
 """
 
+from collections.abc import Sequence
+
 import ml_dtypes
 import numpy as np
 
@@ -60,21 +62,37 @@ def finite(array: np.ndarray, name: str, path: str, *, first_row: int = 0) -> np
 
     Raises InvalidInput that names file, array, row and column (from 0) of the first bad value.
     """
-    if array.dtype.kind == "f" and array.size:
-        rows = max(1, _CHECKED // max(1, array[:1].size)) if array.ndim else 1
-        parts = range(0, len(array), rows) if array.ndim else (0,)
-        for start in parts:
-            part = array[start : start + rows] if array.ndim else array
-            bad = ~np.isfinite(part)
-            if part.dtype.itemsize > 4:
-                bad |= np.abs(part) > _LARGEST
-            if bad.any():
-                where = np.argwhere(bad)[0].tolist()
-                told = f"{_told(path, name)} has {_fault(part[tuple(where)])}"
-                if where:
-                    where[0] += start + first_row
-                raise InvalidInput(f"{told}, first {_place(where)}")
+    check_finite(
+        _told(path, name),
+        array,
+        rows=range(first_row, first_row + len(array)) if array.ndim else None,
+    )
     return array
+
+
+def check_finite(where: str, array: np.ndarray, *, rows: Sequence[int] | None = None) -> None:
+    """Raises InvalidInput `where has NaN or infinity, first in row 3, column 2`, as `finite` does.
+
+    Args:
+      where: file and array.
+      array: `[...]`.
+      rows: numbers in the file of the rows here; default from 0.
+    """
+    if array.dtype.kind != "f" or not array.size:
+        return
+    step = max(1, _CHECKED // max(1, array[:1].size)) if array.ndim else 1
+    for start in range(0, len(array) if array.ndim else 1, step):
+        part = array[start : start + step] if array.ndim else array
+        bad = ~np.isfinite(part)
+        if part.dtype.itemsize > 4:
+            bad |= np.abs(part) > _LARGEST
+        if bad.any():
+            place = np.argwhere(bad)[0].tolist()
+            fault = _fault(part[tuple(place)])
+            if place:
+                place[0] += start
+                place[0] = place[0] if rows is None else int(rows[place[0]])
+            raise InvalidInput(f"{where} has {fault}, first {_place(place)}")
 
 
 def finite_float32(array: np.ndarray, name: str, path: str, *, first_row: int = 0) -> np.ndarray:
@@ -89,6 +107,36 @@ def finite_float32(array: np.ndarray, name: str, path: str, *, first_row: int = 
     if array.dtype.kind == "U":
         raise InvalidInput(f"{_told(path, name)} holds text; use numbers")
     return finite(array, name, path, first_row=first_row).astype(np.float32, copy=False)
+
+
+def within_int32(array: np.ndarray, name: str, path: str) -> np.ndarray:
+    """Whole numbers of more than 32 bits as int32, which is what devices compute with; else itself.
+
+    Raises InvalidInput for one that int32 can't hold: a device would cut it short without a word.
+    """
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 4 or array.dtype == np.int32:
+        return array
+    limits = np.iinfo(np.int32)
+    bad = (array < limits.min) | (array > limits.max)
+    if bad.any():
+        place = np.argwhere(bad)[0].tolist()
+        told = f"{_told(path, name)} has {array[tuple(place)]}, beyond int32, first {_place(place)}"
+        raise InvalidInput(f"{told}; store floats, or standardise it")
+    return array.astype(np.int32)
+
+
+def whole_numbers(array: np.ndarray, largest: int, where: str) -> np.ndarray:
+    """Numbers that are whole and from 0 to largest, of any dtype, as they are: pixels, classes.
+
+    Raises InvalidInput that names the row and column of another one.
+    """
+    good = (array >= 0) & (array <= largest)
+    good &= array == np.round(array) if array.dtype.kind == "f" else True
+    if not good.all():
+        place = np.argwhere(~good)[0].tolist()
+        told = f"{where} holds {array[tuple(place)]!s}, first {_place(place)}"
+        raise InvalidInput(f"{told}; use whole numbers from 0 to {largest}")
+    return array
 
 
 def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:

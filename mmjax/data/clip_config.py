@@ -1,10 +1,10 @@
 """Sizes of a CLIP (Radford et al. 2021) from its folder's config, Hugging Face's or OpenCLIP's."""
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from mmjax.data import tables
 from mmjax.errors import InvalidInput, require
 
 _LARGEST = 2**24  # of any size; a file that says more is broken
@@ -76,11 +76,7 @@ def read_json(path: str) -> dict[str, Any]:
     """A JSON object from a file; InvalidInput where it is missing or anything else."""
     if not os.path.isfile(path):
         raise InvalidInput(f"{path}: not there")
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path}: no JSON file ({str(error).splitlines()[0]})") from error
+    found = tables.read_json(path)
     if not isinstance(found, dict):
         raise InvalidInput(f"{path}: a JSON {type(found).__name__}; use an object, {{...}}")
     return found

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.data.checks import check_finite
 from mmjax.data.clip_config import ClipConfig, ClipTower, clip_kind, read_clip_config, read_json
 from mmjax.errors import InvalidInput
 from mmjax.types import Tree
@@ -136,11 +137,10 @@ def _tensor(path: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
         tensor = file.get_tensor(name) if dtype != "BF16" else None
     if tensor is None:  # NumPy itself has no bfloat16
         with _opened(path, "flax") as file:
-            tensor = file.get_tensor(name)
-    tensor = np.asarray(tensor, np.float32)
-    if not np.isfinite(tensor).all():
-        raise InvalidInput(f"{path}: tensor {name!r} has NaN or infinity")
-    return tensor
+            tensor = np.asarray(file.get_tensor(name)).astype(np.float32)
+    tensor = np.asarray(tensor)
+    check_finite(f"{path}: tensor {name!r}", tensor)
+    return tensor.astype(np.float32, copy=False)
 
 
 class _Entry(NamedTuple):

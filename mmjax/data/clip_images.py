@@ -1,6 +1,5 @@
 """Images as a CLIP wants them: resized, cropped, standardised as its folder says."""
 
-import io
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,16 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmjax.data.clip_config import clip_kind, read_json
-from mmjax.data.images import CORRUPT
+from mmjax.data.pictures import as_rgb, read_picture
 from mmjax.errors import require
 
 # Of the images that CLIP was trained on, in [0, 1] (Radford et al. 2021).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM")
 _LARGEST = 2**26  # pixels of a resized image: more come only of sides that are extremely unequal
 
 
@@ -142,16 +140,12 @@ def _three(name: str, value: Any, positive: bool = False) -> tuple[float, float,
 
 
 def fit_image(image: Image.Image, how: ClipPixels) -> np.ndarray:
-    """A picture of any size and mode as `[size, size, 3]` uint8.
+    """A picture of any size and mode (see as_rgb) as `[size, size, 3]` uint8.
 
-    Transparent pixels become white, as in transformers 5 (OpenCLIP uncovers the colour below).
-
-    Raises ValueError for a picture whose sides are so unequal that it can't be resized.
+    Raises ValueError for a picture whose sides are so unequal that it can't be resized, and
+    whatever as_rgb does.
     """
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
+    image = as_rgb(image)
     sides = (how.size, how.size)
     if how.shortest is not None:
         least = min(image.size)
@@ -172,19 +166,8 @@ def standardise_pixels(images, how: ClipPixels):
 
 
 def read_image(path: str, how: ClipPixels) -> np.ndarray | str:
-    """A file as `[size, size, 3]` uint8, or what is wrong with it."""
-    try:
-        with open(path, "rb") as file:
-            content = io.BytesIO(file.read())
-        # Checksums, which decoding alone overlooks.
-        Image.open(content, formats=FORMATS).verify()
-        content.seek(0)
-        with Image.open(content, formats=FORMATS) as image:
-            return fit_image(image, how)
-    except UnidentifiedImageError:
-        return f"none of {', '.join(FORMATS)}"
-    except CORRUPT as error:
-        return " ".join(str(error).split()) or type(error).__name__
+    """A file as `[size, size, 3]` uint8, upright, or what is wrong with it."""
+    return read_picture(path, lambda image: fit_image(image, how))
 
 
 def image_batches(

@@ -1,12 +1,17 @@
 """Which images and texts to embed: a folder of images, a list of images and captions, or texts."""
 
-import csv
 import os
 from typing import NamedTuple
 
+from mmjax.data.pictures import ENDINGS, find_pictures, left_out
+from mmjax.data.tables import read_columns, read_lines
 from mmjax.errors import InvalidInput, require
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm")
+# Ours; those of open_clip's lists; those of Hugging Face's image folders.
+COLUMNS = {
+    "image": ("image", "filepath", "image_path", "file_name", "filename"),
+    "text": ("text", "title", "caption"),
+}
 
 
 class ClipInputs(NamedTuple):
@@ -17,26 +22,29 @@ class ClipInputs(NamedTuple):
       paths: of the images, or None.
       texts: n texts, or None.
       labels: of images that lie in one folder a class: the folders' names, or None.
+      others: names of what lies in the folder and is left out, being no picture or hidden.
     """
 
     names: list[str]
     paths: list[str] | None
     texts: list[str] | None
     labels: list[str] | None
+    others: tuple[str, ...] = ()
 
 
 def read_inputs(images: str, texts: str) -> ClipInputs:
     """The rows of one of the two; no image is opened.
 
     Args:
-      images: a folder, searched with its subfolders for images, in order of their names, files and
-        folders that start with a dot left out; or a list: a .csv file with the columns `image` and
-        perhaps `text`, or a text file of `path` or `path<TAB>caption` a line. Paths in a list start
-        at the list's folder.
-      texts: a file with a text a line.
+      images: a folder, searched with its subfolders for pictures (see find_pictures), in order of
+        their names; or a list: a table with a header (see COLUMNS; text may be missing), or without
+        one, and then no .csv, `path` or `path<TAB>caption` a line. Blank lines are no rows. Paths
+        in a list start at the list's folder.
+      texts: a file with a text a line; only behind the last one may lines be blank, for a row's
+        number is its line's.
 
     Raises InvalidInput, naming file and line, where both or none are given, a file is missing or no
-    UTF-8 text, a line is empty, or there is nothing to embed.
+    text, a field is empty, or there is nothing to embed.
     """
     if bool(images) == bool(texts):
         raise InvalidInput(
@@ -44,7 +52,7 @@ def read_inputs(images: str, texts: str) -> ClipInputs:
         )
     if texts:
         require(os.path.isfile(texts), "--texts", texts, "the path of an existing text file")
-        lines = _lines(texts)
+        lines = read_lines(texts)
         for k, line in enumerate(lines):
             if not line.strip():
                 raise InvalidInput(f"{texts}: line {k + 1} is empty; use a text")
@@ -55,67 +63,54 @@ def read_inputs(images: str, texts: str) -> ClipInputs:
     return _list(images)
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = file.read().removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path}: no UTF-8 text ({error.reason})") from error
-    if lines == [""]:
-        raise InvalidInput(f"{path}: no lines; use one or more")
-    return lines
-
-
 def _folder(root: str) -> ClipInputs:
-    names = []
-    for folder, inside, files in os.walk(root):
-        inside[:] = [name for name in inside if not name.startswith(".")]
-        found = [f for f in files if f.lower().endswith(ENDINGS) and not f.startswith(".")]
-        names += [
-            os.path.relpath(os.path.join(folder, f), root).replace(os.sep, "/") for f in found
-        ]
+    names, others = find_pictures(root)
     if not names:
+        told = left_out(root, others, "no picture")
         raise InvalidInput(
             f"--images: no image in {root!r}; use files that end in {', '.join(ENDINGS)}"
+            + (f"; {told}" if told else "")
         )
-    names.sort()
     classes = [name.split("/")[0] if "/" in name else "" for name in names]
     labelled = "" not in classes and len(set(classes)) > 1
     paths = [os.path.join(root, name) for name in names]
-    return ClipInputs(names, paths, None, classes if labelled else None)
+    return ClipInputs(names, paths, None, classes if labelled else None, tuple(others))
 
 
 def _list(path: str) -> ClipInputs:
-    table = path.lower().endswith(".csv")
-    rows = _table(path) if table else [tuple(line.split("\t")) for line in _lines(path)]
-    first = 2 if table else 1
-    width = len(rows[0])
-    for k, row in enumerate(rows):
+    rows = _table(path) if _has_header(path) else _plain_list(path)
+    width = len(rows[0][1])
+    for line, row in rows:
         if len(row) != width or width > 2 or not all(field.strip() for field in row):
             told = "path<TAB>caption (or a path alone) in every line, none of them empty"
-            raise InvalidInput(f"{path}: line {k + first} is {' | '.join(row)[:80]!r}; use {told}")
-    names = [row[0] for row in rows]
+            raise InvalidInput(f"{path}: line {line} is {' | '.join(row)[:80]!r}; use {told}")
+    names = [row[0] for _, row in rows]
     paths = [os.path.join(os.path.dirname(path), name) for name in names]
-    for k, file in enumerate(paths):
+    for (line, _), file in zip(rows, paths, strict=True):
         if not os.path.isfile(file):
-            raise InvalidInput(f"{path}: line {k + first}: no file {file!r}")
-    return ClipInputs(names, paths, [row[1] for row in rows] if width == 2 else None, None)
+            raise InvalidInput(f"{path}: line {line}: no file {file!r}")
+    return ClipInputs(names, paths, [row[1] for _, row in rows] if width == 2 else None, None)
 
 
-def _table(path: str) -> list[tuple[str, ...]]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: no CSV file ({error})") from error
-    if "image" not in header:
-        raise InvalidInput(f"{path}: no column image; it has {', '.join(header) or 'none'}")
-    columns = [header.index(name) for name in ("image", "text") if name in header]
-    if not rows:
-        raise InvalidInput(f"{path}: no rows below the header")
-    for k, row in enumerate(rows):
-        if len(row) != len(header):
-            raise InvalidInput(
-                f"{path}: line {k + 2} has {len(row)} values; use {len(header)}, as in the header"
-            )
-    return [tuple(row[c] for c in columns) for row in rows]
+_Rows = list[tuple[int, tuple[str, ...]]]  # the line in the file, and its fields
+
+
+def _has_header(path: str) -> bool:
+    """A .csv has one; another list where its first line names columns, and no file."""
+    if path.lower().endswith(".csv"):
+        return True
+    first = next(line for line in read_lines(path) if line.strip())
+    names = [name.strip().strip('"').lower() for name in first.split("\t")]
+    file = os.path.join(os.path.dirname(path), first.split("\t")[0])
+    return any(name in COLUMNS["image"] for name in names) and not os.path.isfile(file)
+
+
+def _plain_list(path: str) -> _Rows:
+    """Fields between tabs, quotes as they stand."""
+    lines = enumerate(read_lines(path), 1)
+    return [(k, tuple(line.split("\t"))) for k, line in lines if line.strip()]
+
+
+def _table(path: str) -> _Rows:
+    lines, values = read_columns(path, COLUMNS, optional=("text",))
+    return list(zip(lines, zip(*values.values(), strict=True), strict=True))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.clip_config import clip_kind, read_json
+from mmjax.data.tables import read_text
 from mmjax.errors import InvalidInput, require
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
@@ -112,13 +113,8 @@ def _two_files(folder: str) -> _Found:
     for file in (path, merges):
         if not os.path.isfile(file):
             raise InvalidInput(f"{file}: not there; texts need tokenizer.json, or it and its other")
-    try:
-        with open(merges, encoding="utf-8") as file:
-            lines = file.read().split("\n")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{merges}: no UTF-8 text ({error.reason})") from error
     pairs = []
-    for k, line in enumerate(lines):
+    for k, line in enumerate(read_text(merges).split("\n")):
         if (k == 0 and line.startswith("#version")) or not line.strip():
             continue
         pair = line.split()

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.checks import check_finite, plain
 from mmjax.data.optional import needed
 from mmjax.errors import InvalidInput
 
@@ -36,7 +37,7 @@ def dataset(path: str, file: Any, name: str, shape: tuple[int | None, ...], kind
       file: as open_hdf5 gives it.
       name: of the dataset.
       shape: of it; None stands for any size >= 1.
-      kinds: letters of the numpy kinds allowed.
+      kinds: letters of the numpy kinds allowed; bfloat16, two raw bytes in HDF5, goes with any.
 
     Raises InvalidInput where it is missing or another.
     """
@@ -47,7 +48,7 @@ def dataset(path: str, file: Any, name: str, shape: tuple[int | None, ...], kind
         size >= 1 if wanted is None else size == wanted
         for size, wanted in zip(found.shape, shape, strict=False)
     )
-    if not fits or found.dtype.kind not in kinds:
+    if not fits or found.dtype.kind not in kinds + ("V" if found.dtype == "V2" else ""):
         wanted = ", ".join("n" if size is None else str(size) for size in shape)
         raise InvalidInput(
             f"{path}: {name} is {found.dtype} {found.shape}; use [{wanted}] of kind {kinds}"
@@ -55,7 +56,24 @@ def dataset(path: str, file: Any, name: str, shape: tuple[int | None, ...], kind
     return found
 
 
-def dataset_rows(found: Any, rows: np.ndarray) -> np.ndarray:
-    """Rows of a dataset in any order and repeated, which HDF5 itself reads sorted and once each."""
+def read_values(path: str, found: Any, rows: Any = ()) -> np.ndarray:
+    """A dataset's values, or some rows of them, as `plain` has them."""
+    return plain(found[rows], found.name.lstrip("/"), path)
+
+
+def read_float32(path: str, found: Any) -> np.ndarray:
+    """A dataset's values as float32; InvalidInput where one is not finite."""
+    values = read_values(path, found)
+    check_finite(f"{path}: {found.name.lstrip('/')}", values)
+    return values.astype(np.float32, copy=False)
+
+
+def dataset_rows(path: str, found: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows of a dataset in any order and repeated, which HDF5 itself reads sorted and once each.
+
+    Raises InvalidInput that names the row of a value that is not finite.
+    """
     once, back = np.unique(rows, return_inverse=True)
-    return found[once][back]
+    values = read_values(path, found, once)
+    check_finite(f"{path}: {found.name.lstrip('/')}", values, rows=once)
+    return values[back]

@@ -1,29 +1,16 @@
 """Image files as one uint8 array: decoded by threads, cached on disk where a folder is named."""
 
 import hashlib
-import io
 import os
-import struct
 import tempfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from mmjax.data.pictures import GREY, as_rgb, is_transparent, read_picture
 from mmjax.errors import InvalidInput, require
-
-# Whatever Pillow raises at a file that is no whole PNG; truncated files are OSError.
-CORRUPT = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 def load_images(
@@ -34,7 +21,7 @@ def load_images(
     workers: int = 8,
     cache: str = "",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Square RGB images of PNG files, in order.
+    """Square colour images, upright, in order.
 
     Args:
       paths: one or more files.
@@ -47,8 +34,8 @@ def load_images(
     Returns:
       images `[kept, r, r, 3]` uint8, and which of the paths were kept, `[n]` bool.
 
-    Raises InvalidInput for a corrupt image unless skipped, one that is not RGB (an opaque alpha
-    channel is dropped), not square or not of the others' size, and where none is left.
+    Raises InvalidInput for a corrupt image unless skipped, one that is grey or has transparent
+    pixels, not square or not of the others' size, and where none is left.
     """
     require(on_corrupt in ("refuse", "skip"), "on_corrupt", on_corrupt, "refuse or skip")
     require(workers >= 1, "workers", workers, "a whole number >= 1")
@@ -92,31 +79,21 @@ def _decoded(paths, resolution, on_corrupt, workers) -> tuple[np.ndarray, np.nda
 
 def _decode(path: str, resolution: int | None) -> np.ndarray | str:
     """`[r, r, 3]` uint8, or what is wrong with the file."""
-    try:
-        with open(path, "rb") as file:
-            content = io.BytesIO(file.read())
-        # Decoding alone overlooks checksums, and an end that is cut off behind the last pixel.
-        Image.open(content, formats=["PNG"]).verify()
-        content.seek(0)
-        image = Image.open(content, formats=["PNG"])
-        image.load()
-    except UnidentifiedImageError:
-        return "no PNG file"
-    except CORRUPT as error:
-        return " ".join(str(error).split()) or type(error).__name__
-    opaque = image.mode == "RGBA" and image.getextrema()[3] == (255, 255)
-    if image.mode != "RGB" and not opaque:
-        raise InvalidInput(f"{path}: pixels are {image.mode}; use RGB")
+    seen = read_picture(path, lambda image: (image.mode, is_transparent(image), as_rgb(image)))
+    if isinstance(seen, str):
+        return seen
+    mode, transparent, image = seen
+    if mode in GREY or transparent:  # a hue can't be read off grey, nor off what is behind
+        raise InvalidInput(f"{path}: pixels are {mode}; use RGB")
     if image.width != image.height:
         raise InvalidInput(f"{path}: {image.width} x {image.height} pixels; use square images")
-    image = image.convert("RGB")
     if resolution is not None and image.width != resolution:
         image = image.resize((resolution, resolution), Image.Resampling.BOX)
     return np.asarray(image)
 
 
 def _fingerprint(paths: Sequence[str], resolution: int | None) -> str:
-    told = hashlib.sha256(repr(resolution).encode())
+    told = hashlib.sha256(f"upright {resolution}".encode())  # earlier caches forgot turns
     for path in paths:
         about = os.stat(path)
         told.update(f"\n{os.path.basename(path)} {about.st_size} {about.st_mtime_ns}".encode())

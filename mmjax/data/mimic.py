@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.checks import check_finite
 from mmjax.data.multimodal import (
     MultimodalData,
     MultimodalSplit,
@@ -94,6 +95,7 @@ def _labels(path: str, array: np.ndarray, task: int) -> np.ndarray:
             raise InvalidInput(
                 f"{path}: adm_labels_all has {array.shape[1]} columns; use 6 or more"
             )
+        check_finite(f"{path}: adm_labels_all", array)
         positive = array[:, 1:6] > 0
         return np.where(positive.any(1), 1 + positive.argmax(1), 0).astype(np.int32)
     codes = array.shape[1]

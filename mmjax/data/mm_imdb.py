@@ -5,18 +5,17 @@
 <root>/dataset/<id>.jpeg   the poster
 """
 
-import io
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from mmjax.data.images import CORRUPT
 from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit
+from mmjax.data.pictures import as_rgb, pictures_by_stem, read_picture
+from mmjax.data.tables import read_json
 from mmjax.errors import InvalidInput, choose, require
 
 GENRES = (
@@ -60,20 +59,33 @@ def load_mm_imdb(
     require(sized, "image_size", image_size, "a height and a width >= 1")
     require(bool(root) and os.path.isdir(root), "--data", root, "the path of an existing folder")
     parts = _parts(os.path.join(root, "split.json"))
+    films = {i: _film(os.path.join(root, "dataset", f"{i}.json")) for i in sum(parts.values(), [])}
+    posters = dict(zip(films, poster_paths(root, list(films)), strict=True))
     splits = {}
     for name, ids in parts.items():
-        stems = [os.path.join(root, "dataset", i) for i in ids]
-        films = [_film(f"{stem}.json") for stem in stems]
-        paths = [f"{stem}.jpeg" for stem in stems]
-        for path in paths:
-            if not os.path.isfile(path):
-                raise InvalidInput(f"{path}: not there; each film has a poster")
-        texts = [_PLOTS[plot](film["plot"]) for film in films]
+        texts = [_PLOTS[plot](films[i]["plot"]) for i in ids]
         text, masks = _text(texts, encode_text)
-        labels = np.array([[g in film["genres"] for g in GENRES] for film in films], np.int32)
+        labels = np.array([[g in films[i]["genres"] for g in GENRES] for i in ids], np.int32)
+        paths = [posters[i] for i in ids]
         values = {"image": _posters(paths, image_size, workers), "text": text}
         splits[name] = MultimodalSplit(values, masks, labels, np.array(ids))
     return MultimodalData("MM-IMDb", "multilabel", tuple(GENRES), **splits)
+
+
+def poster_paths(root: str, ids: Sequence[str]) -> list[str]:
+    """The films' posters, `<id>.jpeg` as published or another ending of a picture.
+
+    Raises InvalidInput where a film has none, or several.
+    """
+    folder = os.path.join(root, "dataset")
+    if not os.path.isdir(folder):
+        raise InvalidInput(f"{folder}: not there; the folder holds split.json and dataset/")
+    files, _ = pictures_by_stem(folder)
+    for i in ids:
+        if i not in files:
+            path = os.path.join(folder, f"{i}.jpeg")
+            raise InvalidInput(f"{path}: not there; each film has a poster")
+    return [os.path.join(folder, files[i]) for i in ids]
 
 
 def _json(path: str) -> Any:
@@ -81,11 +93,7 @@ def _json(path: str) -> Any:
         raise InvalidInput(
             f"{path}: not there; the folder holds split.json, dataset/<id>.json and .jpeg"
         )
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path}: no JSON ({error})") from error
+    return read_json(path)
 
 
 def _strings(values: Any) -> bool:
@@ -141,18 +149,12 @@ def _posters(paths: list[str], size: tuple[int, int], workers: int) -> Lazy:
 
 
 def read_poster(path: str, size: tuple[int, int]) -> np.ndarray:
-    """`[height, width, 3]` uint8 of a JPEG or PNG; grey and CMYK become RGB.
+    """`[height, width, 3]` uint8 of a picture of any format and mode (see as_rgb), upright.
 
     Raises InvalidInput where it can't be decoded.
     """
-    try:
-        with open(path, "rb") as file:
-            content = io.BytesIO(file.read())
-        with Image.open(content, formats=["JPEG", "PNG"]) as image:
-            return np.asarray(
-                ImageOps.fit(image.convert("RGB"), size[::-1], Image.Resampling.LANCZOS)
-            )
-    except UnidentifiedImageError:
-        raise InvalidInput(f"{path}: no JPEG or PNG file") from None
-    except CORRUPT as error:
-        raise InvalidInput(f"{path}: corrupt image ({' '.join(str(error).split())})") from error
+    fit = lambda image: np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS))
+    poster = read_picture(path, lambda image: fit(as_rgb(image)))
+    if isinstance(poster, str):
+        raise InvalidInput(f"{path}: corrupt image ({poster})")
+    return poster

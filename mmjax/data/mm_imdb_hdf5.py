@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.hdf5 import dataset, dataset_rows, open_hdf5
+from mmjax.data.checks import whole_numbers
+from mmjax.data.hdf5 import dataset, dataset_rows, open_hdf5, read_float32, read_values
 from mmjax.data.multimodal import (
     Lazy,
     MultimodalData,
     MultimodalSplit,
-    check_finite,
     padded,
     take_rows,
 )
@@ -28,8 +28,8 @@ ENDS = (15552, 18160, 25959)
 # Name here -> of the dataset, its shape behind n, kinds; the first two are read when asked for.
 _STORED = {
     "image": ("images", (3, None, None), "iuf"),
-    "vgg": ("vgg_features", (None,), "f"),
-    "text": ("features", (None,), "f"),
+    "vgg": ("vgg_features", (None,), "biuf"),
+    "text": ("features", (None,), "biuf"),
     "tokens": ("sequences", (), "O"),
 }
 
@@ -61,12 +61,10 @@ def load_mm_imdb_hdf5(
     require(rising, "ends", ends, "three rising numbers of rows")
     n = ends[2]
     with open_hdf5(path) as file:
-        found = dataset(path, file, "genres", (None, None), "biu")
+        found = dataset(path, file, "genres", (None, None), "biuf")
         if len(found) != n:
             raise InvalidInput(f"{path}: genres has {len(found)} rows; use {n}, or pass other ends")
-        labels = found[:]
-        if not np.isin(labels, (0, 1)).all():
-            raise InvalidInput(f"{path}: genres holds {labels.max()} or others; use 0 and 1")
+        labels = whole_numbers(read_values(path, found), 1, f"{path}: genres")
         names = _names(path, found)
         ids = dataset(path, file, "imdb_ids", (n,), "SO")[:]
         values, masks = {}, {}
@@ -101,14 +99,14 @@ def _values(path: str, file: Any, name: str, n: int) -> Lazy | np.ndarray | list
     stored, shape, kinds = _STORED[name]
     found = dataset(path, file, stored, (n, *shape), kinds)
     if name == "text":
-        values = found[:].astype(np.float32)
-        check_finite(f"{path}: {stored}", values)
-        return values
+        return read_float32(path, found)
     if name == "tokens":
         rows = [np.asarray(row) for row in found[:]]
         for k, row in enumerate(rows):
-            if row.dtype.kind not in "iu" or row.ndim != 1 or not row.size or row.min() < 0:
-                raise InvalidInput(f"{path}: {stored}, row {k}: use whole numbers >= 0, at least 1")
+            whole = row.dtype.kind in "iu" and row.ndim == 1 and row.size > 0
+            if not whole or row.min() < 0 or row.max() >= 2**31:
+                told = f"{path}: {stored}, row {k}: use whole numbers >= 0, at least 1"
+                raise InvalidInput(f"{told}, each below 2^31")
         return [row.astype(np.int32) for row in rows]
     return _later(path, name, found.shape)
 
@@ -119,9 +117,7 @@ def _later(path: str, name: str, shape: tuple[int, ...]) -> Lazy:
 
     def read(rows):
         with open_hdf5(path) as file:
-            values = dataset_rows(file[stored], rows).astype(np.float32)
-        check_finite(f"{path}: {stored}", values)
-        return last(values)
+            return last(dataset_rows(path, file[stored], rows).astype(np.float32))
 
     axes = (shape[0], *shape[2:], shape[1]) if name == "image" else shape
     return Lazy(axes, np.dtype(np.float32), read)

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.checks import check_finite
 from mmjax.data.multimodal import (
     MultimodalData,
     MultimodalSplit,
     as_array,
-    check_finite,
     padded,
 )
 from mmjax.data.pickles import read_pickle
@@ -73,6 +73,7 @@ def load_affect(
         name: _split(f"{path}: {key}", found[key], rule, modalities, align, z_norm, length)
         for name, key in _KEYS.items()
     }
+    _check_widths(path, splits, modalities)
     kind = "regression" if label == "value" else "classification"
     if kind == "classification" and len(np.unique(splits["train"].labels)) < 2:
         raise InvalidInput(f"{path}: label rule {label!r} leaves the training split one class")
@@ -80,21 +81,33 @@ def load_affect(
     return MultimodalData(os.path.basename(path), kind, names, **splits)
 
 
+def _check_widths(path, splits: Mapping[str, MultimodalSplit], modalities: Sequence[str]) -> None:
+    for name in modalities:
+        width = splits["train"].modalities[name].shape[-1]
+        for split, key in _KEYS.items():
+            found = splits[split].modalities[name].shape[-1]
+            if found != width:
+                told = f"{path}: {key}: {name} has {found} features, train: {name} has {width}"
+                raise InvalidInput(f"{told}; use one number")
+
+
 def _split(where, found, rule, modalities, align, z_norm, length) -> MultimodalSplit:
     arrays = _arrays(where, found)
-    kept = np.array([row.sum() != 0 for row in arrays["text"]])
+    kept = np.array([row.sum(dtype=np.float64) != 0 for row in arrays["text"]])
     if not kept.any():
         raise InvalidInput(f"{where}: every sample's text sums to 0; none is left")
     audio = arrays["audio"]
-    arrays["audio"] = np.where(np.isneginf(audio), 0, audio)
+    arrays["audio"] = np.where(np.isneginf(audio), audio.dtype.type(0), audio)
     text = arrays["text"][kept]
     starts = np.argmax((text != 0).any(-1), axis=1) if align else np.zeros(len(text), int)
+    before = np.arange(text.shape[1]) < starts[:, None]  # steps that are cut off
     values, masks = {}, {}
     for name in modalities:
+        used = np.where(before[..., None], arrays[name].dtype.type(0), arrays[name][kept])
+        check_finite(f"{where}: {name}", used, rows=np.flatnonzero(kept))
         rows = [row[start:] for row, start in zip(arrays[name][kept], starts, strict=True)]
         rows = [_z_normed(row) for row in rows] if z_norm else rows
         values[name], masks[name] = padded([row.astype(np.float32) for row in rows], length)
-        check_finite(f"{where}: {name}", values[name])
     labels = _labels(where, found["labels"], len(kept))
     return MultimodalSplit(values, masks, rule(labels[kept]), _ids(where, found, kept))
 
@@ -106,7 +119,7 @@ def _arrays(where: str, found: Any) -> dict[str, np.ndarray]:
         raise InvalidInput(f"{where}: no {', '.join(missing)}")
     arrays = {name: as_array(f"{where}: {name}", found[name]) for name in MODALITIES}
     for name, array in arrays.items():
-        if array.dtype.kind not in "iuf" or array.ndim != 3 or 0 in array.shape:
+        if array.dtype.kind not in "biuf" or array.ndim != 3 or 0 in array.shape:
             raise InvalidInput(
                 f"{where}: {name} is {array.dtype} {array.shape}; use numbers [n, steps, features]"
             )
@@ -117,6 +130,7 @@ def _arrays(where: str, found: Any) -> dict[str, np.ndarray]:
 
 def _z_normed(row: np.ndarray) -> np.ndarray:
     """`[steps, features]`; a single step, or a feature that is constant, has no variance: 0."""
+    row = row.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = row.std(0, ddof=1) if len(row) > 1 else np.nan
         scaled = np.nan_to_num((row - row.mean(0)) / spread)
@@ -127,7 +141,7 @@ def _z_normed(row: np.ndarray) -> np.ndarray:
 def _labels(where: str, labels: Any, n: int) -> np.ndarray:
     """The first label of each sample, `[n]`, of `[n]`, `[n, 1]`, `[n, 1, k]` or the like."""
     labels = as_array(f"{where}: labels", labels)
-    if labels.dtype.kind not in "iuf" or labels.shape[:1] != (n,) or not labels.size:
+    if labels.dtype.kind not in "biuf" or labels.shape[:1] != (n,) or not labels.size:
         raise InvalidInput(f"{where}: labels are {labels.dtype} {labels.shape}; use {n} numbers")
     first = labels.reshape(n, -1)[:, 0]
     check_finite(f"{where}: labels", first)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmjax.data.checks import plain
 from mmjax.errors import InvalidInput, require
 
 KINDS = ("classification", "multilabel", "regression")
@@ -193,19 +194,32 @@ def standardised_by_train(
         require(fits, "standardise", name, shapes)
         mask = data.train.masks.get(name)
         steps = values.reshape(-1, values.shape[-1]) if mask is None else values[mask]
-        steps = steps.astype(np.float64)
+        # The first step is taken off before any sum, so that an offset costs no digits.
+        first = steps[0]
+        steps = _less(steps, first)
         mean, spread = steps.mean(0), steps.std(0)
         spread = np.maximum(spread, floor * np.sqrt(np.mean(spread**2)))
-        spread = np.where(spread > 1e-12 * np.maximum(1, abs(mean)), spread, 1)
+        # Against its own size, not 1: small units are no constants. Whole numbers are exact.
+        size = np.abs(first.astype(np.float64)) if first.dtype.kind == "f" else 0.0
+        constant = ~(spread > 1e-12 * size)
+        mean, spread = np.where(constant, 0, mean), np.where(constant, 1, spread)
 
-        def change(split, name=name, mean=mean, spread=spread):
-            scaled = ((split.modalities[name] - mean) / spread).astype(np.float32)
+        def change(split, name=name, first=first, mean=mean, spread=spread):
+            scaled = ((_less(split.modalities[name], first) - mean) / spread).astype(np.float32)
             if name in split.masks:
                 scaled[~split.masks[name]] = 0
             return split._replace(modalities={**split.modalities, name: scaled})
 
         data = map_splits(change, data)
     return data
+
+
+def _less(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """`values - first` in float64; of whole numbers exactly so, however large they are."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float64) - first
+    # 64 bits wrap around, and back again where the difference fits.
+    return (values.astype(np.uint64) - first.astype(np.uint64)).view(np.int64).astype(np.float64)
 
 
 def padded(rows: Sequence[np.ndarray], length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -230,19 +244,14 @@ def padded(rows: Sequence[np.ndarray], length: int | None = None) -> tuple[np.nd
     return values, np.arange(length) < steps[:, None]
 
 
-def check_finite(where: str, values: np.ndarray) -> None:
-    """Raises InvalidInput `where has NaN or infinity` with the first index."""
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise InvalidInput(f"{where} has NaN or infinity, first at index {bad[0].tolist()}")
-
-
 def as_array(where: str, values: Any) -> np.ndarray:
-    """What a file holds, as an array.
+    """What a file holds, as an array: `plain`, but for bytes and Python's objects (ids).
 
-    Raises InvalidInput where it is of lists of different lengths.
+    Raises InvalidInput where it is of lists of different lengths, or of no numbers or text.
     """
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:
         raise InvalidInput(f"{where} is no array: its lists have different lengths") from None
+    path, _, name = where.rpartition(": ")
+    return array if array.dtype.kind in "OS" else plain(array, name, path)

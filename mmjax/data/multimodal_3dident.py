@@ -5,8 +5,6 @@
 Everything is checked before the first image is decoded; nothing is written into the data folder.
 """
 
-import csv
-import io
 import os
 from typing import NamedTuple
 
@@ -14,6 +12,8 @@ import numpy as np
 
 from mmjax.data.captions import Vocabulary, build_vocabulary, encode, longest
 from mmjax.data.images import load_images
+from mmjax.data.pictures import left_out, pictures_by_stem
+from mmjax.data.tables import Columns, read_columns, read_lines
 from mmjax.errors import InvalidInput, require
 from mmjax.generative.colours import COLOUR_NAMES
 from mmjax.types import SceneFactors, TextFactors
@@ -51,6 +51,7 @@ class SceneSplit(NamedTuple):
       text_factors: `[n]` each, numpy.
       rows: `[n]` int32, numbers of these rows in the split.
       skipped: files of images that can't be read, whose rows are left out.
+      ignored: names of files among the images that are no pictures.
     """
 
     images: np.ndarray
@@ -61,6 +62,7 @@ class SceneSplit(NamedTuple):
     text_factors: TextFactors
     rows: np.ndarray
     skipped: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 def image_name(row: int, n: int) -> str:
@@ -112,7 +114,7 @@ def load_split(
     n = len(image_factors.object_shape)
     text_factors = _text_factors(os.path.join(folder, "latents_text.csv"), image_factors)
     texts = _texts(os.path.join(folder, "text", "text_raw.txt"), n)
-    paths = _image_paths(os.path.join(folder, "images"), n)
+    paths, ignored = _image_paths(os.path.join(folder, "images"), n)
     rows = np.arange(host_index, n, host_count, dtype=np.int32)
     require(len(rows) > 0, "host_count", host_count, f"at most {n}, the rows of {folder}")
 
@@ -138,7 +140,18 @@ def load_split(
         TextFactors(*(column[rows] for column in text_factors)),
         rows,
         skipped,
+        tuple(ignored),
     )
+
+
+def remarks_on(split: SceneSplit, where: str) -> list[str]:
+    """What a split leaves out, a line each."""
+    skipped = [os.path.basename(path) for path in split.skipped]
+    lines = (
+        left_out(where, skipped, "images that can't be read"),
+        left_out(where, split.ignored, "no pictures"),
+    )
+    return [line for line in lines if line]
 
 
 def _real(*paths: str) -> list[str]:
@@ -153,41 +166,14 @@ def _needed(found: bool, path: str) -> None:
         )
 
 
-def _read(path: str) -> str:
+def _columns(path: str, names: tuple[str, ...]) -> Columns:
     _needed(os.path.isfile(path), path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path}: no UTF-8 text ({error.reason})") from error
+    return read_columns(path, {name: (name,) for name in names})
 
 
-def _columns(path: str, names: tuple[str, ...]) -> dict[str, list[str]]:
-    """The named columns of a CSV with a header, as strings; others are left alone."""
-    try:
-        header, *lines = csv.reader(io.StringIO(_read(path) or "\n"))
-    except csv.Error as error:
-        raise InvalidInput(f"{path}: no CSV file ({error})") from error
-    missing = [name for name in names if name not in header]
-    if missing:
-        raise InvalidInput(
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}"
-        )
-    if len(set(header)) != len(header):
-        raise InvalidInput(f"{path}: a column stands twice in the header: {', '.join(header)}")
-    if not lines:
-        raise InvalidInput(f"{path}: no rows below the header")
-    for k, line in enumerate(lines):
-        if len(line) != len(header):
-            raise InvalidInput(
-                f"{path}: line {k + 2} has {len(line)} values; use {len(header)}, as in the header"
-            )
-    columns = dict(zip(header, zip(*lines, strict=True), strict=True))
-    return {name: columns[name] for name in names}
-
-
-def _numbers(path: str, name: str, column: list[str]) -> np.ndarray:
+def _numbers(path: str, name: str, columns: Columns) -> np.ndarray:
     """A column as int32 or float32, or InvalidInput that names its first line out of range."""
+    column = columns.values[name]
     values = np.array([_number(text) for text in column])
     if name in LARGEST:
         good = np.isin(values, np.arange(LARGEST[name] + 1))
@@ -198,7 +184,9 @@ def _numbers(path: str, name: str, column: list[str]) -> np.ndarray:
         good, allowed = (values >= 0) & (values <= 1), "a number in [0, 1)"
     if not good.all():
         k = int(np.argmin(good))
-        raise InvalidInput(f"{path}: line {k + 2}: {name} is {column[k]!r}; use {allowed}")
+        raise InvalidInput(
+            f"{path}: line {columns.lines[k]}: {name} is {column[k]!r}; use {allowed}"
+        )
     return values.astype(np.int32 if name in LARGEST else np.float32)
 
 
@@ -211,38 +199,37 @@ def _number(text: str) -> float:
 
 def _image_factors(path: str) -> SceneFactors:
     columns = _columns(path, IMAGE_COLUMNS)
-    return SceneFactors(**{name: _numbers(path, name, columns[name]) for name in IMAGE_COLUMNS})
+    return SceneFactors(**{name: _numbers(path, name, columns) for name in IMAGE_COLUMNS})
 
 
 def _text_factors(path: str, image: SceneFactors) -> TextFactors:
     columns = _columns(path, TEXT_COLUMNS)
-    n, found = len(image.object_shape), len(columns["object_shape"])
+    n, found = len(image.object_shape), len(columns.lines)
     if found != n:
         raise InvalidInput(f"{path}: {found} rows, where latents_image.csv has {n}")
-    factors = TextFactors(
-        **{name: _numbers(path, name, columns[name]) for name in TextFactors._fields}
-    )
+    factors = TextFactors(**{name: _numbers(path, name, columns) for name in TextFactors._fields})
     for name in ("object_shape", "object_xpos", "object_ypos", "object_zpos"):
         own, shown = getattr(factors, name), getattr(image, name)
         if (own != shown).any():
             k = int(np.argmax(own != shown))
             raise InvalidInput(
-                f"{path}: line {k + 2}: {name} is {columns[name][k]!r}, where latents_image.csv "
-                f"has {shown[k]}; use the same"
+                f"{path}: line {columns.lines[k]}: {name} is {columns.values[name][k]!r}, where "
+                f"latents_image.csv has {shown[k]}; use the same"
             )
+    names = columns.values["object_color_name"]
     for k, colour in enumerate(factors.object_color_index):
-        if columns["object_color_name"][k] != COLOUR_NAMES[colour]:
+        if names[k] != COLOUR_NAMES[colour]:
             raise InvalidInput(
-                f"{path}: line {k + 2}: object_color_name is "
-                f"{columns['object_color_name'][k]!r}; use {COLOUR_NAMES[colour]!r}, the name of "
-                f"object_color_index {colour}"
+                f"{path}: line {columns.lines[k]}: object_color_name is {names[k]!r}; use "
+                f"{COLOUR_NAMES[colour]!r}, the name of object_color_index {colour}"
             )
     return factors
 
 
 def _texts(path: str, n: int) -> list[str]:
-    """Line i for image i; a newline behind the last one is no further line."""
-    texts = _read(path).removesuffix("\n").split("\n")
+    """Line i for image i; blank lines behind the last one are no captions."""
+    _needed(os.path.isfile(path), path)
+    texts = read_lines(path)
     if len(texts) != n:
         raise InvalidInput(f"{path}: {len(texts)} lines, where latents_image.csv has {n} rows")
     for k, text in enumerate(texts):
@@ -251,13 +238,13 @@ def _texts(path: str, n: int) -> list[str]:
     return texts
 
 
-def _image_paths(folder: str, n: int) -> list[str]:
-    """The n images' files, all of them and no others."""
+def _image_paths(folder: str, n: int) -> tuple[list[str], list[str]]:
+    """The n images' files, all of them and no others, and what else lies there."""
     _needed(os.path.isdir(folder), folder)
-    names = [image_name(row, n) for row in range(n)]
-    found = {name for name in os.listdir(folder) if name.endswith(".png")}
-    missing = [name for name in names if name not in found]
-    others = sorted(found - set(names))
+    files, rest = pictures_by_stem(folder)
+    names = {image_name(row, n).removesuffix(".png"): image_name(row, n) for row in range(n)}
+    missing = [names[stem] for stem in names if stem not in files]
+    others = sorted(files[stem] for stem in set(files) - set(names))
     if missing:
         gap = f"{folder}: {len(missing)} of {n} images missing, first {missing[0]}"
         unlike = f"; it holds {others[0]}, which is no name for {n} images" if others else ""
@@ -267,4 +254,4 @@ def _image_paths(folder: str, n: int) -> list[str]:
             f"{folder}: {len(others)} images too many for the {n} rows of latents_image.csv, "
             f"first {others[0]}"
         )
-    return [os.path.join(folder, name) for name in names]
+    return [os.path.join(folder, files[stem]) for stem in names], rest

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmjax.data.checks import label_column, label_text, within_int32
 from mmjax.data.multimodal import (
     KINDS,
     MultimodalData,
     MultimodalSplit,
+    map_splits,
     standardised_by_train,
     take_rows,
 )
@@ -47,8 +49,8 @@ def load_multimodal(
       standardise: modalities that training rows bring to mean 0 and variance 1.
 
     Returns:
-      Values in their own dtype (float64 becomes float32). Classes are all that the file's labels
-      name, sorted.
+      Floats as float32, whole numbers as they are or, of 64 bits, as int32. Classes are all that
+      the file's labels name, sorted.
 
     Raises InvalidInput for whatever read_arrays does, for unequal rows, masks of another shape,
     labels that do not fit the kind, and a split that is empty or not disjoint.
@@ -72,9 +74,9 @@ def load_multimodal(
         found, label_names = _LABELS[kind](f"{path}: labels {labels!r}", arrays[labels])
     whole = MultimodalSplit(
         {name: _values(path, name, arrays[name]) for name in names},
-        {name: _mask(path, mask, arrays[mask], arrays[name]) for name, mask in masks.items()},
+        {name: _mask(path, mask, arrays[mask], name, arrays[name]) for name, mask in masks.items()},
         found,
-        _column(path, ids, arrays[ids]).astype(str) if ids else None,
+        label_text(_column(path, ids, arrays[ids]), ids, path) if ids else None,
     )
     validation, test = (
         _flags(f"{path}: {name!r}", arrays[name], (n,)) if name else None
@@ -85,7 +87,11 @@ def load_multimodal(
         part: None if rows is None else take_rows(whole, rows) for part, rows in parts.items()
     }
     data = MultimodalData(os.path.basename(path), kind, label_names, **splits)
-    return standardised_by_train(data, standardise)
+    data = standardised_by_train(data, standardise)
+    devices = lambda split: split._replace(
+        modalities={name: _for_devices(path, name, v) for name, v in split.modalities.items()}
+    )
+    return map_splits(devices, data)
 
 
 def _values(path: str, name: str, array: np.ndarray) -> np.ndarray:
@@ -93,7 +99,14 @@ def _values(path: str, name: str, array: np.ndarray) -> np.ndarray:
         raise InvalidInput(
             f"{path}: array {name!r} is {array.dtype} {array.shape}; use numbers [n, ...]"
         )
-    return array.astype(np.float32) if array.dtype == np.float64 else array
+    return array
+
+
+def _for_devices(path: str, name: str, values: np.ndarray) -> np.ndarray:
+    """Floats as float32, whole numbers in 32 bits: what is standardised has been so before."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float32, copy=False)
+    return within_int32(values, name, path)
 
 
 def _column(path: str, name: str, array: np.ndarray) -> np.ndarray:
@@ -108,8 +121,11 @@ def _flags(where: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(bool)
 
 
-def _mask(path: str, name: str, array: np.ndarray, values: np.ndarray) -> np.ndarray:
-    mask = _flags(f"{path}: {name!r}", array, values.shape[:2])
+def _mask(path: str, name: str, array: np.ndarray, modality: str, values: np.ndarray) -> np.ndarray:
+    if array.shape != values.shape[:2]:
+        told = f"{path}: {name!r} is {array.dtype} {array.shape}, {modality!r} {values.shape}"
+        raise InvalidInput(f"{told}; use one flag a step")
+    mask = _flags(f"{path}: {name!r}", array, array.shape)
     if not mask.any(1).all():
         row = int(np.argmin(mask.any(1)))
         raise InvalidInput(f"{path}: {name!r} leaves nothing of row {row}; use one step or more")
@@ -126,6 +142,7 @@ def _classes(where: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...
     whole = labels.dtype.kind != "f" or (labels == np.round(labels)).all()
     if labels.ndim != 1 or not whole:
         raise InvalidInput(f"{where} are {labels.dtype} {labels.shape}; use whole numbers, [n]")
+    labels = label_column(labels, "labels", where)
     names, codes = np.unique(labels, return_inverse=True)
     return codes.astype(np.int32), tuple(str(name) for name in names)
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 _DTYPE = re.compile(r"[<>|=]?(\?|b1|[iu][1248]|f[248]|c8|c16|[SU][1-9][0-9]{0,8}|O[48]?)")
@@ -42,6 +43,8 @@ class Dtype:
         self.code, self.order = code, "|"
 
     def dtype(self) -> np.dtype:
+        if self.code == "bfloat16" and self.order != ">":
+            return np.dtype(ml_dtypes.bfloat16)
         if self.code.lstrip("<>|=").startswith("O"):  # O4 of 32-bit machines too
             return np.dtype(object)
         return np.dtype(self.code).newbyteorder(self.order)
@@ -99,6 +102,8 @@ def _frozenset(spend: Spend, items=()) -> frozenset:
 
 
 def _dtype(spend: Spend, code, align=False, copy=False) -> Dtype:
+    if isinstance(code, Name) and code.name == "ml_dtypes.bfloat16":
+        return Dtype("bfloat16")
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
         raise Refused(f"an array has dtype {shown(code)}")
     return Dtype(code)
@@ -111,7 +116,7 @@ def _reconstruct(spend: Spend, kind, shape, code) -> Unfilled:
 
 
 def _no_call(spend: Spend, *arguments):
-    raise Refused("calls numpy.ndarray")
+    raise Refused("calls a class of numpy's")
 
 
 def _scalar(spend: Spend, dtype, data) -> np.generic:
@@ -177,6 +182,7 @@ NAMES = {
     ("builtins", "frozenset"): _frozenset,
     ("builtins", "set"): _set,
     ("collections", "OrderedDict"): _dict,
+    ("ml_dtypes", "bfloat16"): _no_call,
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): _no_call,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,

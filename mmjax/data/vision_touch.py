@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmjax.data.hdf5 import dataset, dataset_rows, open_hdf5
-from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit, check_finite
+from mmjax.data.checks import whole_numbers
+from mmjax.data.hdf5 import dataset, dataset_rows, open_hdf5, read_float32
+from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit
 from mmjax.errors import InvalidInput, require
 
 TASKS = {
@@ -22,8 +23,8 @@ TASKS = {
 }
 # Name here -> of the dataset, shape of a step's values, dtype in a batch; read when asked for.
 _PICTURES = {
-    "image": ("image", (128, 128, 3), "u", np.uint8),
-    "depth": ("depth_data", (128, 128, 1), "uif", np.float32),
+    "image": ("image", (128, 128, 3), "iu", np.uint8),
+    "depth": ("depth_data", (128, 128, 1), "biuf", np.float32),
 }
 _SENSORS = ("force", "proprio", "action")
 MODALITIES = (*_PICTURES, *_SENSORS)
@@ -51,7 +52,11 @@ def load_vision_touch(
     known = bool(modalities) and set(modalities) <= set(MODALITIES)
     require(known, "modalities", tuple(modalities), "some of " + ", ".join(MODALITIES))
     require(bool(root) and os.path.isdir(root), "--data", root, "the path of an existing folder")
-    names = sorted(name for name in os.listdir(root) if name.endswith(".h5"))
+    names = sorted(
+        name
+        for name in os.listdir(root)
+        if name.lower().endswith((".h5", ".hdf5")) and not name.startswith(".")
+    )
     tests = int(_TEST_SHARE * len(names))
     require(tests > 0, root, f"{len(names)} .h5 files", "5 or more, for a fifth is the test split")
     order = np.random.default_rng(42).permutation(len(names))
@@ -82,7 +87,7 @@ def _split(paths: list[str], task: str, modalities: Sequence[str]) -> Multimodal
 def _episode(path: str, task: str, modalities: Sequence[str]) -> tuple[dict, np.ndarray]:
     """The sensors and the labels of an episode's samples; pictures are only looked at."""
     with open_hdf5(path) as file:
-        length = dataset(path, file, "proprio", (None, None), "f").shape[0]
+        length = dataset(path, file, "proprio", (None, None), "biuf").shape[0]
         if length < 3:
             raise InvalidInput(f"{path}: proprio has {length} steps; use 3 or more")
         samples = slice(length - 2)
@@ -95,8 +100,8 @@ def _episode(path: str, task: str, modalities: Sequence[str]) -> tuple[dict, np.
             if name in modalities
         }
         if task == "contact":
-            touching = dataset(path, file, "contact", (length, None), "biuf")[:]
-            check_finite(f"{path}: contact", touching)
+            touching = dataset(path, file, "contact", (length, None), "biuf")
+            touching = read_float32(path, touching)
             return sensed, touching.any(1)[1:-1].astype(np.int32)
         return sensed, _sensor(path, file, "proprio", length)[1:-1, :4]
 
@@ -104,18 +109,15 @@ def _episode(path: str, task: str, modalities: Sequence[str]) -> tuple[dict, np.
 def _sensor(path: str, file, name: str, length: int) -> np.ndarray:
     """`[length, ...]` float32."""
     if name == "force":
-        found = dataset(path, file, "ee_forces_continuous", (length, None, 6), "f")
+        found = dataset(path, file, "ee_forces_continuous", (length, None, 6), "biuf")
         if found.shape[1] < 32:
             raise InvalidInput(f"{path}: ee_forces_continuous is {found.shape}; use [n, 32.., 6]")
-        values = np.tanh(found[:, -32:])
-    else:
-        found = dataset(path, file, name, (length, None), "f")
-        size = 8 if name == "proprio" else 4
-        if found.shape[1] < size:
-            raise InvalidInput(f"{path}: {name} is {found.shape}; use {size} columns or more")
-        values = found[:, :size]
-    check_finite(f"{path}: {name}", values)
-    return values.astype(np.float32)
+        return np.tanh(read_float32(path, found)[:, -32:])
+    found = dataset(path, file, name, (length, None), "biuf")
+    size = 8 if name == "proprio" else 4
+    if found.shape[1] < size:
+        raise InvalidInput(f"{path}: {name} is {found.shape}; use {size} columns or more")
+    return read_float32(path, found)[:, :size]
 
 
 def _picture(paths: list[str], files: np.ndarray, steps: np.ndarray, name: str) -> Lazy:
@@ -127,9 +129,10 @@ def _picture(paths: list[str], files: np.ndarray, steps: np.ndarray, name: str) 
             here = np.flatnonzero(files[rows] == file)
             with open_hdf5(paths[file]) as opened:
                 found = dataset(paths[file], opened, stored, (None, *shape), kinds)
-                pictures[here] = dataset_rows(found, steps[rows[here]])
-            if name == "depth":
-                check_finite(f"{paths[file]}: {stored}", pictures[here])
+                seen = dataset_rows(paths[file], found, steps[rows[here]])
+            if dtype == np.uint8:
+                seen = whole_numbers(seen, 255, f"{paths[file]}: {stored}")
+            pictures[here] = seen
         return pictures
 
     return Lazy((len(files), *shape), np.dtype(dtype), read)

@@ -13,14 +13,19 @@ from mmjax.report.figures import (
 )
 from mmjax.report.scenes import caption_grid_figure, neighbours_figure, sheet_figure
 from mmjax.report.tables import markdown_table, mean_and_deviation
+from mmjax.report.text import cell_text, code_span, figure_text, legend_text
 
 __all__ = [
     "bars_figure",
     "caption_grid_figure",
+    "cell_text",
+    "code_span",
     "curves_figure",
     "examples_figure",
+    "figure_text",
     "grouped_bars_figure",
     "heat_map_figure",
+    "legend_text",
     "line_panels_figure",
     "lines_figure",
     "markdown_table",

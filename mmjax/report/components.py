@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmjax.report.text import figure_text, legend_text
+
 
 def spectrum_figure(
     panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], *, ylabel: str
@@ -20,14 +22,14 @@ def spectrum_figure(
             values = np.stack([np.asarray(a) for a in arrays])
             mean, band = values.mean(0), values.std(0)
             where = np.arange(1, len(mean) + 1)
-            ax.plot(where, mean, color=f"C{number}", lw=1.3, label=name)
+            ax.plot(where, mean, color=f"C{number}", lw=1.3, label=legend_text(name))
             ax.fill_between(where, mean - band, mean + band, color=f"C{number}", alpha=0.2, lw=0)
         ax.axhline(0, color="0.4", ls=":", lw=0.8)
         ax.set_yscale("symlog", linthresh=1)
-        ax.set(xlabel="component, in order", title=title)
+        ax.set(xlabel="component, in order", title=figure_text(title))
         ax.title.set_fontsize(9)
         ax.tick_params(labelsize=7)
-    axes[0].set_ylabel(ylabel)
+    axes[0].set_ylabel(figure_text(ylabel))
     axes[-1].legend(fontsize=7, frameon=False)
     return figure
 
@@ -38,7 +40,7 @@ def examples_figure(images: np.ndarray, rows: np.ndarray, titles: Sequence[str])
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for ax, title, own in zip(axes, titles, rows, strict=True):
         ax.imshow(np.concatenate(list(images[own]), axis=1), interpolation="nearest")
-        ax.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=7)
+        ax.set_ylabel(figure_text(title), rotation=0, ha="right", va="center", fontsize=7)
         ax.set_xticks([])
         ax.set_yticks([])
         for spine in ax.spines.values():
@@ -52,13 +54,14 @@ def response_figure(
     """How far each attribute (column) moves with each component (row), a panel a title."""
     width = 0.42 * len(attributes) + 1.3
     size = (width * len(responses) + 0.8, 0.3 * len(components) + 1.6)
+    components, attributes = (list(map(figure_text, n)) for n in (components, attributes))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(responses), squeeze=False)[0]
     for ax, (title, values) in zip(axes, responses.items(), strict=True):
         image = ax.imshow(values, vmin=0, vmax=1, cmap="magma", aspect="auto")
         ax.set_xticks(range(len(attributes)), attributes, rotation=60, ha="right", fontsize=7)
         ax.set_yticks(range(len(components)), components, fontsize=7)
-        ax.set_title(title, fontsize=9)
+        ax.set_title(figure_text(title), fontsize=9)
         if values.size <= 200:
             for (i, j), value in np.ndenumerate(values):
                 colour = "white" if value < 0.6 else "black"

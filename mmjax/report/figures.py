@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmjax.report.text import figure_text, legend_text
+
 _SIZE = 2.8  # inches a panel
 
 
@@ -54,7 +56,7 @@ def curves_figure(
             xytext=(3, -9),
             textcoords="offset points",
         )
-    ax.set(xlabel="step", ylabel="loss (nats)", title=title)
+    ax.set(xlabel="step", ylabel="loss (nats)", title=figure_text(title))
     ax.legend(fontsize=7, frameon=False)
     return figure
 
@@ -64,7 +66,8 @@ def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> Fi
     figure, axes = _panels(len(correlations))
     for ax, (name, values) in zip(axes[0], correlations.items(), strict=True):
         image = ax.imshow(values, vmin=0, vmax=1, cmap="magma")
-        ax.set(xlabel=f"f_{name}", ylabel=f"z_{name}", title=f"modality {name}")
+        shown = figure_text(name)
+        ax.set(xlabel=f"f_{shown}", ylabel=f"z_{shown}", title=f"modality {shown}")
         ax.set_xticks(range(values.shape[1]))
         ax.set_yticks(range(values.shape[0]))
         if values.size <= 64:
@@ -72,7 +75,7 @@ def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> Fi
                 colour = "white" if value < 0.6 else "black"
                 ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     figure.colorbar(image, ax=axes, shrink=0.8, label="|correlation|")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(figure_text(title), fontsize=10)
     return figure
 
 
@@ -88,9 +91,9 @@ def scatter_figure(
             ax.axis("off")
             continue
         ax.plot(latents[:limit, k], matched[:limit, k], ".", ms=1.5, alpha=0.5)
-        ax.set(xlabel=f"z_{k + 1}", ylabel=ylabel if k % columns == 0 else "")
+        ax.set(xlabel=f"z_{k + 1}", ylabel=figure_text(ylabel) if k % columns == 0 else "")
         ax.tick_params(labelsize=7)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(figure_text(title), fontsize=10)
     return figure
 
 
@@ -115,7 +118,9 @@ def lines_figure(
         where = sorted(points)
         means = [np.mean(points[x]) for x in where]
         bars = [np.std(points[x], ddof=1) if len(points[x]) > 1 else 0.0 for x in where]
-        style = dict(color=f"C{number}", marker="o", ms=3, capsize=2, lw=1.2, label=name)
+        style = dict(
+            color=f"C{number}", marker="o", ms=3, capsize=2, lw=1.2, label=legend_text(name)
+        )
         ax.errorbar(where, means, bars, **style)
         if name in (levels or {}):
             ax.axhline(levels[name], color=f"C{number}", ls=":", lw=1)
@@ -123,7 +128,8 @@ def lines_figure(
         ax.set_xscale("log", base=2)
         ticks = sorted({x for points in lines.values() for x in points})
         ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
-    ax.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 1.03))
+    texts = dict(xlabel=xlabel, ylabel=ylabel, title=title)
+    ax.set(**{name: figure_text(text) for name, text in texts.items()}, ylim=(0, 1.03))
     ax.legend(fontsize=7, frameon=False)
     return figure
 
@@ -154,12 +160,12 @@ def line_panels_figure(
             means = [np.mean(points[x]) for x in where]
             bars = [np.std(points[x], ddof=1) if len(points[x]) > 1 else 0.0 for x in where]
             look = dict(color=colour, ls=style, marker="o", ms=2.5, capsize=2, lw=1.2)
-            ax.errorbar(where, means, bars, label=name, **look)
+            ax.errorbar(where, means, bars, label=legend_text(name), **look)
         ax.set_xticks(sorted({x for points in lines.values() for x in points}))
-        ax.set(xlabel=xlabel, title=title, ylim=(-0.05, 1.05))
+        ax.set(xlabel=figure_text(xlabel), title=figure_text(title), ylim=(-0.05, 1.05))
         ax.title.set_fontsize(9)
         ax.tick_params(labelsize=7)
-    axes[0, 0].set_ylabel(ylabel)
+    axes[0, 0].set_ylabel(figure_text(ylabel))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=7, frameon=False, ncols=6, loc="outside lower center")
     return figure
@@ -181,9 +187,9 @@ def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float
     for k, mean in enumerate(means):
         ax.text(0.01, k, f"{mean:.3f}", va="center", fontsize=7, color="white")
     ax.axvline(level, color="0.3", ls=":", lw=1)
-    ax.set_yticks(range(len(bars)), list(bars), fontsize=7)
+    ax.set_yticks(range(len(bars)), list(map(figure_text, bars)), fontsize=7)
     ax.invert_yaxis()
-    ax.set(xlim=(0, 1.03), title=title)
+    ax.set(xlim=(0, 1.03), title=figure_text(title))
     return figure
 
 
@@ -210,10 +216,10 @@ def grouped_bars_figure(
             if seen := bars.get(name):
                 error = float(np.std(seen, ddof=1)) if len(seen) > 1 else 0.0
                 x = place + (number - (len(names) - 1) / 2) * width
-                look = dict(color=f"C{number}", label=name if place == 0 else None)
+                look = dict(color=f"C{number}", label=legend_text(name) if place == 0 else None)
                 ax.bar(x, float(np.mean(seen)), 0.92 * width, yerr=error, capsize=2, **look)
         ax.hlines(levels[title], place - 0.45, place + 0.45, colors="0.2", linestyles=":", lw=1.2)
-    ax.set_xticks(range(len(groups)), list(groups), fontsize=8)
-    ax.set(ylim=(0, 1.03), ylabel=ylabel)
+    ax.set_xticks(range(len(groups)), list(map(figure_text, groups)), fontsize=8)
+    ax.set(ylim=(0, 1.03), ylabel=figure_text(ylabel))
     figure.legend(fontsize=7, frameon=False, ncols=5, loc="outside lower center")
     return figure

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from mmjax.report.text import figure_text
+
 
 def _show(ax, image: np.ndarray | None, text: str, width: int = 30) -> None:
     ax.axis("off")
+    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width)]
+    shown = figure_text("\n".join(lines))
     if image is not None:
         ax.imshow(image, interpolation="nearest")
-        ax.set_title("\n".join(textwrap.wrap(text, width)), fontsize=5.5, pad=2)
+        ax.set_title(shown, fontsize=5.5, pad=2)
     elif text:
-        ax.text(
-            0.5, 0.5, "\n".join(textwrap.wrap(text, width)), ha="center", va="center", fontsize=6
-        )
+        ax.text(0.5, 0.5, shown, ha="center", va="center", fontsize=6)
 
 
 def caption_grid_figure(images: np.ndarray, texts: Sequence[str], *, columns: int = 6) -> Figure:
@@ -33,7 +35,7 @@ def sheet_figure(rows: Mapping[str, np.ndarray]) -> Figure:
     figure = Figure(figsize=(4.2, 0.78 * len(rows)), layout="constrained")
     for ax, (title, images) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
         ax.imshow(np.concatenate(list(images), axis=1), interpolation="nearest")
-        ax.set_title(title, fontsize=7, loc="left", pad=2)
+        ax.set_title(figure_text(title), fontsize=7, loc="left", pad=2)
         ax.set_anchor("W")
         ax.axis("off")
     return figure

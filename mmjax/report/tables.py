@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmjax.report.text import cell_text
+
 
 def mean_and_deviation(values: Sequence[float], *, digits: int = 4) -> str:
     """`0.9987 +- 0.0003`: mean and standard deviation (n - 1) over seeds; a dash for no values."""
@@ -14,10 +16,11 @@ def mean_and_deviation(values: Sequence[float], *, digits: int = 4) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table whose columns are aligned in plain text too."""
-    widths = [max(len(str(row[k])) for row in [header, *rows]) for k in range(len(header))]
+    """A markdown table whose columns are aligned in plain text too; cells show as they are."""
+    header, *rows = ([cell_text(cell) for cell in row] for row in [header, *rows])
+    widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
     line = lambda cells: (
-        "| " + " | ".join(str(c).ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+        "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
     )
     rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
     return "\n".join([line(header), rule, *(line(row) for row in rows)])

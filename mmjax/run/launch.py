@@ -1,6 +1,7 @@
 """From the command line to a run: flags, workdir, signals, exit codes."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -41,8 +42,16 @@ class Run(NamedTuple):
 
 
 def slug(name: str) -> str:
-    """A setting's name as a file name."""
-    return re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)
+    """A setting's name as a file name: `/` and spaces become `_`.
+
+    Names with other signs (`$`, `|`, letters beyond ASCII) and long ones end in a hash, so that two
+    of them never share a file.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)
+    if re.fullmatch(r"[A-Za-z0-9_=-][A-Za-z0-9_.=/ -]{0,99}", name):
+        return plain
+    told = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain[:80].lstrip('.')}-{told}"
 
 
 def fresh_workdir(experiment: str) -> str:

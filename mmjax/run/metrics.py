@@ -1,11 +1,13 @@
 """metrics.csv and TensorBoard events while training."""
 
 import csv
+import io
 import os
 
 from tensorboardX import SummaryWriter
 
 from mmjax.run.files import atomic_write
+from mmjax.run.launch import slug
 
 _HEADER = ("setting", "attempt", "seed", "step", "metric", "value")
 
@@ -33,7 +35,9 @@ class MetricsLog:
         """Drops the rows of this training after the step from which it goes on."""
         later = lambda r: r[0] == setting and int(r[1]) == attempt and int(r[3]) > step
         kept = [row for row in self.rows() if not later(row)]
-        atomic_write(self._path, "".join(",".join(row) + "\n" for row in [_HEADER, *kept]))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([_HEADER, *kept])  # names may hold commas
+        atomic_write(self._path, text.getvalue())
         self._writer(setting, attempt, purge_step=step + 1)
 
     def add(self, setting: str, attempt: int, step: int, metric: str, values: dict[int, float]):
@@ -50,7 +54,7 @@ class MetricsLog:
     def _writer(self, setting: str, attempt: int, purge_step: int | None = None) -> SummaryWriter:
         key = (setting, attempt)
         if key not in self._writers:
-            folder = os.path.join(self._folder, setting.replace("/", "_"), f"attempt{attempt}")
+            folder = os.path.join(self._folder, slug(setting), f"attempt{attempt}")
             self._writers[key] = SummaryWriter(folder, purge_step=purge_step)
         return self._writers[key]
 

@@ -1,0 +1,166 @@
+"""Picture files of any kind, upright, as 8-bit RGB: the one way in for every reader of pictures."""
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mmjax.data.tables import printable
+from mmjax.errors import InvalidInput
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# Whatever Pillow raises at a file that is no whole picture; truncated files are OSError.
+CORRUPT = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+T = TypeVar("T")
+_SHOWN = 5  # names told of files that are left out
+DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # modes of more than 8 bits; I is a PNG's 16 too
+GREY = ("1", "L", "LA", "La", *DEEP)
+
+
+def read_picture(path: str, take: Callable[[Image.Image], T]) -> T | str:
+    """What `take` makes of a picture, or what is wrong with its file.
+
+    The turn that a camera wrote beside the pixels (EXIF) is applied. Of an animation or of many
+    pages it is the first one. Take may raise ValueError for a picture that it has no use for.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = io.BytesIO(file.read())
+        # Checksums, and an end cut off behind the last pixel, which decoding alone overlooks.
+        Image.open(content, formats=FORMATS).verify()
+        content.seek(0)
+        with Image.open(content, formats=FORMATS) as image:
+            image.load()
+            return take(_upright(image))
+    except UnidentifiedImageError:
+        return f"none of {', '.join(FORMATS)}"
+    except CORRUPT as error:
+        return " ".join(str(error).split()) or type(error).__name__
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except CORRUPT:  # a damaged note beside pixels that are whole: nothing is known of a turn
+        return image
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether any pixel of a picture lets through what is behind."""
+    return _with_alpha(image).mode == "RGBA"
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """A picture of any mode as RGB.
+
+    Transparent pixels become white, as in transformers 5 (OpenCLIP uncovers the colour below). Of
+    16 bits the upper 8 are kept, as Pillow does for colour.
+
+    Raises ValueError for pictures of floats, or of whole numbers beyond 16 bits: their white is not
+    known.
+    """
+    image = _with_alpha(image)
+    if image.mode != "RGBA":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    """RGB, or RGBA where a pixel is not opaque."""
+    if image.mode == "F":
+        raise ValueError("pixels are floating-point numbers; use 8 or 16 bits a channel")
+    if image.mode in DEEP:
+        image = _from_deep(np.asarray(image).astype(np.int64), image.info.get("transparency"))
+    elif image.mode[-1] in "Aa" or "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode == "RGBA" and image.getextrema()[3] != (255, 255):
+        return image
+    return image.convert("RGB")
+
+
+def _from_deep(values: np.ndarray, transparent: int | None) -> Image.Image:
+    """`[height, width]` of 0 to 65535 as grey, by its upper 8 bits, which convert would clip."""
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"pixels from {values.min()} to {values.max()}; use 0 to 65535")
+    grey = (values >> 8).astype(np.uint8)
+    if transparent is None:
+        return Image.fromarray(grey)
+    alpha = np.where(values == transparent, 0, 255).astype(np.uint8)
+    return Image.fromarray(np.stack([grey, grey, grey, alpha], -1))
+
+
+def find_pictures(root: str) -> tuple[list[str], list[str]]:
+    """Picture files in a folder and the folders in it, and all that is left out there.
+
+    Returns:
+      (names, left out): paths within root, sorted, with slashes. Pictures are regular files of
+      ENDINGS in upper or lower case. Left out are all other files, those and folders that start
+      with a dot, and links to folders; a folder that is left out ends in a slash.
+
+    Raises InvalidInput for a folder that can't be searched.
+    """
+    names, others = [], []
+
+    def refuse(error: OSError) -> None:
+        raise InvalidInput(f"{error.filename}: can't be searched ({error.strerror})") from error
+
+    for folder, inside, files in os.walk(root, onerror=refuse):
+        at = lambda name, folder=folder: os.path.join(folder, name)
+        within = lambda name, at=at: os.path.relpath(at(name), root).replace(os.sep, "/")
+        closed = [name for name in inside if name.startswith(".") or os.path.islink(at(name))]
+        inside[:] = [name for name in inside if name not in closed]
+        others += [within(name) + "/" for name in closed]
+        for name in files:
+            good = name.lower().endswith(ENDINGS) and not name.startswith(".")
+            # A link to nothing is told when it is read; a pipe would wait for ever.
+            good = good and (os.path.isfile(at(name)) or not os.path.exists(at(name)))
+            (names if good else others).append(within(name))
+    return sorted(names), sorted(others)
+
+
+def pictures_by_stem(folder: str) -> tuple[dict[str, str], list[str]]:
+    """Pictures that lie in a folder itself, by their name without its ending.
+
+    Returns:
+      (stem -> name of the file, names of all else there but folders).
+
+    Raises InvalidInput where two pictures share a stem: which one is meant is not known.
+    """
+    found, others = {}, []
+    for name in sorted(os.listdir(folder)):
+        stem, ending = os.path.splitext(name)
+        if ending.lower() not in ENDINGS or name.startswith("."):
+            if not os.path.isdir(os.path.join(folder, name)):
+                others.append(name)
+        elif stem in found:
+            raise InvalidInput(f"{folder}: {found[stem]} and {name} share a name; use one of them")
+        else:
+            found[stem] = name
+    return found, others
+
+
+def left_out(where: str, names: Sequence[str], why: str) -> str:
+    """`photos: 7 left out (no picture): a.txt, b.txt, ... and 2 more`, or empty of no names."""
+    if not names:
+        return ""
+    shown = ", ".join(printable(name) for name in names[:_SHOWN])
+    more = f", ... and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{where}: {len(names)} left out ({why}): {shown}{more}"
