@@ -43,7 +43,7 @@ class Config(MultimodalOptions, RunOptions):
     noise: float = option(0.3, "its standard deviation, in units of the standardised values")
     drop: float = option(0.5, "largest share of features left out, in [0, 1]")
     table: str = option("views", "what is fused", ("views", "speech"))
-    data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits")
+    data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits", file=True)
     methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
     views: tuple[int, ...] = option((2, 3, 6), "numbers of views; more than there are: all")
     view_names: str = option("", "views in order, comma-separated; empty: all that are known")

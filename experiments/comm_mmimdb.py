@@ -50,8 +50,8 @@ PUBLISHED = {"raw": (58.9, 50.9), "comm": (61.48, 54.63), "slip": (56.54, 47.35)
 class Config(FusedOptions, RunOptions):
     """The films, their features, and how the run is carried out."""
 
-    data: str = option("", "the folder of MM-IMDb, or multimodal_imdb.hdf5")
-    clip: str = option("", "folder of a CLIP, for features of the films in a folder")
+    data: str = option("", "the folder of MM-IMDb, or multimodal_imdb.hdf5", file=True)
+    clip: str = option("", "folder of a CLIP, for features of the films in a folder", file=True)
     ends: tuple[int, ...] = option(ENDS, "where training, dev and test rows of the HDF5 file end")
     embed_batch: int = option(64, "films embedded at once")
     workers: int = option(8, "threads that decode posters")

@@ -47,7 +47,7 @@ class Config(FusedOptions, RunOptions):
     """The data set, what is fused of it, and how the run is carried out."""
 
     dataset: str = option("mosi", "which", tuple(SOURCES))
-    data: str = option("", "its file or folder")
+    data: str = option("", "its file or folder", file=True)
     modalities: str = option("", "comma-separated, in order; empty: those of the published row")
     task: str = option("", "mimic: a code such as 7, or -1 for mortality; vision_touch: position, "
                        "contact; empty: the published one")  # fmt: skip

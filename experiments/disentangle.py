@@ -75,9 +75,11 @@ class Config(FeatureOptions, SeedOptions):
     )
     restarts: int = option(8, "of FastICA, for the stability of its components")
     top: int = option(8, "rows shown of each component")
-    prompts: str = option("", "file of the classes' text features and labels, for zero-shot")
+    prompts: str = option(
+        "", "file of the classes' text features and labels, for zero-shot", file=True
+    )
     prompt_values: str = option("", "name of its features' array; empty: the usual names")
-    twin: str = option("", "file of a control's features, such as random weights")
+    twin: str = option("", "file of a control's features, such as random weights", file=True)
     twin_values: str = option("", "name of the control's first modality in it")
     twin_text_values: str = option("", "name of the control's second modality")
 

@@ -77,7 +77,9 @@ SIDES = {"x": "image", "t": "text"}
 class Config(ImageTextOptions, RunOptions):
     """Where pairs come from, the rows, and how they are judged."""
 
-    data: str = option("", "a Multimodal3DIdent folder with train, val, test; empty: rendered here")
+    data: str = option(
+        "", "a Multimodal3DIdent folder with train, val, test; empty: rendered here", file=True
+    )
     on_corrupt: str = option("refuse", "at an image that can't be read", ("refuse", "skip"))
     cache: str = option("", "folder outside the data for decoded images; empty: none")
     resolution: int = option(64, "side of the images in pixels, 32 to 224")

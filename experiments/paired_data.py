@@ -58,7 +58,7 @@ EXPERIMENT = "paired_data"
 class Config(PairOptions, RunOptions):
     """Where the pairs come from, what is trained on them, and how the run is carried out."""
 
-    data: str = option("", "an .npz file; empty: halves of scikit-learn's digits")
+    data: str = option("", "an .npz file; empty: halves of scikit-learn's digits", file=True)
     x: str = option("", "name of the first modality's array [n, ...]")
     t: str = option("", "name of the second modality's array [m, ...]")
     label_x: str = option("", "name of x's labels, what both sides share")

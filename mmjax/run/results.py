@@ -33,12 +33,12 @@ class Row(NamedTuple):
 
 
 def write_results(path: str, rows: Iterable[Row]) -> None:
-    """Writes the whole table, atomically."""
+    """Writes the whole table, atomically, values in full precision: none is rounded twice."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
     for row in rows:
-        writer.writerow(row._replace(value=f"{row.value:.6f}"))
+        writer.writerow(row._replace(value=repr(float(row.value))))
     atomic_write(path, text.getvalue())
 
 

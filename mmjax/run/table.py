@@ -132,7 +132,7 @@ def run_table(
         for name in ("chunk_steps", "save_every"):
             require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
         make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
-    claim_workdir(run.workdir, experiment, config)
+    claim_workdir(run, experiment, config)
     title = f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}"
     print(title, file=sys.stderr)
     timings, seconds = run.path("timings.json"), _json_of(run.path("timings.json"))

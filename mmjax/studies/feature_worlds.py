@@ -29,16 +29,22 @@ from mmjax.studies.frozen import Rows, Source
 class FeatureOptions:
     """Files of features, and how their rows are divided."""
 
-    features: str = option("", "file of the first modality's features; empty: generated ones")
+    features: str = option(
+        "", "file of the first modality's features; empty: generated ones", file=True
+    )
     generated: int = option(4000, "rows of generated features, and of each of their shifts")
     values: str = option("", "name of the features' array in it; empty: the usual names")
     labels: str = option("", "name of its labels; empty: the usual names")
     names: str = option("", "name of its rows' names; empty: the usual names")
-    text: str = option("", "file of the second modality, paired by row; empty: the same file")
+    text: str = option(
+        "", "file of the second modality, paired by row; empty: the same file", file=True
+    )
     text_values: str = option("", "name of the second modality's array; empty: no second one")
-    validation: str = option("", "file of validation rows; empty: a share of --features")
-    test: str = option("", "file of the source's test rows; empty: a share of --features")
-    shifted: str = option("", "comma-separated files of shifted test sets")
+    validation: str = option("", "file of validation rows; empty: a share of --features", file=True)
+    test: str = option(
+        "", "file of the source's test rows; empty: a share of --features", file=True
+    )
+    shifted: str = option("", "comma-separated files of shifted test sets", file=True)
     domains: str = option("", "name of an array of domains: other domains are shifted test sets")
     source: str = option("", "the domain to learn from; empty: each in turn")
     validation_share: float = option(0.2, "share of rows for validation, where no file is named")

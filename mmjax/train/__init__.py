@@ -1,7 +1,7 @@
 """Training: state, step, loop, optimisers, checkpoints, devices."""
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
-from mmjax.train.loop import Phase, Plan, init_states, train, train_one
+from mmjax.train.loop import NotFinite, Phase, Plan, init_states, train, train_one
 from mmjax.train.optimisers import (
     OPTIMISERS,
     SCHEDULES,
@@ -9,12 +9,13 @@ from mmjax.train.optimisers import (
     make_optimiser,
     optimiser_of,
 )
-from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout
+from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout, require_one_process
 from mmjax.train.restarts import Outcome, train_with_restarts
-from mmjax.train.signals import Interrupted, noted_signals
-from mmjax.train.step import Collectives, State, make_chunk
+from mmjax.train.signals import GRACE, Interrupted, noted_signals
+from mmjax.train.step import Collectives, Progress, State, make_chunk
 
 __all__ = [
+    "GRACE",
     "LAYOUTS",
     "OPTIMISERS",
     "OptimiserOptions",
@@ -23,9 +24,11 @@ __all__ = [
     "Collectives",
     "Interrupted",
     "Layout",
+    "NotFinite",
     "Outcome",
     "Phase",
     "Plan",
+    "Progress",
     "State",
     "collectives",
     "init_states",
@@ -35,6 +38,7 @@ __all__ = [
     "optimiser_of",
     "noted_signals",
     "open_checkpoints",
+    "require_one_process",
     "train",
     "train_one",
     "train_with_restarts",
