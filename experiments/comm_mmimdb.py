@@ -66,7 +66,7 @@ class Config(FusedOptions, RunOptions):
     steps: int = option(0, "training steps; 0: as many as the epochs have")
     learning_rate: float = option(1e-4, "its peak")
     warmup: int = option(0, "steps of linear warm-up; 0: as many as the warm-up epochs have")
-    weight_decay: float = option(0.01, "decoupled")
+    weight_decay: float = option(0.01, "decoupled, of kernels only")
 
 
 PRESETS = {

@@ -68,7 +68,7 @@ class Config(FusedOptions, RunOptions):
     learning_rate: float = option(1e-3, "its peak")
     warmup: int = option(0, "steps of linear warm-up")
     schedule: str = option("constant", "of the learning rate", ("constant", "cosine"))
-    weight_decay: float = option(1e-2, "decoupled")
+    weight_decay: float = option(1e-2, "decoupled, of kernels only")
 
 
 _THREE = {"learning_rate": 1e-4, "methods": "comm,cmc"}

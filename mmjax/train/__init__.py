@@ -3,9 +3,12 @@
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
 from mmjax.train.loop import NotFinite, Phase, Plan, init_states, train, train_one
 from mmjax.train.optimisers import (
+    DECAY_HELP,
+    OPTIMISER_HELP,
     OPTIMISERS,
     SCHEDULES,
     OptimiserOptions,
+    decayed,
     make_optimiser,
     optimiser_of,
 )
@@ -15,9 +18,11 @@ from mmjax.train.signals import GRACE, Interrupted, noted_signals
 from mmjax.train.step import Collectives, Progress, State, make_chunk
 
 __all__ = [
+    "DECAY_HELP",
     "GRACE",
     "LAYOUTS",
     "OPTIMISERS",
+    "OPTIMISER_HELP",
     "OptimiserOptions",
     "SCHEDULES",
     "Checkpoints",
@@ -31,6 +36,7 @@ __all__ = [
     "Progress",
     "State",
     "collectives",
+    "decayed",
     "init_states",
     "make_chunk",
     "make_layout",
