@@ -139,10 +139,17 @@ def _padded(split, length: int):
     return split._replace(tokens=np.pad(split.tokens, ((0, 0), (0, more))))
 
 
+def _data_keys(config: Config):
+    """`[4]`: of pairs to train on, to fit and to score probes on, and of probes of the factors."""
+    # The seeds' keys are folded with purposes, and `split` gives what `fold_in` gives.
+    root = jax.random.fold_in(jax.random.key(config.data_seed), 2**32 - 2)
+    return jax.random.split(root, 4)
+
+
 def _rendered(config: Config):
     """(source, fit, score) of rendered scenes."""
     model = scene_model(position_dependent_color=config.position_dependent_color)
-    keys = jax.random.split(jax.random.key(config.data_seed), 3)
+    keys = _data_keys(config)[:3]
     sizes = config.rendered, config.eval_pairs, config.eval_pairs
     show = progress_line("rendering", sum(sizes), unit="images")
     parts = [
@@ -220,7 +227,7 @@ def content_rows(config: Config, run: Run, world, log: MetricsLog) -> list[Row]:
         content_features(fit.factors),
         content_features(score.factors),
         *factors_of(fit.factors, score.factors),
-        jax.random.key(config.data_seed),
+        _data_keys(config)[3],
         **_probes(config),
     )
     return [Row(EXPERIMENT, "content", config.seed, "joint", *n, v) for n, v in figures.items()]

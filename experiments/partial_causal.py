@@ -160,7 +160,8 @@ def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
         above = np.asarray(trained - oracle)
         if setting.as_theory:
             return above
-        # The oracle's critic isn't optimal here: a seed is stuck where others got further.
+        # The oracle's critic isn't optimal here: a seed is stuck where others got further, be it
+        # in a later attempt (train_with_restarts then measures all of them again).
         lowest[0] = min(lowest[0], np.nanmin(above))
         return above - lowest[0]
 

@@ -87,7 +87,9 @@ def _scaled(features: FeatureSet, unit: bool) -> FeatureSet:
 
 def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, FeatureSet]]:
     """A source of features with known latents, and two domains where nuisances are larger."""
-    model_key, *keys = jax.random.split(jax.random.key(seed), 4)
+    # The seed's own key is folded with purposes elsewhere, and `split` gives what `fold_in` gives.
+    data_key = jax.random.fold_in(jax.random.key(seed), 2**32 - 2)
+    model_key, *keys = jax.random.split(data_key, 4)
     model = feature_model(model_key)
 
     def draw(key, nuisance):

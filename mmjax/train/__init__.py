@@ -1,6 +1,7 @@
 """Training: state, step, loop, optimisers, checkpoints, devices."""
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
+from mmjax.train.fingerprint import fingerprint, same_fingerprint
 from mmjax.train.loop import NotFinite, Phase, Plan, init_states, train, train_one
 from mmjax.train.optimisers import (
     DECAY_HELP,
@@ -37,6 +38,7 @@ __all__ = [
     "State",
     "collectives",
     "decayed",
+    "fingerprint",
     "init_states",
     "make_chunk",
     "make_layout",
@@ -45,6 +47,7 @@ __all__ = [
     "noted_signals",
     "open_checkpoints",
     "require_one_process",
+    "same_fingerprint",
     "train",
     "train_one",
     "train_with_restarts",
