@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from experiments.digit_data import chosen_views, digit_views, speech_data, speech_pairs
 from experiments.fused_runs import chosen_names, percent_table, seconds_a_model
+from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, Target, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
 from mmjax.errors import require
@@ -164,4 +165,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments import extract_features
 from experiments.fused_runs import chosen_names, percent_table, seconds_a_model, with_steps
+from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import option
 from mmjax.data import (
@@ -206,4 +207,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

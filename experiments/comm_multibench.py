@@ -27,6 +27,7 @@ from experiments.multibench_data import (
     chosen_task,
     load_source,
 )
+from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
 from mmjax.data import Lazy, MultimodalData, split_size, standardised_by_train
@@ -226,4 +227,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

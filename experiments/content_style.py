@@ -19,6 +19,7 @@ from functools import partial
 
 import jax
 
+from experiments.needs import NEEDS
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.evaluate import kernel_r2, linear_r2
@@ -272,4 +273,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import disentangle_report as report
+from experiments.needs import NEEDS
 from mmjax.config import names_in, option
 from mmjax.data import class_codes, read_features
 from mmjax.disentangle import Affine, components, determined
@@ -339,4 +340,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

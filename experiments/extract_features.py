@@ -27,6 +27,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments.needs import NEEDS
 from mmjax.config import option
 from mmjax.data.clip_config import ClipConfig
 from mmjax.data.clip_folder import read_clip
@@ -328,4 +329,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

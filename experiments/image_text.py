@@ -20,6 +20,7 @@ from functools import partial
 import jax
 import numpy as np
 
+from experiments.needs import NEEDS
 from mmjax.config import option
 from mmjax.data import load_split, scene_vocabulary, vocabulary_to_json
 from mmjax.errors import require
@@ -357,4 +358,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

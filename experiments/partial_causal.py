@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from experiments.corollary import corollary
+from experiments.needs import NEEDS
 from experiments.violations import VIOLATIONS, Violation
 from mmjax.config import option
 from mmjax.errors import require
@@ -354,4 +355,5 @@ def _table_figure(rows, table):
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

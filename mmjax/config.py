@@ -1,8 +1,8 @@
 """Fields of configs. Every experiment's config is a frozen dataclass of them."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 
 def option(
@@ -29,3 +29,24 @@ def names_in(text: str) -> tuple[str, ...]:
       ('image', 'text')
     """
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+class Need(NamedTuple):
+    """What a flag needs to change anything.
+
+    Attributes:
+      what: in words.
+      met: `config -> bool`.
+    """
+
+    what: str
+    met: Callable[[Any], bool]
+
+
+def moot(config: Any, given: Collection[str], needs: Mapping[str, Need]) -> list[str]:
+    """A line for each flag that was given and changes nothing beside the others."""
+    return [
+        f"note: --{name} changes nothing here: it needs {needs[name].what}"
+        for name in given
+        if name in needs and not needs[name].met(config)
+    ]

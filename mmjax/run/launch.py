@@ -10,11 +10,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 from jax.errors import JaxRuntimeError
 
-from mmjax.errors import InvalidInput
+from mmjax.config import Need, moot
+from mmjax.errors import InvalidInput, say
 from mmjax.run.files import atomic_write
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from mmjax.run.identity import code_of, data_of
@@ -31,12 +33,14 @@ class Run(NamedTuple):
       workdir: the folder that everything is written to.
       stop: returns the signal that asked the run to stop, or None.
       keep: takes the folder's lock, to hold it until the run ends.
+      notes: lines about the flags, said once nothing is left to refuse.
     """
 
     experiment: str
     workdir: str
     stop: Callable[[], int | None]
     keep: Callable[[IO], object] = lambda lock: lock.close()
+    notes: Sequence[str] = ()
 
     def path(self, *parts: str) -> str:
         """A path inside the workdir."""
@@ -100,6 +104,8 @@ def claim_workdir(run: Run, experiment: str, config: Any) -> None:
         run.keep(locked(workdir))
         if not os.path.exists(path):
             atomic_write(path, json.dumps(described | about, indent=2) + "\n")
+            for line in run.notes:
+                say(line)
             return
     except OSError as error:
         raise InvalidInput(f"--workdir: {workdir!r} can't be written ({error.strerror})") from error
@@ -114,15 +120,14 @@ def claim_workdir(run: Run, experiment: str, config: Any) -> None:
         told = ", ".join(f"{k} {found.get(k)!r} there, {described.get(k)!r} here" for k in keys)
         raise InvalidInput(f"--workdir: {workdir!r} holds a run of another config: {told}")
     _compare(workdir, before, about)
+    for line in run.notes:
+        say(line)
 
 
 def _compare(workdir: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuses other data, and tells of other code."""
     if before["data_hash"] is None:
-        print(
-            f"note: {workdir!r} is from before runs kept hashes; its data are taken to be these",
-            file=sys.stderr,
-        )
+        say(f"note: {workdir!r} is from before runs kept hashes; its data are taken to be these")
         return
     there, here = before["data_hash"], now["data_hash"]
     if changed := sorted(k for k in {*there, *here} if there.get(k) != here.get(k)):
@@ -136,7 +141,7 @@ def _compare(workdir: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     other = sorted(k for k in {*older, *newer} if older.get(k) != newer.get(k))
     if other:
         told = ", ".join(f"{k} {older.get(k)} there, {newer.get(k)} here" for k in other)
-        print(f"note: {workdir!r} was begun with other code: {told}", file=sys.stderr)
+        say(f"note: {workdir!r} was begun with other code: {told}")
 
 
 def _failed(workdir: str | None, error: BaseException) -> str:
@@ -159,6 +164,7 @@ def launch(
     *,
     experiment: str,
     doc: str,
+    needs: Mapping[str, Need] = MappingProxyType({}),
     argv: Sequence[str] | None = None,
 ) -> int:
     """Runs an experiment and returns its exit code.
@@ -174,6 +180,7 @@ def launch(
       presets: name -> fields that differ from the class's defaults; the first is the default.
       experiment: its name.
       doc: text above the flags in --help.
+      needs: of flags that are moot beside some others; one that is given in vain is told in a line.
       argv: command line, program name first; default sys.argv.
     """
     values, workdir = make_flags(config_class, presets), None
@@ -184,24 +191,26 @@ def launch(
             return 0
         config = read_config(config_class, presets, values)
         require_one_process()
+        given = [f.name for f in dataclasses.fields(config_class) if values[f.name].present]
+        notes = moot(config, given, needs)
         with ExitStack() as stack:
             workdir = values.workdir or stack.enter_context(fresh_workdir(experiment))
             stop = stack.enter_context(noted_signals(grace=GRACE if argv is None else None))
-            main(config, Run(experiment, workdir, stop, stack.enter_context))
+            main(config, Run(experiment, workdir, stop, stack.enter_context, notes))
         return 0
     except InvalidInput as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
     except Interrupted as error:
-        print(f"{error}; the same command goes on from here", file=sys.stderr)
+        say(f"{error}; the same command goes on from here")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from its last checkpoint", file=sys.stderr)
+        say("interrupted; the same command goes on from its last checkpoint")
         return 130
     except NotFinite as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 1
     except (OSError, MemoryError, JaxRuntimeError) as error:
         # The machine's failures: a full disk, no memory left on the host or the device.
-        print(_failed(workdir, error), file=sys.stderr)
+        say(_failed(workdir, error))
         return 1

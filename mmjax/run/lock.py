@@ -3,10 +3,9 @@
 import errno
 import fcntl
 import os
-import sys
 from typing import IO
 
-from mmjax.errors import InvalidInput
+from mmjax.errors import InvalidInput, say
 
 
 def locked(workdir: str) -> IO:
@@ -22,7 +21,7 @@ def locked(workdir: str) -> IO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            print(f"note: {workdir!r} can't be locked ({error.strerror})", file=sys.stderr)
+            say(f"note: {workdir!r} can't be locked ({error.strerror})")
             return file
         file.seek(0)
         holder = file.read().strip()

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.config import option
-from mmjax.errors import require
+from mmjax.errors import require, say
 from mmjax.run.files import atomic_write
 from mmjax.run.launch import Run, claim_workdir
 from mmjax.run.metrics import MetricsLog
@@ -133,8 +132,7 @@ def run_table(
             require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
         make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
     claim_workdir(run, experiment, config)
-    title = f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}"
-    print(title, file=sys.stderr)
+    say(f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}")
     timings, seconds = run.path("timings.json"), _json_of(run.path("timings.json"))
     results = read_results(run.path("results.csv"))
     finished = _Finished(run, results, _json_of(run.path("pieces.json")))

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from mmjax.errors import InvalidInput
+from mmjax.errors import InvalidInput, say
 from mmjax.train.fingerprint import same_fingerprint
 from mmjax.types import Tree
 
@@ -128,11 +127,7 @@ def _refuse_others(path: str, step: int, body: dict, like: Tree, about: Mapping[
         refuse("was made of other data or other seeds")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def open_checkpoints(folder: str, *, say: Callable[[str], None] = _say) -> Checkpoints:
+def open_checkpoints(folder: str, *, say: Callable[[str], object] = say) -> Checkpoints:
     """Opens, or makes, a folder of checkpoints.
 
     Args:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mmjax.errors import require
+from mmjax.errors import require, say
 from mmjax.train.step import SINGLE, Chunk, Collectives
 from mmjax.types import Tree
 
@@ -157,11 +157,13 @@ def require_one_process() -> None:
 LAYOUTS = ("auto", "single", "data", "seeds")
 
 
-def make_layout(name: str, *, num_seeds: int, batch_size: int) -> Layout:
+def make_layout(
+    name: str, *, num_seeds: int, batch_size: int, say: Callable[[str], object] = say
+) -> Layout:
     """The layout of that name on all local devices.
 
     `auto` spreads seeds where they fill the devices evenly (nothing is exchanged), else splits
-    batches, else uses one device.
+    batches, else uses one device and says so in a line, which `say` takes.
 
     Raises InvalidInput for an unknown name, a batch or seeds that the devices can't share, or
     several processes.
@@ -172,6 +174,9 @@ def make_layout(name: str, *, num_seeds: int, batch_size: int) -> Layout:
     if name == "auto":
         fits = (num_seeds % count == 0, batch_size % count == 0)
         name = "single" if count == 1 else "seeds" if fits[0] else "data" if fits[1] else "single"
+        if name == "single" and count > 1:
+            shared = f"{num_seeds} seeds or batches of {batch_size}"
+            say(f"note: parallel auto: {count} devices can't share {shared}: {count - 1} are idle")
     if name == "data":
         allowed = f"a multiple of the {count} devices"
         require(batch_size % count == 0, "batch_size", batch_size, allowed)
