@@ -178,7 +178,7 @@ def produce(config: Config, run: Run, setting: str, study, log: MetricsLog) -> l
     """Trains and judges a row."""
     params, envs = train_setting(config, setting, study, run, log)
     keys, rows = seed_keys(config, PURPOSES), []
-    for k, seed in enumerate(seed_numbers(config)):
+    for k, seed in enumerate(run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")):
         own_params, own_env, own_keys = jax.tree.map(lambda v, k=k: v[k], (params, envs, keys))
         figures = judge(study, own_params, own_env, own_keys, config)
         rows += [Row(EXPERIMENT, setting, seed, *name, v) for name, v in figures.items()]

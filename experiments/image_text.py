@@ -191,7 +191,7 @@ def produce(config: Config, run: Run, setting: str, size: int, world, log: Metri
     params = train_setting(config, setting, study, run, log)
     fit_factors, score_factors = factors_of(fit.factors, score.factors)
     keys, rows = seed_keys(config, PURPOSES)["probe"], []
-    for k, seed in enumerate(seed_numbers(config)):
+    for k, seed in enumerate(run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")):
         own = jax.tree.map(lambda v, k=k: v[k], params)
         seen = [embedded(study, own, part) for part in (fit, score)]
         if k == 0:

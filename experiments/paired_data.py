@@ -133,7 +133,7 @@ def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: st
     compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
     embed = jax.jit(study.embed, static_argnums=1)
     rows = []
-    for k in range(config.seeds):
+    for k in run.tracked(range(config.seeds), f"{setting}, judging", "seeds"):
         own = jax.tree.map(lambda leaf, k=k: leaf[k], params)
         see = Pair(*(lambda v, s=side, own=own: embed(own, s, jnp.asarray(v)) for side in "xt"))
         figures = {

@@ -182,7 +182,7 @@ def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
     return outcome._replace(gap=np.asarray(trained - oracle)), envs, np.asarray(oracle)
 
 
-def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
+def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs, run: Run):
     """All rows of results.csv of a setting, and what its figures need of the first seed."""
     study, keys = setting.study, seed_keys(config, PURPOSES)
 
@@ -192,7 +192,7 @@ def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
         return seen, identification_metrics(seen)
 
     rows, shown = [], []
-    for k in range(config.seeds):
+    for k in run.tracked(range(config.seeds), f"{setting.name}, judging", "seeds"):
         first = lambda tree, k=k: jax.tree.map(lambda x: x[k], tree)
         seen, figures = look(first(outcome.params), first(envs), keys["evaluate"][k])
         figures = {name: float(value) for name, value in figures.items()}
@@ -333,7 +333,7 @@ def main(config: Config, run: Run) -> None:
 
     def produce(setting, log):
         outcome, envs, oracle = train_setting(config, setting, run, log)
-        rows, shown = evaluate_setting(config, setting, outcome, envs)
+        rows, shown = evaluate_setting(config, setting, outcome, envs, run)
         draw_setting(config, setting, run, log, shown, oracle)
         return rows
 
