@@ -29,7 +29,16 @@ from experiments import (
 from experiments.needs import NEEDS
 from mmjax.config import moot, option
 from mmjax.errors import InvalidInput
-from mmjax.run import Row, Run, SeedOptions, claim_workdir, launch, read_results, write_results
+from mmjax.run import (
+    Row,
+    Run,
+    SeedOptions,
+    claim_workdir,
+    launch,
+    read_results,
+    run_table,
+    write_results,
+)
 from mmjax.run.identity import contents_of
 from mmjax.run.launch import fresh_workdir
 from mmjax.train import NotFinite, make_layout, noted_signals
@@ -174,6 +183,42 @@ def test_many_files_have_one_hash(tmp_path):
     assert list(found) == [str(tmp_path)]
     (tmp_path / "59.txt").write_text("60")
     assert contents_of(str(tmp_path)) != found
+
+
+def test_a_run_among_its_data_is_no_data(tmp_path):
+    _fill(tmp_path / "data", 0, True)
+    (tmp_path / "data" / "loop").symlink_to(tmp_path / "data")
+    flags = [f"--data={tmp_path / 'data'}", f"--workdir={tmp_path / 'data' / 'run'}"]
+    for _ in range(2):
+        assert _launch(_claims, *flags) == 0
+        (tmp_path / "data" / "run" / "results.csv").write_text("")
+
+
+def test_what_a_kill_left_is_cleaned_up(tmp_path):
+    (tmp_path / ".abc.tmp").write_text("half a fi")
+    assert _launch(_claims, f"--workdir={tmp_path}") == 0
+    assert set(os.listdir(tmp_path)) == {".lock", "config.json"}
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("results.csv", ",".join(Row._fields) + "\na,b,0,x,z,m,0.5.1\n"),
+        ("results.csv", ",".join(Row._fields) + "\na,b,0\n"),
+        ("pieces.json", '{"a": '),
+        ("timings.json", "[1]"),
+    ],
+)
+def test_a_damaged_table_is_one_clear_line(name, text, tmp_path, capsys):
+    def main(config, run):
+        run_table("test", config, run, {"a": lambda log: []}, lambda rows, seconds: "")
+
+    assert _launch(main, f"--workdir={tmp_path}") == 0
+    (tmp_path / name).write_text(text)
+    capsys.readouterr()
+    assert _launch(main, f"--workdir={tmp_path}") == 2
+    (*_, err) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / name) in err and "remove the folder to start over" in err
 
 
 def test_other_code_is_told_and_old_folders_are_taken(tmp_path, capsys):

@@ -45,12 +45,19 @@ def _hash_of(files: list[tuple[str, str, int]], whole: bool) -> str:
     return ("sha256:" if whole else "sha256-of-a-sample:") + found.hexdigest()
 
 
-def _below(path: str) -> list[tuple[str, str, int]]:
-    """`(name, path, bytes)` of a file, or of every file below a folder, hidden ones left out."""
+def _below(path: str, without: str | None = None) -> list[tuple[str, str, int]]:
+    """`(name, path, bytes)` of a file, or of every file below a folder, hidden ones left out.
+
+    Links are followed, each folder once; `without` is left out.
+    """
     if os.path.isfile(path):
         return [("", path, os.path.getsize(path))]
-    found = []
+    found, seen = [], {os.path.realpath(without)} if without else set()
     for where, folders, names in os.walk(path, followlinks=True):
+        if os.path.realpath(where) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(where))
         folders[:] = sorted(n for n in folders if not n.startswith("."))
         for name in names:
             full = os.path.join(where, name)
@@ -59,29 +66,32 @@ def _below(path: str) -> list[tuple[str, str, int]]:
     return sorted(found)
 
 
-def contents_of(path: str) -> dict[str, str]:
+def contents_of(path: str, *, without: str | None = None) -> dict[str, str]:
     """Hashes that stand for a file's or a folder's contents, by path.
 
     Up to 1 GiB everything is hashed; beyond, names, sizes and a sample of the bytes: 64 pieces of
     256 KiB of a file, evenly apart, the first and the last among them; of a folder's files fewer
     each. Folders of up to 50 files have a hash a file, larger ones one in all. Hidden files don't
-    count. A path that is not there has no contents.
+    count, nor does the folder `without`. A path that is not there has no contents.
     """
-    files = _below(path)
+    files = _below(path, without)
     whole = sum(size for _, _, size in files) <= _WHOLE
     if not os.path.isdir(path) or len(files) > _NAMED:
         return {path: _hash_of(files, whole)} if files else {}
     return {os.path.join(path, file[0]): _hash_of([file], whole) for file in files}
 
 
-def data_of(config: Any) -> dict[str, str]:
-    """`--flag path -> hash` of all files that the config's flags name (see option)."""
+def data_of(config: Any, workdir: str) -> dict[str, str]:
+    """`--flag path -> hash` of all files that the config's flags name (see option).
+
+    The run's own folder is no data, should it lie among them.
+    """
     found = {}
     for field in dataclasses.fields(config):
         given = getattr(config, field.name)
         if field.metadata.get("file") and given:
             for path in [given] if os.path.exists(given) else names_in(given):
-                for name, told in contents_of(path).items():
+                for name, told in contents_of(path, without=workdir).items():
                     found[f"--{field.name} {name}"] = told
     return found
 

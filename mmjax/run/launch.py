@@ -97,11 +97,14 @@ def claim_workdir(run: Run, experiment: str, config: Any) -> None:
     workdir = run.workdir
     described = {"experiment": experiment, **dataclasses.asdict(config)}
     described = json.loads(json.dumps(described))  # tuples become lists, as in the file
-    about = {"data_hash": data_of(config), **code_of(config)}
+    about = {"data_hash": data_of(config, workdir), **code_of(config)}
     path = os.path.join(workdir, "config.json")
     try:
         os.makedirs(workdir, exist_ok=True)
         run.keep(locked(workdir))
+        for name in os.listdir(workdir):  # of a write that a kill cut short; the folder is ours
+            if name.startswith(".") and name.endswith(".tmp"):
+                os.unlink(os.path.join(workdir, name))
         if not os.path.exists(path):
             atomic_write(path, json.dumps(described | about, indent=2) + "\n")
             for line in run.notes:
