@@ -190,6 +190,8 @@ def test_a_fingerprint_tells_data_apart_and_not_their_last_bits():
     assert same([labels], [labels]) and not same([labels], [labels[::-1]])
     assert not same([jax.random.key(0)], [jax.random.key(1)])
     assert not same([x, labels], [x])
+    nan = np.where(np.arange(5) == 2, np.nan, x)
+    assert same([nan], [nan]) and same([nan.astype(jnp.bfloat16)], [nan.astype(jnp.bfloat16)])
 
 
 def _bursts(after):

@@ -19,7 +19,7 @@ def _of_floats(x: np.ndarray) -> list:
     The projection tells another order of rows, and a single other row among some 1e7; a hash would
     also tell a last bit apart, which differs between machines where data are generated.
     """
-    x = x.astype(np.float32, copy=False).reshape(-1)
+    x = np.asarray(x, np.float32).reshape(-1)
     largest = float(np.max(np.abs(x), initial=0.0))
     x = x / (largest if 0 < largest < np.inf else 1.0)
     norm = float(np.sqrt(np.dot(x, x)))
@@ -39,6 +39,7 @@ def fingerprint(tree: Tree) -> list[dict[str, Any]]:
       tree: arrays, keys among them; integers and keys are hashed, floats projected.
     """
 
+    @np.errstate(all="ignore")  # NaN and infinity have a fingerprint too
     def one(leaf):
         is_key = jnp.issubdtype(getattr(leaf, "dtype", np.float32), jax.dtypes.prng_key)
         x = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
