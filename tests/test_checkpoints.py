@@ -211,6 +211,13 @@ def _bursts(after):
     "name, objective",
     [
         ("gradient", _bursts(12)),
+        (  # Adam would square it, and never move that weight again
+            "square of the gradient",
+            lambda p, b, k, g: (
+                jnp.mean(p["w"] ** 2) + jnp.where(p["count"][0] >= 12, 1e25, 0.0) * p["w"][0],
+                {"count": p["count"] + 1},
+            ),
+        ),
         (
             "loss",
             lambda p, b, k, g: (

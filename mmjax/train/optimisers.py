@@ -54,8 +54,7 @@ def _muon(rate, weight_decay, b1):
         rate,
         ns_steps=3,
         beta=b1,
-        weight_decay=weight_decay,
-        weight_decay_mask=decayed,
+        weight_decay=weight_decay,  # of what Muon moves: just what `decayed` names
         adam_learning_rate=lambda step: 0.1 * rate(step),
         muon_weight_dimension_numbers=_matrices,
     )
