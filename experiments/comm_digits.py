@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from experiments.digit_data import chosen_views, digit_views, speech_data, speech_pairs
 from experiments.fused_runs import chosen_names, percent_table, seconds_a_model
+from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, Target, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
 from mmjax.errors import require
@@ -43,7 +44,7 @@ class Config(MultimodalOptions, RunOptions):
     noise: float = option(0.3, "its standard deviation, in units of the standardised values")
     drop: float = option(0.5, "largest share of features left out, in [0, 1]")
     table: str = option("views", "what is fused", ("views", "speech"))
-    data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits")
+    data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits", file=True)
     methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
     views: tuple[int, ...] = option((2, 3, 6), "numbers of views; more than there are: all")
     view_names: str = option("", "views in order, comma-separated; empty: all that are known")
@@ -164,4 +165,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

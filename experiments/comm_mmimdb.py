@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments import extract_features
 from experiments.fused_runs import chosen_names, percent_table, seconds_a_model, with_steps
+from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import option
 from mmjax.data import (
@@ -51,8 +52,8 @@ PUBLISHED = {"raw": (58.9, 50.9), "comm": (61.48, 54.63), "slip": (56.54, 47.35)
 class Config(FusedOptions, RunOptions):
     """The films, their features, and how the run is carried out."""
 
-    data: str = option("", "the folder of MM-IMDb, or multimodal_imdb.hdf5")
-    clip: str = option("", "folder of a CLIP, for features of the films in a folder")
+    data: str = option("", "the folder of MM-IMDb, or multimodal_imdb.hdf5", file=True)
+    clip: str = option("", "folder of a CLIP, for features of the films in a folder", file=True)
     ends: tuple[int, ...] = option(ENDS, "where training, dev and test rows of the HDF5 file end")
     embed_batch: int = option(64, "films embedded at once")
     workers: int = option(8, "threads that decode posters")
@@ -67,7 +68,7 @@ class Config(FusedOptions, RunOptions):
     steps: int = option(0, "training steps; 0: as many as the epochs have")
     learning_rate: float = option(1e-4, "its peak")
     warmup: int = option(0, "steps of linear warm-up; 0: as many as the warm-up epochs have")
-    weight_decay: float = option(0.01, "decoupled")
+    weight_decay: float = option(0.01, "decoupled, of kernels only")
 
 
 PRESETS = {
@@ -206,4 +207,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

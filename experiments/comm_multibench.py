@@ -27,6 +27,7 @@ from experiments.multibench_data import (
     chosen_task,
     load_source,
 )
+from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
 from mmjax.data import Lazy, MultimodalData, split_size, standardised_by_train
@@ -47,7 +48,7 @@ class Config(FusedOptions, RunOptions):
     """The data set, what is fused of it, and how the run is carried out."""
 
     dataset: str = option("mosi", "which", tuple(SOURCES))
-    data: str = option("", "its file or folder")
+    data: str = option("", "its file or folder", file=True)
     modalities: str = option("", "comma-separated, in order; empty: those of the published row")
     task: str = option("", "mimic: a code such as 7, or -1 for mortality; vision_touch: position, "
                        "contact; empty: the published one")  # fmt: skip
@@ -68,7 +69,7 @@ class Config(FusedOptions, RunOptions):
     learning_rate: float = option(1e-3, "its peak")
     warmup: int = option(0, "steps of linear warm-up")
     schedule: str = option("constant", "of the learning rate", ("constant", "cosine"))
-    weight_decay: float = option(1e-2, "decoupled")
+    weight_decay: float = option(1e-2, "decoupled, of kernels only")
 
 
 _THREE = {"learning_rate": 1e-4, "methods": "comm,cmc"}
@@ -226,4 +227,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

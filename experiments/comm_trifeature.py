@@ -125,7 +125,7 @@ def main(config: Config, run: Run) -> None:
         return task, study, Judge(figures, raw_pixels)
 
     def control(name, log):
-        return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), name)
+        return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), run, name)
 
     def trained(method, bias, setting, until, log):
         how = dict(setting=setting, until=until, projected=config.projected)

@@ -19,6 +19,7 @@ from functools import partial
 
 import jax
 
+from experiments.needs import NEEDS
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.evaluate import kernel_r2, linear_r2
@@ -177,7 +178,7 @@ def produce(config: Config, run: Run, setting: str, study, log: MetricsLog) -> l
     """Trains and judges a row."""
     params, envs = train_setting(config, setting, study, run, log)
     keys, rows = seed_keys(config, PURPOSES), []
-    for k, seed in enumerate(seed_numbers(config)):
+    for k, seed in enumerate(run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")):
         own_params, own_env, own_keys = jax.tree.map(lambda v, k=k: v[k], (params, envs, keys))
         figures = judge(study, own_params, own_env, own_keys, config)
         rows += [Row(EXPERIMENT, setting, seed, *name, v) for name, v in figures.items()]
@@ -272,4 +273,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

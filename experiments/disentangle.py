@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import disentangle_report as report
+from experiments.needs import NEEDS
 from mmjax.config import names_in, option
 from mmjax.data import FeatureSet, class_codes, count_rows, group_codes, read_features
 from mmjax.disentangle import Affine, components, determined
@@ -87,9 +88,11 @@ class Config(FeatureOptions, SeedOptions):
     )
     restarts: int = option(8, "of FastICA, for the stability of its components")
     top: int = option(8, "rows shown of each component")
-    prompts: str = option("", "file of the classes' text features and labels, for zero-shot")
+    prompts: str = option(
+        "", "file of the classes' text features and labels, for zero-shot", file=True
+    )
     prompt_values: str = option("", "name of its features' array; empty: the usual names")
-    twin: str = option("", "file of a control's features, such as random weights")
+    twin: str = option("", "file of a control's features, such as random weights", file=True)
     twin_values: str = option("", "name of the control's first modality in it")
     twin_text_values: str = option("", "name of the control's second modality")
 
@@ -425,4 +428,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

@@ -28,6 +28,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from experiments.needs import NEEDS
 from mmjax.config import option
 from mmjax.data.clip_config import ClipConfig
 from mmjax.data.clip_folder import read_clip
@@ -57,10 +58,12 @@ EXPERIMENT = "extract_features"
 class Config:
     """The model, what it embeds, and where the features go."""
 
-    model: str = option("", "folder of a CLIP, Hugging Face's or OpenCLIP's, with safetensors")
+    model: str = option(
+        "", "folder of a CLIP, Hugging Face's or OpenCLIP's, with safetensors", file=True
+    )
     images: str = option("", "a folder of images, or a list: a table with columns image "
-                         "and text, or a line `path` or `path<TAB>caption` each")  # fmt: skip
-    texts: str = option("", "a file with a text a line")
+                         "and text, or a line `path` or `path<TAB>caption` each", file=True)  # fmt: skip
+    texts: str = option("", "a file with a text a line", file=True)
     output: str = option("", "the .npz file to write; empty: features.npz in the workdir")
     normalise: bool = option(False, "features are scaled to length 1")
     skip_corrupt: bool = option(False, "leave out images that can't be read, else stop at one")
@@ -314,15 +317,16 @@ def main(config: Config, run: Run) -> None:
     output, told = _checked_output(config, run), run.path("summary.md")
     given = {f.name: getattr(config, f.name, "") for f in dataclasses.fields(Claim)}
     claim = Claim(**given | {"inputs": fingerprint(inputs, config.model)})
-    if os.path.exists(run.path("config.json")):
-        claim_workdir(run.workdir, EXPERIMENT, claim)
+    if claimed := os.path.exists(run.path("config.json")):
+        claim_workdir(run, EXPERIMENT, claim)
     if os.path.exists(told) and os.path.exists(output):
         shutil.rmtree(run.path("parts"), ignore_errors=True)
     else:
         # Ours is there only with a summary: any other file is kept.
         require(not os.path.exists(output), "--output", output, "a file that is not there yet")
         encoders = make_encoders(config, inputs)
-        claim_workdir(run.workdir, EXPERIMENT, claim)
+        if not claimed:
+            claim_workdir(run, EXPERIMENT, claim)
         whole = joined(extract(config, run, inputs, encoders))
         if not len(whole.rows):
             raise InvalidInput(f"--images: no image in {config.images!r} can be read")
@@ -335,4 +339,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

@@ -43,10 +43,11 @@ def _environments(config, task: FusedTask):
     return task.init_env(keys[0]) if task.shared_env else jax.vmap(task.init_env)(keys)
 
 
-def _judged(experiment, config, task, judge, setting, represent, read) -> list[Row]:
+def _judged(experiment, config, task, judge, run, setting, represent, read) -> list[Row]:
     """Rows of every seed; `represent` and `read` take the seed's place first."""
     keys, envs, rows = seed_keys(config, PURPOSES), _environments(config, task), []
-    for place, seed in enumerate(seed_numbers(config)):
+    seeds = run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")
+    for place, seed in enumerate(seeds):
         own = lambda leaf, k=place: leaf[k]
         env = envs if task.shared_env else jax.tree.map(own, envs)
         figures = judge.figures(
@@ -99,6 +100,7 @@ def trained_rows(
         task,
         study,
         judge,
+        run,
         setting,
         lambda place: jax.tree.map(lambda leaf: leaf[place], params),
         projected,
@@ -106,7 +108,15 @@ def trained_rows(
 
 
 def _network_rows(
-    experiment, config, task, study, judge, setting, params: Callable[[int], Tree], projected=False
+    experiment,
+    config,
+    task,
+    study,
+    judge,
+    run: Run,
+    setting: str,
+    params: Callable[[int], Tree],
+    projected=False,
 ):
     represent, read = jax.jit(study.represent), jax.jit(study.read)
     rows = _judged(
@@ -114,6 +124,7 @@ def _network_rows(
         config,
         task,
         judge,
+        run,
         setting,
         lambda place, seen: represent(params(place), seen),
         lambda place, seen, subsets: read(params(place), seen, subsets),
@@ -121,13 +132,19 @@ def _network_rows(
     if projected and study.project is not None:
         project = jax.jit(study.project)
         behind = lambda place, seen: project(params(place), seen)
-        found = _judged(experiment, config, task, judge, setting, behind, None)
+        found = _judged(experiment, config, task, judge, run, setting, behind, None)
         rows += [row._replace(modality="projected") for row in found if row.modality == "joint"]
     return rows
 
 
 def control_rows(
-    experiment: str, config: Any, task: FusedTask, study: FusedStudy, judge: Judge, setting: str
+    experiment: str,
+    config: Any,
+    task: FusedTask,
+    study: FusedStudy,
+    judge: Judge,
+    run: Run,
+    setting: str,
 ) -> list[Row]:
     """`raw`: the observations side by side. `untrained`: the network as it starts.
 
@@ -135,10 +152,10 @@ def control_rows(
     """
     if setting.split("/")[0] == "raw":
         raw = lambda place, seen: judge.raw(seen)
-        return _judged(experiment, config, task, judge, setting, raw, None)
+        return _judged(experiment, config, task, judge, run, setting, raw, None)
     keys, start = seed_keys(config, PURPOSES)["untrained"], jax.jit(study.init_params)
     params = lambda place: start(keys[place])
-    return _network_rows(experiment, config, task, study, judge, setting, params)
+    return _network_rows(experiment, config, task, study, judge, run, setting, params)
 
 
 def percent_table(

@@ -21,6 +21,7 @@ from functools import partial
 import jax
 import numpy as np
 
+from experiments.needs import NEEDS
 from mmjax.config import option
 from mmjax.data import load_split, remarks_on, scene_vocabulary, vocabulary_to_json
 from mmjax.errors import require
@@ -78,7 +79,9 @@ SIDES = {"x": "image", "t": "text"}
 class Config(ImageTextOptions, RunOptions):
     """Where pairs come from, the rows, and how they are judged."""
 
-    data: str = option("", "a Multimodal3DIdent folder with train, val, test; empty: rendered here")
+    data: str = option(
+        "", "a Multimodal3DIdent folder with train, val, test; empty: rendered here", file=True
+    )
     on_corrupt: str = option("refuse", "at an image that can't be read", ("refuse", "skip"))
     cache: str = option("", "folder outside the data for decoded images; empty: none")
     resolution: int = option(64, "side of the images in pixels, 32 to 224")
@@ -141,10 +144,17 @@ def _padded(split, length: int):
     return split._replace(tokens=np.pad(split.tokens, ((0, 0), (0, more))))
 
 
+def _data_keys(config: Config):
+    """`[4]`: of pairs to train on, to fit and to score probes on, and of probes of the factors."""
+    # The seeds' keys are folded with purposes, and `split` gives what `fold_in` gives.
+    root = jax.random.fold_in(jax.random.key(config.data_seed), 2**32 - 2)
+    return jax.random.split(root, 4)
+
+
 def _rendered(config: Config):
     """(source, fit, score) of rendered scenes."""
     model = scene_model(position_dependent_color=config.position_dependent_color)
-    keys = jax.random.split(jax.random.key(config.data_seed), 3)
+    keys = _data_keys(config)[:3]
     sizes = config.rendered, config.eval_pairs, config.eval_pairs
     show = progress_line("rendering", sum(sizes), unit="images")
     parts = [
@@ -185,7 +195,7 @@ def produce(config: Config, run: Run, setting: str, size: int, world, log: Metri
     params = train_setting(config, setting, study, run, log)
     fit_factors, score_factors = factors_of(fit.factors, score.factors)
     keys, rows = seed_keys(config, PURPOSES)["probe"], []
-    for k, seed in enumerate(seed_numbers(config)):
+    for k, seed in enumerate(run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")):
         own = jax.tree.map(lambda v, k=k: v[k], params)
         seen = [embedded(study, own, part) for part in (fit, score)]
         if k == 0:
@@ -222,7 +232,7 @@ def content_rows(config: Config, run: Run, world, log: MetricsLog) -> list[Row]:
         content_features(fit.factors),
         content_features(score.factors),
         *factors_of(fit.factors, score.factors),
-        jax.random.key(config.data_seed),
+        _data_keys(config)[3],
         **_probes(config),
     )
     return [Row(EXPERIMENT, "content", config.seed, "joint", *n, v) for n, v in figures.items()]
@@ -352,4 +362,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.needs import NEEDS
 from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
 from mmjax.errors import require
@@ -58,7 +59,7 @@ EXPERIMENT = "paired_data"
 class Config(PairOptions, RunOptions):
     """Where the pairs come from, what is trained on them, and how the run is carried out."""
 
-    data: str = option("", "an .npz file; empty: halves of scikit-learn's digits")
+    data: str = option("", "an .npz file; empty: halves of scikit-learn's digits", file=True)
     x: str = option("", "name of the first modality's array [n, ...]")
     t: str = option("", "name of the second modality's array [m, ...]")
     label_x: str = option("", "name of x's labels, what both sides share")
@@ -132,7 +133,7 @@ def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: st
     compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
     embed = jax.jit(study.embed, static_argnums=1)
     rows = []
-    for k in range(config.seeds):
+    for k in run.tracked(range(config.seeds), f"{setting}, judging", "seeds"):
         own = jax.tree.map(lambda leaf, k=k: leaf[k], params)
         see = Pair(*(lambda v, s=side, own=own: embed(own, s, jnp.asarray(v)) for side in "xt"))
         figures = {
@@ -256,4 +257,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

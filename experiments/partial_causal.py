@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from experiments.corollary import corollary
+from experiments.needs import NEEDS
 from experiments.violations import VIOLATIONS, Violation
 from mmjax.config import option
 from mmjax.errors import require
@@ -160,7 +161,8 @@ def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
         above = np.asarray(trained - oracle)
         if setting.as_theory:
             return above
-        # The oracle's critic isn't optimal here: a seed is stuck where others got further.
+        # The oracle's critic isn't optimal here: a seed is stuck where others got further, be it
+        # in a later attempt (train_with_restarts then measures all of them again).
         lowest[0] = min(lowest[0], np.nanmin(above))
         return above - lowest[0]
 
@@ -180,7 +182,7 @@ def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
     return outcome._replace(gap=np.asarray(trained - oracle)), envs, np.asarray(oracle)
 
 
-def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
+def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs, run: Run):
     """All rows of results.csv of a setting, and what its figures need of the first seed."""
     study, keys = setting.study, seed_keys(config, PURPOSES)
 
@@ -190,7 +192,7 @@ def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs):
         return seen, identification_metrics(seen)
 
     rows, shown = [], []
-    for k in range(config.seeds):
+    for k in run.tracked(range(config.seeds), f"{setting.name}, judging", "seeds"):
         first = lambda tree, k=k: jax.tree.map(lambda x: x[k], tree)
         seen, figures = look(first(outcome.params), first(envs), keys["evaluate"][k])
         figures = {name: float(value) for name, value in figures.items()}
@@ -331,7 +333,7 @@ def main(config: Config, run: Run) -> None:
 
     def produce(setting, log):
         outcome, envs, oracle = train_setting(config, setting, run, log)
-        rows, shown = evaluate_setting(config, setting, outcome, envs)
+        rows, shown = evaluate_setting(config, setting, outcome, envs, run)
         draw_setting(config, setting, run, log, shown, oracle)
         return rows
 
@@ -353,4 +355,5 @@ def _table_figure(rows, table):
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

@@ -128,7 +128,7 @@ def case_table(
     judge = judge_of(case, limit)
 
     def control(name, setting, log):
-        return control_rows(experiment, config, case.task, studies["comm"], judge, setting)
+        return control_rows(experiment, config, case.task, studies["comm"], judge, run, setting)
 
     def trained(method, setting, log):
         study = studies[method]

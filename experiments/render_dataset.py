@@ -94,7 +94,7 @@ def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) ->
     if not os.path.exists(run.path("config.json")):
         for split in SPLITS:  # a data set of someone else is neither kept nor mixed with ours
             check_free(run.path(split))
-    claim_workdir(run.workdir, EXPERIMENT, config)
+    claim_workdir(run, EXPERIMENT, config)
 
     draw = jax.jit(lambda factors: render(factors, resolution=config.resolution))
     for number, (split, n) in enumerate(sizes.items()):

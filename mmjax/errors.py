@@ -1,4 +1,6 @@
-"""The one error that users cause: bad input, told in one line."""
+"""The one error that users cause: bad input, told in one line; and lines that are no error."""
+
+import sys
 
 
 class InvalidInput(ValueError):
@@ -15,3 +17,8 @@ def choose(table: dict, name: str, value: str):
     """`table[value]`, or InvalidInput that lists the names in the table."""
     require(value in table, name, value, "one of " + ", ".join(sorted(table)))
     return table[value]
+
+
+def say(line: str) -> None:
+    """A line for people, on stderr: results alone go to stdout."""
+    print(line, file=sys.stderr, flush=True)

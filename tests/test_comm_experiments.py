@@ -54,7 +54,7 @@ def nearest_mean(kind, features, labels, *, num_classes, **how):
 
 def untrained(experiment, config, task, study, judge, run, log, *, setting):
     """Instead of training."""
-    return recorded_runs.control_rows(experiment, config, task, study, judge, setting)
+    return recorded_runs.control_rows(experiment, config, task, study, judge, run, setting)
 
 
 def run_twice(module, workdir, monkeypatch, *argv):

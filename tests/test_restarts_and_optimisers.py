@@ -1,20 +1,25 @@
 """Restarts by the loss gap, optimisers under their schedule, layouts by name."""
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import strategies as st
 
+from mmjax.encoders import mlp, text_convnet, text_transformer
 from mmjax.errors import InvalidInput
 from mmjax.train import (
     LAYOUTS,
     OPTIMISERS,
     collectives,
+    decayed,
     make_layout,
     make_optimiser,
     train_with_restarts,
 )
+from mmjax.types import Pair
 
 _NAN = float("nan")
 
@@ -65,6 +70,42 @@ def test_restarts(name):
     assert outcome.params["b"].shape == (2, 2, 3)
 
 
+def _against_the_lowest(above, **options):
+    """Gaps above the lowest loss of any attempt so far: a reference that restarts move."""
+    lowest = [np.inf]
+
+    def attempt(number, seeds):
+        return {"who": np.array([(number, s) for s in seeds])}
+
+    def gap(params, seeds):
+        found = np.array([above[n][s] for n, s in np.asarray(params["who"])], float)
+        lowest[0] = min(lowest[0], np.nanmin(found))
+        return found - lowest[0]
+
+    return train_with_restarts(attempt, gap, num_seeds=len(above[0]), **options)
+
+
+def test_a_restart_moves_the_reference_of_all():
+    """Seed 0 keeps its better attempt; seed 2, never restarted, is stuck by what seed 1 reached."""
+    above = [(0.5, 0.6, 0.0), (0.4, -0.3, _NAN)]
+    outcome = _against_the_lowest(above, threshold=0.2, max_restarts=1)
+    np.testing.assert_array_equal(outcome.params["who"], [(1, 0), (1, 1), (0, 2)])
+    np.testing.assert_allclose(outcome.gap, [0.7, 0.0, 0.3], atol=1e-12)
+    np.testing.assert_array_equal(outcome.stuck, [True, False, True])
+    above.append((-0.2, 9.0, -0.25))
+    outcome = _against_the_lowest(above, threshold=0.2, max_restarts=2)
+    np.testing.assert_array_equal(outcome.attempts, [3, 2, 2])
+    np.testing.assert_allclose(outcome.gap, [0.1, 0.0, 0.05], atol=1e-12)
+
+
+@hypothesis.given(st.lists(st.tuples(*[st.floats(-1, 1)] * 3), min_size=2, max_size=4))
+def test_the_order_of_attempts_decides_no_gap(above):
+    """What is kept is each seed's lowest, and its gap the distance to the lowest of all."""
+    outcome = _against_the_lowest(above, threshold=-1.0, max_restarts=len(above) - 1)
+    lowest = np.min(above, axis=0)
+    np.testing.assert_allclose(outcome.gap, lowest - lowest.min(), atol=1e-12)
+
+
 def test_only_stuck_seeds_are_retrained():
     _, calls = _restart([(0.0, 0.5, 0.6), (9, 0.0, 0.6), (9, 9, 0.6), (9, 9, 0.0), (9, 9, 9)])
     assert calls == [(0, [0, 1, 2]), (1, [1, 2]), (2, [2]), (3, [2])]
@@ -78,7 +119,7 @@ def test_no_restarts_when_none_are_allowed():
 
 def test_the_gaps_of_the_caller_are_left_alone():
     measured = np.array([0.5, 0.0])
-    answers = iter([measured, np.array([0.2])])
+    answers = iter([measured, np.array([0.2]), measured])
     outcome = train_with_restarts(
         lambda number, seeds: np.zeros(len(seeds)),
         lambda params, seeds: next(answers),
@@ -142,14 +183,71 @@ def test_weights_move_towards_the_minimum(name):
     assert all(np.all(np.isfinite(p)) and np.any(p != 0) for p in params.values())
 
 
-@pytest.mark.parametrize("name, shrinks", [("adam", False), ("adamw", True), ("muon", True)])
-def test_weight_decay(name, shrinks):
+# A leaf's path -> (shape, whether it is a map that weight decay makes smaller).
+LEAVES = {
+    "Dense_0.kernel": ((3, 4), True),
+    "Conv_0.kernel": ((5, 3, 4), True),
+    "query.kernel": ((4, 2, 3), True),
+    "critic.w": ((3, 3), True),
+    "Dense_0.bias": ((4,), False),
+    "query.bias": ((2, 3), False),
+    "norm.scale": ((4,), False),
+    "Embed_0.embedding": ((6, 4), False),
+    "trunk.class_token": ((1, 1, 4), False),
+    "trunk.positions": ((5, 4), False),
+    "log_temperature": ((), False),
+    "heads.log_side": ((4,), False),
+    "select.kernel": ((6, 4), False),
+}
+
+
+def _tree_of(leaves):
+    tree = {}
+    for path, leaf in leaves.items():
+        *parents, last = path.split(".")
+        place = tree
+        for name in parents:
+            place = place.setdefault(name, {})
+        place[last] = leaf
+    return tree
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_weight_decay_touches_maps_only(name):
+    """Without a gradient a map shrinks by rate x decay, and everything else stays, to the bit."""
     options = {"learning_rate": 0.1, "steps": 4, "warmup": 0}
     optimiser = make_optimiser(name, weight_decay=0.5, **options)
-    params = {"kernel": jnp.eye(2)}
-    updates, _ = optimiser.update({"kernel": jnp.zeros((2, 2))}, optimiser.init(params), params)
-    want = -0.05 * np.eye(2) if shrinks else np.zeros((2, 2))
-    np.testing.assert_allclose(updates["kernel"], want, atol=1e-6)
+    params = _tree_of({path: jnp.ones(shape) for path, (shape, _) in LEAVES.items()})
+    params["encoders"] = Pair({"kernel": jnp.ones((2, 2))}, None)  # shared encoders have no second
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = jax.jit(optimiser.update)(zeros, jax.jit(optimiser.init)(params), params)
+    want = _tree_of({p: np.full(shape, -0.05 * maps) for p, (shape, maps) in LEAVES.items()})
+    want["encoders"] = Pair({"kernel": np.full((2, 2), -0.05)}, None)
+    for made, meant in zip(jax.tree.leaves(updates), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(made, meant, atol=1e-6)
+        assert np.any(meant) or not np.any(made)
+
+
+def test_every_network_decays_kernels_and_nothing_else():
+    """By the names that linen gives: what is called a kernel is one."""
+    encoders = [
+        (text_transformer(4, 10, 12, width=8, layers=1, heads=2), (12,)),
+        (text_convnet(4, 10, width=8, channels=2), (24,)),
+        (mlp((8,), 4), (3,)),
+    ]
+    for encoder, shape in encoders:
+        params, _ = jax.eval_shape(
+            lambda key, e=encoder, s=shape: e.init(key, s), jax.random.key(0)
+        )
+        flat, _ = jax.tree_util.tree_flatten_with_path(decayed(params))
+        assert any(maps for _, maps in flat)
+        for path, maps in flat:
+            assert maps == (path[-1].key == "kernel"), path
+
+
+def test_adam_has_no_weight_decay():
+    with pytest.raises(InvalidInput, match="weight_decay: 0.01 is not allowed; use 0 with adam"):
+        make_optimiser("adam", learning_rate=0.1, steps=4, warmup=0, weight_decay=0.01)
 
 
 # (asked for, seeds, batch size, what eight devices get)
@@ -212,6 +310,8 @@ def test_collectives_of_a_mapped_axis():
     [
         (("Dense_0", "kernel"), (8, 6), 8),
         (("Conv_0", "kernel"), (2, 2, 3, 6), 12),
+        (("Conv_0", "kernel"), (5, 3, 6), 15),
+        (("Conv_0", "kernel"), (2, 2, 2, 2, 6), 16),
         (("query", "kernel"), (8, 2, 3), 8),
         (("out", "kernel"), (2, 3, 8), 6),
     ],

@@ -80,7 +80,7 @@ def train_to_bar(study: ContentStyleStudy, *, most: int, every: int) -> Spent:
     steps, spent, r2 = 0, [], float("nan")
     while steps < most and not r2 >= BAR:
         start = time.perf_counter()
-        state, loss = compiled(state, env, train_key, np.int32(steps))
+        state, (loss, _) = compiled(state, env, train_key, np.int32(steps))
         jax.block_until_ready(loss)
         spent.append(time.perf_counter() - start)
         steps += every

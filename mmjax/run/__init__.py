@@ -1,5 +1,6 @@
 """Runs: flags from a config, the workdir's contract, results, metrics, exit codes."""
 
+from mmjax.config import Need
 from mmjax.run.files import atomic_write, save_arrays
 from mmjax.run.fit import Fit, fit_seeds
 from mmjax.run.launch import Run, claim_workdir, launch, slug
@@ -20,6 +21,7 @@ from mmjax.run.table import (
 __all__ = [
     "Fit",
     "MetricsLog",
+    "Need",
     "Piece",
     "Row",
     "Run",

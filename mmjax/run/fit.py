@@ -6,10 +6,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from mmjax.errors import say
 from mmjax.run.launch import Run, slug
 from mmjax.run.metrics import MetricsLog
 from mmjax.run.progress import progress_line
 from mmjax.train import (
+    NotFinite,
     Outcome,
     Plan,
     init_states,
@@ -63,7 +65,8 @@ def fit_seeds(
       fit: see Fit.
       log: where losses go.
 
-    Raises Interrupted after a checkpoint, where a signal came.
+    Raises Interrupted after a checkpoint, where a signal came; NotFinite where a loss, a gradient
+    or a parameter is not.
     """
     total = plan.phases[-1].until
 
@@ -73,6 +76,7 @@ def fit_seeds(
             fit.parallel if number == 0 else "auto",
             num_seeds=len(rows),
             batch_size=fit.batch_size,
+            say=say if number else lambda line: None,  # of the first, run_table has said it
         )
         attempt_keys = jax.vmap(lambda k: jax.random.fold_in(k, number))(keys[index])
         init_keys, train_keys = jax.vmap(jax.random.split, out_axes=1)(attempt_keys)
@@ -101,6 +105,9 @@ def fit_seeds(
                 on_chunk=on_chunk,
                 stop=run.stop,
             )
+        except NotFinite as error:
+            numbers = [seeds[rows[row]] for row in error.rows]
+            raise NotFinite(error.step, numbers, error.saved, setting) from error
         finally:
             checkpoints.close()
         return states.params

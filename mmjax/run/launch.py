@@ -6,17 +6,24 @@ import json
 import os
 import re
 import sys
+import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import ExitStack, contextmanager, suppress
+from types import MappingProxyType
+from typing import IO, Any, NamedTuple
 
 from jax.errors import JaxRuntimeError
 
-from mmjax.errors import InvalidInput
+from mmjax.config import Need, moot
+from mmjax.errors import InvalidInput, say
 from mmjax.run.files import atomic_write
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
+from mmjax.run.identity import code_of, data_of
+from mmjax.run.lock import locked
 from mmjax.run.progress import tracked
-from mmjax.train import Interrupted, noted_signals
+from mmjax.train import GRACE, Interrupted, NotFinite, noted_signals, require_one_process
 
 
 class Run(NamedTuple):
@@ -26,19 +33,23 @@ class Run(NamedTuple):
       experiment: its name.
       workdir: the folder that everything is written to.
       stop: returns the signal that asked the run to stop, or None.
+      keep: takes the folder's lock, to hold it until the run ends.
+      notes: lines about the flags, said once nothing is left to refuse.
     """
 
     experiment: str
     workdir: str
     stop: Callable[[], int | None]
+    keep: Callable[[IO], object] = lambda lock: lock.close()
+    notes: Sequence[str] = ()
 
     def path(self, *parts: str) -> str:
         """A path inside the workdir."""
         return os.path.join(self.workdir, *parts)
 
-    def tracked(self, items: Iterable, label: str) -> Iterator:
+    def tracked(self, items: Iterable, label: str, unit: str = "pieces") -> Iterator:
         """The items one by one, with progress lines; Interrupted between two on a signal."""
-        return tracked(items, label, stop=self.stop)
+        return tracked(items, label, unit=unit, stop=self.stop)
 
 
 def slug(name: str) -> str:
@@ -54,42 +65,108 @@ def slug(name: str) -> str:
     return f"{plain[:80].lstrip('.')}-{told}"
 
 
-def fresh_workdir(experiment: str) -> str:
-    """The name of a folder under runs/ that does not exist yet."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{k}" for k in range(1, 1000))):
-        path = os.path.join("runs", f"{experiment}-{stamp}{suffix}")
-        if not os.path.exists(path):
-            return path
-    raise InvalidInput("runs/: too many runs in one second; pass --workdir")
+@contextmanager
+def fresh_workdir(experiment: str) -> Iterator[str]:
+    """A new folder under runs/, which goes again if nothing is written to it.
 
-
-def claim_workdir(workdir: str, experiment: str, config: Any) -> None:
-    """Makes the folder and writes config.json, or checks that it holds this very config.
-
-    Raises InvalidInput that names every difference.
+    Making it claims its name: two runs that start in one second get two.
     """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    first = not os.path.isdir("runs")
+    try:
+        os.makedirs("runs", exist_ok=True)
+        for suffix in ("", *(f"-{k}" for k in range(1, 1000))):
+            path = os.path.join("runs", f"{experiment}-{stamp}{suffix}")
+            with suppress(FileExistsError):
+                os.mkdir(path)
+                break
+        else:
+            raise InvalidInput("runs/: too many runs in one second; pass --workdir")
+    except OSError as error:
+        told = f"runs/: can't be made here ({error.strerror}); pass --workdir"
+        raise InvalidInput(told) from error
+    try:
+        yield path
+    finally:
+        with suppress(OSError):  # it holds a run
+            os.rmdir(path)
+            if first:
+                os.rmdir("runs")
+
+
+def claim_workdir(run: Run, experiment: str, config: Any) -> None:
+    """Makes and locks the folder and writes config.json, or checks that it holds this very config.
+
+    config.json holds the config, `data_hash` (see identity.data_of) and the versions of the code.
+    Other versions are told in a line, for figures seldom depend on them; a folder from before
+    there were hashes is taken as it is, with a line.
+
+    Raises InvalidInput that names every difference, or for a folder in use by another run.
+    """
+    workdir = run.workdir
     described = {"experiment": experiment, **dataclasses.asdict(config)}
     described = json.loads(json.dumps(described))  # tuples become lists, as in the file
+    about = {"data_hash": data_of(config, workdir), **code_of(config)}
     path = os.path.join(workdir, "config.json")
-    if not os.path.exists(path):
-        try:
-            os.makedirs(workdir, exist_ok=True)
-            atomic_write(path, json.dumps(described, indent=2) + "\n")
-        except OSError as error:
-            raise InvalidInput(
-                f"--workdir: {workdir!r} can't be written ({error.strerror})"
-            ) from error
-        return
+    try:
+        os.makedirs(workdir, exist_ok=True)
+        run.keep(locked(workdir))
+        for name in os.listdir(workdir):  # of a write that a kill cut short; the folder is ours
+            if name.startswith(".") and name.endswith(".tmp"):
+                os.unlink(os.path.join(workdir, name))
+        if not os.path.exists(path):
+            atomic_write(path, json.dumps(described | about, indent=2) + "\n")
+            for line in run.notes:
+                say(line)
+            return
+    except OSError as error:
+        raise InvalidInput(f"--workdir: {workdir!r} can't be written ({error.strerror})") from error
     try:
         with open(path, encoding="utf-8") as file:
             found = dict(json.load(file))
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{path}: not the config of a run") from error
+    before = {name: found.pop(name, None) for name in about}
     keys = sorted(k for k in {*found, *described} if found.get(k) != described.get(k))
     if keys:
         told = ", ".join(f"{k} {found.get(k)!r} there, {described.get(k)!r} here" for k in keys)
         raise InvalidInput(f"--workdir: {workdir!r} holds a run of another config: {told}")
+    _compare(workdir, before, about)
+    for line in run.notes:
+        say(line)
+
+
+def _compare(workdir: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses other data, and tells of other code."""
+    if before["data_hash"] is None:
+        say(f"note: {workdir!r} is from before runs kept hashes; its data are taken to be these")
+        return
+    there, here = before["data_hash"], now["data_hash"]
+    if changed := sorted(k for k in {*there, *here} if there.get(k) != here.get(k)):
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        told = ", ".join(changed[:3]) + more
+        raise InvalidInput(
+            f"--workdir: {workdir!r} holds a run of other data: {told} had other contents then"
+        )
+    flat = lambda of: {k: v for k, v in of.items() if k != "packages"} | (of["packages"] or {})
+    older, newer = flat({**before, "data_hash": 0}), flat({**now, "data_hash": 0})
+    other = sorted(k for k in {*older, *newer} if older.get(k) != newer.get(k))
+    if other:
+        told = ", ".join(f"{k} {older.get(k)} there, {newer.get(k)} here" for k in other)
+        say(f"note: {workdir!r} was begun with other code: {told}")
+
+
+def _failed(workdir: str | None, error: BaseException) -> str:
+    """The line about a failure of the machine; its traceback goes to a file that it names."""
+    said = " ".join(str(error).split())[:500] or "no memory left"
+    folder = workdir if workdir and os.path.isdir(workdir) else tempfile.gettempdir()
+    try:
+        handle, path = tempfile.mkstemp(dir=folder, prefix="traceback-", suffix=".txt", text=True)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError as full:
+        return f"error: {type(error).__name__}: {said} (no traceback: {full.strerror})"
+    return f"error: {type(error).__name__}: {said} (traceback in {path})"
 
 
 def launch(
@@ -99,13 +176,15 @@ def launch(
     *,
     experiment: str,
     doc: str,
+    needs: Mapping[str, Need] = MappingProxyType({}),
     argv: Sequence[str] | None = None,
 ) -> int:
     """Runs an experiment and returns its exit code.
 
     0 done; 2 bad flag or input, told in one line; 128 + n stopped by signal n, its state saved.
-    Other exceptions are bugs and keep their traceback, except failures of the machine (disk,
-    memory), which are told in one line with code 1.
+    1 with a line: a loss that is not finite, and failures of the machine (disk, memory, compiler),
+    whose traceback is in a file that the line names. Other exceptions are bugs and keep theirs.
+    As a program (argv None) a signal ends the process within five seconds, see noted_signals.
 
     Args:
       main: `(config, run)`; raises InvalidInput for what users can mend.
@@ -113,29 +192,37 @@ def launch(
       presets: name -> fields that differ from the class's defaults; the first is the default.
       experiment: its name.
       doc: text above the flags in --help.
+      needs: of flags that are moot beside some others; one that is given in vain is told in a line.
       argv: command line, program name first; default sys.argv.
     """
-    values = make_flags(config_class, presets)
+    values, workdir = make_flags(config_class, presets), None
     try:
         parse_flags(values, sys.argv if argv is None else argv)
         if values.help:
             print(help_text(doc, values))
             return 0
         config = read_config(config_class, presets, values)
-        workdir = values.workdir or fresh_workdir(experiment)
-        with noted_signals() as stop:
-            main(config, Run(experiment, workdir, stop))
+        require_one_process()
+        given = [f.name for f in dataclasses.fields(config_class) if values[f.name].present]
+        notes = moot(config, given, needs)
+        with ExitStack() as stack:
+            workdir = values.workdir or stack.enter_context(fresh_workdir(experiment))
+            stop = stack.enter_context(noted_signals(grace=GRACE if argv is None else None))
+            main(config, Run(experiment, workdir, stop, stack.enter_context, notes))
         return 0
     except InvalidInput as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         return 2
     except Interrupted as error:
-        print(f"{error}; the same command goes on from here", file=sys.stderr)
+        say(f"{error}; the same command goes on from here")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from its last checkpoint", file=sys.stderr)
+        say("interrupted; the same command goes on from its last checkpoint")
         return 130
+    except NotFinite as error:
+        say(f"error: {error}")
+        return 1
     except (OSError, MemoryError, JaxRuntimeError) as error:
         # The machine's failures: a full disk, no memory left on the host or the device.
-        print(f"error: {' '.join(str(error).split())[:500]}", file=sys.stderr)
+        say(_failed(workdir, error))
         return 1

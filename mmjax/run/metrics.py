@@ -29,7 +29,7 @@ class MetricsLog:
         """All whole rows on disk, as strings, header left out."""
         with open(self._path, encoding="utf-8", newline="") as file:
             lines = [line for line in file if line.endswith("\n")]  # a kill may tear the last one
-        return list(csv.reader(lines))[1:]
+        return [row for row in csv.reader(lines) if len(row) == len(_HEADER)][1:]
 
     def resume(self, setting: str, attempt: int, step: int) -> None:
         """Drops the rows of this training after the step from which it goes on."""

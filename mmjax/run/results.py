@@ -33,12 +33,12 @@ class Row(NamedTuple):
 
 
 def write_results(path: str, rows: Iterable[Row]) -> None:
-    """Writes the whole table, atomically."""
+    """Writes the whole table, atomically, values in full precision: none is rounded twice."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
     for row in rows:
-        writer.writerow(row._replace(value=f"{row.value:.6f}"))
+        writer.writerow(row._replace(value=repr(float(row.value))))
     atomic_write(path, text.getvalue())
 
 
@@ -51,5 +51,9 @@ def read_results(path: str) -> list[Row]:
         header = next(reader, None)
         if header != list(Row._fields):
             raise InvalidInput(f"{path}: header is {header}; expected {list(Row._fields)}")
-        rows = [Row(*fields) for fields in reader]
-    return [row._replace(seed=int(row.seed), value=float(row.value)) for row in rows]
+        try:
+            rows = [Row(*fields) for fields in reader]
+            return [row._replace(seed=int(row.seed), value=float(row.value)) for row in rows]
+        except (TypeError, ValueError, csv.Error) as error:
+            told = f"{path}: line {reader.line_num} or before is no row of results"
+            raise InvalidInput(f"{told}; remove the folder to start over") from error

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.config import option
-from mmjax.errors import require
+from mmjax.errors import InvalidInput, require, say
 from mmjax.run.files import atomic_write
 from mmjax.run.launch import Run, claim_workdir
 from mmjax.run.metrics import MetricsLog
@@ -67,8 +66,11 @@ def _json_of(path: str) -> dict:
     """What a file of ours holds; an absent one is empty."""
     if not os.path.exists(path):
         return {}
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{path}: damaged; remove the folder to start over") from error
 
 
 class _Finished(NamedTuple):
@@ -127,14 +129,17 @@ def run_table(
     Raises InvalidInput for an option out of range or a folder that holds another run, Interrupted
     between two pieces where a signal came.
     """
+    idle: list[str] = []
     require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
     if isinstance(config, RunOptions):
         for name in ("chunk_steps", "save_every"):
             require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
-        make_layout(config.parallel, num_seeds=config.seeds, batch_size=config.batch_size)
-    claim_workdir(run.workdir, experiment, config)
-    title = f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}"
-    print(title, file=sys.stderr)
+        sizes = dict(num_seeds=config.seeds, batch_size=config.batch_size)
+        make_layout(config.parallel, **sizes, say=idle.append)
+    claim_workdir(run, experiment, config)
+    for line in idle:
+        say(line)
+    say(f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}")
     timings, seconds = run.path("timings.json"), _json_of(run.path("timings.json"))
     results = read_results(run.path("results.csv"))
     finished = _Finished(run, results, _json_of(run.path("pieces.json")))

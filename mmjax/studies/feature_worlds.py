@@ -37,7 +37,9 @@ TRAINED = "trained rows/"  # before every setting where rows are taken that an e
 class FeatureOptions:
     """Files of features, and how their rows are divided."""
 
-    features: str = option("", "file of the first modality's features; empty: generated ones")
+    features: str = option(
+        "", "file of the first modality's features; empty: generated ones", file=True
+    )
     generated: int = option(4000, "rows of generated features, and of each of their shifts")
     values: str = option("", "name of the features' array in it; empty: the usual names")
     labels: str = option("", "name of its labels; empty: the usual names")
@@ -45,11 +47,15 @@ class FeatureOptions:
     split: str = option("", "name of its split, where train is what its encoder saw; empty: split")
     group: str = option("", "name of its groups' ids, which no split divides; empty: group")
     use_trained_rows: bool = option(False, "take rows that their encoder was trained on as well")
-    text: str = option("", "file of the second modality, paired by row; empty: the same file")
+    text: str = option(
+        "", "file of the second modality, paired by row; empty: the same file", file=True
+    )
     text_values: str = option("", "name of the second modality's array; empty: no second one")
-    validation: str = option("", "file of validation rows; empty: a share of --features")
-    test: str = option("", "file of the source's test rows; empty: a share of --features")
-    shifted: str = option("", "comma-separated files of shifted test sets")
+    validation: str = option("", "file of validation rows; empty: a share of --features", file=True)
+    test: str = option(
+        "", "file of the source's test rows; empty: a share of --features", file=True
+    )
+    shifted: str = option("", "comma-separated files of shifted test sets", file=True)
     domains: str = option("", "name of an array of domains: other domains are shifted test sets")
     source: str = option("", "the domain to learn from; empty: each in turn")
     validation_share: float = option(0.2, "share of rows for validation, where no file is named")
@@ -104,7 +110,9 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
 
     `joint` of all of them is scaled by the source's sizes.
     """
-    model_key, *keys = jax.random.split(jax.random.key(seed), 4)
+    # The seed's own key is folded with purposes elsewhere, and `split` gives what `fold_in` gives.
+    data_key = jax.random.fold_in(jax.random.key(seed), 2**32 - 2)
+    model_key, *keys = jax.random.split(data_key, 4)
     model = feature_model(model_key)
 
     def draw(name, key, nuisance, sizes=None):
@@ -116,8 +124,10 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
 
     source = draw("generated features", keys[0], 1.0)
     sizes = [branch_size(source.branches[side]) for side in "xt"]
-    names = {f"nuisance x {s}": s for s in (2.0, 4.0)}
-    shifted = {n: draw(n, k, s, sizes) for (n, s), k in zip(names.items(), keys[1:], strict=True)}
+    shifted = {}
+    for nuisance, key in zip((2.0, 4.0), keys[1:], strict=True):
+        name = f"nuisance x {nuisance}"
+        shifted[name] = draw(name, key, nuisance, sizes)
     return source, shifted
 
 

@@ -18,7 +18,7 @@ from mmjax.encoders import Fusion, Modality, fusion
 from mmjax.errors import choose, require
 from mmjax.numerics import normalise
 from mmjax.studies.fusing_methods import METHODS, Method
-from mmjax.train import OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
+from mmjax.train import OPTIMISER_HELP, OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Tree
 
 
@@ -35,10 +35,12 @@ class FusedOptions(OptimiserOptions):
     temperature: float = option(0.1, "of the loss, > 0")
     batch_size: int = option(64, "rows a step, over all devices")
     steps: int = option(600, "training steps")
-    optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
+    optimiser: str = option("adamw", OPTIMISER_HELP, tuple(OPTIMISERS))
     learning_rate: float = option(3e-3, "its peak")
     warmup: int = option(50, "steps of linear warm-up")
-    weight_decay: float = option(3.0, "decoupled: makes it general beyond the rows seen")
+    weight_decay: float = option(
+        3.0, "decoupled, of kernels: makes it general beyond the rows seen"
+    )
 
 
 class FusedTask(NamedTuple):

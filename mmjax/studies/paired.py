@@ -13,7 +13,15 @@ from mmjax.encoders import HEADS, make_head, mlp, two_towers
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
-from mmjax.train import OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
+from mmjax.train import (
+    DECAY_HELP,
+    OPTIMISER_HELP,
+    OPTIMISERS,
+    OptimiserOptions,
+    Phase,
+    Plan,
+    optimiser_of,
+)
 from mmjax.types import Array, Key, Pair, Tree
 
 
@@ -30,9 +38,9 @@ class PairOptions(OptimiserOptions):
     temperature: float = option(0.1, "of the loss, > 0")
     learn_temperature: bool = option(False, "train the temperature too, from that start")
     batch_size: int = option(256, "pairs a step, over all devices")
-    optimiser: str = option("adamw", "for the weights", tuple(OPTIMISERS))
+    optimiser: str = option("adamw", OPTIMISER_HELP, tuple(OPTIMISERS))
     learning_rate: float = option(3e-3, "its peak")
-    weight_decay: float = option(1e-2, "decoupled; adam ignores it")
+    weight_decay: float = option(1e-2, DECAY_HELP)
 
 
 class PairStudy(NamedTuple):

@@ -28,7 +28,7 @@ from mmjax.observations.augment import IMAGE_AUGMENTATIONS, augment_images
 from mmjax.observations.trifeature import PERIOD
 from mmjax.studies.fused import FusedOptions, FusedTask
 from mmjax.studies.trifactors import balancing_bias, factor_figures
-from mmjax.train import OPTIMISERS
+from mmjax.train import OPTIMISER_HELP, OPTIMISERS
 from mmjax.types import Array, Key
 
 MODALITIES, CLASSES = 2, 10
@@ -55,9 +55,11 @@ class TrifeatureOptions(FusedOptions):
     head_out: int = option(64, "dimension of what the loss compares")
     batch_size: int = option(64, "pairs a step, over all devices")
     steps: int = option(2000, "training steps")
-    optimiser: str = option("muon", "for the weights", tuple(OPTIMISERS))
+    optimiser: str = option("muon", OPTIMISER_HELP, tuple(OPTIMISERS))
     learning_rate: float = option(0.03, "its peak")
-    weight_decay: float = option(0.3, "decoupled: makes it general beyond the triples seen")
+    weight_decay: float = option(
+        0.3, "decoupled, of kernels: makes it general beyond the triples seen"
+    )
 
 
 class TrifeatureData(NamedTuple):

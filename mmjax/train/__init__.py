@@ -1,33 +1,44 @@
 """Training: state, step, loop, optimisers, checkpoints, devices."""
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
-from mmjax.train.loop import Phase, Plan, init_states, train, train_one
+from mmjax.train.fingerprint import fingerprint, same_fingerprint
+from mmjax.train.loop import NotFinite, Phase, Plan, init_states, train, train_one
 from mmjax.train.optimisers import (
+    DECAY_HELP,
+    OPTIMISER_HELP,
     OPTIMISERS,
     SCHEDULES,
     OptimiserOptions,
+    decayed,
     make_optimiser,
     optimiser_of,
 )
-from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout
+from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout, require_one_process
 from mmjax.train.restarts import Outcome, train_with_restarts
-from mmjax.train.signals import Interrupted, noted_signals
-from mmjax.train.step import Collectives, State, make_chunk
+from mmjax.train.signals import GRACE, Interrupted, noted_signals
+from mmjax.train.step import Collectives, Progress, State, make_chunk
 
 __all__ = [
+    "DECAY_HELP",
+    "GRACE",
     "LAYOUTS",
     "OPTIMISERS",
+    "OPTIMISER_HELP",
     "OptimiserOptions",
     "SCHEDULES",
     "Checkpoints",
     "Collectives",
     "Interrupted",
     "Layout",
+    "NotFinite",
     "Outcome",
     "Phase",
     "Plan",
+    "Progress",
     "State",
     "collectives",
+    "decayed",
+    "fingerprint",
     "init_states",
     "make_chunk",
     "make_layout",
@@ -35,6 +46,8 @@ __all__ = [
     "optimiser_of",
     "noted_signals",
     "open_checkpoints",
+    "require_one_process",
+    "same_fingerprint",
     "train",
     "train_one",
     "train_with_restarts",

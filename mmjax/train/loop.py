@@ -4,14 +4,34 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from mmjax.train.checkpoints import Checkpoints
+from mmjax.train.fingerprint import fingerprint
 from mmjax.train.parallel import Layout, make_layout
 from mmjax.train.signals import Interrupted
-from mmjax.train.step import Objective, Source, State, make_chunk
+from mmjax.train.step import Objective, Progress, Source, State, first_broken, make_chunk
 from mmjax.types import Array, Key, Tree
+
+
+class NotFinite(ArithmeticError):
+    """A loss, a gradient or a parameter became NaN or infinite: training has stopped.
+
+    Attributes:
+      step: the first step at which it did, counted from 1: a checkpoint of step 10 holds 10 steps.
+      rows: the seeds, counted from 0, that did so in the same chunk.
+      saved: where the last checkpoint lies, all finite; None for none.
+    """
+
+    def __init__(self, step: int, rows: Sequence[int], saved: str | None, what: str = "training"):
+        last = f"the last finite checkpoint is {saved}" if saved else "there is no checkpoint"
+        super().__init__(
+            f"{what}: loss, gradient or parameters are not finite at step {step} (seed "
+            f"{', '.join(map(str, rows))}); {last}"
+        )
+        self.step, self.rows, self.saved = step, rows, saved
 
 
 class Phase(NamedTuple):
@@ -53,7 +73,7 @@ class Plan(NamedTuple):
 
 
 def _compiled_chunk(plan: Plan, phase: Phase, size: int, layout: Layout) -> Callable:
-    """`(states, envs, keys, first step) -> (states, mean losses)` of `size` steps."""
+    """`(states, envs, keys, first step) -> (states, Progress of [seeds])` of `size` steps."""
     unrolled = plan.unrolled and jax.default_backend() == "cpu"
     chunk = make_chunk(
         plan.source, phase.objective, plan.optimiser, 1 if unrolled else size, layout.collectives
@@ -63,11 +83,12 @@ def _compiled_chunk(plan: Plan, phase: Phase, size: int, layout: Layout) -> Call
         return run
 
     def one_by_one(states, envs, keys, first):
-        total = 0.0
+        total, broken = 0.0, []
         for step in range(first, first + size):
-            states, losses = run(states, envs, keys, np.int32(step))
-            total = total + losses
-        return states, total / size
+            states, progress = run(states, envs, keys, np.int32(step))
+            total = total + progress.loss
+            broken.append(progress.broken)
+        return states, Progress(total / size, first_broken(jnp.stack(broken)))
 
     return one_by_one
 
@@ -120,9 +141,15 @@ def train(
     Returns:
       The final states `[seeds, ...]`.
 
-    Raises Interrupted after saving, where stop said so.
+    Raises Interrupted after saving, where stop said so; NotFinite after the chunk in which a loss,
+    gradient or parameter was not; InvalidInput for checkpoints of another training.
     """
-    restored = checkpoints.restore(states) if checkpoints else None
+    about = {}
+    if checkpoints:
+        about["until"] = [phase.until for phase in plan.phases]
+        about["data"] = fingerprint((envs, keys))
+    restored = checkpoints.restore(states, about) if checkpoints else None
+    saved = checkpoints.path(restored[0]) if restored else None
     step, states = restored or (0, states)
     on_resume(step)
     states = layout.put(states)
@@ -135,15 +162,18 @@ def train(
             size = min(plan.chunk_steps, phase.until - step)
             if (number, size) not in compiled:
                 compiled[number, size] = _compiled_chunk(plan, phase, size, layout)
-            states, losses = compiled[number, size](states, envs, keys, step)
-            losses = np.asarray(losses)  # waits for the device
+            states, progress = compiled[number, size](states, envs, keys, step)
+            losses, broken = map(np.asarray, progress)  # waits for the device
+            if np.any(broken >= 0):  # before anything is saved
+                raise NotFinite(min(broken[broken >= 0]) + 1, np.flatnonzero(broken >= 0), saved)
             due = (step + size) // plan.save_every > step // plan.save_every
             step += size
             on_chunk(step, losses)
             signum = stop()
             done = step == plan.phases[-1].until
             if checkpoints and (due or done or signum):
-                checkpoints.save(step, layout.take(states))
+                checkpoints.save(step, layout.take(states), about)
+                saved = checkpoints.path(step)
             if signum:
                 raise Interrupted(signum)
     return layout.take(states)

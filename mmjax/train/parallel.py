@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mmjax.errors import require
+from mmjax.errors import require, say
 from mmjax.train.step import SINGLE, Chunk, Collectives
 from mmjax.types import Tree
 
@@ -28,9 +28,9 @@ class Layout(NamedTuple):
       name: single, data or seeds.
       collectives: what the chunk is to be made with.
       compile: `(chunk of one seed, shared_env, unrolled) -> run`, where `run(state, env, keys,
-        first) -> (state, losses)` is compiled, over seeds; the state is in device form and donated.
-        With shared_env all seeds see one env (a data set), else env is `[seeds, ...]`. Unrolled
-        means no loop over seeds on a CPU, see Plan.
+        first) -> (state, Progress of [seeds])` is compiled, over seeds; the state is in device form
+        and donated. With shared_env all seeds see one env (a data set), else env is `[seeds, ...]`.
+        Unrolled means no loop over seeds on a CPU, see Plan.
       put: tree of `[seeds, ...]` -> device form.
       take: its inverse.
     """
@@ -102,8 +102,8 @@ def _data(count: int) -> Layout:
         )
 
         def run(state, env, keys, first):
-            state, losses = mapped(state, env, keys, first)
-            return state, losses[0]
+            state, progress = mapped(state, env, keys, first)
+            return state, jax.tree.map(lambda x: x[0], progress)
 
         return run
 
@@ -136,30 +136,47 @@ def _seeds(count: int) -> Layout:
 
         def run(state, env, keys, first):
             env = env if shared_env else split(env)
-            state, losses = mapped(state, env, split(keys), first)
-            return state, losses.reshape(-1)
+            state, progress = mapped(state, env, split(keys), first)
+            return state, jax.tree.map(lambda x: x.reshape(-1), progress)
 
         return run
 
     return Layout("seeds", SINGLE, compiled, split, join)
 
 
+def require_one_process() -> None:
+    """Raises InvalidInput in a program of several processes (jax.distributed).
+
+    Devices are counted per process here while collectives run over all of them, and every process
+    would draw the same rows.
+    """
+    count = jax.process_count()
+    require(count == 1, "jax.distributed", f"{count} processes", "one process; it has all devices")
+
+
 LAYOUTS = ("auto", "single", "data", "seeds")
 
 
-def make_layout(name: str, *, num_seeds: int, batch_size: int) -> Layout:
+def make_layout(
+    name: str, *, num_seeds: int, batch_size: int, say: Callable[[str], object] = say
+) -> Layout:
     """The layout of that name on all local devices.
 
     `auto` spreads seeds where they fill the devices evenly (nothing is exchanged), else splits
-    batches, else uses one device.
+    batches, else uses one device and says so in a line, which `say` takes.
 
-    Raises InvalidInput for an unknown name, or a batch or seeds that the devices can't share.
+    Raises InvalidInput for an unknown name, a batch or seeds that the devices can't share, or
+    several processes.
     """
     require(name in LAYOUTS, "parallel", name, "one of " + ", ".join(LAYOUTS))
+    require_one_process()
     count = jax.local_device_count()
     if name == "auto":
         fits = (num_seeds % count == 0, batch_size % count == 0)
         name = "single" if count == 1 else "seeds" if fits[0] else "data" if fits[1] else "single"
+        if name == "single" and count > 1:
+            shared = f"{num_seeds} seeds or batches of {batch_size}"
+            say(f"note: parallel auto: {count} devices can't share {shared}: {count - 1} are idle")
     if name == "data":
         allowed = f"a multiple of the {count} devices"
         require(batch_size % count == 0, "batch_size", batch_size, allowed)

@@ -15,7 +15,7 @@ class Outcome(NamedTuple):
 
     Attributes:
       params: `[seeds, ...]`, each seed's best attempt by loss gap.
-      gap: `[seeds]` float, its loss gap to the oracle in nats.
+      gap: `[seeds]` float, its loss gap to the reference in nats.
       attempts: `[seeds]` int, attempts made, from 1.
       stuck: `[seeds]` bool, still above the threshold after the last attempt.
     """
@@ -38,7 +38,9 @@ def train_with_restarts(
 
     Args:
       attempt: `(number, seeds) -> params [len(seeds), ...]`: trains these seeds, number from 0.
-      gap: `(params, seeds) -> [len(seeds)]` loss minus the oracle's, in nats. NaN counts as stuck.
+      gap: `(params, seeds) -> [len(seeds)]` loss minus a reference, in nats. NaN counts as stuck.
+        The reference may move with what it is shown (the lowest loss of any seed so far): after
+        each round all kept attempts are measured again, so that all gaps have one reference.
       num_seeds: seeds are 0..num_seeds-1.
       threshold: gap above which a seed is stuck.
       max_restarts: further attempts a seed, >= 0.
@@ -53,6 +55,7 @@ def train_with_restarts(
             break
         fresh = attempt(number, stuck)
         fresh_gaps = np.asarray(gap(fresh, stuck), float)
+        gaps = np.array(gap(best, seeds), float)  # against where the fresh ones moved it
         attempts[stuck] += 1
         for row, seed in enumerate(stuck):
             if np.isnan(gaps[seed]) or fresh_gaps[row] < gaps[seed]:

@@ -49,8 +49,41 @@ Source = Callable[[Tree, Key], Batch]
 # Changes, {} for most, are entries of the parameters that a step replaces instead of learning them,
 # such as the running moments of batch norm.
 Objective = Callable[[Tree, Batch, Key, Callable], tuple[Array, dict]]
-# (state, environment, key, first step) -> (state, mean loss)
-Chunk = Callable[[State, Tree, Key, Array], tuple[State, Array]]
+
+
+class Progress(NamedTuple):
+    """What a chunk of steps says of itself.
+
+    Attributes:
+      loss: scalar float, its mean.
+      broken: scalar int32, the first step (from 0) whose loss, gradient or new parameters are
+        not finite; -1 for none.
+    """
+
+    loss: Array
+    broken: Array
+
+
+# (state, environment, key, first step) -> (state, progress)
+Chunk = Callable[[State, Tree, Key, Array], tuple[State, Progress]]
+
+
+def _floats(tree: Tree) -> list[Array]:
+    return [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+
+def _finite(loss: Array, grads: Tree, params: Tree) -> Array:
+    """Scalar bool. Adam sums a gradient's squares: one that overflows there freezes its weight."""
+    squares = [jnp.sum(jnp.square(x.astype(jnp.float32))) for x in _floats(grads)]
+    found = [jnp.isfinite(x) for x in (loss, *squares)]
+    return jnp.all(jnp.stack(found + [jnp.all(jnp.isfinite(x)) for x in _floats(params)]))
+
+
+def first_broken(broken: Array) -> Array:
+    """The smallest step of those that are not -1, else -1; over the first axis."""
+    never = jnp.iinfo(jnp.int32).max
+    first = jnp.min(jnp.where(broken < 0, never, broken), axis=0)
+    return jnp.where(first == never, -1, first)
 
 
 def make_chunk(
@@ -67,7 +100,7 @@ def make_chunk(
     and the run doesn't depend on the number of devices.
     """
 
-    def step(state, env, key):
+    def step(state, env, key, number):
         batch_key, noise_key = jax.random.split(key)
         batch = collectives.shard(source(env, batch_key))
         noise_key = collectives.fold(noise_key)
@@ -77,15 +110,17 @@ def make_chunk(
         loss, changes, grads = collectives.mean((loss, changes, grads))
         updates, opt_state = optimiser.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return State(params | changes if changes else params, opt_state), loss
+        params = params | changes if changes else params
+        broken = jnp.where(_finite(loss, grads, params), -1, number)
+        return State(params, opt_state), Progress(loss, broken.astype(jnp.int32))
 
     def chunk(state, env, key, first):
         def body(state, index):
-            return step(state, env, jax.random.fold_in(key, first + index))
+            return step(state, env, jax.random.fold_in(key, first + index), first + index)
 
         if num_steps == 1:
             return body(state, 0)  # a loop of one is still a loop, see Plan.unrolled
-        state, losses = jax.lax.scan(body, state, jnp.arange(num_steps))
-        return state, jnp.mean(losses)
+        state, steps = jax.lax.scan(body, state, jnp.arange(num_steps))
+        return state, Progress(jnp.mean(steps.loss), first_broken(steps.broken))
 
     return chunk

@@ -1,0 +1,136 @@
+"""What makes a flag moot: given one whose need is not met, a run says so in a line."""
+
+from mmjax.run import Need
+
+_LP = {"p": Need("similarity lp or lp_norm", lambda c: "lp" in c.similarity)}
+_MIXING = {
+    "mixing_activation": Need("mixing_depth 2 or more", lambda c: c.mixing_depth > 1),
+    "slope": Need("hidden layers", lambda c: bool(c.hidden)),
+}
+_FILE = Need("--features", lambda c: bool(c.features))
+_SAMPLED = Need("rendered pairs, no --data", lambda c: not c.data)
+_FOLDER = Need("--data that is a folder", lambda c: not c.data.endswith((".h5", ".hdf5")))
+
+
+def _augmented(kind: str):
+    return Need(f"{kind} in --augmentation", lambda c: kind in c.augmentation.split("+"))
+
+
+# The other tables of partial_causal change these assumptions from row to row.
+def _assumed(what: str, met) -> Need:
+    return Need(what, lambda c: c.table != "main" or met(c))
+
+
+_PARTIAL_CAUSAL = _MIXING | {
+    "kappa": _assumed(
+        "geometry sphere or conditional vmf",
+        lambda c: c.geometry != "box" or c.conditional == "vmf",
+    ),
+    "scale": _assumed(
+        "geometry box or a conditional other than vmf",
+        lambda c: c.geometry != "sphere" or c.conditional not in ("", "vmf"),
+    ),
+    "marginal_scale": _assumed(
+        "marginal normal or laplace", lambda c: c.marginal in ("normal", "laplace")
+    ),
+    "p": _assumed(
+        "similarity lp or lp_norm, or conditional generalised_normal",
+        lambda c: "lp" in c.similarity or c.conditional == "generalised_normal",
+    ),
+    "spare_dims": Need("pre_steps above 0", lambda c: c.pre_steps > 0),
+}
+
+_CONTENT_STYLE = (
+    _LP
+    | _MIXING
+    | {
+        "embedding_dim": Need("another table than dims", lambda c: c.table != "dims"),
+        "embedding_dims": Need("table dims", lambda c: c.table == "dims"),
+        "dependence": Need("another table than cells", lambda c: c.table != "cells"),
+        "change_prob": Need("another table than cells", lambda c: c.table != "cells"),
+    }
+)
+
+_PAIRED_DATA = (
+    _LP
+    | {
+        "test_share": Need(
+            "a side without a test mask", lambda c: not (c.data and c.test_x and c.test_t)
+        ),
+        "pair_index": Need("--data and --pairs=index", lambda c: c.data and c.pairs == "index"),
+    }
+    | {
+        name: Need("--data", lambda c: bool(c.data))
+        for name in (
+            *("x", "t", "label_x", "label_t", "private_x", "private_t", "test_x", "test_t"),
+            "pairs",
+        )
+    }
+)
+
+_IMAGE_TEXT = _LP | {
+    "text_layers": Need("text_encoder transformer", lambda c: c.text_encoder == "transformer"),
+    "on_corrupt": Need("--data", lambda c: bool(c.data)),
+    "cache": Need("--data", lambda c: bool(c.data)),
+    **dict.fromkeys(("rendered", "position_dependent_color", "eval_pairs", "data_seed"), _SAMPLED),
+}
+
+_DISENTANGLE = {
+    "generated": Need("no --features", lambda c: not c.features),
+    **dict.fromkeys(
+        ("values", "labels", "names", "text", "text_values", "validation", "test", "shifted"), _FILE
+    ),
+    **dict.fromkeys(("domains", "latents", "attributes", "images"), _FILE),
+    "source": Need("--domains", lambda c: bool(c.domains)),
+    "validation_share": Need("no --validation", lambda c: not c.validation),
+    "test_share": Need("no --test", lambda c: not c.test),
+    "prompt_values": Need("--prompts", lambda c: bool(c.prompts)),
+    **dict.fromkeys(("twin_values", "twin_text_values"), Need("--twin", lambda c: bool(c.twin))),
+}
+
+_COMM_DIGITS = {
+    **dict.fromkeys(
+        ("views", "view_names", "split_seed"), Need("table views", lambda c: c.table == "views")
+    ),
+    **dict.fromkeys(
+        ("image_rows", "probe_samples"), Need("table speech", lambda c: c.table == "speech")
+    ),
+    "noise": _augmented("noise"),
+    "drop": _augmented("drop"),
+    "augmentation_probability": Need("an augmentation", lambda c: bool(c.augmentation)),
+}
+
+_EPOCHS = {"epochs": Need("--steps=0", lambda c: c.steps == 0)}
+
+_COMM_MULTIBENCH = _EPOCHS | {
+    "image_width": Need("dataset vision_touch", lambda c: c.dataset == "vision_touch"),
+    "tokens": Need(
+        "dataset av_mnist or vision_touch", lambda c: c.dataset in ("av_mnist", "vision_touch")
+    ),
+    "sequence_layers": Need(
+        "a dataset of sequences (mosi, mosei, humor, sarcasm)",
+        lambda c: c.dataset in ("mosi", "mosei", "humor", "sarcasm"),
+    ),
+}
+
+_COMM_MMIMDB = _EPOCHS | {
+    "warmup_epochs": Need("--warmup=0", lambda c: c.warmup == 0),
+    "ends": Need("--data that is an HDF5 file", lambda c: not _FOLDER.met(c)),
+    **dict.fromkeys(("clip", "embed_batch", "workers"), _FOLDER),
+}
+
+_EXTRACT_FEATURES = dict.fromkeys(
+    ("skip_corrupt", "workers"), Need("--images", lambda c: bool(c.images))
+)
+
+NEEDS = {
+    "partial_causal": _PARTIAL_CAUSAL,
+    "content_style": _CONTENT_STYLE,
+    "paired_data": _PAIRED_DATA,
+    "image_text": _IMAGE_TEXT,
+    "disentangle": _DISENTANGLE,
+    "comm_digits": _COMM_DIGITS,
+    "comm_multibench": _COMM_MULTIBENCH,
+    "comm_mmimdb": _COMM_MMIMDB,
+    "extract_features": _EXTRACT_FEATURES,
+}
