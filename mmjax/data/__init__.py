@@ -23,6 +23,7 @@ from mmjax.data.clip_images import (
 from mmjax.data.clip_inputs import ClipInputs, read_inputs
 from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.export_3dident import write_split
+from mmjax.data.exports import SPLITS, split_columns
 from mmjax.data.feature_sets import (
     FeatureNames,
     FeatureSet,
@@ -54,13 +55,17 @@ from mmjax.data.multimodal import (
 from mmjax.data.multimodal_3dident import SceneSplit, load_split
 from mmjax.data.multimodal_npz import load_multimodal
 from mmjax.data.npz import read_arrays
+from mmjax.data.pair_ids import content_ids, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
 from mmjax.data.pairs import (
+    Drawn,
     Modality,
     PairedData,
     Scaling,
     encode_labels,
     fit_scaling,
+    groups_of,
+    ids_of,
     pair_source,
     standardised,
 )
@@ -79,12 +84,14 @@ from mmjax.data.trifeature_gallery import (
 from mmjax.data.vision_touch import load_vision_touch
 
 __all__ = [
+    "SPLITS",
     "ClipConfig",
     "ClipInputs",
     "ClipModel",
     "ClipPixels",
     "ClipTokenizer",
     "ClipTower",
+    "Drawn",
     "FeatureNames",
     "FeatureSet",
     "Features",
@@ -105,15 +112,19 @@ __all__ = [
     "caption",
     "caption_encoder",
     "class_codes",
+    "content_ids",
     "encode",
     "digit_halves",
     "encode_labels",
     "fit_image",
     "fit_scaling",
     "fixed_pairs",
+    "groups_of",
     "host_share",
+    "ids_of",
     "image_batches",
     "joined_branches",
+    "linked_groups",
     "load_affect",
     "load_av_mnist",
     "load_mimic",
@@ -126,6 +137,7 @@ __all__ = [
     "make_gallery",
     "padded",
     "pair_pool",
+    "random_split",
     "redrawn",
     "pair_source",
     "read_arrays",
@@ -143,6 +155,7 @@ __all__ = [
     "remarks",
     "sample_pairs",
     "scene_vocabulary",
+    "split_columns",
     "split_size",
     "split_renderings",
     "split_triples",
