@@ -23,7 +23,7 @@ from mmjax.data.clip_images import (
 from mmjax.data.clip_inputs import ClipInputs, read_inputs
 from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.export_3dident import write_split
-from mmjax.data.exports import SPLITS, split_columns
+from mmjax.data.exports import split_columns
 from mmjax.data.feature_sets import (
     FeatureNames,
     FeatureSet,
@@ -84,7 +84,6 @@ from mmjax.data.trifeature_gallery import (
 from mmjax.data.vision_touch import load_vision_touch
 
 __all__ = [
-    "SPLITS",
     "ClipConfig",
     "ClipInputs",
     "ClipModel",

@@ -4,15 +4,15 @@ import numpy as np
 
 from mmjax.errors import require
 
-SPLITS = ("train", "validation", "test")
+_SPLITS = ("train", "validation", "test")
 
 
 def split_columns(split: str | np.ndarray, group: np.ndarray) -> dict[str, np.ndarray]:
     """The columns of provenance of exported rows, arrays of an .npz by name.
 
     Args:
-      split: `[rows]` strings or one for all, of SPLITS: test rows are those that nothing was
-        fitted on; the encoder saw train, and something was chosen by validation.
+      split: `[rows]` strings or one for all: train (the encoder saw it), validation (something was
+        chosen by it) or test (nothing was fitted on it).
       group: `[rows]` int; rows of one group are the same recording, or belong to it.
 
     Returns:
@@ -22,6 +22,6 @@ def split_columns(split: str | np.ndarray, group: np.ndarray) -> dict[str, np.nd
     """
     group = np.asarray(group, np.int64)
     split = np.broadcast_to(np.asarray(split, np.str_), group.shape).copy()
-    strange = np.setdiff1d(split, SPLITS)
-    require(not strange.size, "split", list(strange), ", ".join(SPLITS))
+    strange = np.setdiff1d(split, _SPLITS)
+    require(not strange.size, "split", list(strange), ", ".join(_SPLITS))
     return dict(split=split, group=group, is_test=split == "test")

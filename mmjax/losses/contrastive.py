@@ -66,59 +66,54 @@ def info_nce(
     chex.assert_equal_shape([x, t])
     if not in_batch and negatives is None:
         raise ValueError("in_batch=False leaves no negatives: pass some")
-    if ids is None and within is not None and within is not True:
+    own_modality = within is not None and within is not False
+    if ids is None and own_modality and within is not True:
         ids = within
     x, t = (similarity.prepare(side) for side in at_least_float32(x, t))
     options = dict(similarity=similarity, temperature=temperature, chunk=chunk)
     mine = id_columns(ids, x.shape[0], gather)
     all_ids = gather(mine)
-    positives = similarity.paired(x, t) / jnp.asarray(temperature, x.dtype)
-    # Log-sums over negatives, which have other ids; no negatives is a finite lowest sum, as the
-    # difference of two infinite ones has no gradient.
-    lowest = jnp.finfo(x.dtype).min / 4
-    rows, columns, count = lowest, lowest, 1
+    rows, columns = [], []  # log-sums over sets of negatives, [1, local] and [k, global]
 
-    def joined_by(for_x, for_t):
-        """Further sums into rows `[local]` and columns `[global]`."""
-        add = lambda total, more: jnp.logaddexp(total, jnp.maximum(more, lowest))
-        return add(rows, for_x), add(columns, for_t)
-
-    def of_own(for_x, for_t, **ids):
-        from_x, _ = log_partitions(x, for_x, columns=False, **ids, **options)
-        from_t, _ = log_partitions(t, for_t, columns=False, **ids, **options)
-        return joined_by(from_x, gather(from_t))
+    def meet(for_x, for_t, **with_ids):
+        """Negatives of anchors x and of anchors t, all devices'."""
+        rows.append(log_partitions(x, for_x, columns=False, **with_ids, **options)[0][None])
+        from_t, _ = log_partitions(t, for_t, columns=False, **with_ids, **options)
+        columns.append(gather(from_t)[None])
 
     if in_batch:
         from_x, from_t = log_partitions(x, gather(t), a_ids=mine, b_ids=all_ids, **options)
-        # Each device saw its own anchors x; a column's sum runs over all devices.
-        from_t = jax.nn.logsumexp(jnp.maximum(gather(from_t[None]), lowest), axis=0)
-        rows, columns = joined_by(from_x, from_t)
-        count += all_ids.shape[0] - 1
+        rows.append(from_x[None])
+        columns.append(gather(from_t[None]))  # each device saw its own anchors x
     if negatives is not None:
         further = Pair(*(gather(similarity.prepare(v)) for v in at_least_float32(*negatives)))
-        rows, columns = of_own(further.t, further.x)
-        count += further.t.shape[0]
-    if within is not None and within is not False:
-        rows, columns = of_own(gather(x), gather(t), a_ids=mine, b_ids=all_ids)
-        count += all_ids.shape[0] - 1
-    # -log of the positive's share, log(1 + exp(rest - positive)): exact near 0, and never below.
-    share = lambda rest, positive: jnp.mean(jax.nn.softplus(rest - positive))
-    loss = 0.5 * (share(rows, positives) + share(columns, gather(positives)))
+        meet(further.t, further.x)
+    if own_modality:
+        meet(gather(x), gather(t), a_ids=mine, b_ids=all_ids)
+    positives = similarity.paired(x, t) / jnp.asarray(temperature, x.dtype)
+    loss = 0.5 * (_surprise(positives, rows) + _surprise(gather(positives), columns))
     if not log_mean:
         return loss
-    if ids is None or ids is within:
-        return loss - jnp.log(jnp.asarray(count, loss.dtype))
-    # Anchors have different numbers of candidates: the loss of logits that are all 0 counts them.
+    # The loss of logits that are all 0 is the mean logarithm of the number of candidates.
     nothing = lambda v: jnp.zeros((v.shape[0], 1), loss.dtype)
     return loss - info_nce(
-        nothing(x),
-        nothing(t),
+        *map(nothing, (x, t)),
         similarity=dot(),
         temperature=1.0,
         gather=gather,
         ids=mine,
         negatives=None if negatives is None else Pair(*map(nothing, negatives)),
         in_batch=in_batch,
-        within=within,
+        within=own_modality,
         chunk=chunk,
     )
+
+
+def _surprise(positives: Array, sums: list[Array]) -> Array:
+    """Mean of -log of the positive's share, log(1 + exp(negatives - positive)): exact near 0.
+
+    No negatives is a finite lowest sum: the difference of two infinite ones has no gradient.
+    """
+    lowest = jnp.finfo(positives.dtype).min / 4
+    negatives = jax.nn.logsumexp(jnp.maximum(jnp.concatenate(sums), lowest), axis=0)
+    return jnp.mean(jax.nn.softplus(negatives - positives))
