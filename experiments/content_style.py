@@ -97,7 +97,7 @@ def setting_name(options: ContentStyleOptions) -> str:
     if o.modalities != 2:
         parts.append(f"modalities={o.modalities}")
     if o.loss != "in_batch":
-        parts.append(o.loss)
+        parts.append(o.loss if o.negatives == "paper" else f"{o.loss}/{o.negatives}")
     if o.similarity != "squared_l2":
         parts.append(o.similarity)
     if o.embedding_dim not in ("content", o.content_dim):

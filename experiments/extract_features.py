@@ -62,7 +62,8 @@ class Config:
         "", "folder of a CLIP, Hugging Face's or OpenCLIP's, with safetensors", file=True
     )
     images: str = option("", "a folder of images, or a list: a table with columns image "
-                         "and text, or a line `path` or `path<TAB>caption` each", file=True)  # fmt: skip
+                         "and text, or a line `path` or `path<TAB>caption` each",
+                         file=True)  # fmt: skip
     texts: str = option("", "a file with a text a line", file=True)
     output: str = option("", "the .npz file to write; empty: features.npz in the workdir")
     normalise: bool = option(False, "features are scaled to length 1")

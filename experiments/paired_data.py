@@ -3,10 +3,13 @@
   python -m experiments.paired_data                       # halves of scikit-learn's digits, seconds
   python -m experiments.paired_data --data=pairs.npz --x=audio --t=image \\
       --label_x=word --label_t=word --private_x=speaker   # your arrays, by name
+  python -m experiments.paired_data --data=coco.npz --x=caption --t=image --ids_t=image_id
   python -m experiments.paired_data --data=av_digits.npz --x=mel --t=image --pairs=label \\
       --label_x=audio_digit --label_t=image_digit --private_x=audio_speaker \\
       --test_x=audio_is_test --test_t=image_is_test --embedding_dims=4,8,16,32,64
 
+Rows that are one recording (equal ids, or equal contents) are no negatives of each other and lie on
+one side of a random split; in retrieval any partner of a recording is a right answer.
 Reports retrieval (recall at 1, 5, 10), and linear probes of labels (shared) and private factors
 from the embeddings beside the raw recordings. Theory: the shared label stays readable, private
 factors go; how completely depends on the embedding dimension, so several can be swept.
@@ -45,6 +48,7 @@ from mmjax.studies import (
     PairOptions,
     PairStudy,
     chance_levels,
+    export_columns,
     make_pair_study,
     probe_accuracies,
     raw_features,
@@ -66,7 +70,11 @@ class Config(PairOptions, RunOptions):
     label_t: str = option("", "name of t's labels")
     private_x: str = option("", "names of x's private factors, comma-separated")
     private_t: str = option("", "names of t's private factors, comma-separated")
-    test_x: str = option("", "name of x's test mask (bool); empty: a random split")
+    ids_x: str = option(
+        "", "name of x's ids: equal where rows are one recording; empty: where contents are equal"
+    )
+    ids_t: str = option("", "name of t's ids")
+    test_x: str = option("", "name of x's test mask (bool); empty: a random split by recordings")
     test_t: str = option("", "name of t's test mask")
     test_share: float = option(0.2, "share of test rows where no mask is named")
     pairs: str = option("index", "pairs by row index, or drawn by label", ("index", "label"))
@@ -84,10 +92,11 @@ def read_data(config: Config) -> PairedData:
     """The pairs that the flags describe."""
     if not config.data:
         return digit_halves(config.test_share)
+    side = lambda values, label, private, *rest: SideNames(values, label, names_in(private), *rest)
     return load_pairs(
         config.data,
-        SideNames(config.x, config.label_x, names_in(config.private_x), config.test_x),
-        SideNames(config.t, config.label_t, names_in(config.private_t), config.test_t),
+        side(config.x, config.label_x, config.private_x, config.test_x, config.ids_x),
+        side(config.t, config.label_t, config.private_t, config.test_t, config.ids_t),
         pairs=config.pairs,
         pair_index=config.pair_index,
         test_share=config.test_share,
@@ -114,28 +123,23 @@ def raw_rows(config: Config, data: PairedData) -> list[Row]:
 
 
 def export(run: Run, data: PairedData, see: Pair, name: str) -> None:
-    """Every row's embedding, label and private factors as `features/<name>_<side>.npz`."""
+    """Every row's embedding, label, private factors, split and group, a side a file:
+    `features/<name>_<side>.npz`."""
     for side in ("x", "t"):
-        modality, embed = getattr(data, side), getattr(see, side)
-        parts = [
-            embed(v) for v in np.array_split(modality.values, -(-len(modality.values) // 8192))
-        ]
-        columns = dict(modality.private, is_test=modality.is_test)
-        if modality.label is not None:
-            columns["label_list"] = modality.label
+        rows, embed = getattr(data, side).values, getattr(see, side)
+        parts = [embed(v) for v in np.array_split(rows, -(-len(rows) // 8192))]
         path = run.path("features", f"{slug(name)}_{side}.npz")
-        save_arrays(path, feature_list=np.concatenate(parts), **columns)
+        save_arrays(path, feature_list=np.concatenate(parts), **export_columns(data, side))
 
 
 def trained_rows(config: Config, data: PairedData, study: PairStudy, setting: str, params, run):
     """Probes and retrieval of every seed."""
     similarity = make_similarity(config.similarity, p=config.p)
     compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
-    embed = jax.jit(study.embed, static_argnums=1)
     rows = []
     for k in run.tracked(range(config.seeds), f"{setting}, judging", "seeds"):
         own = jax.tree.map(lambda leaf, k=k: leaf[k], params)
-        see = Pair(*(lambda v, s=side, own=own: embed(own, s, jnp.asarray(v)) for side in "xt"))
+        see = Pair(*(lambda v, s=side, own=own: study.embed(own, s, v) for side in "xt"))
         figures = {
             (side, name, "accuracy"): value
             for side in ("x", "t")
@@ -208,6 +212,7 @@ def summary(config: Config, data: PairedData, rows: list[Row], seconds: dict) ->
         f"{data.t.values.shape}; pairs by {'label' if data.partner is None else 'index'}; "
         f"{config.seeds} seeds, mean ± standard deviation; {machine()}."
     )
+    about = " ".join([about, *data.remarks])
     tables = [probe_table(rows, settings, seconds, config.seeds), retrieval_table(rows, settings)]
     return "\n\n".join([f"# {EXPERIMENT}", about, *tables]) + "\n"
 

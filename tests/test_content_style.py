@@ -160,6 +160,7 @@ def _trained(**options):
 SETUPS = {
     "in batch": {},
     "official loss": dict(loss="official"),
+    "official loss of the code": dict(loss="official", negatives="code"),
     "three modalities": dict(modalities=3),
     "views": dict(shared_mixing=True, shared_encoder=True, private_dim=0),
 }

@@ -71,8 +71,11 @@ def test_pairs_by_index_stay_together():
     env, source = pair_source(data, 64)
     pair = source(env, jax.random.key(0))
     whole = np.concatenate([data.x.values, data.t.values], -1)[~data.x.is_test]
-    left = (pair.x * env["scaling"].x.scale + env["scaling"].x.mean).reshape(64, 8, 4)
-    right = (pair.t * env["scaling"].t.scale + env["scaling"].t.mean).reshape(64, 8, 4)
+    scalings = fit_scaling(data.x), fit_scaling(data.t)
+    left, right = (
+        (np.asarray(v) * s.scale + s.mean).reshape(64, 8, 4)
+        for v, s in zip((pair.x, pair.t), scalings, strict=True)
+    )
     drawn = np.round(np.concatenate([left, right], -1))
     for image in drawn:
         assert (np.abs(whole - image).sum((1, 2)) < 1e-3).any()

@@ -156,7 +156,7 @@ def test_recall_is_that_of_the_loop(k, ties):
     np.testing.assert_allclose(got, _recall_loop(similarities, k, queries, labels))
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, float("nan")])
+@pytest.mark.parametrize("value", [0.0, 1.0])
 def test_embeddings_without_information_recall_nothing(value):
     similarities = jnp.full((40, 30), value)
     for k in (1, 3):

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmjax.errors import InvalidInput
 from mmjax.losses import info_nce, make_similarity
-from mmjax.studies import ContentStyleOptions
+from mmjax.studies import ContentStyleOptions, make_content_style_study
 from mmjax.studies.content_style import pairwise_loss
 
 
@@ -25,7 +26,8 @@ def _images_and_text(x, t, temperature):
 
 
 def _simulation(x, t, more_x, more_t):
-    """|a - b|^2; negatives of the anchor's own modality from a second batch; log-mean-exp."""
+    """The published code: |a - b|^2; negatives of the anchor's own modality from a second batch;
+    log-mean-exp."""
 
     def one_way(anchor, positive, negatives):
         near = jnp.sum((anchor - positive) ** 2, axis=1)
@@ -34,6 +36,11 @@ def _simulation(x, t, more_x, more_t):
         return jnp.mean(near + jnp.log(jnp.mean(jnp.exp(logits), axis=1)))
 
     return 0.5 * (one_way(x, t, more_x) + one_way(t, x, more_t))
+
+
+def _as_written(x, t, more_x, more_t):
+    """The paper: the same, with negatives of the other modality."""
+    return _simulation(x, t, more_t, more_x)
 
 
 def _same(ours, theirs, arguments, dtype, tolerance):
@@ -62,19 +69,44 @@ def test_images_and_text(n, dim, temperature, chunk):
         _same(ours, _images_and_text, arguments, jnp.float64, 1e-11)
 
 
+@pytest.mark.parametrize("negatives, published", [("code", _simulation), ("paper", _as_written)])
 @pytest.mark.parametrize("dtype, tolerance", [(jnp.float32, 1e-5), (jnp.float64, 1e-12)])
-def test_simulation(dtype, tolerance):
+def test_simulation(dtype, tolerance, negatives, published):
     def ours(x, t, more_x, more_t):
         return pairwise_loss(
             (x, t),
             (more_x, more_t),
-            options=ContentStyleOptions(loss="official"),
+            options=ContentStyleOptions(loss="official", negatives=negatives),
             similarity=make_similarity("squared_l2"),
             gather=lambda v: v,
         )
 
     with jax.enable_x64(dtype == jnp.float64):
-        _same(ours, _simulation, _embeddings(9, 3, 4), dtype, tolerance)
+        _same(ours, published, _embeddings(9, 3, 4), dtype, tolerance)
+
+
+@pytest.mark.parametrize("negatives", ["code", "paper"])
+def test_simulation_row_by_row_in_numpy(negatives):
+    x, t, more_x, more_t = (v[:5] for v in _embeddings(9, 3, 4))
+    for_x, for_t = (more_x, more_t) if negatives == "code" else (more_t, more_x)
+    total = 0.0
+    for anchors, partners, others in ((x, t, for_x), (t, x, for_t)):
+        for anchor, partner in zip(anchors, partners, strict=True):
+            near = np.sum((anchor - partner) ** 2)
+            all_of = np.array([near, *(np.sum((anchor - o) ** 2) for o in others)])
+            total += near + np.log(np.mean(np.exp(-all_of)))
+    given = [jnp.asarray(v, jnp.float32) for v in (x, t, more_x, more_t)]
+    options = ContentStyleOptions(loss="official", negatives=negatives)
+    l2 = make_similarity("squared_l2")
+    how = dict(options=options, similarity=l2, gather=lambda v: v)
+    ours = pairwise_loss(given[:2], given[2:], **how)
+    np.testing.assert_allclose(ours, total / (2 * len(x)), rtol=2e-6)
+
+
+def test_a_choice_of_negatives_that_changes_nothing_is_refused():
+    with pytest.raises(InvalidInput, match="negatives: 'code' is not allowed"):
+        make_content_style_study(ContentStyleOptions(negatives="code"))
+    assert ContentStyleOptions().negatives == "paper"
 
 
 def test_pairs_of_three_modalities_count_alike():

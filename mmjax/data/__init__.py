@@ -24,6 +24,7 @@ from mmjax.data.clip_images import (
 from mmjax.data.clip_inputs import ClipInputs, read_inputs
 from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.export_3dident import write_split
+from mmjax.data.exports import split_columns
 from mmjax.data.feature_sets import (
     FeatureNames,
     FeatureSet,
@@ -61,13 +62,17 @@ from mmjax.data.multimodal import (
 from mmjax.data.multimodal_3dident import SceneSplit, load_split, remarks_on
 from mmjax.data.multimodal_npz import load_multimodal
 from mmjax.data.npz import read_arrays
+from mmjax.data.pair_ids import content_ids, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
 from mmjax.data.pairs import (
+    Drawn,
     Modality,
     PairedData,
     Scaling,
     encode_labels,
     fit_scaling,
+    groups_of,
+    ids_of,
     pair_source,
     standardised,
 )
@@ -92,6 +97,7 @@ __all__ = [
     "ClipPixels",
     "ClipTokenizer",
     "ClipTower",
+    "Drawn",
     "FeatureNames",
     "FeatureSet",
     "Features",
@@ -113,6 +119,7 @@ __all__ = [
     "caption",
     "caption_encoder",
     "class_codes",
+    "content_ids",
     "encode",
     "count_rows",
     "digit_halves",
@@ -123,11 +130,14 @@ __all__ = [
     "fit_scaling",
     "fixed_pairs",
     "group_codes",
+    "groups_of",
     "host_share",
+    "ids_of",
     "image_batches",
     "joined_branches",
     "label_column",
     "label_text",
+    "linked_groups",
     "load_affect",
     "load_av_mnist",
     "load_mimic",
@@ -141,6 +151,7 @@ __all__ = [
     "padded",
     "outside_groups",
     "pair_pool",
+    "random_split",
     "redrawn",
     "pair_source",
     "plain",
@@ -161,6 +172,7 @@ __all__ = [
     "remarks_on",
     "sample_pairs",
     "scene_vocabulary",
+    "split_columns",
     "split_size",
     "split_renderings",
     "split_triples",

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.data.pair_ids import content_ids, linked_groups
 from mmjax.errors import InvalidInput
+from mmjax.labels import encode_labels
 from mmjax.types import Array, Key, Pair, Tree
 
 
@@ -24,6 +26,8 @@ class Modality(NamedTuple):
       label: `[n]` int codes of what both sides share, or None.
       private: name -> `[n]` int codes of factors of this side alone.
       is_test: `[n]` bool.
+      ids: `[n]` int32; rows with one id are the same recording, an image with five captions. None:
+        rows that hold the same values are (ids_of).
     """
 
     name: str
@@ -31,6 +35,21 @@ class Modality(NamedTuple):
     label: np.ndarray | None
     private: Mapping[str, np.ndarray]
     is_test: np.ndarray
+    ids: np.ndarray | None = None
+
+
+class Drawn(NamedTuple):
+    """A batch of pairs.
+
+    Attributes:
+      x, t: `[batch, features]` float32, standardised.
+      ids: `[batch, 2]` int32, of the row of x and of that of t: pairs that agree in either are no
+        negatives of each other.
+    """
+
+    x: Array
+    t: Array
+    ids: Array
 
 
 class PairedData(NamedTuple):
@@ -41,98 +60,168 @@ class PairedData(NamedTuple):
       partner: `[n_x]` int, the row of t that belongs to each row of x; None: pairs are drawn by
         label.
       name: of the data set.
+      remarks: sentences on how it was read that a report should have.
     """
 
     x: Modality
     t: Modality
     partner: np.ndarray | None
     name: str
+    remarks: tuple[str, ...] = ()
 
 
-def encode_labels(*columns: np.ndarray) -> list[np.ndarray]:
-    """Labels of any sort as int codes that agree across columns: equal labels, equal codes."""
-    _, codes = np.unique(np.concatenate([c.astype(str) for c in columns]), return_inverse=True)
-    return np.split(codes.reshape(-1).astype(np.int32), np.cumsum([len(c) for c in columns])[:-1])
+def ids_of(modality: Modality) -> np.ndarray:
+    """`[n]` int32, equal where rows are the same recording."""
+    return content_ids(modality.values) if modality.ids is None else modality.ids
+
+
+def groups_of(data: PairedData) -> Pair:
+    """Groups of rows of x and of t that are one recording or belong to one, int64 each: what a
+    split or a probe must not part (see linked_groups)."""
+    return Pair(*linked_groups(ids_of(data.x), ids_of(data.t), data.partner))
 
 
 class Scaling(NamedTuple):
     """Standardisation fitted on the training rows: `(values - mean) / scale`, flattened.
 
     Attributes:
-      mean: `[features]` float32.
-      scale: `[features]` float32, at least a tenth of the root mean variance, so that nearly
-        constant features (the rim of an image) stay small.
+      mean: `[features]` float64.
+      scale: `[features]` float64, at least a tenth of the root mean variance, so that nearly
+        constant features (the rim of an image) stay small; 1 where nothing varies.
     """
 
     mean: np.ndarray
     scale: np.ndarray
 
 
+_AT_ONCE = 4096  # rows widened to float64 together
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1)
+
+
 def fit_scaling(modality: Modality) -> Scaling:
-    """Fits the scaling on the training rows."""
-    train = modality.values[~modality.is_test]
-    train = train.reshape(len(train), -1).astype(np.float32)
-    spread = train.std(0)
-    floor = max(0.1 * float(np.sqrt(np.mean(spread**2))), 1e-6)
-    return Scaling(train.mean(0), np.maximum(spread, floor))
+    """Fits the scaling on the training rows, in float64 and two passes: offsets and units of any
+    size are no matter, whatever the values' dtype."""
+    train = np.flatnonzero(~modality.is_test)
+    wide = lambda rows: _flat(modality.values[rows]).astype(np.float64)
+    parts = [train[k : k + _AT_ONCE] for k in range(0, len(train), _AT_ONCE)]
+    mean = sum(wide(rows).sum(0) for rows in parts) / len(train)
+    # A sum's rounding, relative to the offset, is taken off again.
+    mean = mean + sum((wide(rows) - mean).sum(0) for rows in parts) / len(train)
+    spread = np.sqrt(sum(np.square(wide(rows) - mean).sum(0) for rows in parts) / len(train))
+    top = spread.max(initial=0.0)
+    if top == 0:
+        return Scaling(mean, np.ones_like(mean))
+    return Scaling(mean, np.maximum(spread, 0.1 * top * np.sqrt(np.mean((spread / top) ** 2))))
 
 
-def standardised(values: Array, scaling: Scaling) -> Array:
-    """`[n, ...]` of any numeric dtype -> `[n, features]` float32."""
-    flat = values.reshape(values.shape[0], -1).astype(jnp.float32)
-    return (flat - scaling.mean) / scaling.scale
+def standardised(values: Array | np.ndarray, scaling: Scaling) -> Array:
+    """`[n, ...]` of any numeric dtype -> `[n, features]` float32.
+
+    Arrays on the host are scaled in float64 before they become float32, which int64, float64 and
+    large offsets need; those on a device in float32.
+    """
+    if isinstance(values, jax.Array):
+        flat = values.reshape(values.shape[0], -1).astype(jnp.float32)
+        mean, scale = (jnp.asarray(v, jnp.float32) for v in scaling)
+        return (flat - mean) / scale
+    values = np.asarray(values)
+    out = np.empty((len(values), scaling.mean.size), np.float32)
+    for start in range(0, len(values), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        out[part] = (_flat(values[part]).astype(np.float64) - scaling.mean) / scaling.scale
+    return jnp.asarray(out)
 
 
-def pair_source(data: PairedData, batch_size: int) -> tuple[Tree, Callable[[Tree, Key], Pair]]:
-    """The training rows on device, in their own dtype, and a source of standardised pairs.
+def _held(values: np.ndarray, scaling: Scaling) -> tuple[Array, Scaling]:
+    """Rows as a device holds them, and the scaling that is left to do: small dtypes as they are,
+    which float32 holds exactly, others standardised."""
+    if values.dtype.itemsize <= 2 and values.dtype.isnative:
+        return jnp.asarray(values), scaling
+    left = Scaling(np.zeros_like(scaling.mean), np.ones_like(scaling.scale))
+    return standardised(values, scaling), left
+
+
+def pair_source(data: PairedData, batch_size: int) -> tuple[Tree, Callable[[Tree, Key], Drawn]]:
+    """The training rows on device, in at most 4 bytes a value, and a source of standardised pairs.
 
     Returns:
-      (env, source): `source(env, key)` draws a Pair of `[batch_size, features]` float32, rows of x
-      uniformly with replacement; t is the partner, or uniform among training rows of the label.
+      (env, source): `source(env, key)` draws a Drawn of batch_size pairs, rows of x uniformly with
+      replacement; t is the partner, or uniform among training rows of the label. A row drawn
+      twice, a repeated image or caption are told by their ids.
 
     Raises InvalidInput where a label of x has no training row of t.
     """
     x_rows = np.flatnonzero(~data.x.is_test)
-    env = {
-        "x": jnp.asarray(data.x.values[x_rows]),
-        "scaling": Pair(fit_scaling(data.x), fit_scaling(data.t)),
-    }
     if data.partner is not None:
-        env |= {"t": jnp.asarray(data.t.values[data.partner[x_rows]])}
-
-        def draw(env, key):
-            rows = jax.random.randint(key, (batch_size,), 0, env["x"].shape[0])
-            return rows, rows
-
+        t_rows, index, draw = data.partner[x_rows], {}, _draw_row
     else:
-        t_rows = np.flatnonzero(~data.t.is_test)
-        t_rows = t_rows[np.argsort(data.t.label[t_rows], kind="stable")]
-        counts = np.bincount(data.t.label[t_rows], minlength=int(data.x.label.max()) + 1)
-        missing = np.flatnonzero(counts[data.x.label[x_rows]] == 0)
-        if missing.size:
-            raise InvalidInput(
-                f"labels: row {x_rows[missing[0]]} of {data.x.name} has a label that no training "
-                f"row of {data.t.name} has; pairs can't be drawn by label"
-            )
-        env |= {
-            "t": jnp.asarray(data.t.values[t_rows]),
-            "label": jnp.asarray(data.x.label[x_rows]),
-            "count": jnp.asarray(counts),
-            "start": jnp.asarray(np.concatenate([[0], np.cumsum(counts)[:-1]])),
-        }
-
-        def draw(env, key):
-            x_key, t_key = jax.random.split(key)
-            rows = jax.random.randint(x_key, (batch_size,), 0, env["x"].shape[0])
-            label = env["label"][rows]
-            within = jax.random.randint(t_key, (batch_size,), 0, env["count"][label])
-            return rows, env["start"][label] + within
+        t_rows, index = _by_label(data, x_rows)
+        draw = _draw_by_label
+    held = [
+        _held(side.values[rows], fit_scaling(side))
+        for side, rows in ((data.x, x_rows), (data.t, t_rows))
+    ]
+    env = index | {
+        "x": held[0][0],
+        "t": held[1][0],
+        "scaling": Pair(*(jax.tree.map(np.float32, left) for _, left in held)),
+        "ids": Pair(jnp.asarray(ids_of(data.x)[x_rows]), jnp.asarray(ids_of(data.t)[t_rows])),
+    }
 
     def source(env, key):
-        x_drawn, t_drawn = draw(env, key)
-        return Pair(
-            standardised(env["x"][x_drawn], env["scaling"].x),
-            standardised(env["t"][t_drawn], env["scaling"].t),
+        drawn = Pair(*draw(env, key, batch_size))
+        see = lambda side: standardised(
+            env[side][getattr(drawn, side)], getattr(env["scaling"], side)
         )
+        ids = [own[row] for own, row in zip(env["ids"], drawn, strict=True)]
+        return Drawn(see("x"), see("t"), jnp.stack(ids, axis=1))
 
     return env, source
+
+
+def _draw_row(env, key, count):
+    rows = jax.random.randint(key, (count,), 0, env["x"].shape[0])
+    return rows, rows
+
+
+def _by_label(data: PairedData, x_rows: np.ndarray) -> tuple[np.ndarray, dict[str, Array]]:
+    """Training rows of t sorted by label, and where those of each row of x lie among them."""
+    t_rows = np.flatnonzero(~data.t.is_test)
+    t_rows = t_rows[np.argsort(data.t.label[t_rows], kind="stable")]
+    counts = np.bincount(data.t.label[t_rows], minlength=int(data.x.label.max()) + 1)
+    missing = np.flatnonzero(counts[data.x.label[x_rows]] == 0)
+    if missing.size:
+        raise InvalidInput(
+            f"labels: row {x_rows[missing[0]]} of {data.x.name} has a label that no training "
+            f"row of {data.t.name} has; pairs can't be drawn by label"
+        )
+    return t_rows, {
+        "label": jnp.asarray(data.x.label[x_rows]),
+        "count": jnp.asarray(counts),
+        "start": jnp.asarray(np.concatenate([[0], np.cumsum(counts)[:-1]])),
+    }
+
+
+def _draw_by_label(env, key, count):
+    x_key, t_key = jax.random.split(key)
+    rows = jax.random.randint(x_key, (count,), 0, env["x"].shape[0])
+    label = env["label"][rows]
+    within = jax.random.randint(t_key, (count,), 0, env["count"][label])
+    return rows, env["start"][label] + within
+
+
+__all__ = [
+    "Drawn",
+    "Modality",
+    "PairedData",
+    "Scaling",
+    "encode_labels",
+    "fit_scaling",
+    "groups_of",
+    "ids_of",
+    "pair_source",
+    "standardised",
+]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.encoders.heads import Head
+from mmjax.encoders.temperature import check_learned, temperature_from
 from mmjax.errors import require
 from mmjax.types import Array, Key, Pair, Tree
 
@@ -53,9 +54,14 @@ def two_towers(
       spare_dims: further dimensions of the encoders, which a linear selection maps away; with 0
         there is no selection.
       temperature: of the loss, > 0; its start where it is learned.
-      learn_temperature: whether parameters include its logarithm.
+      learn_temperature: whether parameters include its logarithm, see temperature_from.
       shared: one encoder (that of x) with one head sees both modalities, as two views.
+
+    Raises InvalidInput for a negative number of spare_dims, or a learned temperature that starts
+    beyond its bounds.
     """
+    if learn_temperature:
+        check_learned(temperature)
     require(spare_dims >= 0, "spare_dims", spare_dims, "a whole number >= 0")
     width = embedding_dim + spare_dims
     own = (lambda side: "x") if shared else (lambda side: side)
@@ -122,6 +128,6 @@ def two_towers(
         return Pair(*seen), {"statistics": jax.lax.stop_gradient(statistics)}
 
     def current_temperature(params):
-        return jnp.exp(params["log_temperature"]) if learn_temperature else temperature
+        return temperature_from(params["log_temperature"]) if learn_temperature else temperature
 
     return Towers(init, raw, embed, embed_side, forward, current_temperature)

@@ -1,35 +1,57 @@
 """Cross-modal retrieval."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from mmjax.errors import require
+from mmjax.labels import encode_labels
 from mmjax.types import Array
+
+Labels = Array | np.ndarray
 
 
 def recall_at(
-    similarities: Array, k: int, query_labels: Array | None = None, labels: Array | None = None
+    similarities: Array,
+    k: int,
+    query_labels: Labels | None = None,
+    labels: Labels | None = None,
+    *,
+    right: Array | None = None,
 ) -> Array:
     """Share of queries with a right answer among their k most similar candidates.
 
     Args:
       similarities: `[queries, candidates]` float, larger is closer.
       k: >= 1; more than there are candidates means all.
-      query_labels, labels: `[queries]`, `[candidates]` int; a candidate with the query's label is
-        a right answer. Without them candidate i is the only right answer to query i.
+      query_labels, labels: `[queries]`, `[candidates]` ids or labels: ints, or on the host whatever
+        encode_labels takes. A candidate with the query's is a right answer: any caption of the
+        image. Without them candidate i is the only right answer to query i.
+      right: `[queries, candidates]` bool, instead of labels, where answers are many to many.
 
     Returns:
-      Scalar in [0, 1]. Ties count against the query: a wrong candidate as close as the best right
-      one ranks before it, so that constant embeddings score nothing.
+      Scalar in [0, 1]; NaN where a similarity is. Ties count against the query: a wrong candidate
+      as close as the best right one ranks before it, so that constant embeddings score nothing. A
+      query without a right answer counts as missed.
+
+    Raises InvalidInput for one kind of labels without the other, or beside `right`.
     """
-    queries, candidates = similarities.shape
-    if labels is None:
-        right = jnp.eye(queries, candidates, dtype=bool)
-    else:
-        right = query_labels[:, None] == labels[None, :]
+    both = (query_labels is None) == (labels is None) and (labels is None or right is None)
+    require(both, "labels", "one of query_labels, labels, right", "both labels, or right, or none")
+    if labels is not None:
+        if not any(isinstance(v, jax.core.Tracer) for v in (query_labels, labels)):
+            query_labels, labels = encode_labels(query_labels, labels)
+        right = jnp.asarray(query_labels)[:, None] == jnp.asarray(labels)[None, :]
+    if right is None:
+        right = jnp.eye(*similarities.shape, dtype=bool)
+    return _recall(jnp.asarray(similarities), jnp.asarray(right, bool), k)
+
+
+@partial(jax.jit, static_argnums=2)
+def _recall(similarities: Array, right: Array, k: int) -> Array:
     best_right = jnp.max(jnp.where(right, similarities, -jnp.inf), axis=1, keepdims=True)
-    # Not `>=`: a comparison with NaN is false, and NaN embeddings must score nothing either.
-    before = jnp.sum((~right) & ~(similarities < best_right), axis=1)
-    return jnp.mean((jnp.any(right, axis=1) & (before < k)).astype(jnp.float32))
-
-
-recall_at = jax.jit(recall_at, static_argnums=1)
+    before = jnp.sum(~right & (similarities >= best_right), axis=1)
+    hits = (jnp.any(right, axis=1) & (before < k)).astype(jnp.float32)
+    return jnp.where(jnp.any(jnp.isnan(similarities)), jnp.nan, jnp.mean(hits))

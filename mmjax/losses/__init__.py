@@ -5,13 +5,12 @@ from mmjax.losses.alignment import (
     cross,
     cross_self,
     nt_xent,
-    row_ids,
     siglip,
     simclr,
     slip,
     supcon,
 )
-from mmjax.losses.contrastive import info_nce, no_gather
+from mmjax.losses.contrastive import info_nce
 from mmjax.losses.factorised import (
     Critic,
     Factors,
@@ -23,6 +22,7 @@ from mmjax.losses.factorised import (
     supervised_factors,
 )
 from mmjax.losses.fused import comm, comm_of_paper, comm_terms
+from mmjax.losses.ids import no_gather, row_ids
 from mmjax.losses.kernel import log_partitions
 from mmjax.losses.similarity import (
     SIMILARITIES,

@@ -1,8 +1,8 @@
 """Losses of aligned embeddings: within one modality, across modalities, and by label.
 
-Embeddings are `[batch, dim]` float32, compared by cosine. On several devices each holds its own
-rows, `gather` concatenates over the devices, and the mean over devices of what is returned is the
-single-device loss (see info_nce).
+Embeddings are `[batch, dim]`, compared by cosine in float32 at least. On several devices each holds
+its own rows, `gather` concatenates over the devices, and the mean over devices of what is returned
+is the single-device loss. Rows that agree in an id are no negatives of each other (see info_nce).
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import require
-from mmjax.losses.contrastive import Gather, info_nce, no_gather
+from mmjax.labels import int_codes
+from mmjax.losses.contrastive import info_nce
+from mmjax.losses.ids import Gather, Ids, differ, id_columns, no_gather, row_ids
 from mmjax.losses.kernel import default_chunk, log_partitions
-from mmjax.losses.similarity import cosine
+from mmjax.losses.similarity import at_least_float32, cosine
 from mmjax.types import Array
-
-
-def row_ids(count: int, gather: Gather = no_gather) -> Array:
-    """A number for each of this device's rows, `[count]` int32, different on all devices.
-
-    `gather` alone tells a device where it stands: its transpose hands every device the sum, over
-    devices, of the entry that is its own.
-    """
-    places, pull = jax.vjp(gather, jnp.zeros(1))
-    devices = places.shape[0]
-    place = pull(jnp.arange(devices, dtype=places.dtype))[0] / devices
-    return jnp.round(place[0]).astype(jnp.int32) * count + jnp.arange(count, dtype=jnp.int32)
 
 
 def nt_xent(
@@ -37,6 +27,7 @@ def nt_xent(
     *,
     temperature: Array | float,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """NT-Xent (Chen et al. 2020, Eq. 1): two views of each row, 2 batch - 2 negatives an anchor.
@@ -47,7 +38,7 @@ def nt_xent(
     Args:
       first, second: `[batch, dim]`, row by row a positive pair.
       temperature: positive scalar.
-      gather: see info_nce.
+      gather, ids: see info_nce; an id is of a row, both its views have it.
       chunk: see log_partitions.
 
     Returns:
@@ -59,7 +50,8 @@ def nt_xent(
         similarity=cosine(),
         temperature=temperature,
         gather=gather,
-        within=row_ids(first.shape[0], gather),
+        ids=ids,
+        within=True,
         chunk=chunk,
     )
 
@@ -79,6 +71,7 @@ def cross(
     temperature: Array | float,
     pairs: str = "all",
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """Alignment across modalities: CLIP's loss (Radford et al. 2021), the mean over pairs.
@@ -88,11 +81,14 @@ def cross(
       temperature: positive scalar, may be traced (learned).
       pairs: all pairs of modalities, or those with the first.
       gather, chunk: see info_nce.
+      ids: likewise, one array a modality at most; rows that agree in any of them are no negatives
+        in any pair of modalities.
 
     Raises InvalidInput for one modality, or another name of pairs.
     """
     chosen = _pairs(len(embeddings), pairs)
-    options = dict(similarity=cosine(), temperature=temperature, gather=gather, chunk=chunk)
+    how = dict(similarity=cosine(), temperature=temperature, gather=gather, chunk=chunk)
+    options = how | dict(ids=ids if ids is None else id_columns(ids, len(embeddings[0]), gather))
     return sum(info_nce(embeddings[a], embeddings[b], **options) for a, b in chosen) / len(chosen)
 
 
@@ -102,6 +98,7 @@ def cmc(
     temperature: Array | float,
     pairs: str = "all",
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """Contrastive multiview coding (Tian et al. 2020) with in-batch negatives.
@@ -113,7 +110,7 @@ def cmc(
     Arguments and errors are those of cross.
     """
     count = len(_pairs(len(embeddings), pairs))
-    options = dict(temperature=temperature, pairs=pairs, gather=gather, chunk=chunk)
+    options = dict(temperature=temperature, pairs=pairs, gather=gather, ids=ids, chunk=chunk)
     return 2 * count * cross(embeddings, **options)
 
 
@@ -127,6 +124,7 @@ def cross_self(
     self_weight: float = 1.0,
     pairs: str = "all",
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """Alignment across modalities plus self-supervision within each.
@@ -141,18 +139,16 @@ def cross_self(
       temperature: of the part across.
       self_temperature: of the parts within; None takes the same.
       self_weight: of the parts within, >= 0.
-      pairs, gather, chunk: see cross.
+      pairs, gather, ids, chunk: see cross; ids hold within modalities too.
 
     Raises InvalidInput as cross does, for a negative weight, and for unequal numbers of views.
     """
     require(len(first) == len(second), "second", len(second), f"{len(first)} views, as of first")
     require(self_weight >= 0, "self_weight", self_weight, "a number >= 0")
     own = temperature if self_temperature is None else self_temperature
-    across = cross(aligned, temperature=temperature, pairs=pairs, gather=gather, chunk=chunk)
-    within = [
-        nt_xent(a, b, temperature=own, gather=gather, chunk=chunk)
-        for a, b in zip(first, second, strict=True)
-    ]
+    how = dict(gather=gather, ids=ids, chunk=chunk)
+    across = cross(aligned, temperature=temperature, pairs=pairs, **how)
+    within = [nt_xent(a, b, temperature=own, **how) for a, b in zip(first, second, strict=True)]
     return across + self_weight * sum(within)
 
 
@@ -166,6 +162,7 @@ def slip(
     self_temperature: Array | float = 0.1,
     self_weight: float = 1.0,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """SLIP (Mu et al. 2022): CLIP's loss plus SimCLR's of two further views of the image.
@@ -176,7 +173,7 @@ def slip(
       temperature: of CLIP's part, may be traced (learned).
       self_temperature: of SimCLR's part, published 0.1.
       self_weight: of SimCLR's part, published 1.
-      gather, chunk: see info_nce.
+      gather, ids, chunk: see cross.
     """
     return cross_self(
         (image, text),
@@ -186,8 +183,16 @@ def slip(
         self_temperature=self_temperature,
         self_weight=self_weight,
         gather=gather,
+        ids=ids,
         chunk=chunk,
     )
+
+
+def _apart_or_alike(a: Array, b: Array) -> Array:
+    """Which rows count in supcon, of columns row, label, ids: a known match of another label is no
+    negative, one of the same label is a positive."""
+    rows, labels = (differ(a[:, k : k + 1], b[:, k : k + 1]) for k in (0, 1))
+    return rows & (~labels | differ(a[:, 2:], b[:, 2:]))
 
 
 def supcon(
@@ -196,6 +201,7 @@ def supcon(
     *,
     temperature: Array | float,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """Supervised contrastive loss (Khosla et al. 2020, Eq. 2, L_out).
@@ -207,34 +213,43 @@ def supcon(
 
     Args:
       embeddings: `[batch, dim]`.
-      labels: `[batch]` int.
-      temperature: positive scalar.
+      labels: `[batch]` ints on a device; on the host of any dtype that encode_labels takes, also
+        int64 beyond 2^31.
       gather, chunk: see info_nce.
+      ids: likewise; a row with an equal id and another label is no negative (one with the same
+        label stays a positive).
+      temperature: positive scalar.
     """
     chex.assert_rank([embeddings, labels], [2, 1])
     chex.assert_equal_shape_prefix([embeddings, labels], 1)
     similarity = cosine()
-    z = similarity.prepare(embeddings)
-    every, all_labels = gather(z), gather(labels)
-    ids = row_ids(len(z), gather)
-    rows, _ = log_partitions(
-        z,
-        every,
-        similarity=similarity,
-        temperature=temperature,
-        a_ids=ids,
-        b_ids=gather(ids),
-        columns=False,
-        chunk=chunk,
-    )
+    z = similarity.prepare(at_least_float32(embeddings)[0])
+    every, all_labels = gather(z), gather(jnp.asarray(int_codes(labels)))
     # Mean over positives of a product is the product with their mean: no [batch, batch] array.
     total = len(all_labels)
     _, group = jnp.unique(all_labels, size=total, return_inverse=True)
     sums = jax.ops.segment_sum(every, group, total)
     sizes = jax.ops.segment_sum(jnp.ones(total, z.dtype), group, total)
-    mine = group[ids]  # a row's number is its place among all
+    place = row_ids(len(z), gather)
+    mine = group[place]  # a row's number is its place among all
     others = sizes[mine] - 1
-    positives = similarity.paired(z, sums[mine] - z) / temperature
+    positives = similarity.paired(z, sums[mine] - z) / jnp.asarray(temperature, z.dtype)
+    columns, keep = place[:, None], differ
+    if ids is not None:
+        known = id_columns(ids, len(z), gather)
+        columns = jnp.concatenate([jnp.stack([place, mine], 1), known], axis=1)
+        keep = _apart_or_alike
+    rows, _ = log_partitions(
+        z,
+        every,
+        similarity=similarity,
+        temperature=temperature,
+        a_ids=columns,
+        b_ids=gather(columns),
+        keep=keep,
+        columns=False,
+        chunk=chunk,
+    )
     each = jnp.where(others > 0, rows - positives / jnp.maximum(others, 1), 0)
     return jnp.mean(each)
 
@@ -246,31 +261,37 @@ def siglip(
     temperature: Array | float,
     bias: Array | float,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """The sigmoid loss (Zhai et al. 2023): every pair is a question of its own.
 
     -1/batch sum_ij log sigmoid(y_ij (cos(x_i, t_j) / temperature + bias)) with y = 1 for partners
-    and -1 otherwise. Memory is O(batch chunk).
+    and -1 otherwise; pairs that agree in an id are left out, but for partners. Memory is
+    O(batch chunk).
 
     Args:
       x, t: `[batch, dim]`, row by row a positive pair.
       temperature: positive scalar, may be traced; the published t' starts at log 10, which is 0.1.
       bias: scalar, may be traced; the published start is -10.
-      gather: see info_nce.
+      gather, ids: see info_nce.
       chunk: candidates at a time; None chooses for speed.
     """
     chex.assert_rank([x, t], 2)
     chex.assert_equal_shape([x, t])
     similarity = cosine()
-    x, t = similarity.prepare(x), similarity.prepare(t)
+    x, t = (similarity.prepare(side) for side in at_least_float32(x, t))
+    temperature, bias = (jnp.asarray(v, x.dtype) for v in (temperature, bias))
+    mine = id_columns(ids, x.shape[0], gather)
 
     @jax.checkpoint
     def against_all(candidate):
-        logits = similarity.pairwise(x, candidate[None])[:, 0] / temperature + bias
-        return jnp.sum(jax.nn.softplus(logits))
+        point, own = (v[None] for v in candidate)
+        logits = similarity.pairwise(x, point) / temperature + bias
+        return jnp.sum(jnp.where(differ(mine, own), jax.nn.softplus(logits), 0))
 
-    # log sigmoid(l) = l - softplus(l), so that partners differ from the rest by their logit.
-    total = jax.lax.map(against_all, gather(t), batch_size=chunk or default_chunk())
+    candidates = gather(t), gather(mine)
+    negatives = jax.lax.map(against_all, candidates, batch_size=chunk or default_chunk())
     positives = similarity.paired(x, t) / temperature + bias
-    return jnp.sum(total) / x.shape[0] - jnp.mean(positives)
+    # Each term -log sigmoid(l) = softplus(-l) by itself: never a difference, so never below 0.
+    return jnp.sum(negatives) / x.shape[0] + jnp.mean(jax.nn.softplus(-positives))

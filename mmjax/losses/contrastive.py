@@ -1,21 +1,13 @@
 """Contrastive losses: compositions of the kernel."""
 
-from collections.abc import Callable
-
 import chex
 import jax
 import jax.numpy as jnp
 
+from mmjax.losses.ids import Gather, Ids, id_columns, no_gather
 from mmjax.losses.kernel import log_partitions
-from mmjax.losses.similarity import Similarity
+from mmjax.losses.similarity import Similarity, at_least_float32, dot
 from mmjax.types import Array, Pair
-
-Gather = Callable[[Array], Array]
-
-
-def no_gather(x: Array) -> Array:
-    """The single-device `gather`: the local batch is the whole batch."""
-    return x
 
 
 def info_nce(
@@ -25,9 +17,10 @@ def info_nce(
     similarity: Similarity,
     temperature: Array | float,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     negatives: Pair | None = None,
     in_batch: bool = True,
-    within: Array | None = None,
+    within: Array | bool | None = None,
     log_mean: bool = False,
     chunk: int | None = None,
 ) -> Array:
@@ -37,22 +30,29 @@ def info_nce(
     l_ij = similarity(x_i, t_j) / temperature; every t is a candidate for every x and vice versa.
 
     Args:
-      x, t: `[batch, dim]` float; row i of x and row i of t are a positive pair. On several devices
-        each holds its own rows.
+      x, t: `[batch, dim]` numbers; row i of x and row i of t are a positive pair. On several
+        devices each holds its own rows. Half precision and ints are taken as float32.
       similarity: see mmjax.losses.similarity.
       temperature: positive scalar, fixed or traced (learned).
       gather: `[local, ...] -> [global, ...]`, concatenates over devices; with it the negatives are
         global, and the mean over devices of the returned value is the single-device loss.
-      negatives: further negatives: `negatives.t` for anchors x, `negatives.x` for anchors t.
+      ids: which rows are the same recording: `[batch]` int, or a Pair of them, of x and of t (an
+        image with five captions is five rows with one id of x). Rows i and j that agree in an id
+        are no negatives of each other. None: every row is its own.
+      negatives: further negatives: `negatives.t` for anchors x, `negatives.x` for anchors t. They
+        have no ids: all of them count.
       in_batch: whether the other rows of the batch are negatives. False leaves the positive and
         `negatives` (Daunhawer et al. 2023).
-      within: `[batch]` int, different for every row of all devices. With it the other rows of an
-        anchor's own modality are negatives too (NT-Xent: Daunhawer et al. 2023 on images and text).
-      log_mean: log-mean-exp instead of log-sum-exp over the candidates, a constant offset.
+      within: True, or `[batch]` int different for every row of all devices. With it the other rows
+        of an anchor's own modality are negatives too, but those with an equal id (NT-Xent:
+        Daunhawer et al. 2023 on images and text).
+      log_mean: log-mean-exp instead of log-sum-exp over an anchor's candidates, an offset that
+        doesn't depend on the embeddings.
       chunk: see log_partitions.
 
     Returns:
-      The local loss, a scalar of x's dtype, in nats a direction.
+      The local loss, a scalar >= 0 (without log_mean), in nats a direction; float32, or float64
+      where x or t is.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -66,32 +66,54 @@ def info_nce(
     chex.assert_equal_shape([x, t])
     if not in_batch and negatives is None:
         raise ValueError("in_batch=False leaves no negatives: pass some")
+    own_modality = within is not None and within is not False
+    if ids is None and own_modality and within is not True:
+        ids = within
+    x, t = (similarity.prepare(side) for side in at_least_float32(x, t))
     options = dict(similarity=similarity, temperature=temperature, chunk=chunk)
-    x, t = similarity.prepare(x), similarity.prepare(t)
-    positives = similarity.paired(x, t) / temperature
-    count = 0
+    mine = id_columns(ids, x.shape[0], gather)
+    all_ids = gather(mine)
+    rows, columns = [], []  # log-sums over sets of negatives, [1, local] and [k, global]
+
+    def meet(for_x, for_t, **with_ids):
+        """Negatives of anchors x and of anchors t, all devices'."""
+        rows.append(log_partitions(x, for_x, columns=False, **with_ids, **options)[0][None])
+        from_t, _ = log_partitions(t, for_t, columns=False, **with_ids, **options)
+        columns.append(gather(from_t)[None])
+
     if in_batch:
-        candidates = gather(t)
-        rows, partial_columns = log_partitions(x, candidates, **options)
-        # Each device saw its own anchors x; a column's sum runs over all devices.
-        columns = jax.nn.logsumexp(gather(partial_columns[None]), axis=0)
-        count += candidates.shape[0]
-    else:
-        rows, columns = positives, gather(positives)
-        count += 1
-
-    def joined_by(for_x, for_t, **ids):
-        from_x, _ = log_partitions(x, for_x, columns=False, **ids, **options)
-        from_t, _ = log_partitions(t, for_t, columns=False, **ids, **options)
-        return jnp.logaddexp(rows, from_x), jnp.logaddexp(columns, gather(from_t))
-
+        from_x, from_t = log_partitions(x, gather(t), a_ids=mine, b_ids=all_ids, **options)
+        rows.append(from_x[None])
+        columns.append(gather(from_t[None]))  # each device saw its own anchors x
     if negatives is not None:
-        further = Pair(*(gather(similarity.prepare(side)) for side in negatives))
-        rows, columns = joined_by(further.t, further.x)
-        count += further.t.shape[0]
-    if within is not None:
-        all_ids = gather(within)
-        rows, columns = joined_by(gather(x), gather(t), a_ids=within, b_ids=all_ids)
-        count += all_ids.shape[0] - 1
-    loss = 0.5 * (jnp.mean(rows) + jnp.mean(columns)) - jnp.mean(positives)
-    return loss - jnp.log(jnp.asarray(count, loss.dtype)) if log_mean else loss
+        further = Pair(*(gather(similarity.prepare(v)) for v in at_least_float32(*negatives)))
+        meet(further.t, further.x)
+    if own_modality:
+        meet(gather(x), gather(t), a_ids=mine, b_ids=all_ids)
+    positives = similarity.paired(x, t) / jnp.asarray(temperature, x.dtype)
+    loss = 0.5 * (_surprise(positives, rows) + _surprise(gather(positives), columns))
+    if not log_mean:
+        return loss
+    # The loss of logits that are all 0 is the mean logarithm of the number of candidates.
+    nothing = lambda v: jnp.zeros((v.shape[0], 1), loss.dtype)
+    return loss - info_nce(
+        *map(nothing, (x, t)),
+        similarity=dot(),
+        temperature=1.0,
+        gather=gather,
+        ids=mine,
+        negatives=None if negatives is None else Pair(*map(nothing, negatives)),
+        in_batch=in_batch,
+        within=own_modality,
+        chunk=chunk,
+    )
+
+
+def _surprise(positives: Array, sums: list[Array]) -> Array:
+    """Mean of -log of the positive's share, log(1 + exp(negatives - positive)): exact near 0.
+
+    No negatives is a finite lowest sum: the difference of two infinite ones has no gradient.
+    """
+    lowest = jnp.finfo(positives.dtype).min / 4
+    negatives = jax.nn.logsumexp(jnp.maximum(jnp.concatenate(sums), lowest), axis=0)
+    return jnp.mean(jax.nn.softplus(negatives - positives))

@@ -11,21 +11,34 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmjax.losses.contrastive import Gather, no_gather
+from mmjax.losses.ids import Gather, Ids, differ, id_columns, no_gather, row_ids
+from mmjax.losses.similarity import at_least_float32
 from mmjax.types import Array, Pair
 
 Critic = Callable[[Array, Array], Array]
 
 
-def _scores(critic: Critic, pair: Pair, gather: Gather) -> tuple[Array, Array]:
-    """Scores of aligned rows `[n]`, and of x against all devices' t `[n, m]`."""
-    x, t = pair
-    chex.assert_equal_shape_prefix([x, t], 1)
+def _scores(
+    critic: Critic, pair: Pair, gather: Gather, ids: Ids | None
+) -> tuple[Array, Array, Array]:
+    """Scores of aligned rows `[n]`, of x against all devices' t `[n, m]`, and which of these count:
+    a row's own partner, and what agrees with it in no id."""
+    chex.assert_equal_shape_prefix([pair.x, pair.t], 1)
+    x, t = (at_least_float32(side)[0] for side in pair)
+    place = row_ids(x.shape[0], gather)
+    counts = ~differ(place[:, None], gather(place)[:, None])
+    if ids is None:
+        counts = jnp.ones_like(counts)
+    else:
+        mine = id_columns(ids, x.shape[0], gather)
+        counts |= differ(mine, gather(mine))
     aligned = jax.vmap(lambda a, b: critic(a[None], b[None])[0, 0])(x, t)
-    return aligned, critic(x, gather(t))
+    return *at_least_float32(aligned, critic(x, gather(t))), counts
 
 
-def infonce_bound(critic: Critic, pair: Pair, *, gather: Gather = no_gather) -> Array:
+def infonce_bound(
+    critic: Critic, pair: Pair, *, gather: Gather = no_gather, ids: Ids | None = None
+) -> Array:
     """A lower bound on I(x; t), in nats (van den Oord et al. 2018).
 
     mean_i [ f(x_i, t_i) - log mean_j exp f(x_i, t_j) ], at most log of the global batch.
@@ -34,21 +47,24 @@ def infonce_bound(critic: Critic, pair: Pair, *, gather: Gather = no_gather) -> 
       critic: see the module.
       pair: `[batch, dim_x]` and `[batch, dim_t]`, row by row from the joint law.
       gather: see info_nce; the mean over devices is the single-device bound.
+      ids: see info_nce; the means over j are over what is left.
     """
-    aligned, every = _scores(critic, pair, gather)
-    count = jnp.asarray(every.shape[1], every.dtype)
-    return jnp.mean(aligned) - jnp.mean(jax.nn.logsumexp(every, axis=1) - jnp.log(count))
+    aligned, every, counts = _scores(critic, pair, gather, ids)
+    means = jax.nn.logsumexp(every, axis=1, where=counts) - jnp.log(jnp.sum(counts, axis=1))
+    return jnp.mean(aligned) - jnp.mean(means)
 
 
-def club_bound(critic: Critic, pair: Pair, *, gather: Gather = no_gather) -> Array:
+def club_bound(
+    critic: Critic, pair: Pair, *, gather: Gather = no_gather, ids: Ids | None = None
+) -> Array:
     """mean_i f(x_i, t_i) - mean_ij f(x_i, t_j): an upper bound on I(x; t) for the best critic of
     infonce_bound (NCE-CLUB; Liang et al. 2023). For a poor critic it bounds nothing, so the critic
     is trained with infonce_bound beside it (see critic_loss).
 
     Arguments are those of infonce_bound.
     """
-    aligned, every = _scores(critic, pair, gather)
-    return jnp.mean(aligned) - jnp.mean(every)
+    aligned, every, counts = _scores(critic, pair, gather, ids)
+    return jnp.mean(aligned) - jnp.mean(jnp.mean(every, axis=1, where=counts))
 
 
 class Factors(NamedTuple):
@@ -133,7 +149,9 @@ def supervised_factors(x: Factors, t: Factors, labels: Array) -> Factors:
 _MINIMISED = ("shared_given", "not_shared")
 
 
-def factor_cl(pairs: Factors, critics: Factors, *, gather: Gather = no_gather) -> Array:
+def factor_cl(
+    pairs: Factors, critics: Factors, *, gather: Gather = no_gather, ids: Ids | None = None
+) -> Array:
     """FactorCL's loss (Liang et al. 2023): upper bounds less lower bounds.
 
     Encoders, projections and the critics of the lower bounds learn from it. The critics of the two
@@ -143,18 +161,20 @@ def factor_cl(pairs: Factors, critics: Factors, *, gather: Gather = no_gather) -
     Args:
       pairs: Factors of Pair, `[batch, dims]`.
       critics: Factors of Critic.
-      gather: see info_nce.
+      gather, ids: see info_nce.
     """
     total = 0.0
     for name, pair, critic in zip(Factors._fields, pairs, critics, strict=True):
         if name in _MINIMISED:
-            total += club_bound(critic, pair, gather=gather)
+            total += club_bound(critic, pair, gather=gather, ids=ids)
         else:
-            total -= infonce_bound(critic, pair, gather=gather)
+            total -= infonce_bound(critic, pair, gather=gather, ids=ids)
     return total
 
 
-def critic_loss(pairs: Factors, critics: Factors, *, gather: Gather = no_gather) -> Array:
+def critic_loss(
+    pairs: Factors, critics: Factors, *, gather: Gather = no_gather, ids: Ids | None = None
+) -> Array:
     """What the critics of the upper bounds minimise: less their InfoNCE bounds.
 
     No gradient flows into the pairs. Arguments are those of factor_cl.
@@ -162,5 +182,5 @@ def critic_loss(pairs: Factors, critics: Factors, *, gather: Gather = no_gather)
     total = 0.0
     for name in _MINIMISED:
         pair = jax.lax.stop_gradient(getattr(pairs, name))
-        total -= infonce_bound(getattr(critics, name), pair, gather=gather)
+        total -= infonce_bound(getattr(critics, name), pair, gather=gather, ids=ids)
     return total

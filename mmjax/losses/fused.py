@@ -1,7 +1,7 @@
 """CoMM: contrasting fused representations (Dufumier et al. 2025).
 
-Projections of fused views, float32. `gather` concatenates over devices; the mean over devices of
-what is returned is the single-device loss (see info_nce).
+Projections of fused views, compared in float32 at least. `gather` concatenates over devices; the
+mean over devices of what is returned is the single-device loss (see info_nce).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from mmjax.errors import require
 from mmjax.losses.alignment import nt_xent
-from mmjax.losses.contrastive import Gather, no_gather
+from mmjax.losses.ids import Gather, Ids, no_gather
 from mmjax.types import Array
 
 
@@ -27,6 +27,7 @@ def comm_terms(
     *,
     temperature: Array | float,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """The terms of the official code, `[views]`: each view against all modalities.
@@ -38,11 +39,12 @@ def comm_terms(
       first, second: `[batch, views, dim]`, the views of two augmentations; the last sees all
         modalities (mmjax.encoders.single_and_joint_masks).
       temperature: positive scalar, published 0.1.
-      gather, chunk: see info_nce.
+      gather, ids, chunk: see info_nce.
     """
     chex.assert_rank([first, second], 3)
     chex.assert_equal_shape([first, second])
-    pair = lambda a, b: nt_xent(a, b, temperature=temperature, gather=gather, chunk=chunk)
+    how = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
+    pair = lambda a, b: nt_xent(a, b, **how)
     all_first, all_second = first[:, -1], second[:, -1]
     alone = [
         0.5 * (pair(first[:, view], all_second) + pair(second[:, view], all_first))
@@ -58,19 +60,20 @@ def comm(
     temperature: Array | float,
     weights: Sequence[float] | None = None,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """CoMM's loss as the official code has it: the mean of weight times term (see comm_terms).
 
     Args:
-      first, second, temperature, gather, chunk: see comm_terms.
+      first, second, temperature, gather, ids, chunk: see comm_terms.
       weights: of the terms, `views` numbers, the last is that of L; None: all 1. Zeros leave terms
         out, and the mean still divides by the number of views.
 
     Raises InvalidInput for another number of weights.
     """
     weights = _weights(weights, first.shape[1])
-    terms = comm_terms(first, second, temperature=temperature, gather=gather, chunk=chunk)
+    terms = comm_terms(first, second, temperature=temperature, gather=gather, ids=ids, chunk=chunk)
     return jnp.mean(jnp.asarray(weights, terms.dtype) * terms)
 
 
@@ -82,6 +85,7 @@ def comm_of_paper(
     temperature: Array | float,
     weights: Sequence[float] | None = None,
     gather: Gather = no_gather,
+    ids: Ids | None = None,
     chunk: int | None = None,
 ) -> Array:
     """CoMM's loss as the paper has it: L + sum_i L_i; single modalities are seen once.
@@ -93,14 +97,15 @@ def comm_of_paper(
       alone: `[batch, modalities, dim]`, Z_i of modality i alone.
       temperature: positive scalar, published 0.1.
       weights: of the terms L_1, ..., L_n, L; None: all 1.
-      gather, chunk: see info_nce.
+      gather, ids, chunk: see info_nce.
 
     Raises InvalidInput for another number of weights.
     """
     chex.assert_rank([first, second, alone], [2, 2, 3])
     count = alone.shape[1]
     *own, joint = _weights(weights, count + 1)
-    pair = lambda a, b: nt_xent(a, b, temperature=temperature, gather=gather, chunk=chunk)
+    how = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
+    pair = lambda a, b: nt_xent(a, b, **how)
     total = joint * pair(first, second)
     for weight, z in zip(own, jnp.moveaxis(alone, 1, 0), strict=True):
         total += 0.5 * weight * (pair(z, first) + pair(z, second))

@@ -9,13 +9,15 @@ contrastive loss is a composition of these two vectors and the positives: a unio
 is a logaddexp.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mmjax.losses.similarity import Similarity
+from mmjax.losses.ids import differ
+from mmjax.losses.similarity import Similarity, at_least_float32
 from mmjax.types import Array
 
 
@@ -33,6 +35,7 @@ def log_partitions(
     temperature: Array | float,
     a_ids: Array | None = None,
     b_ids: Array | None = None,
+    keep: Callable[[Array, Array], Array] = differ,
     columns: bool = True,
     chunk: int | None = None,
 ) -> tuple[Array, Array | None]:
@@ -43,21 +46,27 @@ def log_partitions(
       b: `[m, dim]`, likewise.
       similarity: what pairs are compared with.
       temperature: positive scalar; may be traced, gradients flow into it.
-      a_ids, b_ids: `[n]`, `[m]` int; pairs with equal ids are left out (an anchor and itself).
+      a_ids, b_ids: `[n]`, `[m]` int, or `[n, k]`, `[m, k]`; pairs that keep says no to are left
+        out: by default those with an equal id in any column (an anchor and itself).
+      keep: `(a_ids [n, k], b_ids [m, k]) -> [n, m]` bool. A function of a module, not made anew at
+        every call: a new one is compiled again.
       columns: whether columns are wanted; without them the work on exponentials halves.
       chunk: at most so many rows and columns at a time; None chooses for speed. The result doesn't
         depend on it.
 
     Returns:
-      rows `[n]` and columns `[m]` (None unless asked for), of a's dtype; -inf where all pairs of a
-      row are left out.
+      rows `[n]` and columns `[m]` (None unless asked for), -inf where all pairs of a row are left
+      out; float32, or float64 where the embeddings are. Sums of half precision are float32 too.
     """
+    a, b = at_least_float32(a, b)
+    if a_ids is not None:
+        a_ids, b_ids = (v.reshape(v.shape[0], -1) for v in (a_ids, b_ids))
     if similarity.shift_invariant:
         centre = jax.lax.stop_gradient(jnp.mean(b, axis=0))
         a, b = a - centre, b - centre
     beta = jnp.asarray(1 / jnp.asarray(temperature, a.dtype), a.dtype)
     rows, cols = _log_partitions(
-        similarity, chunk or default_chunk(), columns, a, b, beta, a_ids, b_ids
+        similarity, chunk or default_chunk(), columns, keep, a, b, beta, a_ids, b_ids
     )
     return rows, (cols if columns else None)
 
@@ -90,12 +99,12 @@ def _side(points, ids, chunk):
     return _Side(*(_chunks(x, chunk) for x in (points, valid, ids)))
 
 
-def _scores(similarity, beta, left, right):
+def _scores(similarity, keep, beta, left, right):
     """Similarities of a tile and its logits, -inf where a pair doesn't count."""
     scores = similarity.pairwise(left.points, right.points)
     counts = left.valid[:, None] & right.valid[None, :]
     if left.ids is not None:
-        counts &= left.ids[:, None] != right.ids[None, :]
+        counts &= keep(left.ids, right.ids)
     return scores, jnp.where(counts, beta * scores, -jnp.inf)
 
 
@@ -103,19 +112,19 @@ def _finite(x: Array, otherwise: float) -> Array:
     return jnp.where(jnp.isfinite(x), x, otherwise)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _log_partitions(similarity, chunk, columns, a, b, beta, a_ids, b_ids):
-    return _forward(similarity, chunk, columns, a, b, beta, a_ids, b_ids)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def _log_partitions(similarity, chunk, columns, keep, a, b, beta, a_ids, b_ids):
+    return _forward(similarity, chunk, columns, keep, a, b, beta, a_ids, b_ids)[0]
 
 
-def _forward(similarity, chunk, columns, a, b, beta, a_ids, b_ids):
+def _forward(similarity, chunk, columns, keep, a, b, beta, a_ids, b_ids):
     lefts, rights = _side(a, a_ids, chunk), _side(b, b_ids, chunk)
     empty = lambda shape: jnp.full(shape, -jnp.inf, a.dtype)
 
     def visit_column(rows, right):
         def visit_tile(carry, piece):
             left, rows_c = piece
-            _, logits = _scores(similarity, beta, left, right)
+            _, logits = _scores(similarity, keep, beta, left, right)
             rows_c = jnp.logaddexp(rows_c, jax.nn.logsumexp(logits, axis=1))
             return _running_sum(carry, logits) if columns else carry, rows_c
 
@@ -136,7 +145,7 @@ def _running_sum(carry, logits):
     return new_top, total * jnp.exp(top - shift) + jnp.sum(jnp.exp(logits - shift), axis=0)
 
 
-def _backward(similarity, chunk, columns, residuals, cotangents):
+def _backward(similarity, chunk, columns, keep, residuals, cotangents):
     a, b, beta, a_ids, b_ids, *partitions = residuals
     # exp(-inf - inf) = 0: an empty row or column has no gradient
     rows, cols = (_finite(x, jnp.inf) for x in partitions)
@@ -151,7 +160,7 @@ def _backward(similarity, chunk, columns, residuals, cotangents):
         def visit_tile(carry, piece):
             db_t, d_beta = carry
             (left, rows_c, d_rows_c), da_c = piece
-            scores, logits = _scores(similarity, beta, left, right)
+            scores, logits = _scores(similarity, keep, beta, left, right)
             d_logits = d_rows_c[:, None] * jnp.exp(logits - rows_c[:, None])
             if columns:
                 d_logits += d_cols_c[None, :] * jnp.exp(logits - cols_c[None, :])

@@ -16,6 +16,15 @@ _HIGH = jax.lax.Precision.HIGHEST  # bfloat16 products (the default on TPUs) wou
 _UNROLL = 16
 
 
+def at_least_float32(*arrays: Array) -> list[Array]:
+    """The arrays in one dtype: float32, or float64 where one of them is.
+
+    Squares of float16 overflow beyond 255, and a sum of bfloat16 keeps two digits.
+    """
+    dtype = jnp.result_type(jnp.float32, *(jnp.asarray(v).dtype for v in arrays))
+    return [jnp.asarray(v, dtype) for v in arrays]
+
+
 class Similarity(NamedTuple):
     """A similarity s(a, b) of embeddings, as pure functions.
 

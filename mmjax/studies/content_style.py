@@ -28,6 +28,7 @@ from mmjax.types import Array, Key, Pair, Tree
 
 _SAMPLES = 8192  # unlabelled observations that the whitening is fitted on
 LOSSES = ("in_batch", "official")
+NEGATIVES = ("paper", "code")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,12 @@ class ContentStyleOptions(OptimiserOptions):
     embedding_dim: int | str = option("content", "dimension of the embeddings; content: that of c")
     loss: str = option(
         "in_batch", "negatives are the batch's other rows, or a fresh batch's as published", LOSSES
+    )
+    negatives: str = option(
+        "paper",
+        "the fresh batch's rows that an anchor meets in loss official: of the other modality, as "
+        "the paper writes, or of its own, as the published code has it",
+        NEGATIVES,
     )
     similarity: str = option("squared_l2", "in the loss", tuple(SIMILARITIES))
     p: float = option(3.0, "exponent of similarity lp, >= 1")
@@ -137,6 +144,8 @@ def _resolve(options: ContentStyleOptions, size: int) -> ContentStyleOptions:
     o = options
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
+    moot = o.loss != "official" and o.negatives != "paper"
+    require(not moot, "negatives", o.negatives, "it with loss=official, the others have no choice")
     embedding_dim = o.content_dim if o.embedding_dim == "content" else o.embedding_dim
     try:
         embedding_dim = int(embedding_dim)
@@ -156,15 +165,18 @@ def _init_encoders(encoder: Encoder, count: int, shared: bool, size: int, key: K
 def pairwise_loss(embedded, negatives, *, options: ContentStyleOptions, similarity, gather):
     """The mean over pairs of modalities of their InfoNCE.
 
-    Official (LpSimCLRLoss): the candidates of an anchor are its positive and the rows of a second,
-    independent batch of its OWN modality; log-mean-exp. In batch: all rows of the other modality.
+    Official: the candidates of an anchor are its positive and the rows of a second, independent
+    batch; log-mean-exp. These rows are of the OTHER modality as the paper has it (Daunhawer et
+    al. 2023), of the anchor's OWN in the code (LpSimCLRLoss, `loss(z1, z2, z1')`). In batch: all
+    rows of the other modality.
     """
     pairs, total = list(combinations(range(len(embedded)), 2)), 0.0
     for a, b in pairs:
         published = {}
         if options.loss == "official":
-            # Negatives of anchors x stand in place t, see info_nce.
-            further = Pair(negatives[b], negatives[a])
+            # Negatives of anchors x (modality a) stand in place t, see info_nce.
+            further = Pair(negatives[a], negatives[b])
+            further = further if options.negatives == "paper" else Pair(further.t, further.x)
             published = dict(negatives=further, in_batch=False, log_mean=True)
         total += info_nce(
             embedded[a],
@@ -270,6 +282,7 @@ def make_content_style_study(
 
 __all__ = [
     "LOSSES",
+    "NEGATIVES",
     "PUBLISHED_RECIPE",
     "ContentStyleOptions",
     "ContentStyleStudy",

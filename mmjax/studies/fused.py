@@ -54,8 +54,9 @@ class FusedTask(NamedTuple):
       classes: of the labels, for supervised methods.
       shared_env: whether all seeds see one environment; init_env's key is then ignored.
       observe: `batch -> {"views": (first, second), "labels": [n] int32}`, all modalities augmented
-        twice. A device calls it for its own rows alone: what is costly belongs here. By default the
-        source gives that itself.
+        twice, and where rows are drawn from a data set their "ids" `[n, k]` int32. A device calls
+        it for its own rows alone: what is costly belongs here. By default the source gives that
+        itself.
     """
 
     modalities: Sequence[Modality]
@@ -130,7 +131,8 @@ def make_objective(net: Fusion, method: Method, temperature: float, observe=lamb
                 params["net"], statistics, observations, masks, own_key, gather
             )
             seen.append(out)
-        how = dict(temperature=temperature, gather=gather)
+        # A row drawn twice is no negative of itself; fresh samples have no ids.
+        how = dict(temperature=temperature, gather=gather, ids=batch.get("ids"))
         loss = method.loss(params["own"], *seen, batch["labels"], **how)
         return loss, {"statistics": jax.lax.stop_gradient(statistics)}
 

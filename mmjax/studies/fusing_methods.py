@@ -12,7 +12,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.encoders import Fused, concatenated_critic, single_and_joint_masks, subset_masks
+from mmjax.encoders import (
+    Fused,
+    concatenated_critic,
+    single_and_joint_masks,
+    subset_masks,
+    temperature_from,
+)
 from mmjax.errors import require
 from mmjax.losses import (
     Factors,
@@ -35,8 +41,9 @@ class Method(NamedTuple):
     """A way of training.
 
     Attributes:
-      loss: `(own, first, second, labels, *, temperature, gather) -> scalar`: own parameters, the
-        Fused of either augmentation, `[n]` int labels (of supervised methods).
+      loss: `(own, first, second, labels, *, temperature, gather, ids=None) -> scalar`: own
+        parameters, the Fused of either augmentation, `[n]` int labels (of supervised methods), ids
+        of rows as in info_nce.
       fused: whether Z of all modalities together is read, or those of each side by side.
       masks: `(key, rows, modalities) -> [views, modalities]` or `[rows, views, modalities]` bool,
         what the views see; the first ones see one modality each, or the last one all of them.
@@ -108,20 +115,21 @@ def _simclr(own, first, second, labels, **options):
 
 def _supcon(own, first, second, labels, **options):
     rows = jnp.concatenate([first.projected[:, -1], second.projected[:, -1]])
+    if options.get("ids") is not None:  # of a row, and so of both its views
+        options |= dict(ids=jnp.concatenate([options["ids"]] * 2))
     return supcon(rows, jnp.tile(labels, 2), **options)
 
 
 _SIGLIP_BIAS = -10.0  # the published start
 
 
-def _siglip(own, first, second, labels, *, temperature, gather):
+def _siglip(own, first, second, labels, *, temperature, **options):
     # As deviations from the start: a decay of weights then pulls towards it, not towards 0.
     bias = _SIGLIP_BIAS + own["bias"]
-    warmth = temperature * jnp.exp(own["log_temperature"])
+    warmth = temperature_from(jnp.log(temperature) + own["log_temperature"])
     pairs = list(combinations(_each(first), 2))
-    return sum(siglip(a, b, temperature=warmth, bias=bias, gather=gather) for a, b in pairs) / len(
-        pairs
-    )
+    options |= dict(temperature=warmth, bias=bias)
+    return sum(siglip(a, b, **options) for a, b in pairs) / len(pairs)
 
 
 _PROJECTED = 32  # dimension that each of FactorCL's bounds reads
@@ -147,7 +155,7 @@ def _init_factor_cl(supervised: bool, key, modalities, width, classes):
     return {"heads": heads, "critics": Factors(*made)}
 
 
-def _factor_cl(supervised: bool, own, first, second, labels, *, temperature, gather):
+def _factor_cl(supervised: bool, own, first, second, labels, *, temperature, **options):
     """Critics of the upper bounds learn in the same step, where the published code takes five."""
     read = lambda side, fused: Factors(
         *jnp.einsum("nd,kdp->knp", fused.z[:, side], own["heads"][side])
@@ -164,7 +172,7 @@ def _factor_cl(supervised: bool, own, first, second, labels, *, temperature, gat
         shared_given=partial(_CRITIC.score, still.shared_given),
         not_shared=partial(_CRITIC.score, still.not_shared),
     )
-    return factor_cl(pairs, frozen, gather=gather) + critic_loss(pairs, critics, gather=gather)
+    return factor_cl(pairs, frozen, **options) + critic_loss(pairs, critics, **options)
 
 
 METHODS = {

@@ -141,7 +141,7 @@ def multimodal_task(
             tuple(_augmented(r.augment, keys[:, v, k], seen[k]) for k, r in enumerate(chosen))
             for v in range(2)
         )
-        return {"views": views, "labels": batch["labels"]}
+        return {"views": views, "labels": batch["labels"], "ids": batch["rows"]}
 
     like = lambda v: v if v is None else jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype)
     example = tuple(

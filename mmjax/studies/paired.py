@@ -4,11 +4,21 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from mmjax.config import option
-from mmjax.data import Modality, PairedData, Scaling, fit_scaling, pair_source, standardised
+from mmjax.data import (
+    Modality,
+    PairedData,
+    content_ids,
+    fit_scaling,
+    groups_of,
+    ids_of,
+    pair_source,
+    split_columns,
+    standardised,
+)
 from mmjax.encoders import HEADS, make_head, mlp, two_towers
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at
@@ -51,7 +61,7 @@ class PairStudy(NamedTuple):
       init_params: `key -> params`.
       plan: what `train` takes.
       embed: `(params, side, values [n, ...]) -> [n, embedding_dim]` float32, side x or t, heads
-        applied.
+        applied; compiled. Values on the host are standardised in float64, see standardised.
     """
 
     env: Tree
@@ -80,7 +90,7 @@ def make_pair_study(
     )
     similarity = make_similarity(o.similarity, p=o.p)
     env, source = pair_source(data, o.batch_size)
-    scalings = env["scaling"]
+    scalings = Pair(fit_scaling(data.x), fit_scaling(data.t))
 
     def init_params(key):
         return nets.init(key, Pair((scalings.x.mean.size,), (scalings.t.mean.size,)))
@@ -92,11 +102,14 @@ def make_pair_study(
             similarity=similarity,
             temperature=nets.temperature(params),
             gather=gather,
+            ids=batch.ids,
         )
         return loss, changes
 
+    embed_side = jax.jit(nets.embed_side, static_argnums=1)
+
     def embed(params, side, values):
-        return nets.embed_side(params, side, standardised(values, getattr(scalings, side)))
+        return embed_side(params, side, standardised(values, getattr(scalings, side)))
 
     optimiser = optimiser_of(o)
     plan = Plan(source, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True)
@@ -157,14 +170,16 @@ def retrieval(
 ) -> Mapping[tuple[str, str], float]:
     """Recall at 1, 5 and 10 on test rows, in both directions.
 
-    Exact recall (the partner itself) where rows pair by index; class-aware recall (any row of the
-    same label is right) where there are labels.
+    Exact recall where rows pair by index: right is whatever is paired with the query's recording,
+    any caption of the image (see answers). Class-aware recall (any row of the same label is right)
+    where there are labels. A recording that is there twice is asked for, and found, once.
 
     Args:
       data: the pairs.
       embed_x, embed_t: `values -> [n, dim]`.
       similarity: `([n, dim], [m, dim]) -> [n, m]`.
-      limit: test rows of either side, the first ones of a fixed shuffle.
+      limit: test rows of x, the first ones of a fixed shuffle, with their partners; where pairs are
+        drawn by label, of either side.
 
     Returns:
       (query side, metric) -> recall; metrics recall_at_k and class_recall_at_k.
@@ -175,20 +190,51 @@ def retrieval(
         t_rows = data.partner[x_rows]
     else:
         t_rows = rng.permutation(np.flatnonzero(data.t.is_test))[:limit]
+    x_rows, t_rows = _once(data.x, x_rows), _once(data.t, t_rows)
     forth = similarity(embed_x(data.x.values[x_rows]), embed_t(data.t.values[t_rows]))
-    figures = {}
-    for side, scores in (("x", forth), ("t", forth.T)):
-        for k in (1, 5, 10):
-            if data.partner is not None:
-                figures[side, f"recall_at_{k}"] = float(recall_at(scores, k))
-            if data.x.label is not None:
-                labels = (data.x.label[x_rows], data.t.label[t_rows])
-                query, other = labels if side == "x" else labels[::-1]
-                figures[side, f"class_recall_at_{k}"] = float(recall_at(scores, k, query, other))
-    return figures
+    right = {}
+    if data.partner is not None:
+        right["recall"] = answers(data, x_rows, t_rows)
+    if data.x.label is not None:
+        right["class_recall"] = data.x.label[x_rows][:, None] == data.t.label[t_rows][None]
+    return {
+        (side, f"{kind}_at_{k}"): float(recall_at(scores, k, right=correct))
+        for kind, wanted in right.items()
+        for side, scores, correct in (("x", forth, wanted), ("t", forth.T, wanted.T))
+        for k in (1, 5, 10)
+    }
+
+
+def _once(side: Modality, rows: np.ndarray) -> np.ndarray:
+    """The first row of each content, in the given order."""
+    _, first = np.unique(content_ids(side.values[rows]), return_index=True)
+    return rows[np.sort(first)]
+
+
+def answers(data: PairedData, x_rows: np.ndarray, t_rows: np.ndarray) -> np.ndarray:
+    """`[len(x_rows), len(t_rows)]` bool: whether any pair of the data joins a row of x with the one
+    row's id and a row of t with the other's."""
+    x_ids, t_ids = ids_of(data.x), ids_of(data.t)
+    wide = np.int64(t_ids.max()) + 1
+    pairs = np.unique(x_ids * wide + t_ids[data.partner])
+    return np.isin(x_ids[x_rows][:, None] * wide + t_ids[t_rows][None], pairs)
+
+
+def export_columns(data: PairedData, side: str) -> dict[str, np.ndarray]:
+    """What an export of all rows of a side has beside their features: label_list, private factors,
+    and where each row was: split, group, is_test (see split_columns).
+
+    Args:
+      data: what the encoders were trained on.
+      side: x or t.
+    """
+    modality = getattr(data, side)
+    split = np.where(modality.is_test, "test", "train")
+    columns = dict(modality.private) | split_columns(split, getattr(groups_of(data), side))
+    return columns if modality.label is None else columns | dict(label_list=modality.label)
 
 
 def raw_features(modality: Modality) -> Callable[[Array], Array]:
     """The standardised recordings themselves, `[n, features]`: what probes are compared with."""
-    scaling: Scaling = fit_scaling(modality)
-    return lambda values: standardised(jnp.asarray(values), scaling)
+    scaling = fit_scaling(modality)
+    return lambda values: standardised(values, scaling)
