@@ -14,7 +14,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from experiments.digit_data import chosen_views, digit_views, speech_data, speech_pairs
+from experiments.digit_data import PARTS, chosen_views, digit_views, speech_data, speech_pairs
 from experiments.fused_runs import chosen_names, percent_table, seconds_a_model
 from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, Target, case_table, named_subsets, target_of
@@ -29,6 +29,7 @@ from mmjax.studies.recorded import MultimodalOptions, default_recorded
 EXPERIMENT = "comm_digits"
 TARGETS = {"digit": "R: digit", "speaker": "U1: speaker", "slant": "U2: slant"}
 TEST_PAIRS = 3000  # of speech
+CHOICE_PAIRS = 1000  # that C is chosen on
 WIDTHS = {"views": 48, "speech": 16}
 
 
@@ -78,7 +79,7 @@ def speech_case(config: Config) -> Case:
     speech = speech_data(config.data, config.image_rows)
     sides = [speech.audio, speech.image]
     recorded = {k: v for side in sides for k, v in default_recorded(config, side).items()}
-    sizes = {"train": config.probe_samples, "test": TEST_PAIRS}
+    sizes = {"train": config.probe_samples, "validation": CHOICE_PAIRS, "test": TEST_PAIRS}
     pairs, labels = speech_pairs(speech, sizes, seed=0)
     classes = {"digit": 10, "speaker": speech.speakers, "slant": 3}
     targets = {name: Target("classification", classes[name], labels[name]) for name in TARGETS}
@@ -151,9 +152,7 @@ def main(config: Config, run: Run) -> None:
     def summarise(rows, seconds):
         told = views_summary if views else speech_summary
         parts = told(config, run, cases if views else cases[0], rows, seconds)
-        sizes = {
-            part: len(s.labels) for part in ("train", "test") if (s := getattr(cases[0].data, part))
-        }
+        sizes = {part: len(s.labels) for part in PARTS if (s := getattr(cases[0].data, part))}
         about = (
             f"{config.data or 'scikit-learn digits, quadrants'}; probed: "
             + ", ".join(f"{size} {part} rows" for part, size in sizes.items())

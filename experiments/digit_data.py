@@ -13,6 +13,8 @@ from mmjax.studies.recorded import prepared
 
 DIGITS = tuple("0123456789")
 SHARES = (0.6, 0.1)  # training and validation rows; the others are test rows
+CHOSEN_ON = 0.1  # of speech's training rows: those that C is chosen on
+PARTS = ("train", "validation", "test")
 FILE_VIEWS = ("fou", "kar", "zer", "fac", "pix", "mor")
 QUADRANTS = {
     "top_left": (slice(4), slice(4)),
@@ -74,7 +76,8 @@ class Speech(NamedTuple):
     """Spoken digits and images of digits.
 
     Attributes:
-      audio, image: the sides, one modality each, with training and test rows of their own.
+      audio, image: the sides, one modality each, with training, validation and test rows of their
+        own; nothing is trained on the validation rows.
       speaker: part -> `[n]` int32 of audio's rows.
       slant: part -> `[n]` int32 of image's rows, 0 to 2: terciles among training images of the
         same digit, so that the digit doesn't tell it.
@@ -112,6 +115,9 @@ def slant_terciles(slants: dict, digits: dict) -> dict[str, np.ndarray]:
 def speech_data(path: str, image_rows: int) -> Speech:
     """Reads av_digits.npz: log-mel spectrograms and MNIST images, official splits, standardised.
 
+    A share of the training rows, of every digit, is kept for validation: pairs of them have no
+    recording in common with those that encoders and probes are fitted on.
+
     Args:
       path: with arrays mel `[n, bands, frames]`, audio_digit, audio_speaker, audio_is_test and
         image `[m, h, w]`, image_digit, image_is_test.
@@ -136,6 +142,11 @@ def speech_data(path: str, image_rows: int) -> Speech:
         for part, found in parts.items():
             chosen = rng.permutation(found)[:image_rows] if side == "image" else found
             rows[side, part] = np.sort(chosen)
+        whole = rows[side, "train"]
+        least = np.bincount(digits[whole], minlength=10).min()
+        share = max(CHOSEN_ON, 0.51 / max(1, least))  # one of every digit, at least
+        held, fit = (whole[k] for k in stratified_split(digits[whole], [share], 0))
+        rows |= {(side, "validation"): held, (side, "train"): fit}
         for digit in range(10):
             enough = (digits[rows[side, "train"]] == digit).any()
             require(enough, f"{path}: training rows of {side}", f"no {digit}", "all ten digits")
@@ -143,15 +154,15 @@ def speech_data(path: str, image_rows: int) -> Speech:
             part: MultimodalSplit(
                 {side: values[rows[side, part]]}, {}, digits[rows[side, part]], None
             )
-            for part in parts
+            for part in PARTS
         }
-        data = MultimodalData(side, "classification", DIGITS, validation=None, **split)
+        data = MultimodalData(side, "classification", DIGITS, **split)
         sides[side] = prepared(data)
-    at = lambda name, side: {part: arrays[name][rows[side, part]] for part in ("train", "test")}
-    digits = {part: getattr(sides["image"], part).labels for part in ("train", "test")}
+    at = lambda name, side: {part: arrays[name][rows[side, part]] for part in PARTS}
+    digits = {part: getattr(sides["image"], part).labels for part in PARTS}
     slants = {part: slant_of(images) for part, images in at("image", "image").items()}
     _, codes = np.unique(arrays["audio_speaker"], return_inverse=True)
-    speaker = {part: codes[rows["audio", part]].astype(np.int32) for part in ("train", "test")}
+    speaker = {part: codes[rows["audio", part]].astype(np.int32) for part in PARTS}
     slant = slant_terciles(slants, digits)
     return Speech(sides["audio"], sides["image"], speaker, slant, int(codes.max()) + 1)
 
@@ -186,4 +197,4 @@ def speech_pairs(
         targets["digit"][part] = own
         targets["speaker"][part] = speech.speaker[part][heard]
         targets["slant"][part] = speech.slant[part][shown]
-    return speech.audio._replace(name="speech", validation=None, **splits), targets
+    return speech.audio._replace(name="speech", **{"validation": None, **splits}), targets

@@ -23,7 +23,7 @@ import numpy as np
 
 from experiments.needs import NEEDS
 from mmjax.config import option
-from mmjax.data import load_split, remarks_on, scene_vocabulary, vocabulary_to_json
+from mmjax.data import load_split, remarks_on, scene_vocabulary, split_columns, vocabulary_to_json
 from mmjax.errors import require
 from mmjax.generative import scene_model
 from mmjax.losses import make_similarity
@@ -203,6 +203,8 @@ def produce(config: Config, run: Run, setting: str, size: int, world, log: Metri
         if config.export_features:
             arrays = dict(image=seen[1].x, text=seen[1].t, names=np.array(score.texts))
             path = run.path("features", f"{slug(setting)}_seed{seed}.npz")
+            # Other pairs trained the encoders, and others again fitted the probes.
+            arrays |= split_columns("test", np.arange(len(score.texts)))
             save_arrays(path, **arrays, images=score.images, **score_factors)
         for side in SIDES:
             features = [getattr(pair, side) for pair in seen]

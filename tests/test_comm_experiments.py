@@ -169,7 +169,10 @@ def test_speech_and_images(tmp_path, monkeypatch):
 def test_pairs_of_speech_share_the_digit_and_the_split(tmp_path):
     path = speech_file(tmp_path / "speech.npz")
     speech = digit_data.speech_data(path, 70)
-    assert [split_size(s) for s in (speech.audio.train, speech.image.train)] == [30, 70]
+    held = {side: getattr(speech, side).validation for side in ("audio", "image")}
+    for side, size in (("audio", 30), ("image", 70)):
+        assert split_size(getattr(speech, side).train) + split_size(held[side]) == size
+        assert set(held[side].labels) == set(range(10))
     pairs, targets = digit_data.speech_pairs(speech, {"train": 200, "test": 90}, 0)
     for part in ("train", "test"):
         split = getattr(pairs, part)

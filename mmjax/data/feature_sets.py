@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from mmjax.data.checks import label_text
 from mmjax.data.features import read_column, read_features
+from mmjax.data.pair_ids import linked_groups
 from mmjax.errors import InvalidInput, require
 
 
@@ -139,11 +138,8 @@ def _grouped_in_either(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray
     """Rows that share an id on a side are of one group, and so on from row to row."""
     if a is None or b is None:
         return b if a is None else a
-    (own, other), n = (np.unique(ids, return_inverse=True)[1] for ids in (a, b)), len(a)
-    both = int(own.max()) + 1
-    size = both + int(other.max()) + 1
-    links = coo_array((np.ones(n, bool), (own, both + other)), (size, size))
-    return connected_components(links, directed=False)[1][own].astype(np.int64)
+    own, other = (group_codes(ids, len(ids)) for ids in (a, b))
+    return linked_groups(own, other, np.arange(len(a)))[0]
 
 
 def unseen_rows(features: FeatureSet, use_trained: bool) -> tuple[FeatureSet, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data import MultimodalData, MultimodalSplit, split_size
+from mmjax.data import MultimodalData, MultimodalSplit, group_codes, split_size
 from mmjax.encoders import Padded
 from mmjax.errors import require
 from mmjax.evaluate.linear_probes import STRENGTHS, Labelled, probe
@@ -82,11 +82,12 @@ def probe_splits(
     share: float = 0.2,
     limit: int = 20_000,
     strengths: Sequence[float] = STRENGTHS,
+    groups: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Figures of a linear probe on the test rows (mmjax.evaluate.linear_probes).
 
     Fitted on training rows; C is chosen on validation rows, or on a share of the training rows,
-    drawn always alike, where there are none.
+    drawn always alike and not fitted on, where there are none.
 
     Args:
       kind: classification, multilabel or regression.
@@ -96,6 +97,7 @@ def probe_splits(
       share: of training rows to choose C on, in (0, 1).
       limit: training rows that a probe sees, at most, drawn always alike.
       strengths: to choose from, 1 / C.
+      groups: `[n]` ids of the training rows; a group is fitted on or chosen by whole.
 
     Returns:
       metric -> figure; without the penalty's strength.
@@ -110,7 +112,10 @@ def probe_splits(
         fit, validation = at("train", order), at("validation", slice(None))
     else:
         held = min(max(1, round(share * len(order))), len(order) - 1)
-        fit, validation = at("train", order[held:]), at("train", order[:held])
+        codes = group_codes(groups, len(features["train"]))[order]
+        chosen_by = np.isin(codes, codes[:held])
+        require(not chosen_by.all(), "groups", int(codes[0]), "two or more, to choose C on one")
+        fit, validation = at("train", order[~chosen_by]), at("train", order[chosen_by])
     test = at("test", slice(None))
     found = probe(kind, fit, validation, test, num_classes=num_classes, strengths=strengths)
     return {metric: float(value) for metric, value in found.items() if metric != "l2"}
