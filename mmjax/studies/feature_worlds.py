@@ -196,8 +196,9 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         whole = coded(whole)
         given = {part: other(features) for part, features in given.items()}
         shifted = {name: other(features) for name, features in shifted.items()}
-        sources, places = _every_source(o, whole, given, shifted, len(classes), counts)
     held, fit = _held(o, whole)
+    if classes is not None:
+        sources, places = _every_source(o, whole, given, shifted, len(classes), counts)
     what = "components, latents and examples"
     counts.append(f"{what}: maps fitted on {len(fit)} rows, judged on {len(held)} others")
     mark = TRAINED if any("TRAINED" in line for line in counts) else ""
@@ -259,6 +260,9 @@ def _sources(o, own: FeatureSet, given, domains, shifted, num_classes: int):
     *cut, rest = stratified_split(own.labels, shares, 0, own.group)
     parts = {part: own.rows(rows) for part, rows in zip(free, cut, strict=True)} | given
     parts["train"] = own.rows(rest)
+    for part, rows in parts.items():
+        told = f"{own.paths['x']}: {part}"
+        require(count_rows(rows) > 0, told, 0, "more rows or groups, for one of them at least")
     fitted = [parts["train"], parts["validation"]]
     same_file = [part for part in fitted if part.paths == own.paths]
     others = {name: outside_groups(rows, *same_file) for name, rows in domains.items()}
