@@ -223,9 +223,8 @@ def with_controls(
     """The features and, where a file is named, those of a control; its rows are told too."""
     found = {"features": world.whole}
     if config.twin:
-        twin = read_control(config, config.twin, config.twin_values, config.twin_text_values)
-        found["control"], told = twin
-        world = world._replace(counts=world.counts + [told] * bool(told))
+        files = config.twin, config.twin_values, config.twin_text_values
+        world, found["control"] = read_control(config, world, *files)
     return world, found
 
 

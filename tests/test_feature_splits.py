@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import digit_data, disentangle
+from experiments import disentangle_report as report
 from mmjax.data import (
     class_codes,
     count_rows,
@@ -31,6 +32,7 @@ from mmjax.studies import (
     divided,
     few_shot_accuracies,
     fit_unmixing,
+    frozen,
     generated_features,
     read_world,
 )
@@ -395,3 +397,23 @@ def test_reading_keeps_what_protects_a_row(tmp_path):
     some = read_feature_set(path, FeatureNames()).rows(np.array([5, 2]))
     np.testing.assert_array_equal(some.split, SPLIT[[5, 2]])
     np.testing.assert_array_equal(some.group, np.array([5, 2]) + 2**40)
+
+
+def test_a_control_of_trained_rows_marks_the_tables_too(tmp_path):
+    path, twin = _saved(tmp_path, features=NOISE), _saved(tmp_path, "twin.npz", split=SPLIT)
+    how = dict(features=path, twin=twin, twin_values="features")
+    for trained, rows in ((False, (SPLIT != "train").sum()), (True, N)):
+        config = disentangle.Config(**how, use_trained_rows=trained)
+        world, controls = disentangle.with_controls(config, read_world(config, 0))
+        assert count_rows(controls["control"]) == rows and "twin.npz" in world.counts[-1]
+        assert world.mark == ("trained rows/" if trained else "")
+        assert report.marked(world, "title") == "title" + " (TRAINED ROWS)" * trained
+
+
+def test_retrieval_takes_any_row_of_the_group_and_divides_none(monkeypatch):
+    """Five captions an image, perfect embeddings: recall at 1 is 1."""
+    monkeypatch.setattr("mmjax.studies.frozen.MEASURES", frozen.MEASURES[:1])
+    image, group = jnp.asarray(NOISE[:20]), np.repeat(np.arange(20), 5)
+    x, t = image[group], image[group] + 1e-3 * NOISE[100:200]
+    found = frozen.retrieval_after(x, t, KEY, num_components=2, group=group)
+    assert {v for (_, _, metric), v in found.items() if metric == "recall_at_1"} == {1.0}

@@ -142,8 +142,22 @@ def _grouped_in_either(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray
     return linked_groups(own, other, np.arange(len(a)))[0]
 
 
-def unseen_rows(features: FeatureSet, use_trained: bool) -> tuple[FeatureSet, str]:
-    """The rows that no encoder was fitted on, and what is said of the others; empty: nothing.
+class Unseen(NamedTuple):
+    """Rows that may be judged.
+
+    Attributes:
+      features: these.
+      told: how many they are and how many were left out; empty where there is no split.
+      trained: whether an encoder was fitted on some of them.
+    """
+
+    features: FeatureSet
+    told: str
+    trained: bool
+
+
+def unseen_rows(features: FeatureSet, use_trained: bool) -> Unseen:
+    """The rows that no encoder was fitted on.
 
     Args:
       features: as read.
@@ -152,19 +166,20 @@ def unseen_rows(features: FeatureSet, use_trained: bool) -> tuple[FeatureSet, st
     Raises InvalidInput where fewer than two rows are left.
     """
     if features.split is None:
-        return features, ""
+        return Unseen(features, "", False)
     trained, n = features.split == "train", count_rows(features)
     where, count = features.paths.get("x", "features"), int(trained.sum())
     if use_trained and count:
         told = f"{count} of {n} rows are those that their encoder was trained on"
-        return features, f"{where}: TRAINED ROWS, {told} (--use_trained_rows)"
+        return Unseen(features, f"{where}: TRAINED ROWS, {told} (--use_trained_rows)", True)
     if n - count < 2:
         raise InvalidInput(
             f"{where}: {count} of {n} rows are of split train, which their encoder was fitted on; "
             "use rows that it has not seen, or --use_trained_rows"
         )
     told = f"{where}: {n - count} of {n} rows used, {count} left out"
-    return features.rows(~trained), f"{told} that their encoder was trained on"
+    told = f"{told} that their encoder was trained on"
+    return Unseen(features.rows(~trained), told, False)
 
 
 def group_codes(group: np.ndarray | None, n: int) -> np.ndarray:

@@ -166,7 +166,7 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
 
     Raises InvalidInput for files or options that don't fit.
     """
-    o, counts = options, []
+    o, counts, trained = options, [], []
     _check_shares(o)
     if o.features:
         whole = read_feature_set(o.features, _column_names(o), o.text)
@@ -178,9 +178,10 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         (whole, shifted), given = generated_features(seed, o.generated), {}
 
     def unseen(features: FeatureSet) -> FeatureSet:
-        kept, told = unseen_rows(features, o.use_trained_rows)
-        counts.extend([told] if told else [])
-        return kept
+        found = unseen_rows(features, o.use_trained_rows)
+        counts.extend([found.told] if found.told else [])
+        trained.append(found.trained)
+        return found.features
 
     whole = unseen(whole)
     told = remarks(whole.branches["x"])
@@ -201,7 +202,7 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         sources, places = _every_source(o, whole, given, shifted, len(classes), counts)
     what = "components, latents and examples"
     counts.append(f"{what}: maps fitted on {len(fit)} rows, judged on {len(held)} others")
-    mark = TRAINED if any("TRAINED" in line for line in counts) else ""
+    mark = TRAINED if any(trained) else ""
     named = lambda table: {mark + prefix: value for prefix, value in table.items()}
     return FeatureWorld(
         o.features or "generated features",
@@ -294,12 +295,14 @@ def _sources(o, own: FeatureSet, given, domains, shifted, num_classes: int):
 
 
 def read_control(
-    options: FeatureOptions, path: str, values: str, text_values: str
-) -> tuple[FeatureSet, str]:
-    """A control's features, treated as the others are; and what is said of its rows."""
+    options: FeatureOptions, world: FeatureWorld, path: str, values: str, text_values: str
+) -> tuple[FeatureWorld, FeatureSet]:
+    """A control's features, treated as the others are; what is said of its rows is in the world."""
     names = FeatureNames(values, "", "", text_values, (), options.split, options.group)
-    kept, told = unseen_rows(read_feature_set(path, names), options.use_trained_rows)
-    return _scaled(kept, options.normalise), told
+    found = unseen_rows(read_feature_set(path, names), options.use_trained_rows)
+    counts = world.counts + ([found.told] if found.told else [])
+    world = world._replace(counts=counts, mark=TRAINED if found.trained else world.mark)
+    return world, _scaled(found.features, options.normalise)
 
 
 def check_draws(world: FeatureWorld, shots: int, val_shots: int) -> None:
