@@ -1,7 +1,7 @@
 """Unmixing of embeddings: linear maps found from their statistics alone."""
 
 from mmjax.disentangle.cca import Canonical, canonical_directions
-from mmjax.disentangle.ica import ICA, fast_ica, inverse_transform, transform
+from mmjax.disentangle.ica import ICA, fast_ica, inverse_transform, is_long, transform
 from mmjax.disentangle.pca import PCA, pca
 from mmjax.disentangle.rotations import ALGORITHMS, CONTRASTS, Contrast
 from mmjax.disentangle.unmixings import UNMIXINGS, Affine, components, determined, features
@@ -21,6 +21,7 @@ __all__ = [
     "fast_ica",
     "features",
     "inverse_transform",
+    "is_long",
     "pca",
     "transform",
 ]

@@ -62,6 +62,11 @@ def inverse_transform(ica: ICA, components: Array) -> Array:
     return floating(components) @ ica.mixing.T + ica.mean
 
 
+def is_long(rows: int, num_components: int) -> bool:
+    """Whether all passes take more than a few seconds: worth a look at how far they are."""
+    return (rows + num_components) * num_components**2 >= _LONG
+
+
 def fast_ica(
     x: Array,
     key: Key,
@@ -115,8 +120,7 @@ def fast_ica(
     require(restarts >= 1, "restarts", restarts, "a whole number >= 1")
     require(jnp.ndim(x) == 2 and len(x) >= 2, "x", jnp.shape(x), "two axes, [rows >= 2, features]")
     (scaled,), mean, units = conditioned(x, together=True)
-    k = num_components or x.shape[1]
-    long = (len(x) + k) * k * k >= _LONG
+    long = is_long(len(x), num_components or x.shape[1])
     if long and algorithm == "picard" and tracked is not untracked:
         how = contrast, num_components, restarts
         found = _tracked_ica(scaled, key, tolerance, floor, max_steps, *how, tracked)

@@ -53,7 +53,7 @@ def determined(x: Array, num_components: int | None = None) -> int:
 _rank = jax.jit(lambda x: pca(x, floor=_FLOOR).rank)
 
 
-def _scaled(x: Array, key: Key, k: int) -> Affine:
+def _scaled(x: Array, key: Key, k: int, tracked: Tracked) -> Affine:
     """Centred, and one scale for all: what a probe sees of the features as they are."""
     scale = jnp.sqrt(jnp.mean(x**2))
     scale = jnp.where(scale == 0, 1, scale)
@@ -61,7 +61,7 @@ def _scaled(x: Array, key: Key, k: int) -> Affine:
     return Affine(jnp.zeros(x.shape[1], x.dtype), eye / scale, eye * scale)
 
 
-def _principal(x: Array, key: Key, k: int) -> Affine:
+def _principal(x: Array, key: Key, k: int, tracked: Tracked) -> Affine:
     """The first k principal components, variances as they are but for one scale."""
     found = pca(x, k, floor=_FLOOR)
     scale = jnp.sqrt(jnp.mean(found.variances))
@@ -69,7 +69,7 @@ def _principal(x: Array, key: Key, k: int) -> Affine:
     return Affine(found.mean, found.directions / scale, found.directions.T * scale)
 
 
-def _whitened(x: Array, key: Key, k: int) -> Affine:
+def _whitened(x: Array, key: Key, k: int, tracked: Tracked) -> Affine:
     """The first k principal components, each of variance 1."""
     found = pca(x, k, floor=_FLOOR)
     return Affine(found.mean, found.whiten, found.colour)
@@ -79,12 +79,6 @@ def _independent(x: Array, key: Key, k: int, tracked: Tracked = untracked) -> Af
     """Independent components within the span of the first k principal ones."""
     found = fast_ica(x, key, num_components=k, restarts=_RESTARTS, floor=_FLOOR, tracked=tracked)
     return Affine(found.mean, found.unmixing.T, found.mixing.T)
-
-
-def _at_once(fit: Callable[[Array, Key, int], Affine]) -> Callable[..., Affine]:
-    """Of a fit that is short, and compiled whole."""
-    compiled = jax.jit(fit, static_argnums=2)
-    return lambda x, key, k, tracked: compiled(x, key, k)
 
 
 def _of_any_unit(make: Callable[..., Affine]) -> Callable[..., Affine]:
@@ -101,8 +95,8 @@ def _of_any_unit(make: Callable[..., Affine]) -> Callable[..., Affine]:
 # name -> `(x [n, f], key, k <= determined(x), tracked) -> Affine`; `none` keeps all f. Under a
 # transformation (jit, vmap) nothing can be tracked.
 UNMIXINGS: dict[str, Callable[..., Affine]] = {
-    "none": _of_any_unit(_at_once(_scaled)),
-    "pca": _of_any_unit(_at_once(_principal)),
-    "whitening": _of_any_unit(_at_once(_whitened)),
+    "none": _of_any_unit(_scaled),
+    "pca": _of_any_unit(_principal),
+    "whitening": _of_any_unit(_whitened),
     "ica": _of_any_unit(_independent),
 }

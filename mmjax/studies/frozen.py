@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data import group_codes
-from mmjax.disentangle import UNMIXINGS, Affine, components, determined, fast_ica, pca
+from mmjax.disentangle import UNMIXINGS, Affine, components, determined, fast_ica, is_long, pca
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import (
     PROBES,
@@ -90,7 +90,14 @@ def fit_unmixing(x: Array, key: Key, method: Method, tracked: Tracked = untracke
       tracked: shows how far a long fit is.
     """
     k = determined(x, method.num_components)
-    return UNMIXINGS[method.unmixing](x, key, k, tracked)
+    if is_long(len(x), k):
+        return UNMIXINGS[method.unmixing](x, key, k, tracked)
+    return _fit_unmixing(x, key, method.unmixing, k)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def _fit_unmixing(x, key, unmixing, k):
+    return UNMIXINGS[unmixing](x, key, k)
 
 
 def draws_at_once(source: Source, method: Method, shots: int, val_shots: int, drawn: bool) -> int:
