@@ -84,7 +84,7 @@ class Config(FeatureOptions, SeedOptions):
 
 PRESETS = {"quick": {}, "paper": dict(shots=(2,), unmix="draw", probes="l2")}
 
-PURPOSES = ("draw", "unmix", "retrieval", "components")
+PURPOSES = ("draw", "unmix", "retrieval", "components", "split")
 
 
 def unmix_key(config: Config) -> jax.Array:
@@ -221,14 +221,14 @@ def component_rows(config: Config, world: FeatureWorld, count: int, run: Run, lo
 def latent_rows(config: Config, world: FeatureWorld, count: int, log) -> list[Row]:
     """MCC and linear R2 against latents that are known, before and after each step."""
     truth = jnp.asarray(world.whole.extra[config.latents or "latents"], jnp.float32)
-    rows = []
+    rows, split_key = [], seed_keys(config, PURPOSES)["split"][0]
     for side, values in controls(config, world)["features"].items():
         x, key = jnp.asarray(values), unmix_key(config)
         ways = [Method("as they are", "none"), *methods((count,))[-3:]]
         figures = {}
         for method in ways:
             y = components(fit_unmixing(x, key, method), x)
-            figures[method.name] = (mcc(truth, y), float(linear_r2(y, truth)))
+            figures[method.name] = (mcc(truth, y), float(linear_r2(y, truth, split_key)))
         own = components(fit_unmixing(truth, key, Method("", "ica")), truth)
         figures["FastICA of the true latents"] = (mcc(truth, own), 1.0)
         rows += [
@@ -256,11 +256,11 @@ def example_rows(config: Config, world: FeatureWorld, count: int, run: Run, log)
 
 def traversal_rows(config, world, count, run, side, affine: Affine, x, given) -> list[Row]:
     """How far attributes move with independent and, beside them, principal components."""
-    key = unmix_key(config)
+    key, anchor_key = unmix_key(config), seed_keys(config, PURPOSES)["split"][0]
     principal = fit_unmixing(x, key, Method("", "whitening", count))
     found = {
-        "FastICA": attribute_response(affine, x, given),
-        "PCA": attribute_response(principal, x, given),
+        "FastICA": attribute_response(affine, x, given, anchor_key=anchor_key),
+        "PCA": attribute_response(principal, x, given, anchor_key=anchor_key),
     }
     report.draw_traversals(run, config, world, side, count, affine, found["FastICA"], list(given))
     return [
