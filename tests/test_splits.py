@@ -41,7 +41,7 @@ SCORES = {
         kernel_r2(f, z[:, :1], key, alphas=(0.1,), gammas=(0.1,), search_samples=90).r2
     ),
     "mlp_r2": lambda f, z, labels, key: mlp_r2(
-        f, z[:, :1], KEY if key is None else key, width=16, steps=200
+        f, z[:, :1], KEY if key is None else key, width=16, steps=300, learning_rate=0.02
     ),
     "dci": lambda f, z, labels, key: np.array(
         [*dci(f, {"z": z[:, 0], "class": labels}, split_key=key).informativeness_of.values()]

@@ -106,8 +106,8 @@ def _base(name):
 def _same(name, x, atol):
     got = np.asarray(SCORES[name][0](x))
     assert got.dtype.kind == "f" and got.dtype.itemsize >= 4, got.dtype
-    # A sign of a component, or a row between two classes, may fall to the other side.
-    np.testing.assert_allclose(got, _base(name), atol=atol)
+    # Of mig, whole numbers lie on the edges of bins: rounding decides to which side.
+    np.testing.assert_allclose(got, _base(name), atol=max(atol, 0.05 * (name == "mig")))
 
 
 TYPES = "float16 bfloat16 float64 int8 int16 int32 int64 >f2 >f4 >f8 >i2 >i8".split()
@@ -202,12 +202,12 @@ def test_directions_are_of_length_one_in_any_unit(scale):
     assert float(safe_norm(x) / scale) == pytest.approx(1.157584, rel=1e-5)
 
 
+QUICK_X64 = "dci's factor"
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(n, marks=() if n == "dci's factor" else pytest.mark.slow)
-        for n in sorted(SCORES)
-    ],
+    [QUICK_X64, *(pytest.param(n, marks=pytest.mark.slow) for n in SCORES if n != QUICK_X64)],
 )
 def test_x64_changes_nothing(name):
     want = _base(name)
