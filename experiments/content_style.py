@@ -48,7 +48,7 @@ from mmjax.studies import (
 
 EXPERIMENT = "content_style"
 CHANGE_PROBS = (0.0, 0.25, 0.5, 0.75, 1.0)
-PURPOSES = ("env", "train", "evaluate", "evaluate_permuted")
+PURPOSES = ("env", "train", "evaluate", "evaluate_permuted", "split")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +150,7 @@ def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Config
     `original_content` is the content that no longer feeds the observation.
     """
     look = jax.jit(study.look, static_argnums=(3, 4))
-    figures = {}
+    figures, split = {}, keys["split"]  # one for all probes: they see the same rows
     for suffix, key in (("", "evaluate"), ("_permuted", "evaluate_permuted")):
         seen = look(params, world, keys[key], config.eval_samples, bool(suffix))
         for name, blocks, observed, embedded in zip(
@@ -161,15 +161,16 @@ def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Config
                 targets["original_content"] = seen.original_content
             else:
                 for target, truth in targets.items():
-                    figures[name, target, "r2_linear_raw"] = linear_r2(observed, truth)
+                    figures[name, target, "r2_linear_raw"] = linear_r2(observed, truth, split)
             kernel = kernel_r2(
                 embedded,
                 targets,
+                split,
                 max_samples=config.kernel_samples,
                 search_samples=max(16, config.kernel_samples // 2),
             )
             for target, truth in targets.items():
-                figures[name, target, f"r2_linear{suffix}"] = linear_r2(embedded, truth)
+                figures[name, target, f"r2_linear{suffix}"] = linear_r2(embedded, truth, split)
                 figures[name, target, f"r2_kernel{suffix}"] = kernel[target].r2
     return {name: float(value) for name, value in figures.items()}
 

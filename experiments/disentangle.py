@@ -99,7 +99,7 @@ class Config(FeatureOptions, SeedOptions):
 
 PRESETS = {"quick": {}, "paper": dict(shots=(2,), unmix="draw", probes="l2")}
 
-PURPOSES = ("draw", "unmix", "retrieval", "components")
+PURPOSES = ("draw", "unmix", "retrieval", "components", "split")
 GEOMETRY_PAIRS = 20  # its five folds want four each
 
 
@@ -327,7 +327,8 @@ def traversal_rows(config, world, count, run, side, affine: Affine, x, given) ->
     """How far attributes move with independent and, beside them, principal components."""
     method = Method("", "whitening", count)
     principal = fit_unmixing(x[world.fit], unmix_key(config), method)
-    look = lambda a: attribute_response(a, x, given, held=world.held, tracked=run.tracked)
+    how = dict(held=world.held, anchor_key=seed_keys(config, PURPOSES)["split"][0])
+    look = lambda a: attribute_response(a, x, given, **how, tracked=run.tracked)
     found = {"FastICA": look(affine), "PCA": look(principal)}
     report.draw_traversals(run, config, world, side, count, affine, found["FastICA"], list(given))
     setting = f"{world.mark}examples/{count}"

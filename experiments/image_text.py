@@ -71,7 +71,7 @@ from mmjax.studies import (
 )
 
 EXPERIMENT = "image_text"
-PURPOSES = ("train", "probe")
+PURPOSES = ("train", "probe", "split")
 SIDES = {"x": "image", "t": "text"}
 
 
@@ -194,7 +194,7 @@ def produce(config: Config, run: Run, setting: str, size: int, world, log: Metri
     )
     params = train_setting(config, setting, study, run, log)
     fit_factors, score_factors = factors_of(fit.factors, score.factors)
-    keys, rows = seed_keys(config, PURPOSES)["probe"], []
+    keys, rows = seed_keys(config, PURPOSES), []
     for k, seed in enumerate(run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")):
         own = jax.tree.map(lambda v, k=k: v[k], params)
         seen = [embedded(study, own, part) for part in (fit, score)]
@@ -209,9 +209,11 @@ def produce(config: Config, run: Run, setting: str, size: int, world, log: Metri
         for side in SIDES:
             features = [getattr(pair, side) for pair in seen]
             figures = factor_figures(
-                *features, fit_factors, score_factors, keys[k], **_probes(config)
+                *features, fit_factors, score_factors, keys["probe"][k], **_probes(config)
             )
-            told = disentanglement_figures(features[1], score_factors, seed=seed)
+            told = disentanglement_figures(
+                features[1], score_factors, seed=seed, split_key=keys["split"][k]
+            )
             figures |= {("content", metric): value for metric, value in told.items()}
             rows += [Row(EXPERIMENT, setting, seed, side, *n, v) for n, v in figures.items()]
     return rows

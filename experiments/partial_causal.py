@@ -141,7 +141,7 @@ def _named(geometry: str, chosen: Assumptions, study: Study, why: str) -> Settin
     return Setting("/".join(parts), study, plain, why)
 
 
-PURPOSES = ("env", "train", "gap", "evaluate", "diagnose")
+PURPOSES = ("env", "train", "gap", "evaluate", "diagnose", "split")
 
 
 def train_setting(config: Config, setting: Setting, run: Run, log: MetricsLog):
@@ -187,14 +187,15 @@ def evaluate_setting(config: Config, setting: Setting, outcome: Outcome, envs, r
     study, keys = setting.study, seed_keys(config, PURPOSES)
 
     @jax.jit
-    def look(params, env, key):
+    def look(params, env, key, split_key):
         seen = study.embed(params, env, key, config.eval_samples)
-        return seen, identification_metrics(seen)
+        return seen, identification_metrics(seen, split_key)
 
     rows, shown = [], []
     for k in run.tracked(range(config.seeds), f"{setting.name}, judging", "seeds"):
         first = lambda tree, k=k: jax.tree.map(lambda x: x[k], tree)
-        seen, figures = look(first(outcome.params), first(envs), keys["evaluate"][k])
+        own_keys = keys["evaluate"][k], keys["split"][k]
+        seen, figures = look(first(outcome.params), first(envs), *own_keys)
         figures = {name: float(value) for name, value in figures.items()}
         for side in ("x", "t"):
             z, f = getattr(seen.latents, f"z_{side}"), getattr(seen.embedded, side)

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.content_style import CHANGE_PROBS, PRESETS, Config, judge, names_of, settings
+from experiments.content_style import (
+    CHANGE_PROBS,
+    PRESETS,
+    PURPOSES,
+    Config,
+    judge,
+    names_of,
+    settings,
+)
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import linear_r2
 from mmjax.generative import DEPENDENCES, content_style_model, joined, permute_content
@@ -219,7 +227,7 @@ def test_the_papers_table_and_names():
 def test_judged_blocks():
     config = Config(**SMALL, eval_samples=256, kernel_samples=64)
     (study,) = settings(config).values()
-    keys = {k: v[0] for k, v in seed_keys(config, ("env", "evaluate", "evaluate_permuted")).items()}
+    keys = {k: v[0] for k, v in seed_keys(config, PURPOSES).items()}
     env, params = study.init_env(keys["env"]), study.init_params(jax.random.key(3))
     figures = judge(study, params, env, keys, config)
     blocks = ("content", "style", "private")

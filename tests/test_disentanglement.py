@@ -11,7 +11,9 @@ from sklearn.metrics import mutual_info_score
 
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import dci, linear_r2, mig, sap
-from mmjax.evaluate.disentanglement import in_bins, lasso, mutual_information
+from mmjax.evaluate.disentanglement import in_bins, mutual_information
+from mmjax.evaluate.lasso import lasso
+from mmjax.evaluate.splits import half_rows
 
 N = 1000
 METRICS = {
@@ -116,7 +118,7 @@ def test_dci_by_hand():
     np.testing.assert_allclose(shared.per_feature, 0, atol=1e-6)
     np.testing.assert_allclose(shared.disentanglement, 0, atol=1e-6)
     np.testing.assert_allclose([*shared.completeness_of.values()], 1)
-    np.testing.assert_allclose([*shared.informativeness_of.values()], 0.5, atol=1e-5)
+    np.testing.assert_allclose([*shared.informativeness_of.values()], 0.5, atol=0.03)
 
 
 def test_disentanglement_is_the_mean_weighted_by_importance():
@@ -158,10 +160,10 @@ def test_mig_by_hand():
 
 def test_sap_by_hand():
     """Squared correlations of continuous factors, accuracies of discrete ones."""
-    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]] * 2)
+    signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]] * 1000)
     v, other = signs.T
     weak = 3 * v + 4 * other  # correlation 0.6 with v
-    quarter = np.tile([0, 0, 0, 1], 2)
+    quarter = np.tile([0, 0, 0, 1], 1000)
     for features, factor, want in (
         ([v, weak], v * 1.0, 1 - 0.36),
         ([weak, other], v * 1.0, 0.36),
@@ -173,7 +175,7 @@ def test_sap_by_hand():
         ([quarter], quarter, 0.25),
     ):
         got = sap(_array(np.stack(features, 1)), {"v": factor}, l2=0.01)
-        np.testing.assert_allclose(got.mean, want, atol=1e-5)
+        np.testing.assert_allclose(got.mean, want, atol=0.04 if factor.dtype.kind == "i" else 1e-5)
 
 
 def test_mutual_information_is_that_of_scikit_learn():
@@ -222,11 +224,12 @@ def test_sap_of_classes_is_that_of_scikit_learn():
     z = _normal(0, N, 2)
     labels = np.digitize(z[:, 0], [-0.7, 0.2]) + 5
     f = np.c_[z[:, 1], z[:, 0] + 0.3 * z[:, 1], z[:, 0] + _normal(1, N)]
+    fit, score = map(np.asarray, half_rows(None, N, [labels]))
     scores = []
     for column in f.T:
-        column = (column[:, None] - column[: N // 2].mean()) / column[: N // 2].std()
-        fitted = LogisticRegression().fit(column[: N // 2], labels[: N // 2])
-        scores.append(fitted.score(column[N // 2 :], labels[N // 2 :]))
+        column = (column[:, None] - column[fit].mean()) / column[fit].std()
+        fitted = LogisticRegression().fit(column[fit], labels[fit])
+        scores.append(fitted.score(column[score], labels[score]))
     want = np.sort(scores)[-1] - np.sort(scores)[-2]
     np.testing.assert_allclose(sap(_array(f), {"v": labels}).mean, want, atol=0.007)
 
@@ -237,15 +240,19 @@ def test_forest_is_that_of_scikit_learn_and_of_its_seed():
     grow = lambda seed: dci(_array(f), _mixed(z), importance="forest", trees=10, seed=seed)
     found = grow(3)
     factors = _mixed(z)
-    classes = RandomForestClassifier(10, random_state=3).fit(f[:200], factors["z0"][:200])
-    trees = RandomForestRegressor(10, random_state=3).fit(f[:200], factors["z1"][:200])
-    np.testing.assert_allclose(found.importance[:, 0], classes.feature_importances_)
-    np.testing.assert_allclose(found.importance[:, 1], trees.feature_importances_)
-    r2 = trees.score(f[200:], factors["z1"][200:])
-    np.testing.assert_allclose(found.informativeness_of["z1"], r2, atol=1e-5)
-    guess = np.mean(factors["z0"][200:] == np.bincount(factors["z0"][:200]).argmax())
-    skill = (classes.score(f[200:], factors["z0"][200:]) - guess) / (1 - guess)
-    np.testing.assert_allclose(found.informativeness_of["z0"], skill)
+    z0, z1 = factors["z0"], factors["z1"]
+    (fit, score), (own_fit, own_score) = (
+        map(np.asarray, half_rows(None, 400, strata)) for strata in ([], [z0])
+    )
+    classes = RandomForestClassifier(10, random_state=3).fit(f[own_fit], z0[own_fit])
+    trees = RandomForestRegressor(10, random_state=3).fit(f[fit], z1[fit])
+    np.testing.assert_allclose(found.importance[:, 0], classes.feature_importances_, atol=1e-4)
+    np.testing.assert_allclose(found.importance[:, 1], trees.feature_importances_, atol=1e-3)
+    r2 = trees.score(f[score], z1[score])
+    np.testing.assert_allclose(found.informativeness_of["z1"], r2, atol=1e-3)
+    guess = np.mean(z0[own_score] == np.bincount(z0[own_fit]).argmax())
+    skill = (classes.score(f[own_score], z0[own_score]) - guess) / (1 - guess)
+    np.testing.assert_allclose(found.informativeness_of["z0"], skill, atol=0.01)
     assert found.importance.tolist() == grow(3).importance.tolist() != grow(4).importance.tolist()
 
 
@@ -255,7 +262,7 @@ def _numbers(found):
 
 @every_metric
 def test_corner_cases_are_finite(metric):
-    """Constants, diverged features, one feature, duplicates, very few rows."""
+    """Constants, one feature, duplicates, very few rows."""
     z = _normal(0, 8, 2)
     factors = {
         "v": z[:, 0],
@@ -263,9 +270,7 @@ def test_corner_cases_are_finite(metric):
         "none": np.full(8, 0.1),
         "one": np.ones(8, int),
     }
-    diverged = z.copy()
-    diverged[3, 0] = np.nan
-    for features in (z, z[:, [0, 0]], np.full((8, 2), 0.1), diverged, z[:, :1]):
+    for features in (z, z[:, [0, 0]], np.full((8, 2), 0.1), z[:, :1]):
         if features.shape[1] == 1:  # spares the compilation of a classifier
             factors.pop("i")
         found = metric(_array(features), factors)
@@ -283,11 +288,11 @@ def test_corner_cases_are_finite(metric):
 
 @every_metric
 def test_a_constant_feature_gains_nothing_and_takes_nothing(metric):
-    """The gap of one feature is to a constant one; a diverged feature counts as constant."""
+    """The gap of one feature is to a constant one."""
     z = _uniform(N, 1)
     factors = _mixed(z) | {"v": z[:, 0]}
     f = z + 0.2 * _normal(1, N, 1)
-    for value in (1234.567, np.nan):
+    for value in (1234.567,):
         wider = metric(_array(np.c_[f, np.full((N, 3), value)]), factors)
         if hasattr(wider, "importance"):
             np.testing.assert_array_equal(wider.importance[1:], 0)
@@ -303,6 +308,15 @@ def test_a_constant_feature_gains_nothing_and_takes_nothing(metric):
 def test_bad_factors_are_told(metric, factors):
     with pytest.raises(InvalidInput):
         metric(jnp.ones((10, 2)), factors)
+
+
+@every_metric
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_diverged_feature_is_told(metric, value):
+    features = _uniform(10)
+    features[3, 1] = value
+    with pytest.raises(InvalidInput, match="features: .*row 3, column 1"):
+        metric(_array(features), {"v": np.ones(10)})
 
 
 @every_metric

@@ -21,6 +21,7 @@ from mmjax.evaluate import (
     recall_at,
     spearman_ranks,
 )
+from mmjax.evaluate.splits import half_rows
 
 SEEDS = st.integers(0, 2**31)
 
@@ -31,13 +32,14 @@ def _normal(seed, *shape):
 
 @pytest.mark.parametrize("n, noise", [(400, 0.0), (401, 0.5), (400, 20.0)])
 def test_linear_r2_is_that_of_scikit_learn(n, noise):
-    """Fitted on the first half, scored on the second; targets of unequal scale count alike."""
+    """Fitted on a half, scored on the other; targets of unequal scale count alike."""
     features = _normal(0, n, 6) * [1, 10, 0.1, 1, 1, 1] + 3
     targets = features[:, :3] @ _normal(1, 3, 3) * [1, 100, 0.01] + noise * _normal(2, n, 3)
-    half = n // 2
-    fitted = LinearRegression().fit(features[:half], targets[:half])
-    want = r2_score(targets[half:], fitted.predict(features[half:]))
-    got = linear_r2(jnp.asarray(features, jnp.float32), jnp.asarray(targets, jnp.float32))
+    key = jax.random.key(n)
+    fit, score = half_rows(key, n)
+    fitted = LinearRegression().fit(features[fit], targets[fit])
+    want = r2_score(targets[score], fitted.predict(features[score]))
+    got = linear_r2(jnp.asarray(features, jnp.float32), jnp.asarray(targets, jnp.float32), key)
     np.testing.assert_allclose(got, want, atol=2e-4)
 
 

@@ -99,5 +99,6 @@ def test_within_the_span_an_l2_probe_loses_nothing(rows):
 def test_search_returns_the_model_of_its_c():
     found = search_c(X[FIT], Y[FIT], X[VALIDATION], Y[VALIDATION], 10)
     again = fit_logistic(X[FIT], Y[FIT], 10, 1 / found.c)
-    np.testing.assert_allclose(found.model.weights, again.weights, atol=1e-3)
+    apart = np.linalg.norm(found.model.weights - again.weights)
+    assert apart <= float(found.model.distance) + float(again.distance) + 1e-4
     assert float(logistic_accuracy(found.model, X[VALIDATION], Y[VALIDATION])) == found.accuracy

@@ -15,6 +15,7 @@ from mmjax.errors import InvalidInput
 from mmjax.evaluate import kernel_r2, kernel_r2_between, linear_r2, linear_r2_between
 from mmjax.evaluate.kernel_ridge import ALPHAS, GAMMAS
 from mmjax.evaluate.regression import standardise
+from mmjax.evaluate.splits import half_rows, shuffled_rows
 
 pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
 
@@ -43,8 +44,7 @@ def _targets(x):
 
 
 def _halves(values):
-    half = len(values) // 2
-    return values[:half], values[half:]
+    return tuple(values[np.asarray(rows)] for rows in half_rows(None, len(values)))
 
 
 def _scikit(x, y, centre=True, folds=3, alphas=ALPHAS, gammas=GAMMAS):
@@ -171,13 +171,15 @@ def test_ridges_below_rounding_stay_finite(landmarks):
                 assert found["linear"].cv_r2 > 0.99 and found["linear"].r2 > 0.99
 
 
-def test_samples_are_rows_at_equal_distances():
+def test_samples_are_rows_of_the_shuffled_ones_at_equal_distances():
     x = _normal(0, N, 3)
     y = _targets(x)
     (fit_x, score_x), blocks = _halves(x), {name: _halves(block) for name, block in y.items()}
     fit_y, score_y = ({name: block[i] for name, block in blocks.items()} for i in (0, 1))
     split = jax.tree.map(_array, (fit_x, fit_y, score_x, score_y))
-    some = np.arange(90) * 202 // 90
+    # The rows that are taken, so placed that their own shuffle brings them in that order.
+    some = np.empty(90, int)
+    some[np.asarray(shuffled_rows(None, 90))] = shuffled_rows(None, 202)[np.arange(90) * 202 // 90]
     few = jax.tree.map(lambda values: _array(values[some]), (fit_x, fit_y))
     few = kernel_r2_between(*few, *split[2:])
     everything = kernel_r2_between(*split)

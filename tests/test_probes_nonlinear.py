@@ -13,6 +13,7 @@ from mmjax.evaluate import (
     mlp_r2,
     mlp_r2_between,
 )
+from mmjax.evaluate.splits import halves
 
 N = 800  # rows of most tests, with 3 features and 2 targets: one compilation serves them
 KEY = jax.random.key(0)
@@ -60,15 +61,17 @@ def test_the_key_decides_and_halves_are_the_explicit_split():
     first = _r2(x, y)
     assert first == _r2(x, y)
     assert first != _r2(x, y, jax.random.key(1))
-    half = N // 2
-    assert first == mlp_r2_between(x[:half], y[:half], x[half:], y[half:], KEY, **SMALL)
+    split_key, fit_key = jax.random.split(KEY)
+    (fit_x, fit_y), (score_x, score_y) = halves((x, y), split_key)
+    assert first == mlp_r2_between(fit_x, fit_y, score_x, score_y, fit_key, **SMALL)
 
 
 def test_without_hidden_layers_it_is_linear():
     x = _normal(0, N, 3)
     y = x @ _normal(1, 3, 2) + 0.5 * _normal(2, N, 2) + jnp.abs(x[:, :2])
     got = mlp_r2(x, y, KEY, layers=0, steps=600, learning_rate=0.03)
-    np.testing.assert_allclose(got, linear_r2(x, y), atol=0.01)
+    same_halves = linear_r2(x, y, jax.random.split(KEY)[0])
+    np.testing.assert_allclose(got, same_halves, atol=0.01)
 
 
 def _split(x, labels):

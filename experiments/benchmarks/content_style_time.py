@@ -63,13 +63,14 @@ def study_of(preset: str) -> ContentStyleStudy:
 
 def train_to_bar(study: ContentStyleStudy, *, most: int, every: int) -> Spent:
     """Trains one seed until both encoders reach the bar, or for `most` steps."""
-    env_key, init_key, train_key, look_key = jax.random.split(jax.random.key(0), 4)
+    env_key, init_key, train_key, look_key, split_key = jax.random.split(jax.random.key(0), 5)
     env, plan = jax.jit(study.init_env)(env_key), study.plan
 
     @jax.jit
     def worse(params):
         seen = study.look(params, env, look_key, _LOOK, False)
-        scores = [linear_r2(f, b.content) for f, b in zip(seen.embedded, seen.latents, strict=True)]
+        sides = zip(seen.embedded, seen.latents, strict=True)
+        scores = [linear_r2(f, b.content, split_key) for f, b in sides]
         return jnp.min(jnp.stack(scores))
 
     chunk = make_chunk(plan.source, plan.phases[0].objective, plan.optimiser, every)

@@ -271,6 +271,8 @@ def _checked(
     features = plain(features)
     factors = {name: np.asarray(factor) for name, factor in factors.items()}
     for name, factor in factors.items():
+        if factor.dtype.kind == "O":  # a table's text
+            factor = factors[name] = np.asarray(factor.tolist())
         require(factor.shape == (rows,), name, factor.shape, f"one value for each row: ({rows},)")
         if not _discrete(factor):
             require_finite(factor, name)

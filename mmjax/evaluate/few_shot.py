@@ -120,7 +120,7 @@ def few_shot_rows(key: Key, labels: Array, shots: int, num_classes: int) -> Arra
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _few_shot_rows(key, labels, shots, num_classes) -> Array:
-    order = jnp.lexsort((jax.random.uniform(key, labels.shape), labels))
+    order = jnp.lexsort((jax.random.uniform(key, labels.shape, jnp.float32), labels))
     starts = jnp.searchsorted(labels[order], jnp.arange(num_classes))
     rows = starts[:, None] + jnp.arange(shots)
     return order[jnp.minimum(rows, len(labels) - 1).ravel()].astype(jnp.int32)

@@ -50,7 +50,7 @@ def _plain(values: Array, name: str) -> np.ndarray:
         require_finite(values, name)
         values = values.astype(np.float64)
     require(values.dtype.kind in "biufSUMm", name, str(values.dtype), "whole numbers or text")
-    return values
+    return values.astype(values.dtype.newbyteorder("="))
 
 
 def _ranked(labels: Sequence[np.ndarray]) -> Sequence[np.ndarray]:

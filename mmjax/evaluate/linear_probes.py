@@ -19,7 +19,7 @@ from mmjax.evaluate.logistic import Logistic, fit_logistic, units_of
 from mmjax.evaluate.quasi_newton import minimise
 from mmjax.evaluate.regression import explained, standardise
 from mmjax.evaluate.scores import accuracy, f1_scores, mean_recall, mean_squared_error
-from mmjax.numerics import centred, conditioned, floating, require_finite
+from mmjax.numerics import centred, conditioned, floating, require_finite, safe_norm
 from mmjax.types import Array
 
 # Strong first: of equals the strongest is chosen.
@@ -120,7 +120,8 @@ def _fit_multilabel(x, labels, l2, max_steps, tolerance) -> Logistic:
             loss,
             start,
             units=units,
-            curvature=penalty,
+            curvature=(penalty, jnp.minimum(penalty, 0.25)),
+            size=lambda params: safe_norm(params[0]),
             max_steps=max_steps,
             tolerance=tolerance,
         )

@@ -111,12 +111,14 @@ def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance) -> Logistic:
         return jnp.mean(entropies) + 0.5 * penalty * jnp.sum(weights**2)
 
     start = (jnp.zeros((x.shape[1], num_classes), x.dtype), jnp.zeros(num_classes, x.dtype))
-    by_weight, by_bias = units_of(x, (1 - 1 / num_classes) / num_classes, penalty)
+    spread = (1 - 1 / num_classes) / num_classes
+    by_weight, by_bias = units_of(x, spread, penalty)
     found = minimise(
         loss,
         start,
         units=(by_weight[:, None], by_bias),
-        curvature=penalty,
+        curvature=(penalty, jnp.minimum(penalty, spread)),
+        size=lambda params: safe_norm(params[0].ravel()),
         max_steps=max_steps,
         tolerance=tolerance,
     )

@@ -36,7 +36,7 @@ class Minimum(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Here (params, value, grad), where to go, and the best point (least, its gradient's norm)."""
+    """Here (params, value, grad), where to go, and the best point (least, its distance)."""
 
     params: Tree
     value: Array
@@ -56,7 +56,8 @@ def minimise(
     start: Tree,
     *,
     units: Tree,
-    curvature: float | Array,
+    curvature: Tree,
+    size: Callable[[Tree], Array],
     max_steps: int,
     tolerance: float,
 ) -> Minimum:
@@ -75,13 +76,19 @@ def minimise(
       start: where to start.
       units: tree of start, > 0, broadcast to its leaves: about how far a step may go in each, best
         one over the root of the second derivative.
-      curvature: >= 0, the second derivative is at least that in every direction that matters.
+      curvature: tree of start, >= 0, broadcast to its leaves: about the least second derivative
+        by them.
+      size: `params -> ` the scalar that the distance is compared to.
       max_steps: looks at the function, at most.
-      tolerance: of the distance to the optimum, as a share of the params' norm.
+      tolerance: of the distance to the optimum, as a share of the size.
     """
     norm_of = lambda tree: safe_norm(jnp.concatenate([v.ravel() for v in jax.tree.leaves(tree)]))
     scaled = lambda tree: jax.tree.map(jnp.multiply, tree, units)
     unscaled = lambda tree: jax.tree.map(jnp.divide, tree, units)
+    curved = jnp.all(jnp.stack([jnp.all(c > 0) for c in jax.tree.leaves(curvature)]))
+    # Without curvature the gradient alone still tells whether there is progress.
+    least_of = jax.tree.map(lambda c: jnp.where(curved, c, 1), curvature)
+    distance_of = lambda grad: norm_of(jax.tree.map(jnp.divide, unscaled(grad), least_of))
     look = jax.value_and_grad(lambda params: loss(scaled(params)))
     solver = optax.scale_by_lbfgs(memory_size=10)
     away = lambda tree: jax.tree.map(jnp.negative, tree)
@@ -95,7 +102,7 @@ def minimise(
         flat = (value <= state.value + rounding) & (then <= (2 * _SUFFICIENT - 1) * slope)
         lower = flat | (value <= state.value + _SUFFICIENT * state.scale * slope)
         direction, memory = solver.update(grad, state.memory, trial)
-        norm = norm_of(unscaled(grad))
+        norm = distance_of(grad)
         nearer = lower & (norm < state.least)
         # Against what the last progress reached: many small steps are progress too.
         low, short = state.marks
@@ -118,7 +125,7 @@ def minimise(
         return new._replace(steps=state.steps + 1, idle=idle, marks=marks)
 
     def near(state):
-        return state.least <= tolerance * curvature * norm_of(scaled(state.best))
+        return curved & (state.least <= tolerance * size(scaled(state.best)))
 
     def stuck(state):
         return (state.idle >= _PATIENCE) | (state.scale <= _SHORTEST)
@@ -127,7 +134,7 @@ def minimise(
     start = unscaled(start)
     value, grad = look(start)
     direction, memory = solver.update(grad, solver.init(start), start)
-    norm = norm_of(unscaled(grad))
+    norm = distance_of(grad)
     first = _State(
         start,
         value,
@@ -144,5 +151,5 @@ def minimise(
     end = jax.lax.while_loop(going, step, first)
     finite = jnp.isfinite(value)
     params = jax.tree.map(lambda v: jnp.where(finite, v, jnp.nan), scaled(end.best))
-    distance = jnp.where(curvature > 0, end.least / jnp.where(curvature > 0, curvature, 1), jnp.inf)
+    distance = jnp.where(curved, end.least, jnp.inf)
     return Minimum(params, end.steps, distance, finite & (near(end) | stuck(end)))

@@ -42,7 +42,8 @@ def explained(targets: Array, residual: Array) -> Array:
     total = jnp.sum(without(columns, targets) ** 2, axis=0)
     left = jnp.sum((residual / columns.unit / columns.spread) ** 2, axis=-2)
     share = 1 - left / jnp.where(total == 0, 1, total)
-    return jnp.where((total == 0) & ~jnp.isnan(left), 0.0, share)
+    share = jnp.where(total == 0, 0.0, share)
+    return jnp.where(jnp.isfinite(left), share, jnp.nan)
 
 
 def check_split(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array) -> None:

@@ -68,17 +68,23 @@ def _fit(x, labels, num_classes, l1, max_steps, tolerance) -> Logistic:
     shrink = (rate * penalty) * jnp.ones((width + 1, 1), x.dtype).at[-1].set(0)
 
     def step(carry):
-        w, ahead, momentum, number, _, mark, idle = carry
-        moved = ahead - rate * jax.grad(loss)(ahead)
+        w, ahead, momentum, number, _, (low, short), idle = carry
+        value, grad = jax.value_and_grad(loss)(ahead)
+        value += penalty * jnp.sum(jnp.abs(ahead[:-1]))
+        moved = ahead - rate * grad
         new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - shrink, 0)
         uphill = jnp.vdot(ahead - new, new - w) > 0
         momentum = jnp.where(uphill, 1.0, momentum)
         following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
         missed = jnp.max(jnp.abs(new - ahead)) / rate
-        gained = missed < _PROGRESS * mark
-        mark, idle = jnp.where(gained, missed, mark), jnp.where(gained, 0, idle + 1)
+        # Against what the last progress reached: many small steps are progress too.
+        lower = low - 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+        gained = (value < lower) | (missed < _PROGRESS * short)
+        reached = jnp.minimum(value, low), jnp.minimum(missed, short)
+        marks = jax.tree.map(lambda new, old: jnp.where(gained, new, old), reached, (low, short))
+        idle = jnp.where(gained, 0, idle + 1)
         ahead = new + jnp.where(uphill, 0, (momentum - 1) / following) * (new - w)
-        return new, ahead, following, number + 1, missed, mark, idle
+        return new, ahead, following, number + 1, missed, marks, idle
 
     def loss(w):
         return jnp.mean(cross_entropies(design @ w, labels))
@@ -86,6 +92,6 @@ def _fit(x, labels, num_classes, l1, max_steps, tolerance) -> Logistic:
     ended = lambda carry: (carry[4] <= tolerance * penalty) | (carry[6] >= _PATIENCE)
     going = lambda carry: ~ended(carry) & (carry[3] < max_steps)
     zero, far = jnp.zeros((width + 1, num_classes), x.dtype), jnp.array(jnp.inf, x.dtype)
-    start = (zero, zero, jnp.ones((), x.dtype), jnp.int32(0), far, far, jnp.int32(0))
+    start = (zero, zero, jnp.ones((), x.dtype), jnp.int32(0), far, (far, far), jnp.int32(0))
     end = jax.lax.while_loop(going, step, start)
     return Logistic(end[0][:-1], end[0][-1], end[3], ended(end), far)

@@ -37,7 +37,9 @@ def half_rows(key: Key | None, rows: int, strata: Sequence[Array] = ()) -> tuple
     """
     split_key, fit_key, score_key = jax.random.split(_drawn(key), 3)
     # Sorted by class and, within, at random: every other row is then half of every class.
-    order = jnp.lexsort((jax.random.uniform(split_key, (rows,)), *reversed(list(strata))))
+    # Float32, so that x64 draws the same.
+    chance = jax.random.uniform(split_key, (rows,), jnp.float32)
+    order = jnp.lexsort((chance, *reversed(list(strata))))
     halves = (fit_key, order[1::2]), (score_key, order[::2])
     fit, score = (jax.random.permutation(k, half).astype(jnp.int32) for k, half in halves)
     return fit, score

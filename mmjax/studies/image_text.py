@@ -244,7 +244,7 @@ def factor_figures(
     Args:
       fit, score: `[n, f]`, `[m, f]` features.
       fit_factors, score_factors: see factors_of.
-      key: of the nonlinear classifiers.
+      key: of the nonlinear classifiers, and of the kernel ridge's folds.
       kernel_samples: rows that the kernel ridge is fitted on, at most.
       probe_steps: training steps of a nonlinear classifier.
     """
@@ -256,6 +256,7 @@ def factor_figures(
         {name: column(fit_factors[name]) for name in smooth},
         score,
         {name: column(score_factors[name]) for name in smooth},
+        jax.random.fold_in(key, len(DISCRETE)),
         max_samples=kernel_samples,
         search_samples=max(16, kernel_samples // 2),
     )
@@ -277,14 +278,18 @@ def factor_figures(
 
 
 def disentanglement_figures(
-    features: Array, factors: Mapping[str, np.ndarray], *, seed: int
+    features: Array,
+    factors: Mapping[str, np.ndarray],
+    *,
+    seed: int,
+    split_key: Key | None = None,
 ) -> dict[str, float]:
     """mcc, dci_*, mig and sap of features against the shared factors.
 
     MCC takes the shape's number for a quantity, which it is not; the others know it for a class.
     """
     shared = {name: factors[name] for name in SHARED}
-    found = dci(features, shared, importance="forest", seed=seed)
+    found = dci(features, shared, importance="forest", seed=seed, split_key=split_key)
     latents = jnp.stack([jnp.asarray(v, jnp.float32) for v in shared.values()], axis=1)
     return {
         "mcc": mcc(latents, features),
@@ -292,5 +297,5 @@ def disentanglement_figures(
         "dci_completeness": found.completeness,
         "dci_informativeness": found.informativeness,
         "mig": mig(features, shared).mean,
-        "sap": sap(features, shared).mean,
+        "sap": sap(features, shared, split_key=split_key).mean,
     }

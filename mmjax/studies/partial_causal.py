@@ -304,11 +304,13 @@ def train_study(
     return train_one(study.plan, study.init_params, env, train_key, on_chunk=on_chunk), env
 
 
-def identification_metrics(seen: Embedded) -> dict[tuple[str, str, str], Array]:
+def identification_metrics(
+    seen: Embedded, split_key: Key | None = None
+) -> dict[tuple[str, str, str], Array]:
     """The metrics of a seed that live on device: (modality, target, metric) -> scalar.
 
     Linear R2 of z from the embedding; leakage, the R2 of m from the embedding; and beside both what
-    the same probe gets from the raw observations.
+    the same probe gets from the raw observations, all on the halves that split_key draws.
     """
     figures = {}
     for side in ("x", "t"):
@@ -317,8 +319,8 @@ def identification_metrics(seen: Embedded) -> dict[tuple[str, str, str], Array]:
             truth = getattr(seen.latents, f"{target}_{side}")
             if truth.shape[1] == 0:
                 continue
-            figures[side, target, "r2_linear"] = linear_r2(embedded, truth)
-            figures[side, target, "r2_linear_raw"] = linear_r2(observed, truth)
+            figures[side, target, "r2_linear"] = linear_r2(embedded, truth, split_key)
+            figures[side, target, "r2_linear_raw"] = linear_r2(observed, truth, split_key)
     return figures
 
 
