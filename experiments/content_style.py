@@ -7,6 +7,8 @@
   python -m experiments.content_style --table=dims --embedding_dims=1,2,3,4,8
   python -m experiments.content_style --shared_mixing --shared_encoder --private_dim=0  # multi-view
   python -m experiments.content_style --modalities=3        # content in all, style in pairs
+  python -m experiments.content_style --preset=official     # the published recipe, as written
+  python -m experiments.content_style --preset=official --negatives=code   # as the code has it
 
 Modality k sees f_k(c, s, m): content c is shared, style s is shared but changes, m is private.
 Encoders whose embedding has the size of c recover c and nothing else, except what c tells of it.

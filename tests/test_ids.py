@@ -21,6 +21,7 @@ from mmjax.losses import (
     siglip,
     supcon,
 )
+from mmjax.losses.ids import differ, id_columns
 from mmjax.types import Pair
 from tests.test_fused_losses import LOSSES, _arguments, _as, _reference, no_gather
 
@@ -78,23 +79,23 @@ def test_float16_sums_as_float32(name):
     np.testing.assert_allclose(value, wide, rtol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.int8])
-@pytest.mark.parametrize("name", ["cosine", "squared_l2", "l1"])
+@pytest.mark.parametrize(
+    "dtype, name", [("float16", "cosine"), ("bfloat16", "l1"), ("int8", "squared_l2")]
+)
 def test_info_nce_of_narrow_inputs_has_float32_values_and_slopes(dtype, name):
     rng = np.random.default_rng(0)
     x, t = (jnp.asarray(np.round(20 * rng.normal(size=(N, 3))), dtype) for _ in range(2))
     run = lambda x, t, tau: info_nce(x, t, similarity=make_similarity(name), temperature=tau)
-    wide = [v.astype(jnp.float32) for v in (x, t)]
-    by_tau = jax.value_and_grad(run, 2)
-    for ours, theirs in zip(by_tau(x, t, 3.0), by_tau(*wide, 3.0), strict=True):
-        assert ours.dtype == jnp.float32
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    if dtype != jnp.int8:
-        ours, theirs = (jax.grad(run)(*pair, 3.0) for pair in ((x, t), wide))
-        assert ours.dtype == dtype
-        np.testing.assert_allclose(
-            ours.astype(jnp.float32), theirs, rtol=1e-2, atol=1e-2 * float(jnp.abs(theirs).max())
-        )
+    wanted = (0, 1, 2) if dtype != "int8" else 2
+    both = jax.jit(jax.value_and_grad(run, wanted))
+    wide = both(*(v.astype(jnp.float32) for v in (x, t)), 3.0)
+    value, slopes = both(x, t, 3.0)
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, wide[0], rtol=1e-6)
+    for ours, theirs in zip(jax.tree.leaves(slopes), jax.tree.leaves(wide[1]), strict=True):
+        assert ours.dtype == (dtype if ours.ndim else jnp.float32)
+        top = float(jnp.abs(theirs).max())
+        np.testing.assert_allclose(ours.astype(jnp.float32), theirs, rtol=1e-2, atol=1e-2 * top)
 
 
 SMALL = {
@@ -124,13 +125,11 @@ def test_a_repeated_pair_is_left_out_of_the_negatives():
     """Five captions an image: of perfect embeddings the loss is 0 with ids, log 5 without."""
     image = np.repeat(np.arange(4), 5)
     x = jnp.eye(4)[image]
-    loss = partial(info_nce, x, x, similarity=cosine(), temperature=0.01)
-    assert loss(ids=image) < 1e-6
-    assert loss(ids=Pair(image, np.arange(20))) < 1e-6
-    assert loss() == pytest.approx(np.log(5), abs=1e-4)
-    one_of_each = slice(None, None, 5)
-    rest = info_nce(x[one_of_each], x[one_of_each], similarity=cosine(), temperature=1.0)
-    ours = loss(ids=image, temperature=1.0)
+    run = jax.jit(lambda x, ids, tau: info_nce(x, x, similarity=cosine(), temperature=tau, ids=ids))
+    assert run(x, Pair(image, np.arange(20)), 0.01) < 1e-6
+    assert run(x, Pair(np.arange(20), np.arange(20)), 0.01) == pytest.approx(np.log(5), abs=1e-4)
+    rest = run(x[::5], Pair(np.arange(4), np.arange(4)), 1.0)
+    ours = run(x, Pair(image, np.arange(20)), 1.0)
     # exp of each share: five times as many negatives for every anchor.
     assert np.exp(ours) - 1 == pytest.approx(5 * (np.exp(float(rest)) - 1), rel=1e-5)
 
@@ -146,15 +145,24 @@ def test_a_repeated_pair_is_left_out_of_the_negatives():
         lambda ids: ids.astype(np.uint64) + np.uint64(2**63),
     ],
 )
-def test_ids_and_labels_are_their_values_whatever_their_storage(wrap):
+def test_ids_are_their_values_whatever_their_storage(wrap):
+    small = np.arange(12) % 5
+    same = small[:, None] == small
+    for ids in (wrap(small), (None, wrap(small)), np.stack([wrap(small)] * 2, 1)):
+        columns = id_columns(ids, 12)
+        assert columns.dtype == jnp.int32
+        np.testing.assert_array_equal(~differ(columns, columns), same)
+
+
+def test_labels_beyond_int32_are_labels():
     x, t = jnp.asarray(np.random.default_rng(0).normal(size=(2, 12, 3)), jnp.float32)
     small = np.arange(12) % 5
+    big = (small % 2) * 2**40 + small // 2
     for loss in (
         lambda ids: supcon(x, ids, temperature=0.1),
         lambda ids: cross([x, t], temperature=0.1, ids=ids),
-        lambda ids: cross([x, t], temperature=0.1, ids=(None, ids)),
     ):
-        np.testing.assert_allclose(loss(wrap(small)), loss(small), rtol=1e-6)
+        np.testing.assert_allclose(loss(big), loss(small), rtol=1e-6)
 
 
 def test_ids_that_are_not_one_a_row_or_objects_are_refused():
@@ -167,13 +175,16 @@ def test_ids_that_are_not_one_a_row_or_objects_are_refused():
 
 
 def test_log_mean_counts_each_anchors_candidates():
-    x = jnp.ones((6, 2))
-    ids = jnp.array([0, 0, 0, 1, 2, 3])
-    loss = partial(info_nce, x, x, similarity=dot(), temperature=1.0, log_mean=True)
-    assert loss(ids=ids) == pytest.approx(0, abs=1e-6)  # equal logits: the mean is the positive
-    assert loss() == pytest.approx(0, abs=1e-6)
+    """Of equal logits the mean is the positive: the loss is 0 whatever is left out."""
+    x, ids = jnp.ones((6, 2)), jnp.array([0, 0, 0, 1, 2, 3])
     further = Pair(jnp.ones((4, 2)), jnp.ones((4, 2)))
-    assert loss(ids=ids, negatives=further, within=True) == pytest.approx(0, abs=1e-6)
+
+    @jax.jit
+    def loss(ids):
+        how = dict(similarity=dot(), temperature=1.0, log_mean=True)
+        return info_nce(x, x, ids=ids, negatives=further, within=True, **how)
+
+    np.testing.assert_allclose([loss(ids), loss(jnp.arange(6))], 0, atol=1e-6)
 
 
 def test_a_learned_temperature_stays_in_bounds_and_finds_back():

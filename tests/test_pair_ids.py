@@ -154,7 +154,7 @@ def test_perfect_embeddings_of_five_captions_an_image_recall_all(way):
         data = _sides(captions, images[image], test, test, np.arange(len(image)))
     else:
         noisy = images[image] + 1e-4 * rng.normal(size=(len(image), 8)).astype(np.float32)
-        data = _sides(captions, noisy, test, test, np.arange(len(image)), image)
+        data = _sides(captions, noisy, test, test, np.arange(len(image)), image * 2**40)
     found = retrieval(data, _unit, _unit, _dot, limit=2000)
     assert set(found.values()) == {1.0}
     order = rng.permutation(len(image))

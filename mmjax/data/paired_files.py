@@ -92,7 +92,7 @@ def _side(path: str, arrays, names: SideNames, label: np.ndarray | None) -> Moda
         _check_length(path, name, arrays[name], names.values, len(values))
     _check_values(path, names.values, values)
     is_test = checked_split(path, names.is_test, arrays[names.is_test]) if names.is_test else None
-    ids = encode_labels(arrays[names.ids])[0] if names.ids else None
+    ids = arrays[names.ids] if names.ids else None
     private = {name: encode_labels(arrays[name])[0] for name in names.private}
     return Modality(names.values, values, label, private, is_test, ids)
 

@@ -26,8 +26,8 @@ class Modality(NamedTuple):
       label: `[n]` int codes of what both sides share, or None.
       private: name -> `[n]` int codes of factors of this side alone.
       is_test: `[n]` bool.
-      ids: `[n]` int32; rows with one id are the same recording, an image with five captions. None:
-        rows that hold the same values are (ids_of).
+      ids: `[n]` labels of any sort; rows with one id are the same recording, an image with five
+        captions. None: rows that hold the same values are (ids_of).
     """
 
     name: str
@@ -71,8 +71,10 @@ class PairedData(NamedTuple):
 
 
 def ids_of(modality: Modality) -> np.ndarray:
-    """`[n]` int32, equal where rows are the same recording."""
-    return content_ids(modality.values) if modality.ids is None else modality.ids
+    """`[n]` int32 from 0 without gaps, equal where rows are the same recording."""
+    if modality.ids is None:
+        return content_ids(modality.values)
+    return encode_labels(modality.ids)[0]
 
 
 def groups_of(data: PairedData) -> Pair:
