@@ -413,8 +413,9 @@ def main(config: Config, run: Run) -> None:
     require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
     world, controls = with_controls(config, read_world(config, config.seed))
     table = settings(config, world, controls, run)
-    for line in (*world.remarks, *world.counts):
-        print(f"note: {world.name}: {line}", file=sys.stderr)
+    notes = [f"note: {world.name}: {line}" for line in world.remarks]
+    for line in notes + [f"rows: {line}" for line in world.counts]:
+        print(line, file=sys.stderr)
 
     def summarise(rows, seconds):
         report.draw_shots(config, run, world, rows)

@@ -240,7 +240,8 @@ def summary(config, world: FeatureWorld, rows: Sequence[Row], seconds: Mapping[s
         f"on {fitted}; {machine()}; {sum(seconds.values()):.0f} s."
     )
     parts = [marked(world, "# disentangle"), about]
-    parts += [f"Note: {line}." for line in (*world.remarks, *world.counts)]
+    parts += [f"Note: {line}." for line in world.remarks]
+    parts += [f"Rows: {line}." for line in world.counts]
     parts += shot_tables(config, world, rows)
     for count in config.num_components:
         parts += count_tables(config, world, rows, count)
