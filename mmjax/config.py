@@ -5,9 +5,23 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def option(default: Any, help: str, choices: Sequence[str] | None = None) -> Any:
-    """A config field with its help text and, for strings, the values allowed."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(
+    default: Any,
+    help: str,
+    choices: Sequence[str] | None = None,
+    *,
+    parts: Sequence[str] | None = None,
+) -> Any:
+    """A config field with its help text and, for strings, the values allowed.
+
+    Args:
+      default: its value where no flag is given.
+      help: its text in --help.
+      choices: of a string, the values allowed.
+      parts: of comma-separated names, those that are known; whoever reads them checks them.
+    """
+    metadata = {"help": help, "choices": choices, "parts": parts}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def names_in(text: str) -> tuple[str, ...]:
