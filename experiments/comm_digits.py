@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.digit_data import PARTS, chosen_views, digit_views, speech_data, speech_pairs
-from experiments.fused_runs import chosen_names, percent_table, seconds_a_model
+from experiments.fused_runs import chosen_names, methods_option, percent_table, seconds_a_model
 from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, Target, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
@@ -46,7 +46,7 @@ class Config(MultimodalOptions, RunOptions):
     drop: float = option(0.5, "largest share of features left out, in [0, 1]")
     table: str = option("views", "what is fused", ("views", "speech"))
     data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits", file=True)
-    methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
+    methods: str = methods_option()
     views: tuple[int, ...] = option((2, 3, 6), "numbers of views; more than there are: all")
     view_names: str = option("", "views in order, comma-separated; empty: all that are known")
     split_seed: int = option(0, "of the split of views, the same for all seeds")

@@ -17,7 +17,13 @@ import sys
 import numpy as np
 
 from experiments import extract_features
-from experiments.fused_runs import chosen_names, percent_table, seconds_a_model, with_steps
+from experiments.fused_runs import (
+    chosen_names,
+    methods_option,
+    percent_table,
+    seconds_a_model,
+    with_steps,
+)
 from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import option
@@ -57,7 +63,7 @@ class Config(FusedOptions, RunOptions):
     ends: tuple[int, ...] = option(ENDS, "where training, dev and test rows of the HDF5 file end")
     embed_batch: int = option(64, "films embedded at once")
     workers: int = option(8, "threads that decode posters")
-    methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
+    methods: str = methods_option()
     augmentation: str = option("drop+noise", "of features, in order: noise, drop")
     epochs: int = option(100, "of training, where steps are 0")
     warmup_epochs: int = option(10, "of these, with a growing learning rate, where warmup is 0")

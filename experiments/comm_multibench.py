@@ -18,7 +18,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.fused_runs import chosen_names, percent_table, seconds_a_model, with_steps
+from experiments.fused_runs import (
+    chosen_names,
+    methods_option,
+    percent_table,
+    seconds_a_model,
+    with_steps,
+)
 from experiments.multibench_data import (
     PUBLISHED,
     SOURCES,
@@ -52,7 +58,7 @@ class Config(FusedOptions, RunOptions):
     modalities: str = option("", "comma-separated, in order; empty: those of the published row")
     task: str = option("", "mimic: a code such as 7, or -1 for mortality; vision_touch: position, "
                        "contact; empty: the published one")  # fmt: skip
-    methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
+    methods: str = methods_option()
     augmentations: str = option("", "one a modality, comma-separated: none, noise, drop+noise ...; "
                                 "gentle or simclr of images; empty: published")  # fmt: skip
     standardise: bool = option(True, "features by the training rows")

@@ -44,7 +44,7 @@ EXPERIMENT = "comm_trifeature"
 class Config(TrifeatureOptions, TableOptions, RunOptions):
     """Which methods, on which pairs, and how the run is carried out."""
 
-    biases: str = option("biased,unbiased", "training pairs, comma-separated")
+    biases: str = option("biased,unbiased", "training pairs, comma-separated", parts=BIASES)
     projected: bool = option(True, "probe what is behind the head too, where the loss compares")
     probe_samples: int = option(8000, "training pairs that a probe is fitted on")
     seeds: int = option(1, "number of seeds; each draws its own pairs and initial weights")

@@ -79,7 +79,7 @@ class Config(FeatureOptions, SeedOptions):
     shots: tuple[int, ...] = option((1, 2, 4, 8, 16), "labelled rows of each class")
     validation_shots: int = option(4, "validation rows of each class that C is chosen on, at most")
     num_components: tuple[int, ...] = option((24,), "principal directions that are kept")
-    probes: str = option("l2,l1", f"comma-separated: {', '.join(PROBES)}")
+    probes: str = option("l2,l1", f"comma-separated: {', '.join(PROBES)}", parts=PROBES)
     unmix: str = option(
         "source",
         "rows that unmixing is fitted on, without labels: all of the source's training and "

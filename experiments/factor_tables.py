@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from experiments.fused_runs import chosen_names, percent_table, seconds_a_model
+from experiments.fused_runs import chosen_names, methods_option, percent_table, seconds_a_model
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.report import grouped_bars_figure, line_panels_figure, save_figure
@@ -28,8 +28,8 @@ PUBLISHED = {
 class TableOptions:
     """The rows of a table of methods."""
 
-    methods: str = option("comm,cross,cross_self", "comma-separated: " + ", ".join(METHODS))
-    biases: str = option("unbiased,biased", "training pairs, comma-separated")
+    methods: str = methods_option()
+    biases: str = option("unbiased,biased", "training pairs, comma-separated", parts=BIASES)
     curve_points: int = option(1, "times at which a method is judged while it trains, evenly apart")
     projected: bool = option(False, "probe what is behind the head too, where the loss compares")
 

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mmjax.config import names_in
+from mmjax.config import names_in, option
 from mmjax.errors import require
 from mmjax.report import markdown_table, mean_and_deviation
 from mmjax.run import Fit, MetricsLog, Row, Run, fit_seeds, seed_keys, seed_numbers, values
 from mmjax.studies.fused import FusedStudy, FusedTask
+from mmjax.studies.fusing_methods import METHODS
 from mmjax.types import Tree
 
 PURPOSES = ("env", "train", "evaluate", "untrained")
@@ -28,6 +29,12 @@ class Judge(NamedTuple):
 
     figures: Callable[..., dict[tuple[str, str, str], float]]
     raw: Callable[[tuple], Any]
+
+
+def methods_option() -> Any:
+    """The field of a config that names what is trained."""
+    told = "comma-separated: " + ", ".join(METHODS)
+    return option("comm,cross,cross_self", told, parts=METHODS)
 
 
 def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> list[str]:

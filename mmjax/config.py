@@ -6,18 +6,24 @@ from typing import Any, NamedTuple
 
 
 def option(
-    default: Any, help: str, choices: Sequence[str] | None = None, *, file: bool = False
+    default: Any,
+    help: str,
+    choices: Sequence[str] | None = None,
+    *,
+    parts: Sequence[str] | None = None,
+    file: bool = False,
 ) -> Any:
     """A config field with its help text and, for strings, the values allowed.
 
     Args:
       default: its value where no flag and no preset gives another.
       help: a line.
-      choices: the values allowed; None for any.
+      choices: of a string, the values allowed; None for any.
+      parts: of comma-separated names, those that are known; whoever reads them checks them.
       file: whether it names a file or folder that is read, or several, comma-separated: a run keeps
         a hash of what is in there, and refuses to go on with other contents.
     """
-    about = {"help": help, "choices": choices, "file": file}
+    about = {"help": help, "choices": choices, "parts": parts, "file": file}
     return dataclasses.field(default=default, metadata=about)
 
 

@@ -1,0 +1,315 @@
+"""The table of every flag and value: planned from the configs, so that a new flag is in it.
+
+A flag's values are those of its choices, of its parts, both of a bool; of a number and a tuple what
+small runs have and one more; a text's are given by a scene or tried from the names of its files.
+`cover` runs them in few commands: one value of as many flags as go together.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import itertools
+import json
+import os
+import pkgutil
+import re
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+
+import experiments
+from mmjax.run import launch, read_results
+from mmjax.run.flags import _shown
+from tests.flag_scenes import SCENES, TINY, names_in_files, placed
+
+
+def modules() -> dict:
+    """Name -> module of every experiment: what has a config and presets."""
+    found = [m.name for m in pkgutil.iter_modules(experiments.__path__)]
+    loaded = {name: importlib.import_module(f"experiments.{name}") for name in found}
+    return {name: m for name, m in loaded.items() if hasattr(m, "PRESETS")}
+
+
+# The plan
+
+
+class Item(NamedTuple):
+    """A value of a flag that a run shall have.
+
+    Attributes:
+      flag: its name.
+      values: what counts as it, in the order in which they are tried; the first accepted will do.
+      joins: whether it may stand beside other values of the flag, with commas.
+      scenes: where it is tried, in order.
+    """
+
+    flag: str
+    values: tuple[str, ...]
+    joins: bool
+    scenes: tuple[int, ...]
+
+
+def small(field: dataclasses.Field) -> str:
+    """A flag's value in small runs."""
+    return TINY.get(field.name, _shown(field.default))
+
+
+def of_scene(config_class: type, scene: Mapping[str, str]) -> dict[str, str]:
+    """All flags of a scene, those of small runs included."""
+    return {f.name: small(f) for f in dataclasses.fields(config_class) if f.name in TINY} | scene
+
+
+def other_numbers(field: dataclasses.Field, base: str) -> tuple[str, ...]:
+    """Sane values beside the base, of a number or a tuple of them."""
+    if isinstance(field.default, tuple):
+        first, *more = (int(v) for v in base.split(","))
+        last = more[-1] if more else first
+        found = [(first, *more, last + 1), (first - 1, *more), (first, *more)[:-1], (first + 1,)]
+        return tuple(_shown(values) for values in found if values)
+    if isinstance(field.default, int):
+        n = int(base)
+        found = (2 * n, n + 1, n // 2, n - 1, 8)
+    else:
+        x = float(base)
+        found = (x / 2, 2 * x, 0.5, 0.1)
+    return tuple(str(v) for v in dict.fromkeys(found) if v != type(v)(base) and v >= 0)
+
+
+def values_of(field: dataclasses.Field) -> list[str] | None:
+    """Every value of a flag that has finitely many, else None."""
+    if isinstance(field.default, bool):
+        return ["true", "false"]
+    listed = field.metadata["choices"] or field.metadata.get("parts")
+    return list(listed) if listed else None
+
+
+def plan(config_class: type, presets: Mapping, scenes: Sequence[Mapping]) -> list[Item]:
+    """What must run beside the scenes themselves.
+
+    Raises LookupError for a text that no scene gives a value, where there are no files to name.
+    """
+    runs = [of_scene(config_class, scene) for scene in scenes]
+    order = tuple(range(len(scenes)))
+    items = [Item("preset", (name,), False, order) for name in list(presets)[1:]]
+    for field in dataclasses.fields(config_class):
+        name, base = field.name, small(field)
+        given = [run.get(name, base) for run in runs]
+        there = {part.lower() for value in given for part in (value, *value.split(","))}
+        known, parts = values_of(field), bool(field.metadata.get("parts"))
+        if known:
+            fresh = [v for v in known if v.lower() not in there]
+            items += [Item(name, (value,), parts, order) for value in fresh]
+        elif isinstance(field.default, int | float | tuple):
+            if len(set(given)) == 1:
+                items.append(Item(name, other_numbers(field, given[0]), False, order))
+        elif set(given) == {base}:
+            tried = names_in_files(scenes)
+            if not tried:
+                raise LookupError(f"--{name}: a text without a value; give it one in SCENES")
+            items.append(Item(name, tuple(tried), False, order[::-1]))
+    return items
+
+
+# Runs
+
+
+class Told(NamedTuple):
+    """A run.
+
+    Attributes:
+      scene: which.
+      changes: the flags beside it.
+      exit: its code; -1 for an exception that reached the user.
+      error: its last lines.
+      seconds: of the processor.
+    """
+
+    scene: int
+    changes: dict[str, str]
+    exit: int
+    error: str
+    seconds: float
+
+
+def fault(told: Told, workdir: str, flags: Mapping[str, str], tabulates: bool) -> str:
+    """What is wrong with how a run ended, or nothing."""
+    if told.exit == 2:
+        lines = [line for line in told.error.splitlines() if line.startswith("error: ")]
+        if len(lines) != 1 or told.error.splitlines()[-1] != lines[0]:
+            return "not told in one line"
+        known = [*flags, *(v for v in flags.values() if os.sep in v)]
+        return "" if any(word in lines[0] for word in known) else "names no flag and no file"
+    if told.exit != 0:
+        return "crashed"
+    if tabulates and not read_results(os.path.join(workdir, "results.csv")):
+        return "no results"
+    return "" if len(os.listdir(workdir)) > 1 else "wrote nothing"
+
+
+def runner(name: str, folder: str, log: Callable[[str], None]) -> Callable[..., Told]:
+    """`(scene, changes) -> Told` of an experiment, in this process, in folders of their own."""
+    module, count = modules()[name], itertools.count()
+
+    def run(scene: int, changes: Mapping[str, str]) -> Told:
+        workdir = os.path.join(folder, f"{name}-{next(count)}")
+        given = of_scene(module.Config, SCENES[name][scene]) | dict(changes)
+        flags = {flag: placed(value, folder, workdir) for flag, value in given.items()}
+        argv = [name, f"--workdir={workdir}", *(f"--{k}={v}" for k, v in flags.items())]
+        out, start = io.StringIO(), time.process_time()
+        with contextlib.redirect_stderr(out), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                code = launch(
+                    module.main,
+                    module.Config,
+                    module.PRESETS,
+                    experiment=module.EXPERIMENT,
+                    doc=module.__doc__,
+                    argv=argv,
+                )
+            except Exception:
+                code = -1
+                traceback.print_exc(file=out)
+        seconds = time.process_time() - start
+        told = Told(scene, dict(changes), code, out.getvalue().strip(), seconds)
+        wrong = fault(told, workdir, flags, hasattr(module, "run_table"))
+        if wrong and wrong != "crashed":
+            told = told._replace(exit=-1, error=f"{wrong}: {told.error}")
+        shutil.rmtree(workdir, ignore_errors=True)
+        shown = told.error.splitlines()[-1:] if told.exit else []
+        log(f"{name}[{scene}] {json.dumps(told.changes)} {told.exit} {seconds:.1f}s {shown}")
+        _room()
+        return told
+
+    return run
+
+
+def _room() -> None:
+    # Every compiled program holds pieces of memory, of which Linux gives a process some 65,000.
+    with open("/proc/self/maps", "rb") as file:
+        if sum(1 for _ in file) > 30_000:
+            jax.clear_caches()
+
+
+# The cover
+
+
+class Decision(NamedTuple):
+    """What came of an item: ran, refused (wherever it was tried), or failed."""
+
+    item: Item
+    value: str
+    verdict: str
+    told: Told
+
+
+class Waiting(NamedTuple):
+    """An item and the ways that are left to run it, (scene, changes) each."""
+
+    item: Item
+    ways: tuple[tuple[int, dict[str, str]], ...]
+    beside: bool
+
+
+def _ways(item: Item) -> Waiting:
+    ways = tuple((s, {item.flag: v}) for s in item.scenes for v in item.values)
+    return Waiting(item, ways, False)
+
+
+def _beside(item: Item, items: Sequence[Item], error: str) -> Waiting:
+    """The item beside a value of another flag, those first that the refusal names."""
+    others = [o for o in items if o.flag != item.flag]
+    named = [o for o in others if re.search(rf"\b{re.escape(o.flag)}\b", error)]
+    ways = tuple(
+        (item.scenes[0], {item.flag: item.values[0], other.flag: value})
+        for other in dict.fromkeys([*named, *others])
+        for value in other.values
+    )
+    return Waiting(item, ways, True)
+
+
+def _packed(waiting: Sequence[Waiting]) -> list[Waiting]:
+    """The first and all that go with it: the same scene, another flag or one that joins."""
+    first, *rest = waiting
+    if first.beside:
+        return [first]
+    chosen, flags = [first], {first.item.flag: first.item.joins}
+    for w in rest:
+        free = w.item.flag not in flags or (w.item.joins and flags[w.item.flag])
+        if free and not w.beside and w.ways[0][0] == first.ways[0][0]:
+            chosen.append(w)
+            flags[w.item.flag] = w.item.joins
+    return chosen
+
+
+def _changes(chosen: Sequence[Waiting]) -> dict[str, str]:
+    found = {}
+    for w in chosen:
+        for flag, value in w.ways[0][1].items():
+            found[flag] = f"{found[flag]},{value}" if flag in found else value
+    return found
+
+
+def _blamed(error: str, chosen: Sequence[Waiting]) -> Waiting | None:
+    """Whose flag the refusal names first; of values that were joined, the one that it names."""
+    line = error.splitlines()[-1].removeprefix("error: ")
+    places = []
+    for w in chosen:
+        found = re.search(rf"\b{re.escape(w.item.flag)}\b", line)
+        if found:
+            quoted = repr(w.ways[0][1][w.item.flag]) in line
+            places.append((found.start(), not quoted, -len(places), w))
+    return min(places, key=lambda p: p[:3])[3] if places else None
+
+
+def cover(
+    run: Callable[[int, Mapping[str, str]], Told], items: Sequence[Item]
+) -> Iterator[Decision]:
+    """Runs all items, as many as go together at once.
+
+    A refused command runs again without the flag that the refusal names, which waits for another
+    one; what is refused alone is tried elsewhere, then beside every value of every other flag. A
+    command that fails is halved until one flag is left; failures that need two are told too.
+    """
+    waiting, groups, crashes, bad = [_ways(item) for item in items], [], [], set()
+    while waiting or groups:
+        chosen = groups.pop() if groups else _packed(waiting)
+        waiting = [w for w in waiting if w not in chosen]
+        told = run(chosen[0].ways[0][0], _changes(chosen))
+        while told.exit == 2 and len(chosen) > 1:
+            blamed = _blamed(told.error, chosen)
+            if blamed is None:
+                left = chosen[: len(chosen) // 2]
+            else:
+                left = chosen[:1] if blamed is chosen[0] else [w for w in chosen if w is not blamed]
+            waiting += [w for w in chosen if w not in left]
+            chosen = left
+            told = run(chosen[0].ways[0][0], _changes(chosen))
+        first = chosen[0]
+        if told.exit == 0:
+            yield from (_decided(w, "ran", told) for w in chosen)
+        elif len(chosen) > 1:
+            crashes.append(([w.item for w in chosen], told))
+            half = len(chosen) // 2
+            groups += [chosen[half:], chosen[:half]]
+        elif told.exit != 2:
+            bad.add(first.item)
+            yield _decided(first, "failed", told)
+        elif len(first.ways) > 1:
+            waiting.insert(0, first._replace(ways=first.ways[1:]))
+        elif not first.beside and (more := _beside(first.item, items, told.error)).ways:
+            waiting.insert(0, more)
+        else:
+            yield _decided(first, "refused", told)
+    for items, told in crashes:
+        within = [set(other) for other, _ in crashes if set(other) < set(items)]
+        if not bad & set(items) and not within:
+            yield Decision(items[0], json.dumps(told.changes), "failed", told)
+
+
+def _decided(w: Waiting, verdict: str, told: Told) -> Decision:
+    return Decision(w.item, w.ways[0][1][w.item.flag], verdict, told)
