@@ -1,6 +1,7 @@
 """Multimodal3DIdent on disk: written and read back, and every fault told in one line."""
 
 import csv
+import glob
 import os
 import shutil
 import signal
@@ -416,7 +417,10 @@ def test_export_goes_on_where_it_stopped(tmp_path, capsys):
     shutil.rmtree(tmp_path / "train")
     assert _run(tmp_path, "--val=0", render=breaks) == 1
     assert "no memory left" in capsys.readouterr().err
-    assert os.listdir(tmp_path) == ["config.json"]
+    assert set(os.listdir(tmp_path)) - set(glob.glob("traceback-*", root_dir=tmp_path)) == {
+        "config.json",
+        ".lock",
+    }
     assert _run(tmp_path, "--val=0") == 0
     after = (tmp_path / "train").stat().st_mtime_ns
     assert before < after
@@ -432,7 +436,8 @@ def test_a_signal_stops_the_export_and_leaves_no_half_of_it(tmp_path):
     config = render_dataset.Config(train=7, val=0, test=0, resolution=4, batch_size=2)
     with pytest.raises(Interrupted) as stopped:
         render_dataset.main(config, run, render=fake_render)
-    assert stopped.value.exit_code == 143 and os.listdir(tmp_path) == ["config.json"]
+    assert stopped.value.exit_code == 143
+    assert sorted(os.listdir(tmp_path)) == [".lock", "config.json"]
 
 
 @pytest.mark.parametrize("flag", ["--train=-1", "--resolution=0", "--batch_size=0", "--workers=0"])
