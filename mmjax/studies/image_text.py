@@ -145,7 +145,8 @@ def make_image_text_study(
     similarity = make_similarity(o.similarity, p=o.p)
 
     def draw(env, key):
-        return {"rows": source.draw(env, key), "ids": jnp.arange(o.batch_size)}
+        rows, ids = source.draw(env, key)
+        return {"rows": rows, "ids": ids}
 
     def objective(params, batch, key, gather):
         embedded, changes = nets.forward(params, source.observe(batch["rows"]), key, gather)
@@ -154,7 +155,8 @@ def make_image_text_study(
             similarity=similarity,
             temperature=nets.temperature(params),
             gather=gather,
-            within=batch["ids"] if o.negatives == "both" else None,
+            ids=batch["ids"],
+            within=o.negatives == "both",
         )
         return loss, changes
 
