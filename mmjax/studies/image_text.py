@@ -130,7 +130,6 @@ def make_image_text_study(
     Raises InvalidInput for an option out of range.
     """
     o = options
-    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     nets = two_towers(
         Pair(
