@@ -6,7 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.datasets import load_digits
 
-from mmjax.data import MultimodalData, MultimodalSplit, read_arrays, stratified_split, take_rows
+from mmjax.data import (
+    MultimodalData,
+    MultimodalSplit,
+    class_codes,
+    label_column,
+    read_arrays,
+    stratified_split,
+    take_rows,
+)
 from mmjax.data.multimodal import map_splits
 from mmjax.errors import InvalidInput, require
 from mmjax.studies.recorded import prepared
@@ -38,7 +46,8 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalD
     if path:
         names = names or FILE_VIEWS
         arrays = read_arrays(path, [*names, "label"])
-        values, labels = {name: arrays[name] for name in names}, arrays["label"]
+        values = {name: arrays[name] for name in names}
+        labels = label_column(arrays["label"], "label", path)
         for name, view in values.items():
             if view.dtype.kind not in "biuf" or view.ndim != 2 or len(view) != len(labels):
                 told = f"{view.dtype} {view.shape}; use numbers [{len(labels)}, features]"
@@ -51,18 +60,10 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalD
         require(known, "view_names", tuple(names), "some of " + ", ".join(QUADRANTS))
         cut = lambda part: images[:, part[0], part[1]].reshape(len(images), -1)
         values = {name: cut(QUADRANTS[name]) for name in names}
-    labels = _digits(path, labels)
+    labels = class_codes(labels, np.arange(10), path or "digits")
     whole = MultimodalSplit(values, {}, labels, None)
     parts = [take_rows(whole, rows) for rows in stratified_split(labels, SHARES, split_seed)]
     return prepared(MultimodalData(path or "digits", "classification", DIGITS, *parts))
-
-
-def _digits(path: str, labels: np.ndarray) -> np.ndarray:
-    good = (
-        labels.ndim == 1 and labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() < 10
-    )
-    require(good, f"{path}: labels", f"{labels.dtype} {labels.shape}", "digits 0 to 9, [n]")
-    return labels.astype(np.int32)
 
 
 def chosen_views(data: MultimodalData, count: int) -> MultimodalData:
@@ -134,7 +135,8 @@ def speech_data(path: str, image_rows: int) -> Speech:
     rng, rows, sides = np.random.default_rng(0), {}, {}
     for side, (name, stem) in stems.items():
         tests = arrays[f"{stem}_is_test"].astype(bool)
-        digits = _digits(path, arrays[f"{stem}_digit"])
+        column = label_column(arrays[f"{stem}_digit"], f"{stem}_digit", path)
+        digits = class_codes(column, np.arange(10), path)
         values = arrays[name]
         if values.ndim != 3 or not len(values) == len(tests) == len(digits):
             raise InvalidInput(f"{path}: {name} is {values.shape}; {told}")

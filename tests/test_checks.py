@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmjax.data import checks, finite, finite_float32, label_column, label_text, plain
+from mmjax.data import checks, finite, finite_float32, label_column, plain
 from mmjax.errors import InvalidInput
 
 # Every way to store small whole numbers that NumPy has, and ml_dtypes', which jax brings.
@@ -96,7 +96,7 @@ LABELS = {
 
 @pytest.mark.parametrize("kind", LABELS)
 def test_a_label_equals_itself_in_every_dtype(kind):
-    assert label_text(LABELS[kind]).tolist() == ["1", "0", "1"]
+    assert label_column(LABELS[kind], "y", "f.npz").astype(str).tolist() == ["1", "0", "1"]
 
 
 @settings(max_examples=50, deadline=None)
@@ -106,7 +106,7 @@ def test_ids_beyond_float_and_int32_keep_their_value(ids):
     if not fits and min(ids) < 0:
         return  # no NumPy dtype holds both
     stored = np.array(ids, np.int64 if fits else np.uint64)
-    assert label_text(stored).tolist() == [str(i) for i in ids]
+    assert label_column(stored, "y", "f.npz").astype(str).tolist() == [str(i) for i in ids]
 
 
 @pytest.mark.parametrize(

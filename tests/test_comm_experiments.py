@@ -18,6 +18,7 @@ from experiments import (
 )
 from experiments.multibench_data import PUBLISHED, SOURCES
 from mmjax.data import split_size
+from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
 from mmjax.run import Run, launch, read_results
 from mmjax.studies.fused import make_fused_study
@@ -117,6 +118,21 @@ def test_views_are_split_by_class_and_standardised(tmp_path):
         "bottom_right",
         "top_right",
     ]
+
+
+@pytest.mark.parametrize("dtype", ["f8", "S1", "U1", ">i8", "u1"])
+def test_a_digit_is_its_value_however_it_is_stored(tmp_path, dtype):
+    path = views_file(tmp_path / "v.npz")
+    want = digit_data.digit_views(path, ("a",), 3)
+    arrays = dict(np.load(path))
+    np.savez(path, **arrays | {"label": arrays["label"].astype(dtype)})
+    found = digit_data.digit_views(path, ("a",), 3)
+    for part in ("train", "validation", "test"):
+        one, two = (getattr(data, part).labels for data in (want, found))
+        assert two.dtype == np.int32 and (one == two).all()
+    np.savez(path, **arrays | {"label": arrays["label"] + 1})
+    with pytest.raises(InvalidInput, match="v.npz: label 10 in row 9 is not allowed"):
+        digit_data.digit_views(path, ("a",), 3)
 
 
 def speech_file(path):

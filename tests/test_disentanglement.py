@@ -338,3 +338,13 @@ def test_bad_options_are_told():
             dci(features, factors, **options)
     with pytest.raises(InvalidInput):
         mig(features, factors, bins=1)
+
+
+def test_factors_of_a_table_are_their_values():
+    """Objects of several sorts: 1, True and "1" are one class, b"x" is "x"."""
+    codes = np.arange(60) % 2
+    features = np.random.default_rng(0).normal(size=(60, 2)) + 3 * codes[:, None]
+    stored = {0: [b"x", "x"], 1: [1, "1", 1.0, np.int8(1)]}
+    kept = [stored[code][k % len(stored[code])] for k, code in enumerate(codes)]
+    one, two = (sap(features, {"y": y}) for y in (1 - codes, np.array(kept, object)))
+    assert one.per_factor == two.per_factor

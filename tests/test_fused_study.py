@@ -132,6 +132,8 @@ def test_bad_options():
     for call, told in (
         (lambda: _study("none"), "method"),
         (lambda: _study("comm", temperature=0.0), "temperature"),
+        (lambda: _study("comm", temperature=float("inf")), "temperature: inf"),
+        (lambda: _study("siglip", temperature=1e-3), "use 0.01 to 1e.04 where it is learned"),
         (lambda: _study("comm", batch_size=1), "batch_size"),
         (lambda: _study("comm", synergies="1"), "synergies"),
         (lambda: _study("comm", synergies="1-4"), "synergies"),

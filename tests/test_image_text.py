@@ -48,11 +48,11 @@ def test_both_sources_yield_images_and_tokens_that_match(scenes):
     held = held_source(scenes, WORDS, 16)
     streamed = streamed_source(scene_model(), 32, 16)
     for source in (held, streamed):
-        pair = source.observe(source.draw(source.env, jax.random.key(1)))
+        pair = source.observe(source.draw(source.env, jax.random.key(1))[0])
         assert pair.x.shape == (16, 32, 32, 3) and pair.x.dtype == jnp.uint8
         assert pair.t.shape == (16, source.length) and pair.t.dtype == jnp.int32
         assert int(pair.t.max()) < source.vocabulary_size == WORDS
-    drawn = held.draw(held.env, jax.random.key(1))
+    drawn, _ = held.draw(held.env, jax.random.key(1))
     for image, tokens in zip(drawn.x, drawn.t, strict=True):
         rows = np.flatnonzero((scenes.images == np.asarray(image)).all((1, 2, 3)))
         assert any((scenes.tokens[row] == np.asarray(tokens)).all() for row in rows)

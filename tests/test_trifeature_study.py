@@ -54,6 +54,9 @@ def test_training_sees_pairs_of_its_own_images_that_share_a_shape(data, train_pa
     assert set(first) | set(second) <= set(np.asarray(data.train.rows).tolist())
     if train_pairs:
         assert len({*zip(first.tolist(), second.tolist(), strict=True)}) <= 30
+    ids = np.asarray(batch["ids"])
+    for own, rows in zip(ids.T, (first, second), strict=True):
+        np.testing.assert_array_equal(own[:, None] == own, rows[:, None] == rows)
     # Without augmentation the two views are the same images.
     np.testing.assert_array_equal(batch["views"][0][0], batch["views"][1][0])
 
@@ -69,8 +72,9 @@ def test_redrawn_poses_show_the_same_triples():
     few = TrifeatureOptions(**{**vars(OPTIONS), "renderings": 3, "poses": "redrawn"})
     data = trifeature_data(few)
     batch = _views(data, few, 0.0, 300)
-    for one, other in zip(*batch["views"], strict=True):
+    for one, other, ids in zip(*batch["views"], np.asarray(batch["ids"]).T, strict=True):
         rows, others = _rows_of(data, one), _rows_of(data, other)
+        np.testing.assert_array_equal(ids, rows // 3)  # the pose is augmentation
         for shown in (data.gallery.shape, data.gallery.texture, data.gallery.colour):
             np.testing.assert_array_equal(shown[rows], shown[others])
         assert 0.2 < (rows == others).mean() < 0.5  # a third

@@ -6,12 +6,13 @@ from mmjax.data.captions import (
     build_vocabulary,
     caption,
     caption_encoder,
+    caption_ids,
     encode,
     scene_vocabulary,
     vocabulary_from_json,
     vocabulary_to_json,
 )
-from mmjax.data.checks import finite, finite_float32, label_column, label_text, plain
+from mmjax.data.checks import finite, finite_float32, label_column, plain
 from mmjax.data.clip_config import ClipConfig, ClipTower, read_clip_config
 from mmjax.data.clip_folder import ClipModel, read_clip
 from mmjax.data.clip_images import (
@@ -118,6 +119,7 @@ __all__ = [
     "by_domain",
     "caption",
     "caption_encoder",
+    "caption_ids",
     "class_codes",
     "content_ids",
     "encode",
@@ -136,7 +138,6 @@ __all__ = [
     "image_batches",
     "joined_branches",
     "label_column",
-    "label_text",
     "linked_groups",
     "load_affect",
     "load_av_mnist",

@@ -55,6 +55,21 @@ def caption(factors: TextFactors) -> list[str]:
     ]
 
 
+def caption_ids(factors: TextFactors) -> Array:
+    """`[n]` int32, equal where captions are: all that `caption` depends on, as one number."""
+    digits = (
+        (factors.object_color_index, len(COLOUR_NAMES)),
+        (factors.object_shape, len(SHAPES)),
+        (factors.object_xpos, len(XPOS)),
+        (factors.object_ypos, len(YPOS)),
+        (factors.text_phrasing, len(TEMPLATES)),
+    )
+    ids = jnp.zeros(jnp.shape(factors.text_phrasing), jnp.int32)
+    for digit, base in digits:
+        ids = ids * base + jnp.asarray(digit, jnp.int32)
+    return ids
+
+
 # What may follow the period that ends a sentence.
 _CLOSING = r"""[\])}>"'»”’\s]*"""
 _TOKEN = re.compile(

@@ -142,6 +142,8 @@ def whole_numbers(array: np.ndarray, largest: int, where: str) -> np.ndarray:
 def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:
     """Labels or ids `[n]` as int64 (uint64 where they need it) or strings: 1, 1.0 and True alike.
 
+    What is equal across two columns is for encode_labels to say (mmjax.labels).
+
     Raises InvalidInput for another number of axes, and, naming the row, NaN and fractions.
     """
     column = plain(np.asarray(array), name, path)
@@ -157,16 +159,6 @@ def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:
     if column.dtype == np.uint64 and (column > np.iinfo(np.int64).max).any():
         return column
     return column if column.dtype.kind == "U" else column.astype(np.int64)
-
-
-def label_text(array: np.ndarray, name: str = "labels", path: str = "") -> np.ndarray:
-    """`label_column` as strings `[n]`: equal in two files, of whatever dtypes, if they are equal.
-
-    Example:
-      >>> label_text(np.array([1.0, 2.0])).tolist() == label_text(np.array([b"1", b"2"])).tolist()
-      True
-    """
-    return label_column(array, name, path).astype(str)
 
 
 def _told(path: str, name: str) -> str:

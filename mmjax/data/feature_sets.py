@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import label_text
+from mmjax.data.checks import label_column
 from mmjax.data.features import read_column, read_features
 from mmjax.data.pair_ids import linked_groups
 from mmjax.errors import InvalidInput, require
+from mmjax.labels import encode_labels
 
 
 class FeatureNames(NamedTuple):
@@ -197,7 +198,7 @@ def outside_groups(rows: FeatureSet, *fitted: FeatureSet) -> FeatureSet:
 
 
 def class_codes(labels: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:
-    """Labels as int32 codes 0 to len(classes) - 1, equal where their text is: 1, 1.0 and "1".
+    """Labels as int32 codes 0 to len(classes) - 1, equal as encode_labels has it: 1, 1.0 and "1".
 
     Args:
       labels: `[n]` of any dtype.
@@ -206,10 +207,11 @@ def class_codes(labels: np.ndarray, classes: np.ndarray, where: str) -> np.ndarr
 
     Raises InvalidInput for a label that is no class.
     """
-    known, given = label_text(classes), label_text(labels, "labels", where)
-    order = np.argsort(known)
-    codes = order[np.searchsorted(known, given, sorter=order).clip(0, len(known) - 1)]
-    strange = known[codes] != given
+    known, given = encode_labels(classes, label_column(labels, "labels", where))
+    code_of = np.full(max(known.max(initial=0), given.max(initial=0)) + 1, -1, np.int32)
+    code_of[known] = np.arange(len(known))
+    codes = code_of[given]
+    strange = codes < 0
     if strange.any():
         row = int(np.argmax(strange))
         shown = ", ".join(map(str, classes[:8])) + (", ..." if len(classes) > 8 else "")
@@ -217,7 +219,7 @@ def class_codes(labels: np.ndarray, classes: np.ndarray, where: str) -> np.ndarr
             f"{where}: label {labels[row].item()!r} in row {row} is not allowed; use a class of "
             f"the source: {shown}"
         )
-    return codes.astype(np.int32)
+    return codes
 
 
 def stratified_split(

@@ -45,7 +45,7 @@ class MultimodalSplit(NamedTuple):
         are all of one length are not in it.
       labels: `[n]` int32 from 0 (classification), `[n, classes]` int32 of 0 and 1 (multilabel),
         `[n, targets]` float32 (regression), or None.
-      ids: `[n]` str, or None.
+      ids: `[n]` str, or None; rows with one id are the same recording.
     """
 
     modalities: Mapping[str, Values]

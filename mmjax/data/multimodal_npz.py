@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmjax.data.checks import label_column, label_text, within_int32
+from mmjax.data.checks import label_column, within_int32
 from mmjax.data.multimodal import (
     KINDS,
     MultimodalData,
@@ -15,7 +15,9 @@ from mmjax.data.multimodal import (
     take_rows,
 )
 from mmjax.data.npz import read_arrays
+from mmjax.data.pair_ids import random_split
 from mmjax.errors import InvalidInput, require
+from mmjax.labels import encode_labels
 
 
 def load_multimodal(
@@ -44,7 +46,8 @@ def load_multimodal(
         numbers or strings, `[n, k]` of whole numbers, floats.
       ids: of an array `[n]`; empty: none.
       is_validation, is_test: of arrays `[n]`, bool or 0/1; without is_test a share of the other
-        rows, drawn always alike, is the test split; without is_validation there is none.
+        rows, drawn always alike and no id on both sides, is the test split; without is_validation
+        there is no validation split.
       test_share: that share.
       standardise: modalities that training rows bring to mean 0 and variance 1.
 
@@ -76,13 +79,14 @@ def load_multimodal(
         {name: _values(path, name, arrays[name]) for name in names},
         {name: _mask(path, mask, arrays[mask], name, arrays[name]) for name, mask in masks.items()},
         found,
-        label_text(_column(path, ids, arrays[ids]), ids, path) if ids else None,
+        label_column(arrays[ids], ids, path).astype(str) if ids else None,
     )
     validation, test = (
         _flags(f"{path}: {name!r}", arrays[name], (n,)) if name else None
         for name in (is_validation, is_test)
     )
-    parts = _parts(path, n, validation, test, test_share)
+    groups = np.arange(n) if whole.ids is None else encode_labels(whole.ids)[0]
+    parts = _parts(path, groups, validation, test, test_share)
     splits = {
         part: None if rows is None else take_rows(whole, rows) for part, rows in parts.items()
     }
@@ -107,12 +111,6 @@ def _for_devices(path: str, name: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
         return values.astype(np.float32, copy=False)
     return within_int32(values, name, path)
-
-
-def _column(path: str, name: str, array: np.ndarray) -> np.ndarray:
-    if array.ndim != 1:
-        raise InvalidInput(f"{path}: array {name!r} has shape {array.shape}; use ({len(array)},)")
-    return array
 
 
 def _flags(where: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -167,13 +165,13 @@ def _numbered(n: int) -> tuple[str, ...]:
 _LABELS = {"classification": _classes, "multilabel": _multi_hot, "regression": _targets}
 
 
-def _parts(path, n, validation, test, test_share) -> dict[str, np.ndarray | None]:
-    """Rows of each split, in order."""
+def _parts(path, groups, validation, test, test_share) -> dict[str, np.ndarray | None]:
+    """Rows of each split, in order; one that is drawn keeps groups whole."""
     if test is None:
-        require(0 < test_share < 1, "test_share", test_share, "a number between 0 and 1")
-        free = np.arange(n) if validation is None else np.flatnonzero(~validation)
-        drawn = np.random.default_rng(0).permutation(free)
-        test = np.isin(np.arange(n), drawn[: max(1, round(test_share * len(free)))])
+        free = np.ones(len(groups), bool) if validation is None else ~validation
+        test = np.zeros(len(groups), bool)
+        own = np.unique(groups[free], return_inverse=True)[1]
+        test[free] = random_split(own, test_share)
     train = ~test if validation is None else ~(test | validation)
     if validation is not None and (test & validation).any():
         row = int(np.argmax(test & validation))

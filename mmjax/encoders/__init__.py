@@ -18,7 +18,7 @@ from mmjax.encoders.mlp import mlp
 from mmjax.encoders.resnet import image_maps, narrow_resnet, resnet18, small_convnet
 from mmjax.encoders.sequence import gru_sequence, transformer_sequence
 from mmjax.encoders.sequence_conv import force_convnet, proprio_mlp
-from mmjax.encoders.temperature import check_learned, temperature_from
+from mmjax.encoders.temperature import check_temperature, temperature_from
 from mmjax.encoders.text import text_convnet, text_transformer
 from mmjax.encoders.towers import Towers, two_towers
 
@@ -34,7 +34,7 @@ __all__ = [
     "PairCritic",
     "Towers",
     "as_is",
-    "check_learned",
+    "check_temperature",
     "clip_encoders",
     "concatenated_critic",
     "force_convnet",

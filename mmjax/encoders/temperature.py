@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from mmjax.errors import require
 from mmjax.types import Array
 
+_FIXED = 1e-30, 1e30  # float32 holds these, their inverses, and products of these with logits
 LOWEST, HIGHEST = 0.01, 1e4  # CLIP clips logit_scale to at most 100 (Radford et al. 2021)
 
 
@@ -37,7 +38,8 @@ def temperature_from(log_temperature: Array) -> Array:
     return jnp.exp(_held(log_temperature, math.log(LOWEST), math.log(HIGHEST)))
 
 
-def check_learned(temperature: float) -> None:
-    """Raises InvalidInput for a start of a learned temperature beyond its bounds."""
-    allowed = f"{LOWEST} to {HIGHEST:g} where it is learned"
-    require(LOWEST <= temperature <= HIGHEST, "temperature", temperature, allowed)
+def check_temperature(temperature: float, learned: bool = False) -> None:
+    """Raises InvalidInput for a temperature that float32 or, learned, its bounds do not hold."""
+    low, high = (LOWEST, HIGHEST) if learned else _FIXED
+    allowed = f"{low:.2g} to {high:.2g}" + (" where it is learned" if learned else "")
+    require(low <= temperature <= high, "temperature", temperature, allowed)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.encoders.heads import Head
-from mmjax.encoders.temperature import check_learned, temperature_from
+from mmjax.encoders.temperature import check_temperature, temperature_from
 from mmjax.errors import require
 from mmjax.types import Array, Key, Pair, Tree
 
@@ -57,11 +57,10 @@ def two_towers(
       learn_temperature: whether parameters include its logarithm, see temperature_from.
       shared: one encoder (that of x) with one head sees both modalities, as two views.
 
-    Raises InvalidInput for a negative number of spare_dims, or a learned temperature that starts
-    beyond its bounds.
+    Raises InvalidInput for a negative number of spare_dims, or a temperature beyond its bounds
+    (see check_temperature).
     """
-    if learn_temperature:
-        check_learned(temperature)
+    check_temperature(temperature, learn_temperature)
     require(spare_dims >= 0, "spare_dims", spare_dims, "a whole number >= 0")
     width = embedding_dim + spare_dims
     own = (lambda side: "x") if shared else (lambda side: side)

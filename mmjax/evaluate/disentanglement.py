@@ -18,6 +18,7 @@ from mmjax.evaluate.lasso import lasso
 from mmjax.evaluate.probes import linear_probe_accuracy
 from mmjax.evaluate.regression import explained, linear_r2_between, standardise
 from mmjax.evaluate.splits import halves
+from mmjax.labels import encode_labels
 from mmjax.numerics import conditioned, require_finite
 from mmjax.types import Array, Key
 
@@ -271,8 +272,10 @@ def _checked(
     features = plain(features)
     factors = {name: np.asarray(factor) for name, factor in factors.items()}
     for name, factor in factors.items():
-        if factor.dtype.kind == "O":  # a table's text
-            factor = factors[name] = np.asarray(factor.tolist())
+        if factor.dtype.kind == "O":  # of a table
+            factor = np.asarray(factor.tolist())
+            mixed = factor.dtype.kind in "OSU"
+            factor = factors[name] = encode_labels(factors[name])[0] if mixed else factor
         require(factor.shape == (rows,), name, factor.shape, f"one value for each row: ({rows},)")
         if not _discrete(factor):
             require_finite(factor, name)

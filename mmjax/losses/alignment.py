@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.errors import require
-from mmjax.labels import int_codes
+from mmjax.labels import device_codes
 from mmjax.losses.contrastive import info_nce
 from mmjax.losses.ids import Gather, Ids, differ, id_columns, no_gather, row_ids
 from mmjax.losses.kernel import default_chunk, log_partitions
@@ -224,7 +224,7 @@ def supcon(
     chex.assert_equal_shape_prefix([embeddings, labels], 1)
     similarity = cosine()
     z = similarity.prepare(at_least_float32(embeddings)[0])
-    every, all_labels = gather(z), gather(jnp.asarray(int_codes(labels)))
+    every, all_labels = gather(z), gather(device_codes(labels))
     # Mean over positives of a product is the product with their mean: no [batch, batch] array.
     total = len(all_labels)
     _, group = jnp.unique(all_labels, size=total, return_inverse=True)

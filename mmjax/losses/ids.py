@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.labels import int_codes
+from mmjax.labels import device_codes
 from mmjax.types import Array
 
 Gather = Callable[[Array], Array]
@@ -52,7 +52,7 @@ def id_columns(ids: Ids | None, count: int, gather: Gather = no_gather) -> Array
         chex.assert_rank(part, {1, 2})
         columns += [part] if part.ndim == 1 else [part[:, k] for k in range(part.shape[1])]
     chex.assert_shape(columns, (count,))
-    return jnp.stack([jnp.asarray(int_codes(column)) for column in columns], axis=1)
+    return jnp.stack([device_codes(column) for column in columns], axis=1)
 
 
 def differ(a_ids: Array, b_ids: Array) -> Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.config import option
-from mmjax.encoders import Encoder, mlp
+from mmjax.encoders import Encoder, check_temperature, mlp
 from mmjax.errors import InvalidInput, require
 from mmjax.generative import (
     DEPENDENCES,
@@ -143,7 +143,7 @@ def _resolve(options: ContentStyleOptions, size: int) -> ContentStyleOptions:
     """Fills in what depends on other options, and checks what the parts don't check."""
     o = options
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
-    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
+    check_temperature(o.temperature)
     moot = o.loss != "official" and o.negatives != "paper"
     require(not moot, "negatives", o.negatives, "it with loss=official, the others have no choice")
     embedding_dim = o.content_dim if o.embedding_dim == "content" else o.embedding_dim

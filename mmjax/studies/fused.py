@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import option
-from mmjax.encoders import Fusion, Modality, fusion
+from mmjax.encoders import Fusion, Modality, check_temperature, fusion
 from mmjax.errors import choose, require
 from mmjax.numerics import normalise
 from mmjax.studies.fusing_methods import METHODS, Method
@@ -161,7 +161,7 @@ def make_fused_study(
     Raises InvalidInput for an option out of range.
     """
     o, chosen, count = options, choose(METHODS, "method", method), len(task.modalities)
-    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
+    check_temperature(o.temperature, chosen.learns_temperature)
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     net = _network(o, task, **network)
 

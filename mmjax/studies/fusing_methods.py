@@ -49,6 +49,7 @@ class Method(NamedTuple):
         what the views see; the first ones see one modality each, or the last one all of them.
       init: `(key, modalities, width, classes) -> own parameters`, width is that of Z.
       projects: whether the loss compares what the network's head makes of Z.
+      learns_temperature: whether own parameters have its logarithm, as a deviation from the start.
     """
 
     loss: Callable[..., Array]
@@ -56,6 +57,7 @@ class Method(NamedTuple):
     masks: Callable[[Key, int, int], Array]
     init: Callable[[Key, int, int, int], Tree] = lambda key, modalities, width, classes: {}
     projects: bool = True
+    learns_temperature: bool = False
 
 
 def _singles(key, rows, modalities):
@@ -191,6 +193,7 @@ METHODS = {
         False,
         _singles,
         lambda *sizes: {"bias": jnp.zeros(()), "log_temperature": jnp.zeros(())},
+        learns_temperature=True,
     ),
     "factor_cl": Method(
         partial(_factor_cl, False), False, _singles, partial(_init_factor_cl, False), projects=False

@@ -130,7 +130,6 @@ def make_image_text_study(
     Raises InvalidInput for an option out of range.
     """
     o = options
-    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     nets = two_towers(
         Pair(
@@ -145,7 +144,8 @@ def make_image_text_study(
     similarity = make_similarity(o.similarity, p=o.p)
 
     def draw(env, key):
-        return {"rows": source.draw(env, key), "ids": jnp.arange(o.batch_size)}
+        rows, ids = source.draw(env, key)
+        return {"rows": rows, "ids": ids}
 
     def objective(params, batch, key, gather):
         embedded, changes = nets.forward(params, source.observe(batch["rows"]), key, gather)
@@ -154,7 +154,8 @@ def make_image_text_study(
             similarity=similarity,
             temperature=nets.temperature(params),
             gather=gather,
-            within=batch["ids"] if o.negatives == "both" else None,
+            ids=batch["ids"],
+            within=o.negatives == "both",
         )
         return loss, changes
 

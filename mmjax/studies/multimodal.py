@@ -11,7 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data import Lazy, MultimodalData, split_size
+from mmjax.data import (
+    Lazy,
+    MultimodalData,
+    MultimodalSplit,
+    content_ids,
+    encode_labels,
+    split_size,
+)
 from mmjax.errors import InvalidInput, require
 from mmjax.studies.fused import FusedTask
 from mmjax.studies.recorded import Observation, Recorded, observed
@@ -67,6 +74,17 @@ def _drawn(labels: Array, partners: Sequence[ByLabel], key: Key, n: int) -> Arra
     return jnp.stack(rows, 1)
 
 
+def _ids(split: MultimodalSplit) -> np.ndarray:
+    """`[n, k]` int32 of rows: what holds equal values is one recording, a modality a column, and
+    what the data names alike. What stays in files is not compared."""
+    columns = [
+        np.arange(values.shape[0]) if isinstance(values, Lazy) else content_ids(values)
+        for values in split.modalities.values()
+    ]
+    columns += [] if split.ids is None else encode_labels(split.ids)
+    return np.stack(columns, 1).astype(np.int32)
+
+
 def _streamed(values: Lazy, rows: Array) -> Array:
     """Rows from their files, in a compiled step: `[n, ...]`."""
     dtype = jax.dtypes.canonicalize_dtype(values.dtype)
@@ -116,6 +134,7 @@ def multimodal_task(
     def init_env(key):
         on_device = lambda arrays: [v if v is None else jnp.asarray(v) for v in arrays]
         held = {"values": on_device(stored), "seen": on_device(masks)}
+        held |= {"ids": [jnp.asarray(_ids(side.train)) for side in sides]}
         return held | {"labels": jnp.asarray(_labels(sides[0])), "partners": partners}
 
     def source(env, key, n):
@@ -126,6 +145,8 @@ def multimodal_task(
             for v, (side, _) in zip(arrays, places, strict=True)
         ]
         batch = {"values": pick(env["values"]), "seen": pick(env["seen"])}
+        own = [ids[rows[:, side]] for side, ids in enumerate(env["ids"])]
+        batch |= {"ids": jnp.concatenate(own, axis=1)}
         keys = jax.random.split(view_key, n)
         return batch | {"labels": env["labels"][rows[:, 0]], "rows": rows, "keys": keys}
 
@@ -141,7 +162,7 @@ def multimodal_task(
             tuple(_augmented(r.augment, keys[:, v, k], seen[k]) for k, r in enumerate(chosen))
             for v in range(2)
         )
-        return {"views": views, "labels": batch["labels"], "ids": batch["rows"]}
+        return {"views": views, "labels": batch["labels"], "ids": batch["ids"]}
 
     like = lambda v: v if v is None else jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype)
     example = tuple(

@@ -78,7 +78,6 @@ def make_pair_study(
     Raises InvalidInput for an option out of range.
     """
     o = options
-    require(o.temperature > 0, "temperature", o.temperature, "a number > 0")
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     encoder = mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise)
     nets = two_towers(

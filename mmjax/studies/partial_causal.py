@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from mmjax.conditionals import CONDITIONALS, MARGINALS, make_conditional, make_marginal
 from mmjax.config import option
 from mmjax.disentangle import canonical_directions, fast_ica, transform
-from mmjax.encoders import HEADS, make_head, mlp, two_towers
+from mmjax.encoders import HEADS, check_temperature, make_head, mlp, two_towers
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import geometry_of, linear_r2, mcc
 from mmjax.generative import EDGES, partial_causal_model
@@ -117,8 +117,7 @@ def resolve(assumptions: Assumptions) -> Assumptions:
     temperature = _number("temperature", temperature, float)
     embedding_dim = _number("embedding_dim", embedding_dim, int)
     if a.scale > 0:  # else the conditional says what is wrong with it
-        allowed = "a finite number > 0"
-        require(0 < temperature < float("inf"), "temperature", temperature, allowed)
+        check_temperature(temperature, a.learn_temperature)
     require(embedding_dim >= 1, "embedding_dim", embedding_dim, "a whole number >= 1")
     return dataclasses.replace(a, temperature=temperature, embedding_dim=embedding_dim)
 

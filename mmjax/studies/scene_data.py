@@ -7,10 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data import SceneSplit, caption, caption_encoder, scene_vocabulary
+from mmjax.data import (
+    SceneSplit,
+    caption,
+    caption_encoder,
+    caption_ids,
+    content_ids,
+    scene_vocabulary,
+)
 from mmjax.generative import SceneModel
 from mmjax.observations import render
-from mmjax.types import Key, Pair, SceneFactors, ScenePairs, Tree
+from mmjax.types import Array, Key, Pair, SceneFactors, ScenePairs, Tree
 
 AT_ONCE = 256  # images rendered or encoded at a time outside of training
 
@@ -98,14 +105,15 @@ class Source(NamedTuple):
 
     Attributes:
       env: constants on device, shared by all seeds.
-      draw: `(env, key) -> batch`; cheap, for every device draws the whole batch.
+      draw: `(env, key) -> (batch, ids [n, k] int32)`; cheap, for every device draws the whole
+        batch. Rows that agree in an id are one image, or have one caption.
       observe: `batch rows -> Pair(images, tokens)`; a device calls it for its rows only.
       shape: of an image.
       vocabulary_size, length: of the tokens.
     """
 
     env: Tree
-    draw: Callable[[Tree, Key], Tree]
+    draw: Callable[[Tree, Key], tuple[Tree, Array]]
     observe: Callable[[Tree], Pair]
     shape: tuple[int, int, int]
     vocabulary_size: int
@@ -115,10 +123,12 @@ class Source(NamedTuple):
 def held_source(data: SceneData, vocabulary_size: int, batch_size: int) -> Source:
     """Rows of the data, drawn with replacement."""
     env = {"images": jnp.asarray(data.images), "tokens": jnp.asarray(data.tokens)}
+    ids = np.stack([content_ids(data.images), content_ids(data.tokens)], axis=1)
+    env |= {"ids": jnp.asarray(ids)}
 
     def draw(env, key):
         rows = jax.random.randint(key, (batch_size,), 0, len(env["tokens"]))
-        return Pair(env["images"][rows], env["tokens"][rows])
+        return Pair(env["images"][rows], env["tokens"][rows]), env["ids"][rows]
 
     shape, length = data.images.shape[1:], data.tokens.shape[1]
     return Source(env, draw, lambda pair: pair, shape, vocabulary_size, length)
@@ -133,7 +143,8 @@ def streamed_source(model: SceneModel, resolution: int, batch_size: int) -> Sour
         return Pair(render(factors.image, resolution), tokens(factors.text))
 
     def draw(env, key):
-        return model.sample(key, batch_size)
+        factors = model.sample(key, batch_size)
+        return factors, caption_ids(factors.text)[:, None]
 
     shape = (resolution, resolution, 3)
     return Source((), draw, observe, shape, len(vocabulary.words), length)

@@ -139,12 +139,14 @@ def trifeature_task(
         else:
             factors, rows = sample_pairs(env["pool"], env["mapping"], pair_key, n, bias)
             shape = factors.shape
+        # Known to match: one image, or where poses are augmentation all those of its triple.
+        ids = rows // o.renderings if o.poses == "redrawn" else rows
         rows = jnp.tile(rows, 2)  # of both views, [n, 4]
         if o.poses == "redrawn":
             rows = redrawn(pose_key, rows, o.renderings)
         images = env["images"][rows].astype(jnp.float32) / 255  # [n, 4, size, size, 3]
         views = [look(own_key, images[:, k]) for k, own_key in enumerate(view_keys)]
-        return {"labels": shape, "views": (tuple(views[:2]), tuple(views[2:]))}
+        return {"labels": shape, "views": (tuple(views[:2]), tuple(views[2:])), "ids": ids}
 
     side = -(-o.resolution // 2 ** len(o.widths))
     modality = Modality(image_maps(o.widths), positions=side * side)

@@ -1,0 +1,178 @@
+"""The ids of the data arrive in the loss of every study that draws rows: what is there twice is no
+negative of itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.interpreters import partial_eval
+
+from mmjax.data import (
+    Modality,
+    MultimodalData,
+    MultimodalSplit,
+    PairedData,
+    caption,
+    caption_ids,
+    load_multimodal,
+    scene_vocabulary,
+)
+from mmjax.encoders import Modality as Tokens
+from mmjax.encoders import as_is
+from mmjax.generative import scene_model
+from mmjax.losses import no_gather
+from mmjax.studies import (
+    ImageTextOptions,
+    PairOptions,
+    held_source,
+    make_image_text_study,
+    make_pair_study,
+    streamed_source,
+)
+from mmjax.studies.fused import make_fused_study
+from mmjax.studies.fusing_methods import METHODS
+from mmjax.studies.multimodal import multimodal_task
+from mmjax.studies.recorded import MultimodalOptions, Recorded
+from mmjax.studies.scene_data import SceneData
+from mmjax.types import Pair
+
+SAVES = dict(chunk_steps=1, save_every=1)
+WORDS = len(scene_vocabulary().words)
+AS_IS = Recorded(Tokens(as_is()), lambda key, seen: seen)
+TINY = dict(tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=6, hidden=(4,))
+N = 12
+
+
+def _values(n=N):
+    """Rows of x repeat by threes, those of t by fours."""
+    x, t = (np.repeat(np.arange(n // k), k) for k in (3, 4))
+    return np.stack([x, 1 + x], 1).astype(np.float32), np.stack([t, 2 - t], 1).astype(np.float32)
+
+
+def _fused_task(ids=None):
+    x, t = _values()
+    values = {"x": x, "t": t}
+    split = MultimodalSplit(values, {}, np.arange(N, dtype=np.int32) % 3, ids)
+    data = MultimodalData("twice", "classification", ("a", "b", "c"), split, None, split)
+    return multimodal_task(data, dict.fromkeys(values, AS_IS))
+
+
+def _fused(method):
+    options = MultimodalOptions(**TINY)
+    return make_fused_study(options, _fused_task(), method, **SAVES), _fused_task().init_env(None)
+
+
+def _paired():
+    x, t = _values()
+    test = np.arange(N) >= 9
+    sides = [Modality(name, v, None, {}, test) for name, v in (("x", x), ("t", t))]
+    data = PairedData(*sides, np.arange(N), "twice")
+    study = make_pair_study(data, PairOptions(batch_size=6, hidden=(4,)), 2, **SAVES)
+    return study, study.env
+
+
+def _image_text(source, negatives):
+    options = ImageTextOptions(batch_size=6, text_width=8, negatives=negatives)
+    study = make_image_text_study(source, options, 2, **SAVES)
+    return study, study.env
+
+
+STUDIES = {
+    "paired": _paired,
+    "rendered": lambda: _image_text(streamed_source(scene_model(), 32, 6), "across"),
+    "rendered, both": lambda: _image_text(streamed_source(scene_model(), 32, 6), "both"),
+    **{name: lambda name=name: _fused(name) for name in METHODS},
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_loss_depends_on_the_ids_that_the_source_gives(name):
+    """Traced, not run: of the batch's ids something is left in the program of the loss alone."""
+    study, env = STUDIES[name]()
+    key = jax.random.key(0)
+    params = jax.eval_shape(study.init_params, key)
+
+    def loss(params, ids):
+        batch = study.plan.source(env, key)
+        if name == "paired":
+            batch = batch._replace(ids=ids)
+        else:
+            assert "ids" in batch
+            batch = dict(batch, ids=ids)
+        return study.plan.phases[0].objective(params, batch, key, no_gather)[0]
+
+    drawn = jax.eval_shape(lambda: study.plan.source(env, key))
+    ids = drawn.ids if name == "paired" else drawn["ids"]
+    assert ids.ndim == 2 and ids.dtype == jnp.int32
+    traced = jax.make_jaxpr(loss)(params, ids)
+    _, used = partial_eval.dce_jaxpr(traced.jaxpr, [True])
+    assert used[-1]
+
+
+def _scenes():
+    rng = np.random.default_rng(0)
+    images, tokens = rng.integers(0, 255, (6, 8, 8, 3)), rng.integers(0, 9, (6, 5))
+    rows = np.array([0, 1, 2, 2, 3, 4, 4, 5])  # a pair that is there twice
+    tokens = tokens[rows]
+    tokens[7] = tokens[0]  # and a caption of two images
+    return SceneData(images[rows].astype(np.uint8), tokens.astype(np.int32), [], None)
+
+
+def test_images_and_captions_that_repeat_have_one_id():
+    scenes = _scenes()
+    source = held_source(scenes, WORDS, 64)
+    rows, ids = source.draw(source.env, jax.random.key(1))
+    for column, values in enumerate((rows.x, rows.t)):
+        flat = np.asarray(values).reshape(64, -1)
+        same = (flat[:, None] == flat[None]).all(-1)
+        own = np.asarray(ids[:, column])
+        np.testing.assert_array_equal(own[:, None] == own, same)
+    assert not np.array_equal(*np.asarray(ids).T)
+
+
+def test_captions_of_fresh_scenes_are_told_by_their_ids():
+    factors = scene_model().sample(jax.random.key(0), 300).text
+    few = factors._replace(
+        object_color_index=factors.object_color_index % 3, text_phrasing=factors.text_phrasing % 2
+    )
+    own, texts = np.asarray(caption_ids(few)), np.array(caption(few))
+    np.testing.assert_array_equal(own[:, None] == own, texts[:, None] == texts)
+    assert len(set(texts)) < 300
+    source = streamed_source(scene_model(), 32, 300)
+    drawn, ids = source.draw(source.env, jax.random.key(0))
+    np.testing.assert_array_equal(ids[:, 0], caption_ids(drawn.text))
+
+
+def test_rows_of_a_data_set_that_repeat_have_one_id():
+    task = _fused_task()
+    batch = jax.jit(lambda key: task.source(task.init_env(None), key, 50))(jax.random.key(0))
+    ids, (x, t) = np.asarray(batch["ids"]), (np.asarray(v)[:, 0] for v in batch["values"])
+    for own, value in zip(ids.T, (x, t), strict=True):
+        np.testing.assert_array_equal(own[:, None] == own, value[:, None] == value)
+
+
+def test_names_of_rows_are_ids_too():
+    names = np.array([f"film {k // 2}" for k in range(N)])
+    ids = np.asarray(_fused_task(names).init_env(None)["ids"][0])
+    assert ids.shape == (N, 3)
+    np.testing.assert_array_equal(ids[:, 2], np.arange(N) // 2)
+
+
+def test_a_drawn_test_split_keeps_rows_of_one_id_together(tmp_path):
+    rng, path = np.random.default_rng(0), str(tmp_path / "five.npz")
+    image = rng.permutation(np.repeat(np.arange(20), 5))
+    named = np.zeros(100, bool)
+    named[:7] = True
+    np.savez(path, a=rng.normal(size=(100, 3)), image=image * 2**40, val=named)
+    for flags in ({}, {"is_validation": "val"}):
+        data = load_multimodal(path, ["a"], ids="image", **flags)
+        assert not set(data.train.ids) & set(data.test.ids)
+        assert len(data.test.ids) == pytest.approx(0.2 * (100 - 7 * bool(flags)), abs=5)
+
+
+def test_a_pair_knows_both_ids_of_its_rows():
+    study, env = _paired()
+    batch = jax.jit(study.plan.source)(env, jax.random.key(0))
+    for own, values in zip(np.asarray(batch.ids).T, Pair(batch.x, batch.t), strict=True):
+        value = np.asarray(values)[:, 0]
+        np.testing.assert_array_equal(own[:, None] == own, value[:, None] == value)
