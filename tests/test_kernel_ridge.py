@@ -80,7 +80,7 @@ def test_smooth_functions_are_explained_and_independent_ones_not():
 
 def test_orthogonal_maps_of_white_features_scales_and_shifts_change_nothing():
     x = _normal(0, N, 3)
-    fit, targets = x[: N // 2], _targets(x)
+    fit, targets = _halves(x)[0], _targets(x)
     root = np.linalg.cholesky(np.cov(fit.T, bias=True))
     white = (x - fit.mean(0)) @ np.linalg.inv(root).T
     turned = white @ stats.ortho_group(3, seed=1).rvs()
@@ -131,7 +131,7 @@ def test_float32_stands_the_smallest_ridge_and_widest_kernel():
     options = {"folds": 2, "alphas": (0.001,), "gammas": (0.01,)}
     want = _scikit(x.astype(float), y.astype(float), **options)
     got = _scores(x, y, **options)
-    np.testing.assert_allclose(got, want, atol=4e-4)
+    np.testing.assert_allclose(got, want, atol=2e-4)
     # Below the error of the eigenvalues it's their floor that keeps the search in bounds. The
     # cross-validated R2 (the last) is then one of rounding, which differs between machines.
     smaller = _scores(x, y, **options | {"alphas": (1e-12,)})

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import optimize
 
 from mmjax.errors import require
-from mmjax.numerics import centred
+from mmjax.numerics import centred, products_over_rows
 from mmjax.types import Array
 
 
@@ -50,8 +50,7 @@ def correlations(latents: Array, features: Array, *, kind: str = "pearson") -> A
         norm = jnp.sqrt(jnp.sum(x * x, axis=0))
         return x / jnp.where(norm == 0, 1, norm)
 
-    products = jnp.matmul(unit(latents).T, unit(features), precision=jax.lax.Precision.HIGHEST)
-    return jnp.clip(jnp.abs(products), 0, 1)
+    return jnp.clip(jnp.abs(products_over_rows(unit(latents), unit(features))), 0, 1)
 
 
 def match(correlation: Array) -> tuple[np.ndarray, np.ndarray]:

@@ -256,8 +256,10 @@ def _refitted(x, y, score_x, alpha, gamma, places) -> Array:
     if places is None:
         # One alpha only: Cholesky's is a tenth of the work of an eigendecomposition.
         gram = _kernel(_distances(x, x), gamma) + alpha * jnp.eye(len(x), dtype=x.dtype)
-        centres = x
-        weights = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram, lower=True), y)
+        centres, factor = x, jax.scipy.linalg.cho_factor(gram, lower=True)
+        weights = jax.scipy.linalg.cho_solve(factor, y)
+        for _ in range(_REFINEMENTS):
+            weights += jax.scipy.linalg.cho_solve(factor, y - gram @ weights)
     else:
         basis, centres = _landmark_basis(places, gamma), places
         features = _kernel(_distances(x, places), gamma) @ basis
