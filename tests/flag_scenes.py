@@ -77,7 +77,7 @@ _LEAVES = {
 _ROBOT = {"dataset": "vision_touch", "data": "@robot"}
 
 # Experiment -> scenes: the flags that small runs have beside TINY. The first one is where the other
-# values of all flags are tried; a text is given here. @name is a file below, {run} the run's folder.
+# values of all flags are tried; a text is given here. @name is a file below, {run} the workdir.
 SCENES: dict[str, list[dict[str, str]]] = {
     "comm_digits": [
         {},

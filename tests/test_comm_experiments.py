@@ -383,7 +383,8 @@ BAD = {
     "file": (comm_digits, ["--data=none.npz"], "existing .npz"),
     "speech": (comm_digits, ["--table=speech"], "av_digits.npz"),
     "factor_cl": (comm_digits, ["--views=3", "--methods=factor_cl"], "2 for FactorCL"),
-    "augmentation": (comm_digits, ["--augmentation=blur"], "kinds"),
+    "augmentation": (comm_digits, ["--augmentation=blur"], "augmentation: kinds"),
+    "augmentation of vectors": (comm_digits, ["--augmentation=span"], "augmentation: "),
     "drop": (comm_digits, ["--drop=1.5"], "drop"),
     "rows": (comm_digits, ["--table=speech", "--image_rows=1", "--data=x.npz"], "image_rows"),
     "no mosi": (comm_multibench, [], "CMU-MOSI"),
@@ -392,6 +393,8 @@ BAD = {
     "no digits": (comm_multibench, ["--dataset=av_mnist"], "train_labels.npy"),
     "task": (comm_multibench, ["--dataset=mimic", "--task=99"], "task"),
     "no task": (comm_multibench, ["--task=x"], "task"),
+    "preset": (comm_multibench, ["--preset=contact", "--dataset=mosi"], "task: 'contact' is not"),
+    "of a preset": (comm_multibench, ["--preset=contact", "--dataset=mosi"], "=contact)"),
     "modalities": (comm_multibench, ["--modalities=smell,text"], "modalities"),
     "one": (comm_multibench, ["--modalities=text"], "modalities"),
     "no films": (comm_mmimdb, [], "multimodal_imdb.hdf5"),
@@ -416,7 +419,8 @@ def test_bad_files_are_told_in_one_line(tmp_path, capsys):
     mosi = write_affect(tmp_path)
     options = {
         "--augmentations=noise": "2 names",
-        "--augmentations=noise,blur": "kinds",
+        "--augmentations=noise,blur": "augmentations: kinds",
+        "--augmentations=noise,gentle": "augmentations: text: gentle",
         "--steps=-1": "steps",
         "--epochs=0": "epochs",
         "--memory=-1": "memory",
