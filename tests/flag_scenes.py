@@ -171,9 +171,21 @@ SCENES: dict[str, list[dict[str, str]]] = {
             "ids_t": "group",
         },
     ],
-    "partial_causal": [{"geometry": "sphere"}, {"temperature": "0.2", "embedding_dim": "3"}],
+    "partial_causal": [
+        {"geometry": "sphere"},
+        {
+            "temperature": "0.2",
+            "embedding_dim": "3",
+            "space": "euclidean",
+            "marginal": "laplace",
+            "conditional": "laplace",
+        },
+    ],
     "render_dataset": [{"train": "3", "val": "2", "test": "2"}],
 }
+
+# Flags whose other values have commands of their own: more rows to a table, or all devices.
+ALONE = ("table", "parallel")
 
 # What is refused by design, wherever it is tried, and why.
 _CLASSES = "films have several genres, these methods need one class"

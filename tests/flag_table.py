@@ -28,7 +28,7 @@ from experiments.needs import NEEDS
 from mmjax.config import moot, names_in
 from mmjax.run import launch, read_results
 from mmjax.run.flags import _parse, _shown
-from tests.flag_scenes import SCENES, TINY, placed
+from tests.flag_scenes import ALONE, SCENES, TINY, placed
 
 
 @functools.cache
@@ -197,15 +197,13 @@ class Told(NamedTuple):
     seconds: float
 
 
-def fault(told: Told, workdir: str, flags: Mapping[str, str], tabulates: bool) -> str:
-    """What is wrong with how a run ended, or nothing."""
+def fault(told: Told, workdir: str, names: Sequence[str], tabulates: bool) -> str:
+    """What is wrong with how a run ended, or nothing; names are what a refusal may speak of."""
     if told.exit == 2:
         lines = [line for line in told.error.splitlines() if line.startswith("error: ")]
         if len(lines) != 1 or told.error.splitlines()[-1] != lines[0]:
             return "not told in one line"
-        known = [rf"\b{flag}\b" for flag in flags]
-        known += [re.escape(v) for v in flags.values() if os.sep in v]
-        named = any(re.search(word, lines[0]) for word in known)
+        named = any(re.search(rf"\b{re.escape(name)}\b", lines[0]) for name in names)
         return "" if named else "names no flag and no file"
     if told.exit != 0:
         return "crashed"
@@ -240,7 +238,9 @@ def runner(name: str, folder: str, log: Callable[[str], None]) -> Callable[..., 
                 traceback.print_exc(file=out)
         seconds = time.process_time() - start
         told = Told(scene, dict(changes), code, out.getvalue().strip(), seconds)
-        wrong = fault(told, workdir, flags, hasattr(module, "run_table"))
+        files = [value for value in flags.values() if os.sep in value]
+        fields = [field.name for field in dataclasses.fields(module.Config)]
+        wrong = fault(told, workdir, [*fields, *files, *flags], hasattr(module, "run_table"))
         if wrong and wrong != "crashed":
             told = told._replace(exit=-1, error=f"{wrong}: {told.error}")
         shutil.rmtree(workdir, ignore_errors=True)
@@ -277,21 +277,26 @@ class Waiting(NamedTuple):
     Attributes:
       item: what shall run.
       ways: in order.
-      beside: whether the ways have another flag beside it, and run by themselves.
+      by_itself: whether it runs alone, or beside the one flag of its ways.
     """
 
     item: Item
     ways: tuple[tuple[int, dict[str, str]], ...]
-    beside: bool
+    by_itself: bool
 
 
 def ways_of(item: Item, planned: Plan) -> Waiting:
-    """Where the item changes something: by itself, or beside a value of another flag."""
+    """Where the item changes something: by itself, or beside a value of another flag.
+
+    What multiplies the work, or compiles it anew for all devices, has a command of its own.
+    """
     if not item.flag:
         return Waiting(item, tuple((k, {}) for k in item.scenes), False)
     alone = [(s, {item.flag: v}) for s in item.scenes for v in item.values]
     alone = [way for way in alone if item.flag not in planned.moot(*way)]
-    return Waiting(item, tuple(alone), False) if alone else beside(item, planned, None)
+    if alone:
+        return Waiting(item, tuple(alone), item.flag in ALONE)
+    return beside(item, planned, None)
 
 
 def beside(item: Item, planned: Plan, error: str | None) -> Waiting:
@@ -313,14 +318,14 @@ def _packed(waiting: Sequence[Waiting], planned: Plan) -> list[Waiting]:
     """The first and all that go with it: the same scene, another flag or one that joins."""
     first, *rest = waiting
     scene = first.ways[0][0]
-    if first.beside:
+    if first.by_itself:
         return [first]
     chosen, flags = [first], {first.item.flag: first.item.joins}
     if not first.item.flag:  # the scene itself runs, with all that it gives
         flags |= dict.fromkeys(planned.kept[scene], False)
     for w in rest:
         free = not w.item.flag or w.item.flag not in flags or (w.item.joins and flags[w.item.flag])
-        if free and w.item.flag and not w.beside and w.ways[0][0] == scene:
+        if free and w.item.flag and not w.by_itself and w.ways[0][0] == scene:
             if not set(flags | {w.item.flag: 0}) & planned.moot(scene, _changes([*chosen, w])):
                 chosen.append(w)
                 flags[w.item.flag] = w.item.joins
@@ -342,8 +347,9 @@ def _blamed(error: str, chosen: Sequence[Waiting]) -> Waiting | None:
     for w in chosen:
         found = w.item.flag and re.search(rf"\b{re.escape(w.item.flag)}\b", line)
         if found:
-            quoted = repr(w.ways[0][1][w.item.flag]) in line
-            places.append((found.start(), not quoted, -len(places), w))
+            value = re.escape(w.ways[0][1][w.item.flag])
+            told = re.search(rf"(?<!\w){value}(?!\w)", line)
+            places.append((found.start(), not told, -len(places), w))
     return min(places, key=lambda p: p[:3])[3] if places else None
 
 
@@ -387,7 +393,7 @@ def cover(
             yield _decided(first, "failed", told)
         elif len(first.ways) > 1:
             waiting.insert(0, first._replace(ways=first.ways[1:]))
-        elif not first.beside and (more := beside(first.item, planned, told.error)).ways:
+        elif len(first.ways[0][1]) == 1 and (more := beside(first.item, planned, told.error)).ways:
             waiting.insert(0, more)
         else:
             yield _decided(first, "refused", told)

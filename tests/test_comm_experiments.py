@@ -382,7 +382,7 @@ BAD = {
     "view names": (comm_digits, ["--view_names=left"], "view_names"),
     "file": (comm_digits, ["--data=none.npz"], "existing .npz"),
     "speech": (comm_digits, ["--table=speech"], "av_digits.npz"),
-    "factor_cl": (comm_digits, ["--views=3", "--methods=factor_cl"], "2 for FactorCL"),
+    "factor_cl": (comm_digits, ["--views=3", "--methods=factor_cl"], "methods: factor_cl: "),
     "augmentation": (comm_digits, ["--augmentation=blur"], "augmentation: kinds"),
     "augmentation of vectors": (comm_digits, ["--augmentation=span"], "augmentation: "),
     "drop": (comm_digits, ["--drop=1.5"], "drop"),
