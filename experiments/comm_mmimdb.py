@@ -38,14 +38,14 @@ from mmjax.data import (
 from mmjax.data.mm_imdb import poster_paths
 from mmjax.data.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, naming, require
 from mmjax.observations.augment import SequenceAugmentation
 from mmjax.report import grouped_bars_figure, save_figure
 from mmjax.run import Run, RunOptions, launch, machine, run_table, save_arrays, values
 from mmjax.studies.fused import FusedOptions
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
-from mmjax.studies.recorded import Recorded, augmenter, in_memory
+from mmjax.studies.recorded import Recorded, augmenter, check_augmentations, in_memory
 
 EXPERIMENT = "comm_mmimdb"
 METRICS = {"weighted F1": "f1_weighted", "macro F1": "f1_macro"}
@@ -140,11 +140,13 @@ def in_full(config: Config, rows: int) -> Config:
 
 def case_of(config: Config, data: MultimodalData) -> Case:
     """Frozen features, fused."""
-    look = augmenter(SequenceAugmentation(config.augmentation))
-    recorded = {
-        name: Recorded(Modality(as_is(), tokens=config.tokens), look)
-        for name in data.train.modalities
-    }
+    with naming("augmentation"):
+        look = augmenter(SequenceAugmentation(config.augmentation))
+        recorded = {
+            name: Recorded(Modality(as_is(), tokens=config.tokens), look)
+            for name in data.train.modalities
+        }
+        check_augmentations(recorded, data)
     task = multimodal_task(data, recorded)
     subsets = named_subsets(list(recorded))
     return Case("mmimdb", task, data, {"genres": target_of(data)}, subsets)

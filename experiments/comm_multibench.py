@@ -37,14 +37,15 @@ from experiments.needs import NEEDS
 from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
 from mmjax.data import Lazy, MultimodalData, split_size, standardised_by_train
-from mmjax.errors import require
+from mmjax.encoders import Padded
+from mmjax.errors import naming, require
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, SequenceAugmentation, augment_images
 from mmjax.report import grouped_bars_figure, save_figure
 from mmjax.run import Run, RunOptions, launch, machine, run_table, values
 from mmjax.studies.fused import FusedOptions
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
-from mmjax.studies.recorded import Recorded, augmenter, in_memory
+from mmjax.studies.recorded import Recorded, augmenter, check_augmentations, in_memory
 
 EXPERIMENT = "comm_multibench"
 
@@ -102,7 +103,13 @@ def augmentation_of(name: str):
     if name == "none":
         return lambda key, seen: seen
     if name in IMAGE_AUGMENTATIONS:
-        return augment_images(IMAGE_AUGMENTATIONS[name])
+        of_images = augment_images(IMAGE_AUGMENTATIONS[name])
+
+        def augment(key, seen):
+            require(not isinstance(seen, Padded), name, "padded sequences", "pictures")
+            return of_images(key, seen)
+
+        return augment
     return augmenter(SequenceAugmentation(name))
 
 
@@ -138,10 +145,12 @@ def case_of(config: Config, data: MultimodalData) -> Case:
     given = names_in(config.augmentations) or [parts[name].augmentation for name in names]
     allowed = f"{len(names)} names, one a modality"
     require(len(given) == len(names), "augmentations", config.augmentations, allowed)
-    recorded = {
-        name: Recorded(parts[name].network(config), augmentation_of(kind))
-        for name, kind in zip(names, given, strict=True)
-    }
+    with naming("augmentations"):
+        recorded = {
+            name: Recorded(parts[name].network(config), augmentation_of(kind))
+            for name, kind in zip(names, given, strict=True)
+        }
+        check_augmentations(recorded, data)
     task = multimodal_task(data, recorded)
     return Case(config.dataset, task, data, {"label": target_of(data)}, named_subsets(names))
 

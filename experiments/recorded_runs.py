@@ -10,7 +10,7 @@ import numpy as np
 from experiments.fused_runs import Judge, control_rows, trained_rows
 from mmjax.data import MultimodalData
 from mmjax.encoders import single_and_joint_masks, subset_masks
-from mmjax.errors import require
+from mmjax.errors import naming, require
 from mmjax.run import Row, Run
 from mmjax.studies.fused import FusedTask, make_fused_study
 from mmjax.studies.multimodal_probes import (
@@ -123,7 +123,8 @@ def case_table(
     for method, study in studies.items():
         known = case.task.classes > 1 or method not in SUPERVISED
         require(known, "methods", method, "one that needs no classes with this data")
-        jax.eval_shape(study.init_params, jax.random.key(0))  # traced, not run
+        with naming(f"methods: {method}"):
+            jax.eval_shape(study.init_params, jax.random.key(0))  # traced, not run
 
     judge = judge_of(case, limit)
 

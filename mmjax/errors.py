@@ -1,6 +1,8 @@
 """The one error that users cause: bad input, told in one line; and lines that are no error."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class InvalidInput(ValueError):
@@ -17,6 +19,22 @@ def choose(table: dict, name: str, value: str):
     """`table[value]`, or InvalidInput that lists the names in the table."""
     require(value in table, name, value, "one of " + ", ".join(sorted(table)))
     return table[value]
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """InvalidInput of what is inside is told under the name: of the flag that it came from.
+
+    Example:
+      >>> with naming("augmentation"):
+      ...     require(False, "kinds", "blur", "drop or noise")
+      Traceback (most recent call last):
+      mmjax.errors.InvalidInput: augmentation: kinds: 'blur' is not allowed; use drop or noise
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from error
 
 
 def say(line: str) -> None:

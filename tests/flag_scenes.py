@@ -3,8 +3,7 @@
 import functools
 import json
 import pickle
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -64,6 +63,9 @@ TINY = {
     "methods": "cross",
     "workers": "2",
     "embed_batch": "2",
+    "epochs": "1",
+    "warmup_epochs": "1",
+    "weight_decay": "0",
 }
 _LEAVES = {
     "features": "@leaves.npz",
@@ -75,8 +77,7 @@ _LEAVES = {
 _ROBOT = {"dataset": "vision_touch", "data": "@robot"}
 
 # Experiment -> scenes: the flags that small runs have beside TINY. The first one is where the other
-# values of all flags are tried; a text is given here, or else tried from the names in the files.
-# @name is a file below, {run} the folder of the run.
+# values of all flags are tried; a text is given here. @name is a file below, {run} the workdir.
 SCENES: dict[str, list[dict[str, str]]] = {
     "comm_digits": [
         {},
@@ -85,7 +86,13 @@ SCENES: dict[str, list[dict[str, str]]] = {
     ],
     "comm_mmimdb": [
         {"data": "@imdb.hdf5", "ends": "20,30,40"},
-        {"data": "@films", "clip": "@clip", "augmentation": "noise"},
+        {
+            "data": "@films",
+            "clip": "@clip",
+            "augmentation": "noise",
+            "steps": "0",
+            "warmup": "0",
+        },
     ],
     "comm_multibench": [
         {"data": "@affect.pkl"},
@@ -97,7 +104,7 @@ SCENES: dict[str, list[dict[str, str]]] = {
             "data": "@av_mnist",
             "dataset": "av_mnist",
             "memory": "0",
-            "augmentations": "gentle,noise",
+            "augmentations": "drop,noise",
         },
     ],
     "comm_trifactors": [
@@ -110,6 +117,7 @@ SCENES: dict[str, list[dict[str, str]]] = {
         {},
         {
             **_LEAVES,
+            "split": "part",
             "domains": "site",
             "source": "1",
             "latents": "latent",
@@ -123,6 +131,9 @@ SCENES: dict[str, list[dict[str, str]]] = {
         },
         {
             **_LEAVES,
+            "split": "part",
+            "use_trained_rows": "true",
+            "group": "tree",
             "text": "@leaves.npz",
             "validation": "@oaks.npz",
             "test": "@oaks.npz",
@@ -151,10 +162,38 @@ SCENES: dict[str, list[dict[str, str]]] = {
             "test_t": "photo_is_test",
             "pairs": "label",
         },
-        {"data": "@pairs.npz", "x": "mel", "t": "photo", "pair_index": "partner"},
+        {
+            "data": "@pairs.npz",
+            "x": "mel",
+            "t": "photo",
+            "pair_index": "partner",
+            "ids_x": "group",
+            "ids_t": "group",
+        },
     ],
-    "partial_causal": [{"geometry": "sphere"}, {"temperature": "0.2", "embedding_dim": "3"}],
+    "partial_causal": [
+        {"geometry": "sphere"},
+        {
+            "temperature": "0.2",
+            "embedding_dim": "3",
+            "space": "euclidean",
+            "marginal": "laplace",
+            "conditional": "laplace",
+        },
+    ],
     "render_dataset": [{"train": "3", "val": "2", "test": "2"}],
+}
+
+# Flags whose other values have commands of their own: more rows to a table, or all devices.
+ALONE = ("table", "parallel")
+
+# What is refused by design, wherever it is tried, and why.
+_CLASSES = "films have several genres, these methods need one class"
+REFUSED: dict[str, dict[tuple[str, str], str]] = {
+    "comm_mmimdb": {
+        ("methods", "factor_cl_supervised"): _CLASSES,
+        ("methods", "supcon"): _CLASSES,
+    },
 }
 
 
@@ -169,6 +208,8 @@ def _leaves(path: Path, seed: int = 0) -> None:
         species=np.array(["ash", "beech", "oak"])[code],
         title=np.array([f"leaf {k}" for k in range(n)]),
         site=np.arange(n) // 3 % 2,
+        tree=np.arange(n) // 2,
+        part=np.where(np.arange(n) // 2 % 3 == 0, "train", "test"),
         size=latent[:, 4],
         latent=latent,
         photo=rng.integers(0, 255, (n, 8, 8, 3), np.uint8),
@@ -328,18 +369,3 @@ def placed(value: str, folder: str, workdir: str) -> str:
             FILES[value[1:]](path)
         return str(path)
     return value.replace("{run}", workdir)
-
-
-def names_in_files(scenes: Sequence[Mapping[str, str]]) -> list[str]:
-    """What a text may name: arrays of the scenes' files, then the files themselves."""
-    files = list(dict.fromkeys(v for s in scenes for v in s.values() if v.startswith("@")))
-    return [*dict.fromkeys(name for file in files for name in _arrays(file)), *files]
-
-
-@functools.cache
-def _arrays(file: str) -> tuple[str, ...]:
-    if not file.endswith(".npz"):
-        return ()
-    with tempfile.TemporaryDirectory() as folder:
-        with np.load(placed(file, folder, "")) as arrays:
-            return tuple(arrays.files)

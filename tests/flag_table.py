@@ -1,12 +1,13 @@
 """The table of every flag and value: planned from the configs, so that a new flag is in it.
 
 A flag's values are those of its choices, of its parts, both of a bool; of a number and a tuple what
-small runs have and one more; a text's are given by a scene or tried from the names of its files.
-`cover` runs them in few commands: one value of as many flags as go together.
+small runs have and one more; a text's are given by a scene. `cover` runs them in few commands: one
+value of as many flags as go together, none where the run would say that it changes nothing.
 """
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import io
 import itertools
@@ -17,17 +18,20 @@ import re
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 import experiments
+from experiments.needs import NEEDS
+from mmjax.config import moot, names_in
 from mmjax.run import launch, read_results
-from mmjax.run.flags import _shown
-from tests.flag_scenes import SCENES, TINY, names_in_files, placed
+from mmjax.run.flags import _parse, _shown
+from tests.flag_scenes import ALONE, SCENES, TINY, placed
 
 
+@functools.cache
 def modules() -> dict:
     """Name -> module of every experiment: what has a config and presets."""
     found = [m.name for m in pkgutil.iter_modules(experiments.__path__)]
@@ -39,10 +43,10 @@ def modules() -> dict:
 
 
 class Item(NamedTuple):
-    """A value of a flag that a run shall have.
+    """A value of a flag that a run shall have; without a flag, a scene as it is.
 
     Attributes:
-      flag: its name.
+      flag: its name, or nothing.
       values: what counts as it, in the order in which they are tried; the first accepted will do.
       joins: whether it may stand beside other values of the flag, with commas.
       scenes: where it is tried, in order.
@@ -52,6 +56,20 @@ class Item(NamedTuple):
     values: tuple[str, ...]
     joins: bool
     scenes: tuple[int, ...]
+
+
+class Plan(NamedTuple):
+    """What an experiment's table runs.
+
+    Attributes:
+      items: what must run.
+      kept: the flags that each scene gives.
+      moot: `(scene, changes) -> ` those of its flags that change nothing.
+    """
+
+    items: list[Item]
+    kept: Sequence[Collection[str]]
+    moot: Callable[[int, Mapping[str, str]], set[str]]
 
 
 def small(field: dataclasses.Field) -> str:
@@ -64,6 +82,16 @@ def of_scene(config_class: type, scene: Mapping[str, str]) -> dict[str, str]:
     return {f.name: small(f) for f in dataclasses.fields(config_class) if f.name in TINY} | scene
 
 
+def config_of(config_class: type, presets: Mapping, flags: Mapping[str, str]) -> Any:
+    """The config that flags describe, paths as they stand in scenes."""
+    given = dict(presets[flags.get("preset", next(iter(presets)))])
+    for field in dataclasses.fields(config_class):
+        if (text := flags.get(field.name)) is not None:
+            kind = type(field.default)
+            given[field.name] = text == "true" if kind is bool else _parse(field.name, kind, text)
+    return config_class(**given)
+
+
 def other_numbers(field: dataclasses.Field, base: str) -> tuple[str, ...]:
     """Sane values beside the base, of a number or a tuple of them."""
     if isinstance(field.default, tuple):
@@ -73,10 +101,10 @@ def other_numbers(field: dataclasses.Field, base: str) -> tuple[str, ...]:
         return tuple(_shown(values) for values in found if values)
     if isinstance(field.default, int):
         n = int(base)
-        found = (2 * n, n + 1, n // 2, n - 1, 8)
+        found = (2 * n, n + 1, n // 2, n - 1, 8, 0)
     else:
         x = float(base)
-        found = (x / 2, 2 * x, 0.5, 0.1)
+        found = (x / 2, 2 * x, 0.5, 0.1, 0.0)
     return tuple(str(v) for v in dict.fromkeys(found) if v != type(v)(base) and v >= 0)
 
 
@@ -88,18 +116,21 @@ def values_of(field: dataclasses.Field) -> list[str] | None:
     return list(listed) if listed else None
 
 
-def plan(config_class: type, presets: Mapping, scenes: Sequence[Mapping]) -> list[Item]:
-    """What must run beside the scenes themselves.
+def plan(
+    config_class: type, presets: Mapping, scenes: Sequence[Mapping], needs: Mapping | None = None
+) -> Plan:
+    """The scenes, and every value that they don't have.
 
-    Raises LookupError for a text that no scene gives a value, where there are no files to name.
+    Raises LookupError for a text that no scene gives a value.
     """
     runs = [of_scene(config_class, scene) for scene in scenes]
     order = tuple(range(len(scenes)))
-    items = [Item("preset", (name,), False, order) for name in list(presets)[1:]]
+    items = [Item("", ("",), False, (k,)) for k in order]
+    items += [Item("preset", (name,), False, order) for name in list(presets)[1:]]
     for field in dataclasses.fields(config_class):
         name, base = field.name, small(field)
         given = [run.get(name, base) for run in runs]
-        there = {part.lower() for value in given for part in (value, *value.split(","))}
+        there = {part.lower() for value in given for part in (value, *names_in(value))}
         known, parts = values_of(field), bool(field.metadata.get("parts"))
         if known:
             fresh = [v for v in known if v.lower() not in there]
@@ -108,11 +139,41 @@ def plan(config_class: type, presets: Mapping, scenes: Sequence[Mapping]) -> lis
             if len(set(given)) == 1:
                 items.append(Item(name, other_numbers(field, given[0]), False, order))
         elif set(given) == {base}:
-            tried = names_in_files(scenes)
-            if not tried:
-                raise LookupError(f"--{name}: a text without a value; give it one in SCENES")
-            items.append(Item(name, tuple(tried), False, order[::-1]))
-    return items
+            raise LookupError(f"--{name}: a text without a value; give it one in SCENES")
+
+    def moot_in(scene: int, changes: Mapping[str, str]) -> set[str]:
+        flags = runs[scene] | dict(changes)
+        names = [name for name in flags if name in (needs or {})]
+        config = config_of(config_class, presets, flags)
+        return {name for name in names if moot(config, [name], needs)}
+
+    return Plan(items, [set(scene) for scene in scenes], moot_in)
+
+
+def plan_of(name: str) -> Plan:
+    """The plan of an experiment."""
+    module = modules()[name]
+    return plan(module.Config, module.PRESETS, SCENES[name], NEEDS.get(name))
+
+
+def unseen(name: str, ran: Sequence["Told"]) -> list[Item]:
+    """Values of enumerated flags that no run had: of small runs, where each run changed them."""
+    module, planned = modules()[name], plan_of(name)
+    fields = {f.name: f for f in dataclasses.fields(module.Config) if values_of(f)}
+    seen = {flag: set() for flag in fields}
+    for told in ran:
+        flags = of_scene(module.Config, SCENES[name][told.scene]) | told.changes
+        config = config_of(module.Config, module.PRESETS, flags)
+        for flag in fields.keys() - planned.moot(told.scene, told.changes):
+            value = _shown(getattr(config, flag))
+            seen[flag] |= {part.lower() for part in (value, *names_in(value))}
+    order = tuple(range(len(SCENES[name])))
+    return [
+        Item(flag, (value,), bool(field.metadata.get("parts")), order)
+        for flag, field in fields.items()
+        for value in values_of(field)
+        if value.lower() not in seen[flag]
+    ]
 
 
 # Runs
@@ -136,14 +197,14 @@ class Told(NamedTuple):
     seconds: float
 
 
-def fault(told: Told, workdir: str, flags: Mapping[str, str], tabulates: bool) -> str:
-    """What is wrong with how a run ended, or nothing."""
+def fault(told: Told, workdir: str, names: Sequence[str], tabulates: bool) -> str:
+    """What is wrong with how a run ended, or nothing; names are what a refusal may speak of."""
     if told.exit == 2:
         lines = [line for line in told.error.splitlines() if line.startswith("error: ")]
         if len(lines) != 1 or told.error.splitlines()[-1] != lines[0]:
             return "not told in one line"
-        known = [*flags, *(v for v in flags.values() if os.sep in v)]
-        return "" if any(word in lines[0] for word in known) else "names no flag and no file"
+        named = any(re.search(rf"\b{re.escape(name)}\b", lines[0]) for name in names)
+        return "" if named else "names no flag and no file"
     if told.exit != 0:
         return "crashed"
     if tabulates and not read_results(os.path.join(workdir, "results.csv")):
@@ -169,6 +230,7 @@ def runner(name: str, folder: str, log: Callable[[str], None]) -> Callable[..., 
                     module.PRESETS,
                     experiment=module.EXPERIMENT,
                     doc=module.__doc__,
+                    needs=NEEDS.get(name, {}),
                     argv=argv,
                 )
             except Exception:
@@ -176,7 +238,9 @@ def runner(name: str, folder: str, log: Callable[[str], None]) -> Callable[..., 
                 traceback.print_exc(file=out)
         seconds = time.process_time() - start
         told = Told(scene, dict(changes), code, out.getvalue().strip(), seconds)
-        wrong = fault(told, workdir, flags, hasattr(module, "run_table"))
+        files = [value for value in flags.values() if os.sep in value]
+        fields = [field.name for field in dataclasses.fields(module.Config)]
+        wrong = fault(told, workdir, [*fields, *files, *flags], hasattr(module, "run_table"))
         if wrong and wrong != "crashed":
             told = told._replace(exit=-1, error=f"{wrong}: {told.error}")
         shutil.rmtree(workdir, ignore_errors=True)
@@ -208,41 +272,63 @@ class Decision(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """An item and the ways that are left to run it, (scene, changes) each."""
+    """An item and the ways that are left to run it, (scene, changes) each.
+
+    Attributes:
+      item: what shall run.
+      ways: in order.
+      by_itself: whether it runs alone, or beside the one flag of its ways.
+    """
 
     item: Item
     ways: tuple[tuple[int, dict[str, str]], ...]
-    beside: bool
+    by_itself: bool
 
 
-def _ways(item: Item) -> Waiting:
-    ways = tuple((s, {item.flag: v}) for s in item.scenes for v in item.values)
-    return Waiting(item, ways, False)
+def ways_of(item: Item, planned: Plan) -> Waiting:
+    """Where the item changes something: by itself, or beside a value of another flag.
+
+    What multiplies the work, or compiles it anew for all devices, has a command of its own.
+    """
+    if not item.flag:
+        return Waiting(item, tuple((k, {}) for k in item.scenes), False)
+    alone = [(s, {item.flag: v}) for s in item.scenes for v in item.values]
+    alone = [way for way in alone if item.flag not in planned.moot(*way)]
+    if alone:
+        return Waiting(item, tuple(alone), item.flag in ALONE)
+    return beside(item, planned, None)
 
 
-def _beside(item: Item, items: Sequence[Item], error: str) -> Waiting:
-    """The item beside a value of another flag, those first that the refusal names."""
-    others = [o for o in items if o.flag != item.flag]
-    named = [o for o in others if re.search(rf"\b{re.escape(o.flag)}\b", error)]
-    ways = tuple(
-        (item.scenes[0], {item.flag: item.values[0], other.flag: value})
-        for other in dict.fromkeys([*named, *others])
+def beside(item: Item, planned: Plan, error: str | None) -> Waiting:
+    """The item beside a value of another flag: of one that the refusal names, or of any."""
+    others = [o for o in planned.items if o.flag not in ("", item.flag)]
+    if error is not None:
+        others = [o for o in others if re.search(rf"\b{re.escape(o.flag)}\b", error)]
+    ways = [
+        (scene, {item.flag: item.values[0], other.flag: value})
+        for scene in item.scenes
+        for other in others
         for value in other.values
-    )
-    return Waiting(item, ways, True)
+    ]
+    ways = [way for way in ways if item.flag not in planned.moot(*way)]
+    return Waiting(item, tuple(ways), True)
 
 
-def _packed(waiting: Sequence[Waiting]) -> list[Waiting]:
+def _packed(waiting: Sequence[Waiting], planned: Plan) -> list[Waiting]:
     """The first and all that go with it: the same scene, another flag or one that joins."""
     first, *rest = waiting
-    if first.beside:
+    scene = first.ways[0][0]
+    if first.by_itself:
         return [first]
     chosen, flags = [first], {first.item.flag: first.item.joins}
+    if not first.item.flag:  # the scene itself runs, with all that it gives
+        flags |= dict.fromkeys(planned.kept[scene], False)
     for w in rest:
-        free = w.item.flag not in flags or (w.item.joins and flags[w.item.flag])
-        if free and not w.beside and w.ways[0][0] == first.ways[0][0]:
-            chosen.append(w)
-            flags[w.item.flag] = w.item.joins
+        free = not w.item.flag or w.item.flag not in flags or (w.item.joins and flags[w.item.flag])
+        if free and w.item.flag and not w.by_itself and w.ways[0][0] == scene:
+            if not set(flags | {w.item.flag: 0}) & planned.moot(scene, _changes([*chosen, w])):
+                chosen.append(w)
+                flags[w.item.flag] = w.item.joins
     return chosen
 
 
@@ -259,25 +345,31 @@ def _blamed(error: str, chosen: Sequence[Waiting]) -> Waiting | None:
     line = error.splitlines()[-1].removeprefix("error: ")
     places = []
     for w in chosen:
-        found = re.search(rf"\b{re.escape(w.item.flag)}\b", line)
+        found = w.item.flag and re.search(rf"\b{re.escape(w.item.flag)}\b", line)
         if found:
-            quoted = repr(w.ways[0][1][w.item.flag]) in line
-            places.append((found.start(), not quoted, -len(places), w))
+            value = re.escape(w.ways[0][1][w.item.flag])
+            told = re.search(rf"(?<!\w){value}(?!\w)", line)
+            places.append((found.start(), not told, -len(places), w))
     return min(places, key=lambda p: p[:3])[3] if places else None
 
 
 def cover(
-    run: Callable[[int, Mapping[str, str]], Told], items: Sequence[Item]
+    run: Callable[[int, Mapping[str, str]], Told], planned: Plan, items: Sequence[Item]
 ) -> Iterator[Decision]:
-    """Runs all items, as many as go together at once.
+    """Runs these items of the plan, as many as go together at once.
 
     A refused command runs again without the flag that the refusal names, which waits for another
-    one; what is refused alone is tried elsewhere, then beside every value of every other flag. A
-    command that fails is halved until one flag is left; failures that need two are told too.
+    one; what is refused alone is tried elsewhere, then beside every value of the flags that the
+    refusal names. A command that fails is halved until one flag is left; failures that need two are
+    told too.
     """
-    waiting, groups, crashes, bad = [_ways(item) for item in items], [], [], set()
+    waiting = [ways_of(item, planned) for item in items]
+    for w in waiting:
+        if not w.ways:
+            raise LookupError(f"--{w.item.flag}={w.item.values[0]} changes nothing in any scene")
+    groups, crashes, bad = [], [], set()
     while waiting or groups:
-        chosen = groups.pop() if groups else _packed(waiting)
+        chosen = groups.pop() if groups else _packed(waiting, planned)
         waiting = [w for w in waiting if w not in chosen]
         told = run(chosen[0].ways[0][0], _changes(chosen))
         while told.exit == 2 and len(chosen) > 1:
@@ -301,15 +393,15 @@ def cover(
             yield _decided(first, "failed", told)
         elif len(first.ways) > 1:
             waiting.insert(0, first._replace(ways=first.ways[1:]))
-        elif not first.beside and (more := _beside(first.item, items, told.error)).ways:
+        elif len(first.ways[0][1]) == 1 and (more := beside(first.item, planned, told.error)).ways:
             waiting.insert(0, more)
         else:
             yield _decided(first, "refused", told)
     for items, told in crashes:
         within = [set(other) for other, _ in crashes if set(other) < set(items)]
         if not bad & set(items) and not within:
-            yield Decision(items[0], json.dumps(told.changes), "failed", told)
+            yield Decision(items[-1], json.dumps(told.changes), "failed", told)
 
 
 def _decided(w: Waiting, verdict: str, told: Told) -> Decision:
-    return Decision(w.item, w.ways[0][1][w.item.flag], verdict, told)
+    return Decision(w.item, w.ways[0][1].get(w.item.flag, ""), verdict, told)

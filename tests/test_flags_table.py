@@ -12,17 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from mmjax.config import option
+from mmjax.config import Need, option
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from tests import flag_table
-from tests.flag_scenes import SCENES, TINY
-from tests.flag_table import Told, cover, of_scene, plan, runner, values_of
+from tests.flag_scenes import REFUSED, SCENES, TINY
+from tests.flag_table import Told, cover, of_scene, plan, plan_of, runner, unseen, values_of
 
 EXPERIMENTS = flag_table.modules()
-
-
-def planned(name):
-    return plan(EXPERIMENTS[name].Config, EXPERIMENTS[name].PRESETS, SCENES[name])
 
 
 def test_every_experiment_is_in_the_table():
@@ -36,7 +32,7 @@ def test_every_experiment_is_in_the_table():
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_flag_has_its_values_in_the_table(name):
-    config, scenes, items = EXPERIMENTS[name].Config, SCENES[name], planned(name)
+    config, scenes, items = EXPERIMENTS[name].Config, SCENES[name], plan_of(name).items
     for field in dataclasses.fields(config):
         base = flag_table.small(field)
         told = [of_scene(config, s).get(field.name, base) for s in scenes]
@@ -47,6 +43,24 @@ def test_every_flag_has_its_values_in_the_table(name):
         assert {v.lower() for v in values_of(field) or ()} <= every, field.name
     shown = {v for item in items if item.flag == "preset" for v in item.values}
     assert shown == set(list(EXPERIMENTS[name].PRESETS)[1:])
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_value_has_a_run_in_which_it_changes_something(name):
+    planned, runs = plan_of(name), []
+    for scene, kept in enumerate(planned.kept):
+        assert not planned.moot(scene, {}) & kept
+
+    def run(scene, changes):
+        runs.append(Told(scene, dict(changes), 0, "", 0.0))
+        assert not planned.moot(scene, changes) & set(changes)
+        return runs[-1]
+
+    decided = list(cover(run, planned, planned.items))
+    assert {d.item for d in decided} == set(planned.items)
+    list(cover(run, planned, unseen(name, runs)))
+    assert not unseen(name, runs)
+    assert len(runs) <= 20
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -82,9 +96,10 @@ class New:
 
 def test_a_new_flag_is_in_the_plan():
     scenes = [{}, {"file": "@pairs.npz"}]
-    items = plan(New, {"quick": {}, "big": {}}, scenes)
+    items = plan(New, {"quick": {}, "big": {}}, scenes).items
     found = {(i.flag, i.values[0]) for i in items}
     assert found == {
+        ("", ""),
         ("preset", "big"),
         ("steps", "8"),
         ("switch", "false"),
@@ -97,10 +112,11 @@ def test_a_new_flag_is_in_the_plan():
     }
     fields = [("word", str, option("", ""))]
     more = dataclasses.make_dataclass("More", fields, bases=(New,), frozen=True)
-    with pytest.raises(LookupError, match="--file"):
-        plan(more, {"quick": {}}, [{}])
-    tried = [i.values for i in plan(more, {"quick": {}}, scenes) if i.flag == "word"][0]
-    assert {"mel", "speaker", "@pairs.npz"} <= set(tried)
+    with pytest.raises(LookupError, match="--word"):
+        plan(more, {"quick": {}}, scenes)
+    assert plan(more, {"quick": {}}, [*scenes, {"word": "mel"}]).items[:3] == [
+        flag_table.Item("", ("",), False, (k,)) for k in range(3)
+    ]
 
 
 def fake(scene, flags):
@@ -117,16 +133,15 @@ def fake(scene, flags):
     return told(-1, "boom") if flags.get("way") == "b" or apart else told(0)
 
 
+def of_items(items, scenes=2, moot=lambda scene, changes: set()):
+    return flag_table.Plan(items, [set()] * scenes, moot)
+
+
 def test_the_cover_finds_who_is_to_blame():
-    scenes = [{}, {"file": "@pairs.npz"}]
-    items, runs = plan(New, {"quick": {}}, scenes), []
-
-    def run(scene, flags):
-        runs.append(flags)
-        return fake(scene, flags)
-
-    decided = list(cover(run, items))
-    verdicts = {(d.item.flag, d.item.values[0]): d.verdict for d in decided if d.value[0] != "{"}
+    items = plan(New, {"quick": {}}, [{}, {"file": "@pairs.npz"}]).items
+    planned = of_items(items)
+    decided = list(cover(fake, planned, items))
+    verdicts = {(d.item.flag, d.item.values[0]): d.verdict for d in decided if d.value[:1] != "{"}
     assert set(verdicts) == {(i.flag, i.values[0]) for i in items}
     other = {k: v for k, v in verdicts.items() if v != "ran"}
     assert other == {("way", "b"): "failed", ("steps", "8"): "refused"}
@@ -136,47 +151,73 @@ def test_the_cover_finds_who_is_to_blame():
     assert many.scene == 1
 
 
+def test_a_scene_runs_with_what_it_gives_and_values_where_they_change_something():
+    scenes = [{}, {"file": "@pairs.npz", "way": "c"}]
+    needs = {"share": Need("way b", lambda c: c.way == "b"), "many": Need("file", lambda c: c.file)}
+    planned, runs = plan(New, {"quick": {}}, scenes, needs), []
+    assert planned.kept[1] == {"file", "way"}
+    assert planned.moot(0, {"share": "0.5", "many": "2", "way": "b"}) == {"many"}
+
+    def run(scene, changes):
+        runs.append(Told(scene, dict(changes), 0, "", 0.0))
+        return runs[-1]
+
+    decided = list(cover(run, planned, planned.items))
+    told = {d.item.flag: d.told for d in decided}
+    assert told["share"].changes["way"] == "b"
+    assert told["many"].scene == 1
+    as_they_are = [d.told for d in decided if not d.item.flag]
+    assert [t.scene for t in as_they_are] == [0, 1]
+    assert as_they_are[0].changes and "way" not in as_they_are[1].changes
+    nowhere = {"share": Need("nothing", lambda c: False)}
+    planned = plan(New, {"quick": {}}, scenes, nowhere)
+    with pytest.raises(LookupError, match="--share=0.125 changes nothing"):
+        list(cover(run, planned, planned.items))
+
+
 def test_what_breaks_only_together_is_told():
-    items = plan(New, {"quick": {}}, [{}, {"file": "@pairs.npz"}])
+    items = plan(New, {"quick": {}}, [{}, {"file": "@pairs.npz"}]).items
     items = [i for i in items if i.flag in ("share", "names")]
-    decided = list(cover(fake, items))
+    decided = list(cover(fake, of_items(items), items))
     (failed,) = (d for d in decided if d.verdict == "failed")
     assert '"share": "0.125"' in failed.value and "w" in failed.value
     assert sum(d.verdict == "ran" for d in decided) == 3
 
 
-def log(line):
-    print(line, file=sys.__stderr__, flush=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_flag_and_value_runs(name, tmp_path):
-    runs, rows = runner(name, str(tmp_path), log), []
-    counted = []
+def test_every_flag_and_value_runs(name, tmp_path, capfd):
+    planned, runs, rows = plan_of(name), [], []
+
+    def log(line):
+        with capfd.disabled():
+            print(line, file=sys.stderr, flush=True)
+
+    start = runner(name, str(tmp_path), log)
 
     def run(scene, changes):
-        counted.append(runs(scene, changes))
-        return counted[-1]
+        runs.append(start(scene, changes))
+        return runs[-1]
 
-    for scene in range(len(SCENES[name])):
-        told = run(scene, {})
-        verdict = "ran" if told.exit == 0 else "failed"
-        rows.append((f"scene {scene}", " ".join(SCENES[name][scene]), verdict, told))
-    for d in cover(run, planned(name)):
-        rows.append((d.item.flag, d.value, d.verdict, d.told))
+    for items in (lambda: planned.items, lambda: unseen(name, [t for t in runs if t.exit == 0])):
+        rows += cover(run, planned, items())
     if folder := os.environ.get("FLAGS_TABLE"):
-        write(Path(folder), name, rows, counted)
-    wrong = [(flag, value, told.error[-2000:]) for flag, value, v, told in rows if v != "ran"]
-    assert not wrong, "\n".join(map(str, wrong))
+        write(Path(folder), name, rows, runs)
+    refused = {(d.item.flag, d.value) for d in rows if d.verdict == "refused"}
+    assert refused == set(REFUSED.get(name, {}))
+    failed = [(d.item, d.value, d.told.error[-2000:]) for d in rows if d.verdict == "failed"]
+    assert not failed, "\n".join(map(str, failed))
 
 
 def write(folder, name, rows, runs):
-    """What ran, a row a value; and the commands, a row each."""
+    """What ran, a row a value: in which command, its exit code and seconds of the processor."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["experiment", "flag", "value", "verdict", "run", "exit", "seconds"])
-        for flag, value, verdict, told in rows:
+        table.writerow(["experiment", "flag", "value", "verdict", "run", "exit", "seconds", "said"])
+        for item, value, verdict, told in rows:
             number = next(k for k, r in enumerate(runs) if r is told)
-            table.writerow([name, flag, value, verdict, number, told.exit, f"{told.seconds:.1f}"])
+            flag = item.flag or f"scene {item.scenes[0]}"
+            said = told.error.splitlines()[-1] if told.exit else ""
+            about = verdict, number, told.exit, f"{told.seconds:.1f}", said
+            table.writerow([name, flag, value, *about])

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
+from absl.flags import FlagValues
 from jax.errors import JaxRuntimeError
 
 from mmjax.config import Need, moot
@@ -169,6 +170,15 @@ def _failed(workdir: str | None, error: BaseException) -> str:
     return f"error: {type(error).__name__}: {said} (traceback in {path})"
 
 
+def _of_preset(said: str, presets: Mapping[str, Mapping[str, Any]], values: FlagValues) -> str:
+    """Where the value came from that is refused, if from a preset: the user gave no such flag."""
+    refused = re.match(r"(?:--)?(\w+): ", said)
+    name, preset = refused and refused[1], values.preset
+    if name not in presets.get(preset, ()) or values[name].present:
+        return ""
+    return f" (it is that of --preset={preset})"
+
+
 def launch(
     main: Callable[[Any, Run], None],
     config_class: type,
@@ -211,7 +221,7 @@ def launch(
             main(config, Run(experiment, workdir, stop, stack.enter_context, notes))
         return 0
     except InvalidInput as error:
-        say(f"error: {error}")
+        say(f"error: {error}{_of_preset(str(error), presets, values)}")
         return 2
     except Interrupted as error:
         say(f"{error}; the same command goes on from here")

@@ -1,7 +1,7 @@
 """How recorded modalities go into a fusion: prepared, augmented, encoded by their kind."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from mmjax.config import option
 from mmjax.data import Lazy, MultimodalData, MultimodalSplit, read_rows, standardised_by_train
 from mmjax.data.multimodal import map_splits
 from mmjax.encoders import Encoder, Modality, Padded, mlp, transformer_sequence
-from mmjax.errors import require
+from mmjax.errors import naming, require
 from mmjax.observations.augment import SequenceAugmentation, augment_sequences, augment_vectors
 from mmjax.studies.fused import FusedOptions
 from mmjax.types import Array, Key
@@ -151,6 +151,15 @@ def augmenter(options: SequenceAugmentation) -> Callable[[Key, Observation], Obs
     return augment
 
 
+def check_augmentations(recorded: Mapping[str, Recorded], data: MultimodalData) -> None:
+    """Raises InvalidInput, naming the modality, for an augmentation that its values can't have."""
+    like = lambda v: v if v is None else jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype)
+    for name, values in data.train.modalities.items():
+        seen = jax.eval_shape(observed, like(values), like(data.train.masks.get(name)))
+        with naming(name):
+            jax.eval_shape(recorded[name].augment, jax.random.key(0), seen)
+
+
 def default_recorded(
     options: MultimodalOptions, data: MultimodalData, *, sequence_layers: int = 2
 ) -> dict[str, Recorded]:
@@ -168,7 +177,8 @@ def default_recorded(
     o, share = options, options.augmentation_probability
     require(0 <= share <= 1, "augmentation_probability", share, "0 to 1")
     require(0 <= o.drop <= 1, "drop", o.drop, "0 to 1")
-    look = augmenter(SequenceAugmentation(o.augmentation, share, o.noise, (0.0, o.drop)))
+    with naming("augmentation"):
+        look = augmenter(SequenceAugmentation(o.augmentation, share, o.noise, (0.0, o.drop)))
 
     def one(name, values):
         if name in data.train.masks:
@@ -180,4 +190,7 @@ def default_recorded(
         encoder = encoder if len(values.shape) == 2 else before(flat, encoder)
         return Recorded(Modality(encoder, tokens=o.tokens), look)
 
-    return {name: one(name, values) for name, values in data.train.modalities.items()}
+    recorded = {name: one(name, values) for name, values in data.train.modalities.items()}
+    with naming("augmentation"):
+        check_augmentations(recorded, data)
+    return recorded
