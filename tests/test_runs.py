@@ -47,7 +47,6 @@ def _start(workdir: Path, cache: Path, *more: str) -> subprocess.Popen:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    environment.pop("XLA_FLAGS", None)
     command = [sys.executable, "-m", "experiments.partial_causal", f"--workdir={workdir}", *TINY]
     return subprocess.Popen(
         [*command, *more], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -127,6 +126,30 @@ def _killed(process, run: Path) -> None:
     process.communicate()
 
 
+def _same_as_whole(run: Path, whole: Path, cache: Path) -> None:
+    """Started once more, the run ends with the whole run's tables and parameters, bit by bit."""
+    process = _start(run, cache)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err.decode()
+    for name in ("results.csv", "metrics.csv", "config.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    ours, theirs = _final_parameters(run), _final_parameters(whole)
+    assert ours.keys() == theirs.keys() and ours
+    for name, tree in ours.items():
+        for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(theirs[name]), strict=True):
+            assert a.tobytes() == b.tobytes(), name
+
+
+def test_terminated_between_checkpoints_it_ends_as_if_never_stopped(uninterrupted, tmp_path):
+    whole, cache = uninterrupted
+    run = tmp_path / "run"
+    process = _start(run, cache)
+    _wait_for(lambda: len(_steps(run)) >= 2, process)
+    _terminated(process, run)
+    _same_as_whole(run, whole, cache)
+
+
+@pytest.mark.slow
 def test_stopped_six_times_it_ends_as_if_never_stopped(uninterrupted, tmp_path):
     whole, cache = uninterrupted
     run = tmp_path / "run"
@@ -143,16 +166,7 @@ def test_stopped_six_times_it_ends_as_if_never_stopped(uninterrupted, tmp_path):
         process = _start(run, cache)
         _wait_for(moment, process)
         stopped(process, run)
-    process = _start(run, cache)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err.decode()
-    for name in ("results.csv", "metrics.csv", "config.json"):
-        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = _final_parameters(run), _final_parameters(whole)
-    assert ours.keys() == theirs.keys() and ours
-    for name, tree in ours.items():
-        for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(theirs[name]), strict=True):
-            assert a.tobytes() == b.tobytes(), name
+    _same_as_whole(run, whole, cache)
 
 
 def test_a_finished_run_only_prints(uninterrupted, capsys):
