@@ -1,6 +1,8 @@
-"""Notebooks run top to bottom with small settings, and define nothing."""
+"""Notebooks define nothing, and call what exists; nightly they run top to bottom, small."""
 
 import ast
+import inspect
+import types
 from pathlib import Path
 
 import nbformat
@@ -25,6 +27,75 @@ def test_every_notebook_has_small_settings():
     assert {path.stem for path in (ROOT / "colabs").glob("*.ipynb")} == set(SMALL)
 
 
+def _tree(name):
+    """A notebook's code, without magics and the cell that installs."""
+    book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
+    cells = [c.source for c in book.cells if c.cell_type == "code" and "find_spec" not in c.source]
+    lines = [line for cell in cells for line in cell.splitlines()]
+    return ast.parse("\n".join(line for line in lines if not line.lstrip().startswith("%")))
+
+
+def _found(node, names):
+    """What an expression `a.b.c` of imported names is; None for all others."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        parent = _found(node.value, names)
+        if isinstance(parent, types.ModuleType | type):
+            return getattr(parent, node.attr)  # raises where the name is none of it
+    return None
+
+
+def _wrong_calls(tree):
+    """Calls of imported functions with arguments that they don't take, in words."""
+    imports = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
+    names = {}
+    exec(compile(ast.Module(imports, []), "imports", "exec"), names)
+    wrong = []
+    for node in ast.walk(tree):
+        found = _found(node, names) if isinstance(node, ast.Attribute) else None
+        found = _found(node.func, names) if isinstance(node, ast.Call) else found
+        if not isinstance(node, ast.Call) or not callable(found):
+            continue
+        if not getattr(found, "__module__", "").startswith(("mmjax", "experiments")):
+            continue
+        spread = any(isinstance(a, ast.Starred) for a in node.args)
+        keywords = {k.arg: None for k in node.keywords if k.arg}
+        whole = not spread and len(keywords) == len(node.keywords)
+        signature = inspect.signature(found)
+        try:
+            given = () if spread else node.args
+            (signature.bind if whole else signature.bind_partial)(*given, **keywords)
+        except TypeError as error:
+            wrong.append(f"{ast.unparse(node.func)}: {error}")
+    return wrong
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_notebook_calls_what_exists_with_arguments_it_takes(name):
+    assert not _wrong_calls(_tree(name))
+
+
+def test_a_wrong_call_is_found():
+    code = "from mmjax.evaluate import mcc\nimport mmjax.evaluate as e\n"
+    assert not _wrong_calls(ast.parse(code + "mcc(1, 2)"))
+    assert len(_wrong_calls(ast.parse(code + "mcc(1, 2, colour=3)\ne.mcc()"))) == 2
+    with pytest.raises(AttributeError):
+        _wrong_calls(ast.parse(code + "e.no_such_metric(1)"))
+    with pytest.raises(ImportError):
+        _wrong_calls(ast.parse("from mmjax.evaluate import no_such_metric"))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_settings_set_the_parameters_that_there_are(name):
+    book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
+    (cell,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", []))
+    names = lambda code: [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Name)]
+    stored = lambda code: {n.id for n in names(code) if isinstance(n.ctx, ast.Store)}
+    assert stored(SMALL[name]) <= stored(cell.source)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_notebook_runs_top_to_bottom(name, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -203,6 +203,45 @@ def labelled(tmp_path_factory):
 SMALL = ["--seeds=2", "--num_components=4", "--shots=2", "--validation_shots=2", "--restarts=2"]
 
 
+def _simple(labelled) -> list[str]:
+    """One domain, one side: all that a run writes, of few programs."""
+    path, prompts, _ = labelled
+    named = ["--values=feature_list", "--attributes=size", "--images=images", "--probes=knn"]
+    return [f"--features={path}", f"--prompts={prompts}", *named, *SMALL]
+
+
+@pytest.fixture(scope="module")
+def simple_run(labelled, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simple")
+    assert _run(folder, *_simple(labelled)) == 0
+    return folder / "run"
+
+
+def test_a_run_writes_tables_and_figures(simple_run, labelled, capsys):
+    figures = {p.name for p in (simple_run / "figures").iterdir()}
+    assert figures == {
+        "accuracy_knn_by_shots.png",
+        "kurtosis_4.png",
+        *(f"{kind}_x_4.png" for kind in ("examples", "response", "traversals")),
+    }
+    with open(simple_run / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    probed = [r for r in rows if r["setting"].endswith("PCA 4 + FastICA/2-shot")]
+    assert probed and {r["modality"] for r in probed} == {"x"}
+    assert all(0 <= float(r["value"]) <= 1 for r in probed)
+    (zero,) = (float(r["value"]) for r in rows if "zero-shot" in r["setting"])
+    assert zero > 0.6
+    with open(simple_run / "examples_x_4.csv", newline="") as file:
+        shown = list(csv.reader(file))
+    assert len(shown) == 5 and shown[1][1].startswith("leaf ")
+    before = (simple_run / "results.csv").read_bytes()
+    capsys.readouterr()
+    assert _run(simple_run.parent, *_simple(labelled)) == 0
+    assert "FastICA of a Normal twin" in capsys.readouterr().out
+    assert (simple_run / "results.csv").read_bytes() == before
+
+
+@pytest.mark.slow
 def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys):
     path, prompts, arrays = labelled
     command = [
@@ -243,10 +282,10 @@ def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys
     assert (run / "results.csv").read_bytes() == before
 
 
-def test_a_signal_stops_between_rows_and_the_rest_is_the_same(labelled, tmp_path, monkeypatch):
-    path, *_ = labelled
-    command = [f"--features={path}", "--values=feature_list", "--probes=knn", *SMALL]
-    assert _run(tmp_path / "whole", *command) == 0
+def test_a_signal_stops_between_rows_and_the_rest_is_the_same(
+    simple_run, labelled, tmp_path, monkeypatch
+):
+    command = _simple(labelled)
     calls = []
 
     def interrupted(*args, **kwargs):
@@ -257,10 +296,10 @@ def test_a_signal_stops_between_rows_and_the_rest_is_the_same(labelled, tmp_path
 
     original = disentangle.few_shot_accuracies
     monkeypatch.setattr(disentangle, "few_shot_accuracies", interrupted)
-    assert _run(tmp_path / "cut", *command) == 130
-    assert _run(tmp_path / "cut", *command) == 0
-    read = lambda name: (tmp_path / name / "run" / "results.csv").read_bytes()
-    assert read("cut") == read("whole")
+    assert _run(tmp_path, *command) == 130
+    assert _run(tmp_path, *command) == 0
+    read = lambda run: (run / "results.csv").read_bytes()
+    assert read(tmp_path / "run") == read(simple_run)
 
 
 @pytest.mark.parametrize(

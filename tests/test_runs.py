@@ -47,7 +47,6 @@ def _start(workdir: Path, cache: Path, *more: str) -> subprocess.Popen:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    environment.pop("XLA_FLAGS", None)
     command = [sys.executable, "-m", "experiments.partial_causal", f"--workdir={workdir}", *TINY]
     return subprocess.Popen(
         [*command, *more], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -78,20 +77,26 @@ def _final_parameters(workdir: Path):
     return found
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
+def _whole(folder: Path, *more: str) -> tuple[Path, Path]:
     """A whole run, and the compilation cache that makes the others start faster."""
-    folder = tmp_path_factory.mktemp("whole")
-    process = _start(folder / "run", folder / "cache")
+    process = _start(folder / "run", folder / "cache", *more)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
     return folder / "run", folder / "cache"
 
 
+BOX = "--geometry=box"  # whose training changes its phase
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return _whole(tmp_path_factory.mktemp("whole"), BOX)
+
+
 def test_a_run_writes_what_its_contract_says(uninterrupted):
     run, _ = uninterrupted
     rows = read_results(str(run / "results.csv"))
-    assert {r.setting for r in rows} == {"sphere/vmf", "box/laplace"}
+    assert {r.setting for r in rows} == {"box/laplace"}
     assert {(r.modality, r.target, r.metric) for r in rows} >= {
         (s, "z", m) for s in "xt" for m in ("r2_linear", "mcc", "mcc_spearman")
     } | {(s, "m", m) for s in "xt" for m in ("r2_linear", "r2_linear_raw")} | {
@@ -102,9 +107,9 @@ def test_a_run_writes_what_its_contract_says(uninterrupted):
     config = json.loads((run / "config.json").read_text())
     assert config["experiment"] == "partial_causal" and config["hidden"] == [16]
     summary = (run / "summary.md").read_text()
-    assert "published" in summary and "R2 0.995 ± 0.001" in summary
+    assert "published" in summary and "MCC 0.991 ± 0.001" in summary
     for kind in ("loss", "correlation", "scatter"):
-        png = (run / "figures" / f"{kind}_sphere_vmf.png").read_bytes()
+        png = (run / "figures" / f"{kind}_box_laplace.png").read_bytes()
         assert png[:4] == b"\x89PNG" and len(png) > 5000
     assert list((run / "tensorboard").rglob("events.out.tfevents.*"))
     with open(run / "metrics.csv", newline="") as file:
@@ -112,13 +117,13 @@ def test_a_run_writes_what_its_contract_says(uninterrupted):
     assert sorted(set(steps)) == list(range(10, 81, 10))
 
 
-def _terminated(process, run: Path) -> None:
+def _terminated(process, run: Path, setting: str = "sphere_vmf") -> None:
     """SIGTERM saves: an exit status of its own, one line, and nothing that was logged is lost."""
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err.decode()
     assert b"Traceback" not in err and b"SIGTERM" in err
-    saved = [int(p.name) for p in (run / "checkpoints" / "sphere_vmf" / "attempt0").glob("*[0-9]")]
+    saved = [int(p.name) for p in (run / "checkpoints" / setting / "attempt0").glob("*[0-9]")]
     assert max(saved) == max(_steps(run))
 
 
@@ -127,8 +132,32 @@ def _killed(process, run: Path) -> None:
     process.communicate()
 
 
-def test_stopped_six_times_it_ends_as_if_never_stopped(uninterrupted, tmp_path):
+def _same_as_whole(run: Path, whole: Path, cache: Path, *more: str) -> None:
+    """Started once more, the run ends with the whole run's tables and parameters, bit by bit."""
+    process = _start(run, cache, *more)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err.decode()
+    for name in ("results.csv", "metrics.csv", "config.json"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    ours, theirs = _final_parameters(run), _final_parameters(whole)
+    assert ours.keys() == theirs.keys() and ours
+    for name, tree in ours.items():
+        for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(theirs[name]), strict=True):
+            assert a.tobytes() == b.tobytes(), name
+
+
+def test_terminated_between_checkpoints_it_ends_as_if_never_stopped(uninterrupted, tmp_path):
     whole, cache = uninterrupted
+    run = tmp_path / "run"
+    process = _start(run, cache, BOX)
+    _wait_for(lambda: len(_steps(run)) >= 2, process)
+    _terminated(process, run, "box_laplace")
+    _same_as_whole(run, whole, cache, BOX)
+
+
+@pytest.mark.slow
+def test_stopped_six_times_it_ends_as_if_never_stopped(tmp_path):
+    whole, cache = _whole(tmp_path / "both")
     run = tmp_path / "run"
     checkpoint = lambda setting: list((run / "checkpoints" / setting).glob("attempt0/*[0-9]"))
     moments = [
@@ -143,24 +172,15 @@ def test_stopped_six_times_it_ends_as_if_never_stopped(uninterrupted, tmp_path):
         process = _start(run, cache)
         _wait_for(moment, process)
         stopped(process, run)
-    process = _start(run, cache)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err.decode()
-    for name in ("results.csv", "metrics.csv", "config.json"):
-        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    ours, theirs = _final_parameters(run), _final_parameters(whole)
-    assert ours.keys() == theirs.keys() and ours
-    for name, tree in ours.items():
-        for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(theirs[name]), strict=True):
-            assert a.tobytes() == b.tobytes(), name
+    _same_as_whole(run, whole, cache)
 
 
 def test_a_finished_run_only_prints(uninterrupted, capsys):
     whole, _ = uninterrupted
     before = {p: p.stat().st_mtime_ns for p in (whole / "checkpoints").rglob("*")}
     metrics = (whole / "metrics.csv").read_bytes()
-    assert _launch("partial_causal", f"--workdir={whole}", *TINY) == 0
-    assert "sphere/vmf" in capsys.readouterr().out
+    assert _launch("partial_causal", f"--workdir={whole}", *TINY, BOX) == 0
+    assert "box/laplace" in capsys.readouterr().out
     assert (whole / "metrics.csv").read_bytes() == metrics
     after = {p: p.stat().st_mtime_ns for p in (whole / "checkpoints").rglob("*")}
     assert after == before
@@ -169,7 +189,7 @@ def test_a_finished_run_only_prints(uninterrupted, capsys):
 def test_another_config_in_the_same_folder_is_refused(uninterrupted, capsys):
     whole, _ = uninterrupted
     results = (whole / "results.csv").read_bytes()
-    assert _launch("partial_causal", f"--workdir={whole}", *TINY, "--kappa=7") == 2
+    assert _launch("partial_causal", f"--workdir={whole}", *TINY, BOX, "--kappa=7") == 2
     err = capsys.readouterr().err
     assert "kappa 20.0 there, 7.0 here" in err and len(err.splitlines()) == 1
     assert (whole / "results.csv").read_bytes() == results
