@@ -95,10 +95,15 @@ SCENES: dict[str, list[dict[str, str]]] = {
         },
     ],
     "comm_multibench": [
+        {
+            **_ROBOT,
+            "task": "contact",
+            "modalities": "force,proprio",
+            "augmentations": "noise,none",
+        },
         {"data": "@affect.pkl"},
         {"data": "@affect.pkl", "modalities": "audio,text", "augmentations": "span,features+drop"},
         {"data": "@mimic.pk", "dataset": "mimic", "task": "-1"},
-        {**_ROBOT, "modalities": "force,proprio", "augmentations": "noise,none"},
         _ROBOT,
         {
             "data": "@av_mnist",
@@ -184,8 +189,8 @@ SCENES: dict[str, list[dict[str, str]]] = {
     "render_dataset": [{"train": "3", "val": "2", "test": "2"}],
 }
 
-# Flags whose other values have commands of their own: more rows to a table, or all devices.
-ALONE = ("table", "parallel")
+# Flags whose other values have commands of their own: more to train, or programs for all devices.
+ALONE = ("table", "methods", "parallel")
 
 # What is refused by design, wherever it is tried, and why.
 _CLASSES = "films have several genres, these methods need one class"

@@ -126,7 +126,9 @@ def plan(
     runs = [of_scene(config_class, scene) for scene in scenes]
     order = tuple(range(len(scenes)))
     items = [Item("", ("",), False, (k,)) for k in order]
-    items += [Item("preset", (name,), False, order) for name in list(presets)[1:]]
+    for preset in list(presets)[1:]:  # first where least of what it sets is given otherwise
+        given = lambda k, preset=preset: len(set(presets[preset]) & set(scenes[k]))
+        items.append(Item("preset", (preset,), False, tuple(sorted(order, key=given))))
     for field in dataclasses.fields(config_class):
         name, base = field.name, small(field)
         given = [run.get(name, base) for run in runs]
@@ -277,7 +279,8 @@ class Waiting(NamedTuple):
     Attributes:
       item: what shall run.
       ways: in order.
-      by_itself: whether it runs alone, or beside the one flag of its ways.
+      by_itself: whether it runs alone or with other values of its flag, or beside the one flag of
+        its ways.
     """
 
     item: Item
@@ -288,7 +291,7 @@ class Waiting(NamedTuple):
 def ways_of(item: Item, planned: Plan) -> Waiting:
     """Where the item changes something: by itself, or beside a value of another flag.
 
-    What multiplies the work, or compiles it anew for all devices, has a command of its own.
+    What multiplies the work, or compiles it anew for all devices, has commands of its own.
     """
     if not item.flag:
         return Waiting(item, tuple((k, {}) for k in item.scenes), False)
@@ -319,13 +322,14 @@ def _packed(waiting: Sequence[Waiting], planned: Plan) -> list[Waiting]:
     first, *rest = waiting
     scene = first.ways[0][0]
     if first.by_itself:
-        return [first]
+        rest = [w for w in rest if w.item.flag == first.item.flag and w.item.joins]
+        rest = rest if len(first.ways[0][1]) == 1 else []
     chosen, flags = [first], {first.item.flag: first.item.joins}
     if not first.item.flag:  # the scene itself runs, with all that it gives
         flags |= dict.fromkeys(planned.kept[scene], False)
     for w in rest:
         free = not w.item.flag or w.item.flag not in flags or (w.item.joins and flags[w.item.flag])
-        if free and w.item.flag and not w.by_itself and w.ways[0][0] == scene:
+        if free and w.item.flag and w.by_itself == first.by_itself and w.ways[0][0] == scene:
             if not set(flags | {w.item.flag: 0}) & planned.moot(scene, _changes([*chosen, w])):
                 chosen.append(w)
                 flags[w.item.flag] = w.item.joins
