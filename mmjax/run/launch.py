@@ -173,7 +173,9 @@ def _failed(workdir: str | None, error: BaseException) -> str:
 def _of_preset(said: str, presets: Mapping[str, Mapping[str, Any]], values: FlagValues) -> str:
     """Where the value came from that is refused, if from a preset: the user gave no such flag."""
     refused = re.match(r"(?:--)?(\w+): ", said)
-    name, preset = refused and refused[1], values.preset
+    if not refused or not values.is_parsed():
+        return ""
+    name, preset = refused[1], values.preset
     if name not in presets.get(preset, ()) or values[name].present:
         return ""
     return f" (it is that of --preset={preset})"
