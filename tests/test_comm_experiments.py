@@ -325,6 +325,7 @@ def traced(config):
     return data, params, study, case
 
 
+@pytest.mark.slow
 def test_networks_of_the_other_data_sets(tmp_path, robot):  # noqa: F811
     make = lambda **fields: comm_multibench.Config(**fields)
     _, params, study, case = traced(make(dataset="mimic", data=write_mimic(tmp_path), task="-1"))

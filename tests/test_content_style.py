@@ -24,7 +24,7 @@ from mmjax.run import seed_keys
 from mmjax.studies import ContentStyleOptions, make_content_style_study
 from mmjax.train import train_one
 
-N = 20_000
+N = 5_000
 DIMS = dict(content_dim=3, style_dim=3, private_dim=3)
 
 
@@ -174,7 +174,16 @@ SETUPS = {
 }
 
 
-@pytest.mark.parametrize("options", SETUPS.values(), ids=SETUPS)
+_QUICK = ("in batch", "official loss of the code")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=[] if name in _QUICK else [pytest.mark.slow])
+        for name, options in SETUPS.items()
+    ],
+)
 def test_content_is_found_and_the_rest_dropped(options):
     study, params, env, key = _trained(**options)
     seen = study.look(params, env, key, 4000, False)
@@ -185,6 +194,7 @@ def test_content_is_found_and_the_rest_dropped(options):
             assert rest.shape[1] == 0 or float(linear_r2(embedded, rest)) < 0.1
 
 
+@pytest.mark.slow
 def test_style_that_never_changes_is_content():
     """Change probability 0: an embedding that has room for both holds style beside content."""
     study, params, env, key = _trained(change_prob=0.0, embedding_dim=2)

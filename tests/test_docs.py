@@ -122,9 +122,12 @@ def test_commands_parse_and_describe_a_run(words):
 
 
 SHORT = [w for w in RUNS if not any(long in a for long in LONG for a in w)]
+# Minutes of compilation, of what tests of their own go through too.
+NIGHTLY = ("comm_trifactors", "content_style")
+_marks = lambda words: [pytest.mark.slow] if words[0] in NIGHTLY else []
 
 
-@pytest.mark.parametrize("words", SHORT, ids=" ".join)
+@pytest.mark.parametrize("words", [pytest.param(w, marks=_marks(w), id=" ".join(w)) for w in SHORT])
 def test_commands_run_with_small_settings(words, tmp_path):
     module = EXPERIMENTS[words[0]]
     argv = [*words, *SMALL[words[0]], f"--workdir={tmp_path}"]

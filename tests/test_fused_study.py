@@ -61,7 +61,7 @@ def test_every_method_has_a_loss_and_something_to_read(method, modalities):
     assert behind.shape == (8, 4 if METHODS[method].fused else 4 * modalities)
 
 
-@pytest.mark.parametrize("method", ["comm", "cross"])
+@pytest.mark.parametrize("method", [pytest.param("comm", marks=pytest.mark.slow), "cross"])
 def test_what_is_behind_the_head_are_directions_that_the_loss_compares(method):
     """Of all modalities together, or of each; with moments as they start, which change nothing."""
     _, task, study = _study(method)

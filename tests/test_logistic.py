@@ -41,7 +41,7 @@ def test_fit_is_that_of_scikit_learn(l2):
     np.testing.assert_allclose(ours, theirs.predict_proba(X[400:]), atol=2 * away)
 
 
-@pytest.mark.parametrize("l2", [1e-4, 0.1, 10.0, 1e4])
+@pytest.mark.parametrize("l2", [1e-4, 10.0, pytest.param(0.1, marks=pytest.mark.slow), 1e4])
 def test_steps_stop_by_the_distance_to_the_optimum(l2):
     """A gradient tells nothing without the curvature, which is l2 / n."""
     with jax.enable_x64(True):
@@ -125,6 +125,7 @@ def test_search_finds_what_a_fine_grid_finds():
     assert score(float(found.c)) == pytest.approx(float(found.accuracy), abs=0.01)
 
 
+@pytest.mark.slow
 def test_search_without_halvings_is_the_grid():
     grid = (1e-3, 1.0, 1e3)
     split = X[:50], Y[:50], X[600:900], Y[600:900]

@@ -353,6 +353,7 @@ def test_progress_shows_rate_and_eta(unit, losses, lines):
     assert len(shown) == 2 and all(a == b for a, b in zip(shown, lines, strict=True) if b)
 
 
+@pytest.mark.slow
 def test_a_diagnosis_is_a_table_of_its_own(tmp_path, capsys):
     flags = ["--seeds=1", "--geometry=box", "--diagnose", "--max_restarts=0", "--pre_steps=0"]
     flags.append(f"--workdir={tmp_path}")
@@ -363,6 +364,7 @@ def test_a_diagnosis_is_a_table_of_its_own(tmp_path, capsys):
     assert "FastICA of true z" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_batches_over_devices_go_through_the_change_of_phase(tmp_path):
     """The state that selection makes of one on several devices is placed where the next step is."""
     assert jax.local_device_count() > 1
