@@ -16,7 +16,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# A third of compilation is XLA's optimisations; modules about numbers ask for them.
+# Most of compilation is LLVM's optimisations; `.ci/run` tests numbers with them (`...=0`).
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Programs here run for milliseconds: what counts is to compile them fast. The emitters of fused
 # loops take half of all compilation; a named flag wins (`XLA_FLAGS=--xla_cpu_use_fusion_emitters=
@@ -55,6 +55,33 @@ def _eight_devices():
     assert jax.device_count() == 8, "jax was imported before tests/conftest.py"
 
 
+_NIGHTLY = Path(__file__).with_name("nightly.txt")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the marks
+def pytest_collection_modifyitems(items):
+    """Tests named in `nightly.txt` are slow; a name that a whole module lacks is an error."""
+    lines = _NIGHTLY.read_text().splitlines()
+    names = {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+    found = set()
+    for item in items:
+        whole, kind = item.nodeid, item.nodeid.split("[")[0]
+        named = names & {whole, kind}
+        found |= named
+        if named:
+            item.add_marker(pytest.mark.slow)
+    functions = {item.nodeid.split("[")[0] for item in items}
+    modules = {name.split("::")[0] for name in functions}
+    # Parameters of a function and functions of a module may be picked out on the command line.
+    gone = {n for n in names - found if n.split("::")[0] in modules}
+    if gone and not any("::" in str(a) for a in _arguments_of(items)):
+        raise pytest.UsageError(f"{_NIGHTLY.name} names tests that are gone: {sorted(gone)}")
+
+
+def _arguments_of(items):
+    return items[0].config.invocation_params.args if items else ()
+
+
 # Every compiled program holds pieces of memory, of which Linux gives a process some 65,000.
 _MAPS, _MANY = "/proc/self/maps", 40_000
 
@@ -67,14 +94,3 @@ def _room_for_programs():
             crowded = sum(1 for _ in file) > _MANY
         if crowded:
             jax.clear_caches()
-
-
-@pytest.fixture(scope="module")
-def compiled_as_for_users():
-    """For modules about numbers, memory and operations: with all of XLA's optimisations."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.clear_caches()  # of what was compiled otherwise
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-    jax.clear_caches()

@@ -15,8 +15,6 @@ from mmjax.conditionals import make_conditional, make_marginal, make_noise
 from mmjax.conditionals.vmf import log_normaliser
 from mmjax.spaces import box, euclidean, make_space, sphere
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 DIMS = (2, 3, 5, 10)
 KAPPAS = (0.0, 0.5, 10.0, 1e4)
 SCALES = (1e-3, 0.1, 1.0, 100.0)

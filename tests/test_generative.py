@@ -11,8 +11,6 @@ from mmjax.generative import EDGES, partial_causal_model
 from mmjax.spaces import sphere
 from mmjax.types import Latents
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 N = 8192
 KAPPA = 3.0
 ALPHA = 1e-4

@@ -7,8 +7,6 @@ import pytest
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import geometry_of
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 KEYS = jax.random.split(jax.random.key(0), 4)
 SHAPE = (1600, 3)
 

@@ -11,8 +11,6 @@ from mmjax.disentangle import ALGORITHMS, CONTRASTS, fast_ica, inverse_transform
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import mcc
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 KEY = jax.random.key(2)
 
 
@@ -123,6 +121,15 @@ def test_degenerate_data_stays_finite(algorithm, kind):
     chex.assert_tree_all_finite(transform(found, x))
     ranks = {"normal": 6, "constant": 0, "repeated": 3, "wide": 3}
     assert kind not in ranks or int(found.rank) == ranks[kind]
+
+
+@pytest.mark.parametrize("shape, copies, rank", [((100, 512), 1, 99), ((3000, 64), 8, 64)])
+def test_rounding_is_no_direction(shape, copies, rank):
+    """Fewer rows than columns, or columns that repeat: the rest of the spectrum is rounding."""
+    x = jnp.tile(jax.random.normal(jax.random.key(4), shape), (1, copies))
+    assert int(pca(x).rank) == rank
+    with jax.enable_x64(True):
+        assert int(pca(jnp.asarray(np.asarray(x, np.float64))).rank) == rank
 
 
 def test_many_components_of_a_steep_spectrum_in_float32():

@@ -17,8 +17,6 @@ from mmjax.evaluate.kernel_ridge import ALPHAS, GAMMAS
 from mmjax.evaluate.regression import standardise
 from mmjax.evaluate.splits import half_rows, shuffled_rows
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 # Rows of most tests, with 3 features and 8 targets: one compilation serves them. Halves and folds
 # differ in size.
 N = 405

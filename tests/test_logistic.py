@@ -19,8 +19,6 @@ from mmjax.evaluate import (
     zero_shot_accuracy,
 )
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 DIGITS = load_digits()
 X = jnp.asarray(DIGITS.data / 16, jnp.float32)
 Y = jnp.asarray(DIGITS.target)

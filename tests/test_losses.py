@@ -22,8 +22,6 @@ from mmjax.losses import (
 )
 from mmjax.types import Pair
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 # A new similarity is one more row here and one more closed form in `_closed_form`.
 ROWS = [(name, 3.0) for name in SIMILARITIES] + [("lp", 1.5), ("lp_norm", 1.5)]
 rows = pytest.mark.parametrize("name, p", ROWS, ids=lambda v: str(v))

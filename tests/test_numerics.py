@@ -27,8 +27,6 @@ from mmjax.observations import invertible_mlp
 from mmjax.spaces import ball, box, euclidean, make_space, sphere
 from mmjax.train import make_layout, make_optimiser
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 finite = st.floats(-1e3, 1e3, width=32)
 
 

@@ -8,8 +8,6 @@ from scipy import stats
 
 from mmjax.spaces import SPACES, ball, box, euclidean, make_space, sphere
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 DIMS = (2, 3, 5, 10)
 N = 8192
 # The keys are fixed, so a test that passes once passes always; a wrong law is off by far more.

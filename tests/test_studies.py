@@ -16,8 +16,6 @@ from mmjax.evaluate import linear_r2, mcc
 from mmjax.studies import Assumptions, identification_metrics, make_study, resolve, train_study
 from mmjax.types import Pair
 
-pytestmark = pytest.mark.usefixtures("compiled_as_for_users")
-
 SMALL = Assumptions(
     hidden=(64, 64), steps=1000, pre_steps=300, mixing_candidates=300, batch_size=256
 )

@@ -77,7 +77,7 @@ def fast_ica(
     max_steps: int = 200,
     tolerance: float = 1e-4,
     restarts: int = 1,
-    floor: float = 1e-7,
+    floor: float | None = None,
     tracked: Tracked = untracked,
 ) -> ICA:
     """Independent components of a sample, float32 or float64; compiled once per shape and options.
