@@ -1,6 +1,7 @@
 """Before jax is imported: eight CPU devices, so that sharding is tested wherever the tests run."""
 
 import atexit
+import gc
 import importlib.util
 import mmap
 import os
@@ -82,15 +83,14 @@ def _arguments_of(items):
     return items[0].config.invocation_params.args if items else ()
 
 
-# Every compiled program holds pieces of memory, of which Linux gives a process some 65,000.
-_MAPS, _MANY = "/proc/self/maps", 40_000
+# Programs of a module are its own. Kept, they fill gigabytes through which Python's collector walks
+# again and again (a suite half as fast), and pieces of memory, of which Linux gives some 65,000.
+gc.set_threshold(200_000, 50, 1000)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _room_for_programs():
     yield
-    if os.path.exists(_MAPS):
-        with open(_MAPS, "rb") as file:
-            crowded = sum(1 for _ in file) > _MANY
-        if crowded:
-            jax.clear_caches()
+    jax.clear_caches()
+    gc.collect()
+    gc.freeze()
