@@ -123,7 +123,7 @@ def test_degenerate_data_stays_finite(algorithm, kind):
     assert kind not in ranks or int(found.rank) == ranks[kind]
 
 
-@pytest.mark.parametrize("shape, copies, rank", [((100, 512), 1, 99), ((3000, 64), 8, 64)])
+@pytest.mark.parametrize("shape, copies, rank", [((50, 200), 1, 49), ((3000, 64), 8, 64)])
 def test_rounding_is_no_direction(shape, copies, rank):
     """Fewer rows than columns, or columns that repeat: the rest of the spectrum is rounding."""
     x = jnp.tile(jax.random.normal(jax.random.key(4), shape), (1, copies))
