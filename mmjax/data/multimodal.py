@@ -26,11 +26,13 @@ class Lazy(NamedTuple):
       dtype: of what is read.
       read: `[rows]` int64 row numbers, in any order and repeated, -> `[rows, ...]`; raises
         InvalidInput where a file is broken.
+      tell: row number -> what names the row for good, such as its file's name; None: nothing does.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[np.ndarray], np.ndarray]
+    tell: Callable[[int], str] | None = None
 
 
 Values = np.ndarray | Lazy
@@ -106,9 +108,16 @@ def take_rows(split: MultimodalSplit, rows: slice | np.ndarray) -> MultimodalSpl
 def _taken(values: Values, rows: slice | np.ndarray) -> Values:
     if not isinstance(values, Lazy):
         return values[rows]
-    chosen = np.arange(values.shape[0])[rows]
-    return values._replace(
-        shape=(len(chosen), *values.shape[1:]), read=lambda rows: values.read(chosen[rows])
+    return taken(values, np.arange(values.shape[0])[rows])
+
+
+def taken(values: Lazy, chosen: np.ndarray) -> Lazy:
+    """The rows `[k]` of these numbers, still in their files."""
+    return Lazy(
+        (len(chosen), *values.shape[1:]),
+        values.dtype,
+        lambda rows: values.read(chosen[rows]),
+        values.tell and (lambda row: values.tell(int(chosen[row]))),
     )
 
 

@@ -1,0 +1,159 @@
+"""One modality of a data set, from whatever arrays or lists a user has."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmjax.data.checks import check_finite, plain
+from mmjax.data.multimodal import Lazy, padded
+from mmjax.errors import InvalidInput, require
+
+KINDS = ("features", "sequence", "image", "text")
+
+
+class Column(NamedTuple):
+    """One modality.
+
+    Attributes:
+      values: `[n, ...]`: numbers `[n, f]` (features), `[n, length, f]` (sequence), `[n, h, w, c]`
+        (image, uint8 or floats), or `[n]` objects that are str (text). Lazy stays in its files.
+      kind: one of KINDS.
+      seen: `[n, length]` bool, False where a sequence is padding; None: it has none.
+    """
+
+    values: np.ndarray | Lazy
+    kind: str
+    seen: np.ndarray | None = None
+
+
+def rows_of(name: str, rows: Any) -> int:
+    try:
+        return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)
+    except (TypeError, IndexError):
+        raise InvalidInput(f"{name}: {type(rows).__name__} is no array or list of rows") from None
+
+
+def of_length(name: str, values: Any, n: int) -> np.ndarray:
+    values = np.asarray(values)
+    require(values.shape[:1] == (n,), f"rows of {name}", values.shape[:1], f"({n},)")
+    return values
+
+
+def presence(name: str, rows: Any, given: Any, n: int) -> np.ndarray:
+    """`[n]` bool."""
+    mask = np.ones(n, bool) if given is None else of_length(f"present {name}", given, n)
+    good = mask.dtype.kind in "biu" and np.isin(mask, (0, 1)).all() and mask.ndim == 1
+    require(good, f"present {name}", str(mask.dtype), "[n] of True and False")
+    mask = mask.astype(bool)
+    if isinstance(rows, list | tuple) or (getattr(rows, "dtype", None) == np.dtype(object)):
+        mask &= np.array([row is not None for row in rows], bool)
+    require(bool(mask.any()), f"present {name}", "none", "a modality that some row has")
+    return mask
+
+
+def some_present(absent: Mapping[str, np.ndarray], columns: Mapping[str, Column], n: int) -> None:
+    here = np.zeros(n, bool)
+    for name in columns:
+        here |= absent.get(name, np.ones(n, bool))
+    if not here.all():
+        raise InvalidInput(
+            f"present: row {int(np.argmin(here))} lacks every modality; leave it out"
+        )
+
+
+def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.ndarray) -> Column:
+    if kind is not None:
+        require(kind in KINDS, f"kind of {name}", kind, ", ".join(KINDS))
+    if isinstance(rows, Lazy):
+        return Column(rows, kind or _kind_of(name, rows, lengths is not None))
+    first = rows[int(np.argmax(mask))]
+    if isinstance(first, str | bytes | np.str_ | np.bytes_):
+        return Column(_texts(name, rows, mask), "text")
+    seen = None
+    if isinstance(rows, list | tuple) or getattr(rows, "dtype", None) == np.dtype(object):
+        empty = np.zeros_like(np.asarray(first))
+        every = [empty if row is None else np.asarray(row) for row in rows]
+        if len({row.shape for row in every}) > 1:
+            every = [row[:0] if not here else row for row, here in zip(every, mask, strict=True)]
+            _alike(name, every)
+            values, seen = padded(every)
+        else:
+            values = np.stack(every)
+    else:
+        values = np.asarray(rows)
+    if lengths is not None:
+        seen = _seen(name, lengths, values)
+    values = _numbers(name, values, mask, seen)
+    kind = kind or _kind_of(name, values, seen is not None)
+    if kind == "image" and values.ndim == 3:
+        values = values[..., None]
+    wanted = {"features": 2, "sequence": 3, "image": 4}
+    if kind == "features" and values.ndim == 1:
+        values = values[:, None]
+    fits = values.ndim == wanted.get(kind)
+    require(fits, f"shape of {name}", values.shape, f"one with {wanted.get(kind)} axes, for {kind}")
+    return Column(values, kind, seen)
+
+
+def _alike(name: str, rows: Sequence[np.ndarray]) -> None:
+    tails = {(row.shape[1:], row.dtype.kind) for row in rows if row.ndim}
+    fits = len(tails) == 1 and all(row.ndim for row in rows)
+    shapes = sorted({row.shape for row in rows})[:2]
+    require(fits, f"rows of {name}", shapes, "sequences [length_i, f] of one f")
+
+
+def _kind_of(name: str, values: np.ndarray | Lazy, is_sequence: bool) -> str:
+    axes = len(values.shape)
+    if is_sequence or (axes == 3 and values.dtype != np.uint8):
+        return "sequence"
+    kind = {1: "features", 2: "features", 3: "image", 4: "image"}.get(axes)
+    if kind is None:
+        raise InvalidInput(
+            f"{name}: shape {tuple(values.shape)} is not allowed; use [n, f], "
+            "[n, length, f] or [n, h, w, c]"
+        )
+    return kind
+
+
+def _texts(name: str, rows: Any, mask: np.ndarray) -> np.ndarray:
+    out = np.empty(len(rows), object)
+    for number, row in enumerate(rows):
+        if not mask[number]:
+            out[number] = ""
+            continue
+        if isinstance(row, bytes):
+            row = row.decode("utf-8", "surrogateescape")
+        if not isinstance(row, str):
+            raise InvalidInput(f"{name}: row {number} is {type(row).__name__}, others are text")
+        out[number] = str(row)
+    return out
+
+
+def _seen(name: str, lengths: Any, values: np.ndarray) -> np.ndarray:
+    n, most = values.shape[:2]
+    lengths = of_length(f"lengths {name}", lengths, n)
+    if lengths.ndim == 2:
+        good = lengths.shape == (n, most) and np.isin(lengths, (0, 1)).all()
+        require(bool(good), f"lengths {name}", lengths.shape, f"[{n}, {most}] of True and False")
+        return lengths.astype(bool)
+    good = lengths.dtype.kind in "iu" and lengths.min() >= 0 and lengths.max() <= most
+    require(bool(good), f"lengths {name}", lengths.dtype.name, f"whole numbers from 0 to {most}")
+    return np.arange(most) < lengths[:, None]
+
+
+def _numbers(
+    name: str, values: np.ndarray, mask: np.ndarray, seen: np.ndarray | None
+) -> np.ndarray:
+    """Numbers of the machine's byte order; NaN and infinity only where nothing is."""
+    values = plain(values, name, "data")
+    if values.dtype.kind not in "biuf":
+        raise InvalidInput(f"{name}: dtype {values.dtype} is not allowed; use numbers or text")
+    if values.dtype.kind == "f":
+        ignored = ~mask.reshape(-1, *[1] * (values.ndim - 1))
+        if seen is not None:
+            ignored = ignored | ~seen.reshape(*seen.shape, *[1] * (values.ndim - 2))
+        if ignored.any():
+            values = np.where(ignored, values.dtype.type(0), values)
+        check_finite(name, values)
+    return values

@@ -1,0 +1,300 @@
+"""A data set of k modalities: what protects a row (split, group, ids, presence) travels with it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmjax.data.columns import (
+    Column,
+    column_of,
+    of_length,
+    presence,
+    rows_of,
+    some_present,
+)
+from mmjax.data.multimodal import Lazy, taken
+from mmjax.data.pair_ids import content_ids, linked_groups
+from mmjax.errors import InvalidInput, choose, require
+from mmjax.labels import encode_labels
+
+SPLITS = ("train", "validation", "test")
+Split = Sequence[float] | Sequence[str] | np.ndarray
+Labels = Sequence[Any] | np.ndarray
+
+
+class Dataset(NamedTuple):
+    """Rows of modalities that belong together, and what must not be forgotten about them.
+
+    Attributes:
+      columns: name -> Column, in the user's order; `[n]` rows each.
+      labels: name -> `[n]` numbers or text, as given. Whole numbers, bools and text are classes,
+        floats are quantities.
+      groups: `[n]` int64; rows of one group lie in one split and one part of a probe.
+      split: `[n]` str, one of SPLITS.
+      ids: `[n, k]` int32; rows that agree in a column are the same recording: no negatives of each
+        other, and hits of each other in retrieval.
+      present: name -> `[n]` bool, of modalities that some rows lack; what stands there is ignored.
+      name: of the data, for reports.
+      remarks: sentences on how it was read that a report should have.
+    """
+
+    columns: Mapping[str, Column]
+    labels: Mapping[str, np.ndarray]
+    groups: np.ndarray
+    split: np.ndarray
+    ids: np.ndarray
+    present: Mapping[str, np.ndarray]
+    name: str = "data"
+    remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        modalities: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, Labels] | None = None,
+        groups: Labels | None = None,
+        split: Split = (0.8, 0.1, 0.1),
+        ids: Labels | Mapping[str, Labels] | None = None,
+        present: Mapping[str, Sequence[bool] | np.ndarray] | None = None,
+        lengths: Mapping[str, Sequence[int] | np.ndarray] | None = None,
+        kinds: Mapping[str, str] | None = None,
+        seed: int = 0,
+        name: str = "data",
+        remarks: Sequence[str] = (),
+        **more: Any,
+    ) -> "Dataset":
+        """A data set of arrays in memory (or Lazy ones in files).
+
+        Args:
+          modalities: name -> rows; or give them as keywords: `image=..., text=...`. Rows are an
+            array of features `[n, f]`, of sequences `[n, length, f]`, of images (uint8 `[n, h, w]`
+            or `[n, h, w, c]`, or floats `[n, h, w, c]`), a list of strings, a list of sequences
+            `[length_i, f]` of different lengths, or Lazy.
+          labels: name -> `[n]`; never seen in training but by losses of labels.
+          groups: `[n]` of any sort: rows of a group lie on one side of every split.
+          split: shares of train, validation and test, or `[n]` names of them.
+          ids: `[n]` of any sort, or name -> `[n]`: equal ids are the same recording. Without, rows
+            that hold equal values in a modality are.
+          present: name -> `[n]` bool: False where a row lacks the modality. None in a list of
+            strings or sequences says the same.
+          lengths: name -> `[n]` steps of a sequence, or `[n, length]` bool; what is behind them is
+            padding.
+          kinds: name -> kind, where shape and dtype don't say it: a uint8 `[n, h, w]` that is a
+            sequence.
+          seed: of the split by shares.
+          name, remarks: see Dataset.
+          more: modalities as keywords.
+
+        Raises InvalidInput, naming the modality or column, for what is no such array, NaN and
+        infinity (but where a modality is absent or padding), unequal numbers of rows, and a split
+        that parts a group or leaves a part empty that was asked for.
+
+        Example:
+          >>> import numpy as np
+          >>> words = [f"word {k}" for k in range(10)]
+          >>> print(Dataset.from_arrays(x=np.eye(10), word=words, split=(0.8, 0, 0.2)))
+          data: 10 rows (8 train, 0 validation, 2 test) of x features [10], word text
+        """
+        given = dict(modalities or {}) | more
+        require(bool(given), "modalities", (), "one or more")
+        kinds, lengths, shown = dict(kinds or {}), dict(lengths or {}), dict(present or {})
+        for told, columns in (("kinds", kinds), ("lengths", lengths), ("present", shown)):
+            for key in columns:
+                require(key in given, told, key, "names of modalities: " + ", ".join(given))
+        columns: dict[str, Column] = {}
+        absent: dict[str, np.ndarray] = {}
+        n = None
+        for key, rows in given.items():
+            n = rows_of(key, rows) if n is None else n
+            require(rows_of(key, rows) == n, f"rows of {key}", rows_of(key, rows), f"{n}")
+            mask = presence(key, rows, shown.get(key), n)
+            columns[key] = column_of(key, rows, kinds.get(key), lengths.get(key), mask)
+            if not mask.all():
+                absent[key] = mask
+        some_present(absent, columns, n)
+        codes = _ids(columns, absent, ids, n)
+        kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
+        own = None if groups is None else encode_labels(of_length("groups", groups, n))[0]
+        group, told = _linked(codes, own, ids is not None)
+        where = _split(split, group, own, seed, n)
+        return cls(columns, kept, group, where, codes, absent, name, (*remarks, *told))
+
+    @property
+    def num_rows(self) -> int:
+        """n."""
+        return len(self.split)
+
+    def take(self, rows: np.ndarray | slice) -> "Dataset":
+        """Some rows, by numbers, a mask or a slice; their columns go with them."""
+        chosen = np.arange(self.num_rows)[rows]
+
+        def values(v):
+            return taken(v, chosen) if isinstance(v, Lazy) else v[chosen]
+
+        columns = {
+            key: Column(values(c.values), c.kind, None if c.seen is None else c.seen[chosen])
+            for key, c in self.columns.items()
+        }
+        some = lambda of: {key: v[chosen] for key, v in of.items()}
+        return self._replace(
+            columns=columns,
+            labels=some(self.labels),
+            groups=self.groups[chosen],
+            split=self.split[chosen],
+            ids=self.ids[chosen],
+            present={k: v for k, v in some(self.present).items() if not v.all()},
+        )
+
+    def part(self, *names: str) -> "Dataset":
+        """The rows of these splits: `data.part("test")`."""
+        for name in names:
+            require(name in SPLITS, "part", name, ", ".join(SPLITS))
+        return self.take(np.isin(self.split, names))
+
+    def only(self, *names: str) -> "Dataset":
+        """All rows of some modalities."""
+        columns = {name: choose(dict(self.columns), "modality", name) for name in names}
+        present = {k: v for k, v in self.present.items() if k in columns}
+        return self._replace(columns=columns, present=present)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{int(np.sum(self.split == s))} {s}" for s in SPLITS)
+        told = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
+        return f"{self.name}: {self.num_rows} rows ({counts}) of {told}"
+
+
+def _shape(column: Column) -> str:
+    if column.kind == "text":
+        return "text"
+    return f"{column.kind} [{', '.join(map(str, column.values.shape[1:]))}]"
+
+
+def is_classes(values: np.ndarray) -> bool:
+    """Whether labels are classes: whole numbers, bools and text; floats are quantities."""
+    return values.dtype.kind != "f"
+
+
+def hashes_of(data: Dataset, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """`[rows]` uint64 of what is in each row: its values in all modalities, whatever their order
+    and the row's place. What stays in files stands for itself by a number that Lazy.tell gives,
+    or by its ids."""
+    part = data.take(rows)
+    digests = [hashlib.blake2b(digest_size=8) for _ in range(part.num_rows)]
+    for name in sorted(part.columns):
+        column, here = part.columns[name], part.present.get(name)
+        for row, digest in enumerate(digests):
+            if here is not None and not here[row]:
+                continue
+            digest.update(name.encode() + b"\0" + _bytes(column, row, part.ids[row]))
+    return np.array([int.from_bytes(d.digest(), "little") for d in digests], np.uint64)
+
+
+def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
+    if isinstance(column.values, Lazy):
+        return column.values.tell(row).encode() if column.values.tell else ids.tobytes()
+    value = column.values[row]
+    if column.kind == "text":
+        return value.encode("utf-8", "surrogatepass")
+    if column.seen is not None:
+        value = value[column.seen[row]]
+    value = np.ascontiguousarray(value)
+    if value.dtype.kind not in "biu":
+        value = value.astype("<f4") + np.float32(0)  # -0.0 is 0.0
+    return value.astype(value.dtype.newbyteorder("<")).tobytes()
+
+
+def _labels(name: str, values: Any, n: int) -> np.ndarray:
+    return label_column(of_length(f"labels {name}", values, n), name, "labels")
+
+
+def _ids(
+    columns: Mapping[str, Column], absent: Mapping[str, np.ndarray], ids: Any, n: int
+) -> np.ndarray:
+    """`[n, k]` int32. What a row lacks is like nothing else."""
+    if isinstance(ids, Mapping):
+        given = {str(key): of_length(f"ids {key}", v, n) for key, v in ids.items()}
+        made = [encode_labels(v)[0] for v in given.values()]
+    elif ids is not None:
+        made = encode_labels(of_length("ids", ids, n))
+    else:
+        made = []
+        for key, column in columns.items():
+            if isinstance(column.values, Lazy):
+                continue
+            own = _content(column)
+            if key in absent:
+                own = np.where(absent[key], own, n + np.arange(n))
+            made.append(own)
+        if not made:
+            made = [np.arange(n)]
+    return np.stack(made, axis=1).astype(np.int32)
+
+
+def _content(column: Column) -> np.ndarray:
+    if column.kind == "text":
+        return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)
+    return content_ids(column.values)
+
+
+_OFTEN = 8, 0.01  # rows, and share of them, beyond which equal contents are a class ("a dog")
+_TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is none
+
+
+def _linked(ids: np.ndarray, own: np.ndarray | None, asked: bool) -> tuple[np.ndarray, list[str]]:
+    """Groups of rows that ids or the user's groups link, and what was not linked."""
+    n, told = len(ids), []
+    start = group = np.arange(n) if own is None else own
+    for number, column in enumerate(ids.T):
+        often = np.bincount(np.unique(column, return_inverse=True)[1].reshape(-1)).max()
+        if not asked and often > max(_OFTEN[0], _OFTEN[1] * n):
+            told.append(
+                f"{often} rows hold the same in column {number} of ids: a class, which a "
+                "split may part"
+            )
+            continue
+        group, _ = linked_groups(group, column, np.arange(n))
+    if not asked and np.bincount(group).max() > max(_OFTEN[0], _TOO_LARGE * n):
+        if own is None or np.bincount(own).max() <= _TOO_LARGE * n:
+            told.append("equal contents link most rows with each other: a split may part them")
+            group = start
+    return np.asarray(group, np.int64), told
+
+
+def _split(split: Split, group: np.ndarray, own: np.ndarray | None, seed: int, n: int):
+    """`[n]` str."""
+    if not isinstance(split, np.ndarray) and all(isinstance(s, int | float) for s in split):
+        return _by_shares(split, group, seed, n)
+    where = of_length("split", np.asarray(split, np.str_), n)
+    strange = np.setdiff1d(where, SPLITS)
+    require(not strange.size, "split", list(map(str, strange[:3])), ", ".join(SPLITS))
+    if own is not None:
+        codes = np.array([SPLITS.index(name) for name in where])
+        low, high = np.full(own.max() + 1, len(SPLITS)), np.full(own.max() + 1, -1)
+        np.minimum.at(low, own, codes)
+        np.maximum.at(high, own, codes)
+        torn = int(np.sum(high > low))
+        require(torn == 0, "split", f"one with {torn} groups in two parts", "whole groups")
+    return where
+
+
+def _by_shares(shares: Sequence[float], group: np.ndarray, seed: int, n: int) -> np.ndarray:
+    good = len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6
+    require(good, "split", tuple(shares), "shares of train, validation and test that sum to 1")
+    sizes = np.bincount(group)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]  # what is large finds its place first
+    lack, part_of = np.array([share * n for share in shares]), np.zeros(len(sizes), int)
+    for place in order:
+        part_of[place] = int(np.argmax(lack))
+        lack[part_of[place]] -= sizes[place]
+    where = np.array(SPLITS)[part_of[group]]
+    for name, share in zip(SPLITS, shares, strict=True):
+        if share * n >= 1 and not np.any(where == name):
+            told = f"{share} of {n} rows in {len(sizes)} groups"
+            raise InvalidInput(
+                f"split: {told} leaves {name} empty; use fewer parts or other groups"
+            )
+    return where
