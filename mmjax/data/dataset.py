@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmjax.data.checks import label_column
 from mmjax.data.columns import (
     Column,
     column_of,
