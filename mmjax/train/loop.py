@@ -1,6 +1,8 @@
 """The training loop: phases of compiled chunks, with checkpoints, resume and signals between."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from itertools import islice
 from typing import NamedTuple
 
 import jax
@@ -61,6 +63,8 @@ class Plan(NamedTuple):
       shared_env: whether all seeds see one environment (a data set) or each its own.
       unrolled: on a CPU, compile no loop over steps or seeds: there XLA runs a convolution inside a
         loop some thirty times slower than outside of one.
+      feed: `first step -> iterator` of what the host gives each step from there on (rows to take,
+        batches read from files), trees of arrays of one shape; None: the source needs nothing.
     """
 
     source: Source
@@ -70,10 +74,11 @@ class Plan(NamedTuple):
     save_every: int
     shared_env: bool = False
     unrolled: bool = False
+    feed: Callable[[int], Iterator[Tree]] | None = None
 
 
 def _compiled_chunk(plan: Plan, phase: Phase, size: int, layout: Layout) -> Callable:
-    """`(states, envs, keys, first step) -> (states, Progress of [seeds])` of `size` steps."""
+    """`(states, envs, keys, first step, fed) -> (states, Progress of [seeds])`, `size` steps."""
     unrolled = plan.unrolled and jax.default_backend() == "cpu"
     chunk = make_chunk(
         plan.source, phase.objective, plan.optimiser, 1 if unrolled else size, layout.collectives
@@ -82,10 +87,11 @@ def _compiled_chunk(plan: Plan, phase: Phase, size: int, layout: Layout) -> Call
     if not unrolled:
         return run
 
-    def one_by_one(states, envs, keys, first):
+    def one_by_one(states, envs, keys, first, fed=None):
         total, broken = 0.0, []
         for step in range(first, first + size):
-            states, progress = run(states, envs, keys, np.int32(step))
+            own = jax.tree.map(lambda leaf, k=step - first: leaf[k : k + 1], fed)
+            states, progress = run(states, envs, keys, np.int32(step), own)
             total = total + progress.loss
             broken.append(progress.broken)
         return states, Progress(total / size, first_broken(jnp.stack(broken)))
@@ -113,6 +119,11 @@ def _entered(plan: Plan, phase: Phase, states: State, envs: Tree, keys: Key, ste
     return states._replace(params=jax.jit(over_seeds)(states.params, envs, keys))
 
 
+def _stacked(feed: Iterator[Tree], size: int) -> Tree:
+    """What is fed to the next steps, `[size, ...]`."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *islice(feed, size))
+
+
 def train(
     plan: Plan,
     states: State,
@@ -124,8 +135,9 @@ def train(
     on_resume: Callable[[int], None] = lambda step: None,
     on_chunk: Callable[[int, Array], None] = lambda step, losses: None,
     stop: Callable[[], int | None] = lambda: None,
+    watch: Callable[[int, Callable[[], State]], bool] = lambda step, states: False,
 ) -> State:
-    """Trains all seeds to the end of the plan.
+    """Trains all seeds to the end of the plan, or until it is watched enough.
 
     Args:
       plan: what to train.
@@ -137,6 +149,8 @@ def train(
       on_resume: called once with the first step to come (0 in a fresh run).
       on_chunk: called with (steps done, mean loss of the chunk `[seeds]`).
       stop: returns a signal number when training should stop.
+      watch: called after each chunk with (steps done, function that returns the states); True ends
+        the training there.
 
     Returns:
       The final states `[seeds, ...]`.
@@ -153,29 +167,34 @@ def train(
     step, states = restored or (0, states)
     on_resume(step)
     states = layout.put(states)
-    compiled = {}
-    for number, phase in enumerate(plan.phases):
-        if phase.enter and step == (plan.phases[number - 1].until if number else 0):
-            # A checkpoint at this very step was taken before entering: a resume enters again.
-            states = layout.put(_entered(plan, phase, layout.take(states), envs, keys, step))
-        while step < phase.until:
-            size = min(plan.chunk_steps, phase.until - step)
-            if (number, size) not in compiled:
-                compiled[number, size] = _compiled_chunk(plan, phase, size, layout)
-            states, progress = compiled[number, size](states, envs, keys, step)
-            losses, broken = map(np.asarray, progress)  # waits for the device
-            if np.any(broken >= 0):  # before anything is saved
-                raise NotFinite(min(broken[broken >= 0]) + 1, np.flatnonzero(broken >= 0), saved)
-            due = (step + size) // plan.save_every > step // plan.save_every
-            step += size
-            on_chunk(step, losses)
-            signum = stop()
-            done = step == plan.phases[-1].until
-            if checkpoints and (due or done or signum):
-                checkpoints.save(step, layout.take(states), about)
-                saved = checkpoints.path(step)
-            if signum:
-                raise Interrupted(signum)
+    compiled, over = {}, False
+    feed = plan.feed(step) if plan.feed else None
+    with closing(feed) if hasattr(feed, "close") else nullcontext():
+        for number, phase in enumerate(plan.phases):
+            if phase.enter and step == (plan.phases[number - 1].until if number else 0):
+                # A checkpoint at this very step was taken before entering: a resume enters again.
+                states = layout.put(_entered(plan, phase, layout.take(states), envs, keys, step))
+            while step < phase.until and not over:
+                size = min(plan.chunk_steps, phase.until - step)
+                if (number, size) not in compiled:
+                    compiled[number, size] = _compiled_chunk(plan, phase, size, layout)
+                fed = feed and _stacked(feed, size)
+                states, progress = compiled[number, size](states, envs, keys, step, fed)
+                losses, broken = map(np.asarray, progress)  # waits for the device
+                if np.any(broken >= 0):  # before anything is saved
+                    seeds = np.flatnonzero(broken >= 0)
+                    raise NotFinite(min(broken[broken >= 0]) + 1, seeds, saved)
+                due = (step + size) // plan.save_every > step // plan.save_every
+                step += size
+                on_chunk(step, losses)
+                over = watch(step, lambda states=states: layout.take(states))
+                signum = stop()
+                done = over or step == plan.phases[-1].until
+                if checkpoints and (due or done or signum):
+                    checkpoints.save(step, layout.take(states), about)
+                    saved = checkpoints.path(step)
+                if signum:
+                    raise Interrupted(signum)
     return layout.take(states)
 
 

@@ -28,8 +28,9 @@ class Layout(NamedTuple):
       name: single, data or seeds.
       collectives: what the chunk is to be made with.
       compile: `(chunk of one seed, shared_env, unrolled) -> run`, where `run(state, env, keys,
-        first) -> (state, Progress of [seeds])` is compiled, over seeds; the state is in device form
-        and donated. With shared_env all seeds see one env (a data set), else env is `[seeds, ...]`.
+        first, fed) -> (state, Progress of [seeds])` is compiled, over seeds; the state is in device
+        form and donated. With shared_env all seeds see one env (a data set), else env is
+        `[seeds, ...]`. What is fed, `[steps, ...]` or None, all seeds and devices see.
         Unrolled means no loop over seeds on a CPU, see Plan.
       put: tree of `[seeds, ...]` -> device form.
       take: its inverse.
@@ -62,12 +63,12 @@ def collectives(axis: str, count: int) -> Collectives:
 
 def _over_seeds(chunk: Chunk, shared_env: bool, unrolled: bool) -> Callable:
     if jax.default_backend() != "cpu":
-        return jax.vmap(chunk, in_axes=(0, None if shared_env else 0, 0, None))
+        return jax.vmap(chunk, in_axes=(0, None if shared_env else 0, 0, None, None))
 
-    def one_by_one(state, env, keys, first):
+    def one_by_one(state, env, keys, first, fed):
         # One seed's matmuls fill the cores of a CPU; batches of small ones run on a single core.
         own = None if shared_env else env
-        each = lambda args: chunk(args[0], env if shared_env else args[1], args[2], first)
+        each = lambda args: chunk(args[0], env if shared_env else args[1], args[2], first, fed)
         if not unrolled:
             return jax.lax.map(each, (state, own, keys))
         seeds = [jax.tree.map(lambda v, k=k: v[k], (state, own, keys)) for k in range(len(keys))]
@@ -80,7 +81,8 @@ def _single() -> Layout:
     same = lambda tree: tree
 
     def compiled(chunk, shared_env=False, unrolled=False):
-        return jax.jit(_over_seeds(chunk, shared_env, unrolled), donate_argnums=0)
+        run = jax.jit(_over_seeds(chunk, shared_env, unrolled), donate_argnums=0)
+        return lambda state, env, keys, first, fed=None: run(state, env, keys, first, fed)
 
     return Layout("single", SINGLE, compiled, same, same)
 
@@ -97,12 +99,12 @@ def _data(count: int) -> Layout:
         mapped = jax.pmap(
             _over_seeds(chunk, shared_env, unrolled),
             _AXIS,
-            in_axes=(0, None, None, None),
+            in_axes=(0, None, None, None, None),
             donate_argnums=0,
         )
 
-        def run(state, env, keys, first):
-            state, progress = mapped(state, env, keys, first)
+        def run(state, env, keys, first, fed=None):
+            state, progress = mapped(state, env, keys, first, fed)
             return state, jax.tree.map(lambda x: x[0], progress)
 
         return run
@@ -130,13 +132,13 @@ def _seeds(count: int) -> Layout:
         mapped = jax.pmap(
             _over_seeds(chunk, shared_env, unrolled),
             _AXIS,
-            in_axes=(0, None if shared_env else 0, 0, None),
+            in_axes=(0, None if shared_env else 0, 0, None, None),
             donate_argnums=0,
         )
 
-        def run(state, env, keys, first):
+        def run(state, env, keys, first, fed=None):
             env = env if shared_env else split(env)
-            state, progress = mapped(state, env, split(keys), first)
+            state, progress = mapped(state, env, split(keys), first, fed)
             return state, jax.tree.map(lambda x: x.reshape(-1), progress)
 
         return run

@@ -43,8 +43,9 @@ class Collectives(NamedTuple):
 
 SINGLE = Collectives()
 
-# (environment, key) -> batch. The environment holds constants of a seed, such as mixing weights.
-Source = Callable[[Tree, Key], Batch]
+# (environment, key) -> batch. The environment holds constants of a seed, such as mixing weights; a
+# plan that is fed (see Plan.feed) gives what was fed to the step as a third argument.
+Source = Callable[..., Batch]
 # (parameters, local batch, key, gather) -> (local loss, changes). The loss is the devices' mean.
 # Changes, {} for most, are entries of the parameters that a step replaces instead of learning them,
 # such as the running moments of batch norm.
@@ -64,8 +65,8 @@ class Progress(NamedTuple):
     broken: Array
 
 
-# (state, environment, key, first step) -> (state, progress)
-Chunk = Callable[[State, Tree, Key, Array], tuple[State, Progress]]
+# (state, environment, key, first step, fed or None) -> (state, progress)
+Chunk = Callable[[State, Tree, Key, Array, Tree], tuple[State, Progress]]
 
 
 def _floats(tree: Tree) -> list[Array]:
@@ -97,12 +98,12 @@ def make_chunk(
 
     The randomness of step s is `fold_in(key, s)`, so a resumed run repeats an uninterrupted one.
     Every device draws the whole batch and keeps its rows: drawing costs little beside encoding,
-    and the run doesn't depend on the number of devices.
+    and the run doesn't depend on the number of devices. What is fed is `[num_steps, ...]`.
     """
 
-    def step(state, env, key, number):
+    def step(state, env, key, number, fed):
         batch_key, noise_key = jax.random.split(key)
-        batch = collectives.shard(source(env, batch_key))
+        batch = collectives.shard(source(env, batch_key, *fed))
         noise_key = collectives.fold(noise_key)
         (loss, changes), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params, batch, noise_key, collectives.gather
@@ -114,13 +115,16 @@ def make_chunk(
         broken = jnp.where(_finite(loss, grads, params), -1, number)
         return State(params, opt_state), Progress(loss, broken.astype(jnp.int32))
 
-    def chunk(state, env, key, first):
-        def body(state, index):
-            return step(state, env, jax.random.fold_in(key, first + index), first + index)
+    def chunk(state, env, key, first, fed=None):
+        fed = () if fed is None else (fed,)
 
-        if num_steps == 1:
-            return body(state, 0)  # a loop of one is still a loop, see Plan.unrolled
-        state, steps = jax.lax.scan(body, state, jnp.arange(num_steps))
+        def body(state, place):
+            number = first + place[0]
+            return step(state, env, jax.random.fold_in(key, number), number, place[1])
+
+        if num_steps == 1:  # a loop of one is still a loop, see Plan.unrolled
+            return body(state, (0, jax.tree.map(lambda leaf: leaf[0], fed)))
+        state, steps = jax.lax.scan(body, state, (jnp.arange(num_steps), fed))
         return state, Progress(jnp.mean(steps.loss), first_broken(steps.broken))
 
     return chunk
