@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.pair_ids import content_ids, linked_groups
+from mmjax.data.scaling import Scaling, scaled, scaling_of
 from mmjax.errors import InvalidInput
 from mmjax.labels import encode_labels
 from mmjax.types import Array, Key, Pair, Tree
@@ -83,19 +84,6 @@ def groups_of(data: PairedData) -> Pair:
     return Pair(*linked_groups(ids_of(data.x), ids_of(data.t), data.partner))
 
 
-class Scaling(NamedTuple):
-    """Standardisation fitted on the training rows: `(values - mean) / scale`, flattened.
-
-    Attributes:
-      mean: `[features]` float64.
-      scale: `[features]` float64, at least a tenth of the root mean variance, so that nearly
-        constant features (the rim of an image) stay small; 1 where nothing varies.
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-
 _AT_ONCE = 4096  # rows widened to float64 together
 
 
@@ -104,19 +92,11 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def fit_scaling(modality: Modality) -> Scaling:
-    """Fits the scaling on the training rows, in float64 and two passes: offsets and units of any
-    size are no matter, whatever the values' dtype."""
+    """Fits the scaling on the training rows: offsets and units of any size are no matter, whatever
+    the values' dtype."""
     train = np.flatnonzero(~modality.is_test)
-    wide = lambda rows: _flat(modality.values[rows]).astype(np.float64)
     parts = [train[k : k + _AT_ONCE] for k in range(0, len(train), _AT_ONCE)]
-    mean = sum(wide(rows).sum(0) for rows in parts) / len(train)
-    # A sum's rounding, relative to the offset, is taken off again.
-    mean = mean + sum((wide(rows) - mean).sum(0) for rows in parts) / len(train)
-    spread = np.sqrt(sum(np.square(wide(rows) - mean).sum(0) for rows in parts) / len(train))
-    top = spread.max(initial=0.0)
-    if top == 0:
-        return Scaling(mean, np.ones_like(mean))
-    return Scaling(mean, np.maximum(spread, 0.1 * top * np.sqrt(np.mean((spread / top) ** 2))))
+    return scaling_of(lambda: (_flat(modality.values[rows]) for rows in parts))
 
 
 def standardised(values: Array | np.ndarray, scaling: Scaling) -> Array:
@@ -133,7 +113,7 @@ def standardised(values: Array | np.ndarray, scaling: Scaling) -> Array:
     out = np.empty((len(values), scaling.mean.size), np.float32)
     for start in range(0, len(values), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        out[part] = (_flat(values[part]).astype(np.float64) - scaling.mean) / scaling.scale
+        out[part] = scaled(_flat(values[part]), scaling)
     return jnp.asarray(out)
 
 

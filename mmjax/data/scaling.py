@@ -1,0 +1,45 @@
+"""Standardisation, fitted in float64 whatever the values' dtype."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Scaling(NamedTuple):
+    """Standardisation fitted on the training rows: `(values - mean) / scale`, flattened.
+
+    Attributes:
+      mean: `[features]` float64.
+      scale: `[features]` float64, at least a tenth of the root mean variance, so that nearly
+        constant features (the rim of an image) stay small; 1 where nothing varies.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def scaling_of(parts: Callable[[], Iterable[np.ndarray]]) -> Scaling:
+    """The scaling of rows that come in parts, in float64 and two passes.
+
+    Args:
+      parts: returns the same `[rows, features]` numbers of any dtype each time; one part at a time
+        is widened.
+    """
+    wide = lambda: (part.astype(np.float64) for part in parts())
+    total, count = 0.0, 0
+    for part in wide():
+        total, count = total + part.sum(0), count + len(part)
+    mean = total / max(count, 1)
+    # A sum's rounding, relative to the offset, is taken off again.
+    mean = np.asarray(mean + sum((part - mean).sum(0) for part in wide()) / max(count, 1))
+    spread = np.sqrt(sum(np.square(part - mean).sum(0) for part in wide()) / max(count, 1))
+    top = np.max(spread, initial=0.0)
+    if top == 0:
+        return Scaling(mean, np.ones_like(mean))
+    return Scaling(mean, np.maximum(spread, 0.1 * top * np.sqrt(np.mean((spread / top) ** 2))))
+
+
+def scaled(values: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """`[..., features]` of any dtype -> float32; the difference is taken in float64."""
+    return ((values.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
