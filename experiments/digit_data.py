@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from mmjax.data import (
     MultimodalData,
@@ -53,6 +52,8 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalD
                 told = f"{view.dtype} {view.shape}; use numbers [{len(labels)}, features]"
                 raise InvalidInput(f"{path}: view {name!r} is {told}")
     else:
+        from sklearn.datasets import load_digits
+
         digits = load_digits()
         images, labels = digits.images.astype(np.float32), digits.target
         names = names or tuple(QUADRANTS)

@@ -21,11 +21,11 @@ from mmjax.data.captions import (
     words,
 )
 from mmjax.errors import InvalidInput
-from mmjax.generative.colours import COLOUR_NAMES, reachable_colours
+from mmjax.generative.colours import colour_names, reachable_colours
 from mmjax.generative.scenes import scene_model
 from mmjax.types import TextFactors
 
-RED = COLOUR_NAMES.index("tab:red")
+RED = colour_names().index("tab:red")
 # SHA-256 of the JSON of nltk.tokenize.NLTKWordTokenizer().tokenize, NLTK 3.8.1 and 3.10.4 alike.
 DIGEST = "8ae8bd64b41778e24159f928e6df7e5106a91f1918416da2656227b6e4af9e20"
 
@@ -98,7 +98,7 @@ def test_words_of_all_colours_are_those_of_nltk():
     """All names and phrasings, against the digest of what NLTK gives."""
     told = [
         words(template.format(SHAPE="hare", YPOS="mid", XPOS="left", COLOR=name))
-        for name in COLOUR_NAMES
+        for name in colour_names()
         for template in TEMPLATES
     ]
     assert hashlib.sha256(json.dumps(told).encode()).hexdigest() == DIGEST
@@ -179,6 +179,6 @@ def test_device_and_host_agree_on_unknown_words_and_longer_rows():
 
 
 def test_a_colour_that_no_hue_has_is_unknown():
-    colour = COLOUR_NAMES.index("xkcd:robin's egg")
+    colour = colour_names().index("xkcd:robin's egg")
     tokens, _ = caption_encoder(scene_vocabulary())
     assert (np.asarray(tokens(_factors([0], [0], [0], [colour], [1]))) == 2).all()

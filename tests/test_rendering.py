@@ -10,12 +10,12 @@ import pytest
 from mmjax.errors import InvalidInput
 from mmjax.observations.rendering import (
     SHAPE_NAMES,
-    SHAPES,
     SPHERE,
     hsv_to_rgb,
     render,
     render_float,
     scene_mask,
+    scene_shapes,
     shape_table,
 )
 from mmjax.observations.rendering.primitives import (
@@ -180,7 +180,7 @@ def test_normals_blend_across_a_crease():
 
 def test_shadow_is_where_rays_to_the_light_meet_the_body():
     def both_ways(factors):
-        _, parts = place(SHAPES, factors)
+        _, parts = place(scene_shapes(), factors)
         light, _ = spotlight(factors)
         x, y = jnp.meshgrid(*(jnp.linspace(-9, 9, 80),) * 2, indexing="ij")
         soft = shadow(parts, light, x, y, floor=FLOOR, penumbra=0.05)
@@ -196,8 +196,9 @@ def test_shadow_is_where_rays_to_the_light_meet_the_body():
 
 
 def test_bodies_fill_the_unit_ball_and_stay_inside():
-    assert SHAPES.start.shape[0] == len(SHAPE_NAMES) == 7
-    for table in (SHAPES, SPHERE):
+    shapes = scene_shapes()
+    assert shapes.start.shape[0] == len(SHAPE_NAMES) == 7
+    for table in (shapes, SPHERE):
         for k in range(table.start.shape[0]):
             q = surface_points(ellipsoid((0, 0, 0), (1, 1, 1)), 3000)[:3000]
             ends = []
@@ -208,7 +209,7 @@ def test_bodies_fill_the_unit_ball_and_stay_inside():
             reach = np.linalg.norm(np.concatenate(ends), axis=1).max()
             assert 0.98 < reach <= 1 + 1e-6
     np.testing.assert_allclose(
-        SHAPES.to_local @ SHAPES.to_body, np.eye(3) + 0 * SHAPES.to_body, atol=1e-4
+        shapes.to_local @ shapes.to_body, np.eye(3) + 0 * shapes.to_body, atol=1e-4
     )
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from mmjax.errors import require
 from mmjax.types import Array, Key
@@ -55,6 +54,8 @@ def _unit_normal():
 
 def _unit_table(p: float):
     """Both functions by interpolation in one float64 table, so that they invert each other."""
+    from scipy import special
+
     end = special.gammainccinv(1 / p, 1e-8) ** (1 / p)
     # Knots equal in x resolve the bulk; the square root of gammaincc's argument near 0 is smooth.
     knots = np.linspace(0, end, _KNOTS)
@@ -80,6 +81,8 @@ def make_noise(*, p: float, scale: float) -> Noise:
       >>> bool(abs(noise.centred_icdf(noise.centred_cdf(0.3)) - 0.3) < 1e-6)
       True
     """
+    from scipy import special
+
     require(np.isfinite(p) and p >= 1, "p", p, "a finite number >= 1")
     require(np.isfinite(scale) and scale > 0, "scale", scale, "a finite number > 0")
     unit_cdf, unit_icdf = {1: _unit_laplace, 2: _unit_normal}.get(p, lambda: _unit_table(p))()

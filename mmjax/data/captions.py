@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import InvalidInput, require
-from mmjax.generative.colours import COLOUR_NAMES, reachable_colours
+from mmjax.generative.colours import COLOURS, colour_names, reachable_colours
 from mmjax.types import Array, TextFactors
 
 XPOS = ("left", "center", "right")
@@ -47,9 +47,10 @@ def caption(factors: TextFactors) -> list[str]:
         ),
         strict=True,
     )
+    names = colour_names()
     return [
         TEMPLATES[phrasing].format(
-            SHAPE=SHAPES[shape], YPOS=YPOS[ypos], XPOS=XPOS[xpos], COLOR=COLOUR_NAMES[colour]
+            SHAPE=SHAPES[shape], YPOS=YPOS[ypos], XPOS=XPOS[xpos], COLOR=names[colour]
         )
         for phrasing, shape, ypos, xpos, colour in columns
     ]
@@ -58,7 +59,7 @@ def caption(factors: TextFactors) -> list[str]:
 def caption_ids(factors: TextFactors) -> Array:
     """`[n]` int32, equal where captions are: all that `caption` depends on, as one number."""
     digits = (
-        (factors.object_color_index, len(COLOUR_NAMES)),
+        (factors.object_color_index, COLOURS),
         (factors.object_shape, len(SHAPES)),
         (factors.object_xpos, len(XPOS)),
         (factors.object_ypos, len(YPOS)),
@@ -235,8 +236,9 @@ def caption_encoder(
     """
     colours = reachable_colours()
     # The shape and the position are one word each, whatever the rest: slots to be filled in.
+    names = colour_names()
     slots = [
-        template.format(SHAPE="SHAPE", YPOS="YPOS", XPOS="XPOS", COLOR=COLOUR_NAMES[colour])
+        template.format(SHAPE="SHAPE", YPOS="YPOS", XPOS="XPOS", COLOR=names[colour])
         for colour in colours
         for template in TEMPLATES
     ]
@@ -244,7 +246,7 @@ def caption_encoder(
     with_slots = _vocabulary([*vocabulary.words, "SHAPE", "YPOS-XPOS"])
     size = len(vocabulary.words)
     table = encode(slots, with_slots, length).reshape(len(colours), len(TEMPLATES), length)
-    row = np.full(len(COLOUR_NAMES), len(colours))
+    row = np.full(COLOURS, len(colours))
     row[colours] = np.arange(len(colours))
     table = np.concatenate([table, np.full((1, *table.shape[1:]), UNK, np.int32)])
     id_of = lambda word: vocabulary.ids.get(word, UNK)

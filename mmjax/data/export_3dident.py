@@ -13,7 +13,7 @@ from PIL import Image
 from mmjax.data.captions import caption
 from mmjax.data.multimodal_3dident import IMAGE_COLUMNS, TEXT_COLUMNS, image_name
 from mmjax.errors import InvalidInput, require
-from mmjax.generative.colours import COLOUR_NAMES
+from mmjax.generative.colours import colour_names
 from mmjax.types import ScenePairs
 
 
@@ -64,7 +64,7 @@ def write_split(
 
 
 def _write_texts(folder: str, pairs: ScenePairs) -> None:
-    names = np.array(COLOUR_NAMES)[pairs.text.object_color_index]
+    names = np.array(colour_names())[pairs.text.object_color_index]
     image, text = pairs.image._asdict(), {**pairs.text._asdict(), "object_color_name": names}
     _write_columns(os.path.join(folder, "latents_image.csv"), IMAGE_COLUMNS, image)
     _write_columns(os.path.join(folder, "latents_text.csv"), TEXT_COLUMNS, text)

@@ -15,7 +15,7 @@ from mmjax.data.images import load_images
 from mmjax.data.pictures import left_out, pictures_by_stem
 from mmjax.data.tables import Columns, read_columns, read_lines
 from mmjax.errors import InvalidInput, require
-from mmjax.generative.colours import COLOUR_NAMES
+from mmjax.generative.colours import COLOURS, colour_names
 from mmjax.types import SceneFactors, TextFactors
 
 SPLITS = ("train", "val", "test", "")
@@ -34,7 +34,7 @@ LARGEST = {
     "object_shape": 6,
     "object_xpos": 2,
     "object_ypos": 2,
-    "object_color_index": len(COLOUR_NAMES) - 1,
+    "object_color_index": COLOURS - 1,
     "text_phrasing": 4,
 }
 
@@ -216,12 +216,12 @@ def _text_factors(path: str, image: SceneFactors) -> TextFactors:
                 f"{path}: line {columns.lines[k]}: {name} is {columns.values[name][k]!r}, where "
                 f"latents_image.csv has {shown[k]}; use the same"
             )
-    names = columns.values["object_color_name"]
+    names, known = columns.values["object_color_name"], colour_names()
     for k, colour in enumerate(factors.object_color_index):
-        if names[k] != COLOUR_NAMES[colour]:
+        if names[k] != known[colour]:
             raise InvalidInput(
                 f"{path}: line {columns.lines[k]}: object_color_name is {names[k]!r}; use "
-                f"{COLOUR_NAMES[colour]!r}, the name of object_color_index {colour}"
+                f"{known[colour]!r}, the name of object_color_index {colour}"
             )
     return factors
 

@@ -3,8 +3,6 @@
 import hashlib
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from mmjax.errors import InvalidInput, require
 
@@ -39,6 +37,9 @@ def linked_groups(x_ids: np.ndarray, t_ids: np.ndarray, partner: np.ndarray | No
     """
     if partner is None:
         return _in_order(x_ids), _in_order(t_ids)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     count = int(x_ids.max()) + 1
     total = count + int(t_ids.max()) + 1
     links = np.ones(len(x_ids), bool), (x_ids, count + t_ids[partner])

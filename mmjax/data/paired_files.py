@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from mmjax.data.npz import read_arrays
 from mmjax.data.pair_ids import (
@@ -44,6 +43,8 @@ def digit_halves(test_share: float) -> PairedData:
 
     What both halves share is the digit (and the writer's hand); rows pair as they were written.
     """
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     images = digits.images.astype(np.float32)
     label = digits.target.astype(np.int32)

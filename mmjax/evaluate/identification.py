@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import optimize
 
 from mmjax.errors import require
 from mmjax.numerics import centred, products_over_rows
@@ -62,8 +61,10 @@ def match(correlation: Array) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       (latent indices, feature indices), `[min(d, f)]` int each, latents ascending.
     """
+    from scipy.optimize import linear_sum_assignment
+
     finite = np.nan_to_num(np.asarray(correlation, np.float64))
-    return optimize.linear_sum_assignment(finite, maximize=True)
+    return linear_sum_assignment(finite, maximize=True)
 
 
 def mcc(latents: Array, features: Array, *, kind: str = "pearson") -> float:

@@ -5,17 +5,14 @@ once, in whole numbers; after that naming a hue is a look-up.
 """
 
 import functools
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.colors import CSS4_COLORS, TABLEAU_COLORS, XKCD_COLORS, to_rgb
 
-PALETTES = (TABLEAU_COLORS, CSS4_COLORS, XKCD_COLORS)
-
-# matplotlib's own names, prefixes included ("tab:blue", "xkcd:hot pink"); without the prefixes
-# only 1048 differ.
-COLOUR_NAMES: tuple[str, ...] = tuple(sorted({name for palette in PALETTES for name in palette}))
+COLOURS = 1107  # names in all palettes
+PALETTES = ("TABLEAU", "CSS4", "XKCD")
 
 # hsv(hue, 1, 1) walks along six edges of the RGB cube, from corner to corner.
 _CORNERS = np.array(
@@ -23,12 +20,29 @@ _CORNERS = np.array(
 )
 
 
+@functools.cache
+def palettes() -> tuple[Mapping[str, str], ...]:
+    """Name -> `#rrggbb` of each of PALETTES, as matplotlib has them."""
+    from matplotlib.colors import CSS4_COLORS, TABLEAU_COLORS, XKCD_COLORS
+
+    return TABLEAU_COLORS, CSS4_COLORS, XKCD_COLORS
+
+
+@functools.cache
+def colour_names() -> tuple[str, ...]:
+    """All names, sorted, prefixes included ("tab:blue", "xkcd:hot pink").
+
+    Without the prefixes only 1048 differ.
+    """
+    return tuple(sorted({name for palette in palettes() for name in palette}))
+
+
 class HueNames(NamedTuple):
     """Nearest colour names along the hue circle; piece k of a palette is `[start[k], start[k+1])`.
 
     Attributes:
       starts: `[3, pieces]` float32, increasing from 0; rows are filled up with infinity.
-      names: `[3, pieces]` int32 in 0-1106, ranks in COLOUR_NAMES; filled up with the last one.
+      names: `[3, pieces]` int32 in 0-1106, ranks in colour_names(); filled up with the last one.
     """
 
     starts: np.ndarray
@@ -43,9 +57,9 @@ def hue_names() -> HueNames:
     two colours. Where one colour has several names the last one counts (cyan, not aqua), as in the
     published data: its captions have 108 words.
     """
-    rank = {name: k for k, name in enumerate(COLOUR_NAMES)}
+    rank = {name: k for k, name in enumerate(colour_names())}
     rows = []
-    for palette in PALETTES:
+    for palette in palettes():
         by_colour = {_levels(code): rank[name] for name, code in palette.items()}
         colours = np.array(list(by_colour), np.int64)
         ranks = np.array(list(by_colour.values()), np.int32)
@@ -60,12 +74,14 @@ def hue_names() -> HueNames:
 
 
 def reachable_colours() -> np.ndarray:
-    """Ranks in COLOUR_NAMES of the colours that some hue is named after, `[100]` int32, sorted."""
+    """Ranks in colour_names() of the colours that a hue is named after, `[100]` int32, sorted."""
     return np.unique(hue_names().names)
 
 
 def _levels(code: str) -> tuple[int, int, int]:
     """`#rrggbb` as levels 0-255."""
+    from matplotlib.colors import to_rgb
+
     return tuple(round(255 * level) for level in to_rgb(code))
 
 

@@ -48,7 +48,7 @@ def name_hue(hue: Array, palette: Array) -> Array:
       palette: `[n]` int32: 0 TABLEAU, 1 CSS4, 2 XKCD.
 
     Returns:
-      `[n]` int32 in 0-1106, ranks in COLOUR_NAMES; exact.
+      `[n]` int32 in 0-1106, ranks in colour_names(); exact.
     """
     table = hue_names()
     starts, names = jnp.asarray(table.starts)[palette], jnp.asarray(table.names)

@@ -1,21 +1,25 @@
 """Figures of components: how far from Normal, what is at their ends, what moves with them."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from mmjax.report.canvas import blank_figure
 from mmjax.report.text import figure_text, legend_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def spectrum_figure(
     panels: Mapping[str, Mapping[str, Sequence[np.ndarray]]], *, ylabel: str
-) -> Figure:
+) -> "Figure":
     """Values of sorted components, a panel a title, a line a name: mean over its arrays `[k]`.
 
     The band is one standard deviation. The axis is linear near 0 and logarithmic beyond 1.
     """
-    figure = Figure(figsize=(3.4 * len(panels) + 0.6, 3.0), layout="constrained")
+    figure = blank_figure(3.4 * len(panels) + 0.6, 3.0)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
         for number, (name, arrays) in enumerate(lines.items()):
@@ -34,9 +38,9 @@ def spectrum_figure(
     return figure
 
 
-def examples_figure(images: np.ndarray, rows: np.ndarray, titles: Sequence[str]) -> Figure:
+def examples_figure(images: np.ndarray, rows: np.ndarray, titles: Sequence[str]) -> "Figure":
     """Images `[n, h, w, 3]` of each component's rows `[components, count]`, a line a component."""
-    figure = Figure(figsize=(0.62 * rows.shape[1] + 1.4, 0.62 * len(rows)), layout="constrained")
+    figure = blank_figure(0.62 * rows.shape[1] + 1.4, 0.62 * len(rows))
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for ax, title, own in zip(axes, titles, rows, strict=True):
         ax.imshow(np.concatenate(list(images[own]), axis=1), interpolation="nearest")
@@ -50,12 +54,12 @@ def examples_figure(images: np.ndarray, rows: np.ndarray, titles: Sequence[str])
 
 def response_figure(
     responses: Mapping[str, np.ndarray], components: Sequence[str], attributes: Sequence[str]
-) -> Figure:
+) -> "Figure":
     """How far each attribute (column) moves with each component (row), a panel a title."""
     width = 0.42 * len(attributes) + 1.3
     size = (width * len(responses) + 0.8, 0.3 * len(components) + 1.6)
     components, attributes = (list(map(figure_text, n)) for n in (components, attributes))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = blank_figure(*size)
     axes = figure.subplots(1, len(responses), squeeze=False)[0]
     for ax, (title, values) in zip(axes, responses.items(), strict=True):
         image = ax.imshow(values, vmin=0, vmax=1, cmap="magma", aspect="auto")

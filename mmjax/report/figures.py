@@ -1,22 +1,26 @@
 """Figures, drawn without a display. Each function returns a matplotlib Figure."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from mmjax.report.canvas import blank_figure
 from mmjax.report.text import figure_text, legend_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SIZE = 2.8  # inches a panel
 
 
-def save_figure(figure: Figure, path: str) -> None:
+def save_figure(figure: "Figure", path: str) -> None:
     """Writes a PNG."""
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _panels(columns: int, rows: int = 1, width: float = _SIZE):
-    figure = Figure(figsize=(width * columns + 0.6, _SIZE * rows + 0.4), layout="constrained")
+    figure = blank_figure(width * columns + 0.6, _SIZE * rows + 0.4)
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
@@ -26,7 +30,7 @@ def curves_figure(
     *,
     title: str,
     phase_end: int = 0,
-) -> Figure:
+) -> "Figure":
     """Loss against step, a line a seed, with the oracle's loss as dashed lines of the same colour.
 
     Args:
@@ -61,7 +65,7 @@ def curves_figure(
     return figure
 
 
-def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> Figure:
+def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> "Figure":
     """|correlation| of latents (rows) with features (columns), a panel a modality, in [0, 1]."""
     figure, axes = _panels(len(correlations))
     for ax, (name, values) in zip(axes[0], correlations.items(), strict=True):
@@ -81,7 +85,7 @@ def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> Fi
 
 def scatter_figure(
     latents: np.ndarray, matched: np.ndarray, *, title: str, ylabel: str, limit: int = 1000
-) -> Figure:
+) -> "Figure":
     """Each latent `[n, d]` against its matched estimate `[n, d]`, a panel a coordinate."""
     count = latents.shape[1]
     columns = min(count, 5)
@@ -104,7 +108,7 @@ def lines_figure(
     xlabel: str,
     ylabel: str,
     levels: Mapping[str, float] | None = None,
-) -> Figure:
+) -> "Figure":
     """Mean over seeds with error bars (standard deviation) against a setting, a line a name.
 
     Args:
@@ -140,7 +144,7 @@ def line_panels_figure(
     xlabel: str,
     ylabel: str,
     width: float = 2.6,
-) -> Figure:
+) -> "Figure":
     """A panel of lines a name, with one legend; error bars are standard deviations.
 
     Args:
@@ -171,7 +175,7 @@ def line_panels_figure(
     return figure
 
 
-def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float) -> Figure:
+def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float) -> "Figure":
     """A horizontal bar a name: mean of its figures, standard deviation as error bar, in [0, 1].
 
     Args:
@@ -179,7 +183,7 @@ def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float
       title: above the axes.
       level: where to draw a dotted reference line.
     """
-    figure = Figure(figsize=(7, 0.28 * len(bars) + 1), layout="constrained")
+    figure = blank_figure(7, 0.28 * len(bars) + 1)
     ax = figure.subplots()
     means = [float(np.mean(v)) for v in bars.values()]
     errors = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in bars.values()]
@@ -198,7 +202,7 @@ def grouped_bars_figure(
     *,
     levels: Mapping[str, float],
     ylabel: str,
-) -> Figure:
+) -> "Figure":
     """Groups of bars, one bar a name: mean of its figures, standard deviation as error bar.
 
     Args:
@@ -207,9 +211,7 @@ def grouped_bars_figure(
       ylabel: text.
     """
     names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
-    figure = Figure(
-        figsize=(1.2 + 0.24 * len(names) * len(groups) + 0.4, 3.2), layout="constrained"
-    )
+    figure = blank_figure(1.2 + 0.24 * len(names) * len(groups) + 0.4, 3.2)
     ax, width = figure.subplots(), 0.8 / len(names)
     for place, (title, bars) in enumerate(groups.items()):
         for number, name in enumerate(names):

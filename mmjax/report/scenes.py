@@ -2,11 +2,15 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from mmjax.report.canvas import blank_figure
 from mmjax.report.text import figure_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _show(ax, image: np.ndarray | None, text: str, width: int = 30) -> None:
@@ -20,19 +24,19 @@ def _show(ax, image: np.ndarray | None, text: str, width: int = 30) -> None:
         ax.text(0.5, 0.5, shown, ha="center", va="center", fontsize=6)
 
 
-def caption_grid_figure(images: np.ndarray, texts: Sequence[str], *, columns: int = 6) -> Figure:
+def caption_grid_figure(images: np.ndarray, texts: Sequence[str], *, columns: int = 6) -> "Figure":
     """Images `[n, r, r, 3]`, each under its caption."""
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.45 * columns, 1.75 * rows), layout="constrained")
+    figure = blank_figure(1.45 * columns, 1.75 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for k, ax in enumerate(axes):
         _show(ax, images[k] if k < len(images) else None, texts[k] if k < len(images) else "")
     return figure
 
 
-def sheet_figure(rows: Mapping[str, np.ndarray]) -> Figure:
+def sheet_figure(rows: Mapping[str, np.ndarray]) -> "Figure":
     """A strip of images `[n, r, r, 3]` under its title, a row an entry."""
-    figure = Figure(figsize=(4.2, 0.78 * len(rows)), layout="constrained")
+    figure = blank_figure(4.2, 0.78 * len(rows))
     for ax, (title, images) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
         ax.imshow(np.concatenate(list(images), axis=1), interpolation="nearest")
         ax.set_title(figure_text(title), fontsize=7, loc="left", pad=2)
@@ -48,7 +52,7 @@ def neighbours_figure(
     *,
     queries: int = 4,
     nearest: int = 3,
-) -> Figure:
+) -> "Figure":
     """Nearest captions of images, and nearest images of captions.
 
     Args:
@@ -58,7 +62,7 @@ def neighbours_figure(
       queries: how many rows of either kind; the first ones.
       nearest: neighbours shown of each.
     """
-    figure = Figure(figsize=(1.5 * (nearest + 1), 1.5 * 2 * queries), layout="constrained")
+    figure = blank_figure(1.5 * (nearest + 1), 1.5 * 2 * queries)
     axes = figure.subplots(2 * queries, nearest + 1, squeeze=False)
     for k in range(min(queries, len(images))):
         _show(axes[k, 0], images[k], "image, its nearest captions:")

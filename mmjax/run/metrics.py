@@ -3,11 +3,13 @@
 import csv
 import io
 import os
-
-from tensorboardX import SummaryWriter
+from typing import TYPE_CHECKING
 
 from mmjax.run.files import atomic_write
 from mmjax.run.launch import slug
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 _HEADER = ("setting", "attempt", "seed", "step", "metric", "value")
 
@@ -51,7 +53,9 @@ class MetricsLog:
             events.add_scalar(f"{metric}/seed{seed}", value, step)
         events.flush()
 
-    def _writer(self, setting: str, attempt: int, purge_step: int | None = None) -> SummaryWriter:
+    def _writer(self, setting: str, attempt: int, purge_step: int | None = None) -> "SummaryWriter":
+        from tensorboardX import SummaryWriter
+
         key = (setting, attempt)
         if key not in self._writers:
             folder = os.path.join(self._folder, slug(setting), f"attempt{attempt}")

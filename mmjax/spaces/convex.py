@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from mmjax.errors import require
 from mmjax.numerics import normalise, safe_norm
@@ -49,6 +48,8 @@ def ball(dim: int) -> Space:
 
     def contains(points):
         return safe_norm(points) <= 1 + 1e-5
+
+    from scipy import special
 
     log_volume = 0.5 * dim * np.log(np.pi) - special.gammaln(0.5 * dim + 1)
     return Space("ball", dim, -1.0, 1.0, float(log_volume), uniform, project, contains)

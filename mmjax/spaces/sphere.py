@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from mmjax.errors import require
 from mmjax.numerics import normalise, safe_norm
@@ -33,6 +32,8 @@ def sphere(dim: int) -> Space:
 
     def contains(points):
         return jnp.abs(safe_norm(points) - 1) < 1e-4
+
+    from scipy import special
 
     log_area = np.log(2) + 0.5 * dim * np.log(np.pi) - special.gammaln(0.5 * dim)
     return Space("sphere", dim, -1.0, 1.0, float(log_area), uniform, project, contains)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from mmjax.errors import InvalidInput, say
 from mmjax.train.fingerprint import same_fingerprint
@@ -134,6 +133,8 @@ def open_checkpoints(folder: str, *, say: Callable[[str], object] = say) -> Chec
       folder: where; anything in it but folders named by a number is left alone.
       say: takes a line about each checkpoint that is left out.
     """
+    import orbax.checkpoint as ocp
+
     os.makedirs(folder, exist_ok=True)
     checkpointer = ocp.Checkpointer(ocp.StandardCheckpointHandler())
     path = lambda step: os.path.join(folder, str(step))

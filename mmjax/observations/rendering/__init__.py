@@ -3,10 +3,9 @@
 from mmjax.observations.rendering.primitives import ShapeTable, shape_table
 from mmjax.observations.rendering.render import render, render_float, scene_mask
 from mmjax.observations.rendering.scene import hsv_to_rgb
-from mmjax.observations.rendering.shapes import SHAPE_NAMES, SHAPES, SPHERE
+from mmjax.observations.rendering.shapes import SHAPE_NAMES, SPHERE, scene_shapes
 
 __all__ = [
-    "SHAPES",
     "SHAPE_NAMES",
     "SPHERE",
     "ShapeTable",
@@ -14,5 +13,6 @@ __all__ = [
     "render_float",
     "render",
     "scene_mask",
+    "scene_shapes",
     "shape_table",
 ]

@@ -27,7 +27,7 @@ from mmjax.observations.rendering.scene import (
     spotlight,
 )
 from mmjax.observations.rendering.shadow import shadow
-from mmjax.observations.rendering.shapes import SHAPES
+from mmjax.observations.rendering.shapes import scene_shapes
 from mmjax.observations.rendering.trace import MISS, blended_normal, dot, first_entry
 from mmjax.types import Array, SceneFactors
 
@@ -161,7 +161,7 @@ def render_float(
     resolution: int = 64,
     *,
     supersample: int = 1,
-    shapes: ShapeTable = SHAPES,
+    shapes: ShapeTable | None = None,
 ) -> Array:
     """Images of scenes; a function of each scene alone, up to rounding.
 
@@ -170,7 +170,7 @@ def render_float(
         object_zpos is 0 in the data set, and an object much nearer is cropped.
       resolution: height and width in pixels, 32 to 224.
       supersample: rays per pixel along each side, 1 to 4; above 1 smooths the outlines.
-      shapes: what object_shape numbers; SPHERE makes every object a ball.
+      shapes: what object_shape numbers; by default scene_shapes(), SPHERE makes every one a ball.
 
     Returns:
       `[batch, resolution, resolution, 3]` float32 in [0, 1], RGB.
@@ -186,7 +186,7 @@ def render(
     resolution: int = 64,
     *,
     supersample: int = 1,
-    shapes: ShapeTable = SHAPES,
+    shapes: ShapeTable | None = None,
 ) -> Array:
     """`render_float` rounded to `[batch, resolution, resolution, 3]` uint8 in 0-255.
 
@@ -205,16 +205,16 @@ def _render(factors, resolution, supersample, shapes, *, quantise):
     factors = _checked(factors, resolution)
     rays = isinstance(supersample, int) and 1 <= supersample <= 4
     require(rays, "supersample", supersample, "a whole number from 1 to 4")
-    return _images(
-        shapes, factors, resolution=resolution, supersample=supersample, quantise=quantise
-    )
+    shapes = shapes or scene_shapes()
+    how = dict(resolution=resolution, supersample=supersample, quantise=quantise)
+    return _images(shapes, factors, **how)
 
 
 def scene_mask(
-    factors: SceneFactors, resolution: int = 64, *, shapes: ShapeTable = SHAPES
+    factors: SceneFactors, resolution: int = 64, *, shapes: ShapeTable | None = None
 ) -> Array:
     """`[batch, resolution, resolution]` bool: the pixels whose central ray meets the object.
 
     Arguments and errors are those of `render`.
     """
-    return _masks(shapes, _checked(factors, resolution), resolution=resolution)
+    return _masks(shapes or scene_shapes(), _checked(factors, resolution), resolution=resolution)
