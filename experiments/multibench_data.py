@@ -14,6 +14,7 @@ from mmjax.data import (
 )
 from mmjax.encoders import (
     Modality,
+    before,
     force_convnet,
     gru_sequence,
     mlp,
@@ -23,7 +24,6 @@ from mmjax.encoders import (
     transformer_sequence,
 )
 from mmjax.errors import InvalidInput, choose, require
-from mmjax.studies.recorded import before
 
 GREY = dict(mean=(0.5,) * 3, std=(0.25,) * 3)
 _PLACES = 64  # of maps, 16 of the published 128 pixels

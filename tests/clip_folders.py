@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from mmjax.data.clip_tokens import byte_letters
-
 GOLDEN = Path(__file__).parent / "golden" / "clip"
 TEXTS = (
     "A photo of a cat.",
@@ -19,6 +17,13 @@ TEXTS = (
     "",
 )
 MERGED = ("photo", "photos", "cat", "dog", "dogs", "the", "and", "a", "of", "third", "very", "long")
+
+
+def byte_letters() -> list[str]:
+    """How vocabularies write the 256 bytes: visible letters of Latin-1, others from 256 on."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [b for b in range(256) if b not in shown]
+    return [chr(b) if b in shown else chr(256 + hidden.index(b)) for b in range(256)]
 
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from mmjax.data import fit_image, read_clip, read_pixels, read_tokenizer, standardise_pixels
-from mmjax.data.clip_tokens import byte_letters
 from mmjax.encoders import clip_encoders
 from tests.clip_folders import (
     GOLDEN,
     TEXTS,
     activation,
+    byte_letters,
     copy_golden,
     pictures,
     vocabulary,

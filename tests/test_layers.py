@@ -14,6 +14,7 @@ LAYERS = [
     {"generative"},
     {"observations", "data"},
     {"encoders"},
+    {"nets"},
     {"losses"},
     {"train"},
     {"disentangle"},

@@ -4,22 +4,20 @@ The vocabulary is Sennrich et al.'s (2016) over bytes, as in Radford et al. 2021
 """
 
 import html
+import json
 import os
-import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmjax.data.clip_config import clip_kind, read_json
+from mmjax.data.optional import needed
 from mmjax.data.tables import read_text
 from mmjax.errors import InvalidInput, require
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
-_SEPARATORS = "\x1c\x1d\x1e\x1f"  # white space for Python, not for Unicode
-_CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 
 
 class ClipTokenizer(NamedTuple):
@@ -30,11 +28,15 @@ class ClipTokenizer(NamedTuple):
         padding; of a text too long the first tokens and the end.
       end: the token of the end.
       size: one more than the largest token.
+      lengths: `texts -> [texts]` int64, how long each is with its start and end.
+      to_json: what tokenizer_from_json makes it of again, of JSON's types.
     """
 
     encode: Callable[[Sequence[str], int], np.ndarray]
     end: int
     size: int
+    lengths: Callable[[Sequence[str]], np.ndarray]
+    to_json: Callable[[], dict[str, Any]]
 
 
 def read_tokenizer(folder: str) -> ClipTokenizer:
@@ -59,14 +61,18 @@ def read_tokenizer(folder: str) -> ClipTokenizer:
             raise InvalidInput(f"{path}: no token {names[name]!r}, the {name}; it must hold it")
     token = {name: {**ids, **special}.get(text) for name, text in names.items()}
     if kind == "openclip":
-        pad, special, clean = 0, {}, _clean_openclip
+        pad, special = 0, {}
     else:
         special = {**special, **{names[n]: i for n, i in token.items() if i is not None}}
-        pad, clean = token["pad_token"], _clean_huggingface
+        pad = token["pad_token"]
         pad = token["eos_token"] if pad is None else pad
-    word = _byte_pairs(ids, merges, token["unk_token"], path)
-    encode = _encoder(clean, word, special, token["bos_token"], token["eos_token"], pad)
-    return ClipTokenizer(encode, token["eos_token"], max((*ids.values(), *special.values())) + 1)
+    size = max((*ids.values(), *special.values())) + 1
+    unknown = None if token["unk_token"] is None else names["unk_token"]
+    if unknown is not None:
+        ids = {unknown: token["unk_token"], **ids}
+    made = _byte_pairs(ids, merges, special, unknown, kind, path)
+    start, end = token["bos_token"], token["eos_token"]
+    return _tokenizer(made, {"kind": kind, "start": start, "end": end, "pad": pad, "size": size})
 
 
 _Found = tuple[str, dict[str, int], list[tuple[str, str]], dict[str, int]]
@@ -140,103 +146,90 @@ def _special_names(folder: str) -> dict[str, str]:
     return names
 
 
-def _clean_huggingface(text: str) -> str:
-    text = re.sub(rf"[^\S{_SEPARATORS}]+", " ", unicodedata.normalize("NFC", text))
-    return "".join(map(str.lower, text))  # letter by letter: a sigma at a word's end stays one
-
-
 def _clean_openclip(text: str) -> str:
     text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)))
     return " ".join(text.split()).lower()
 
 
-@cache
-def byte_letters() -> list[str]:
-    """How vocabularies write the 256 bytes: visible letters of Latin-1, others from 256 on."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [b for b in range(256) if b not in shown]
-    return [chr(b) if b in shown else chr(256 + hidden.index(b)) for b in range(256)]
-
-
-@lru_cache(65_536)
-def _class(letter: str) -> str:
-    """L of letters, N of numbers, a space, or anything else."""
-    kind = unicodedata.category(letter)[0]
-    space = letter.isspace() and letter not in _SEPARATORS
-    return kind if kind in "LN" else " " if space else "?"
-
-
-def _words(text: str) -> list[str]:
-    """Contractions' ends, runs of letters, single digits, runs of other signs."""
-    words, start = [], 0
-    while start < len(text):
-        end, kind = start + 1, _class(text[start])
-        contraction = next((c for c in _CONTRACTIONS if text.startswith(c, start)), "")
-        if contraction:
-            end = start + len(contraction)
-        elif kind != "N":
-            while end < len(text) and _class(text[end]) == kind:
-                end += 1
-        if kind != " ":
-            words.append(text[start:end])
-        start = end
-    return words
+# Contractions' ends, runs of letters, single digits, runs of other signs.
+_WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
 def _byte_pairs(
-    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], unknown: int | None, path: str
-) -> Callable[[str], list[int]]:
-    """The function from a word to its tokens."""
-    ranks: dict[tuple[str, str], int] = {}
+    ids: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    special: Mapping[str, int],
+    unknown: str | None,
+    kind: str,
+    path: str,
+) -> Any:
+    """The library's tokenizer: `tokenizers.Tokenizer`."""
+    lib = needed("tokenizers", path)
     for first, second in merges:
         for token in (first, second, first + second):
             if token not in ids:
                 raise InvalidInput(f"{path}: no token {token!r}, which the merges have")
-        ranks.setdefault((first, second), len(ranks))
-    letters = byte_letters()
-
-    @lru_cache(65_536)
-    def tokens(word: str) -> list[int]:
-        parts = [letters[byte] for byte in word.encode("utf-8", "surrogatepass")]
-        parts[-1] += "</w>"
-        while len(parts) > 1:
-            pairs = list(zip(parts, parts[1:], strict=False))
-            best = min(pairs, key=lambda pair: ranks.get(pair, len(ranks)))
-            if best not in ranks:
-                break
-            merged, k = [], 0
-            while k < len(parts):
-                both = k + 1 < len(parts) and (parts[k], parts[k + 1]) == best
-                merged.append("".join(best) if both else parts[k])
-                k += 2 if both else 1
-            parts = merged
-        found = [ids.get(part, unknown) for part in parts]
-        if None in found:
-            raise InvalidInput(f"{path}: no token {parts[found.index(None)]!r}, and no unknown one")
-        return found
-
-    return tokens
+    letters = lib.pre_tokenizers.ByteLevel.alphabet()
+    lacking = {token for c in letters for token in (c, c + "</w>")} - set(ids)
+    if lacking and unknown is None:
+        raise InvalidInput(f"{path}: no token {min(lacking)!r}, and no unknown one")
+    pairs = list(dict.fromkeys(merges))  # of equal ones the first counts
+    model = lib.models.BPE({**ids, **special}, pairs, unk_token=unknown, end_of_word_suffix="</w>")
+    made = lib.Tokenizer(model)
+    if kind == "huggingface":
+        n = lib.normalizers
+        spaces = n.Replace(lib.Regex(r"\s+"), " ")
+        made.normalizer = n.Sequence([n.NFC(), spaces, n.Lowercase()])
+    p = lib.pre_tokenizers
+    words = p.Split(lib.Regex(_WORD), "removed", invert=True)
+    made.pre_tokenizer = p.Sequence([words, p.ByteLevel(add_prefix_space=False, use_regex=False)])
+    made.add_tokens([lib.AddedToken(token, normalized=False) for token in special])
+    return made
 
 
-def _encoder(clean, word, special: Mapping[str, int], start: int, end: int, pad: int) -> Callable:
-    longest_first = sorted(special, key=len, reverse=True)
-    split = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if special else None
+def _tokenizer(made: Any, about: Mapping[str, Any]) -> ClipTokenizer:
+    """Texts cleaned, in pieces of the library, framed and filled up.
 
-    def ids(text: str) -> list[int]:
-        found = []
-        for k, part in enumerate(split.split(text) if split else [text]):
-            if k % 2:
-                found.append(special[part])
-            else:
-                found += [token for w in _words(clean(part)) for token in word(w)]
-        return found
+    Args:
+      made: `tokenizers.Tokenizer`.
+      about: what ClipTokenizer.to_json gives, without it.
+    """
+    clean = _clean_openclip if about["kind"] == "openclip" else lambda text: text
+    start, end, pad = (about[name] for name in ("start", "end", "pad"))
+
+    def pieces(texts: Sequence[str]) -> list[list[int]]:
+        whole = [clean(encodable(text)) for text in texts]
+        return [found.ids for found in made.encode_batch(whole, add_special_tokens=False)]
 
     def encode(texts: Sequence[str], length: int) -> np.ndarray:
         require(length >= 2, "length", length, "a whole number >= 2")
         tokens = np.full((len(texts), length), pad, np.int32)
-        for row, text in zip(tokens, texts, strict=True):
-            found = [start, *ids(text)[: length - 2], end]
+        for row, ids in zip(tokens, pieces(texts), strict=True):
+            found = [start, *ids[: length - 2], end]
             row[: len(found)] = found
         return tokens
 
-    return encode
+    def lengths(texts: Sequence[str]) -> np.ndarray:
+        return np.array([len(ids) + 2 for ids in pieces(texts)], np.int64)
+
+    to_json = lambda: {**about, "tokenizers": json.loads(made.to_str())}
+    return ClipTokenizer(encode, end, about["size"], lengths, to_json)
+
+
+def encodable(text: str) -> str:
+    """The text with U+FFFD for halves of surrogate pairs, which no UTF-8 can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def tokenizer_from_json(saved: Mapping[str, Any]) -> ClipTokenizer:
+    """The tokenizer that `ClipTokenizer.to_json()` wrote down; InvalidInput where it is broken."""
+    lib = needed("tokenizers", "a CLIP's tokenizer")
+    about = {k: v for k, v in saved.items() if k != "tokenizers"}
+    whole = all(type(about.get(name)) is int for name in ("start", "end", "pad", "size"))
+    good = whole and about.get("kind") in ("huggingface", "openclip")
+    require(good, "a CLIP's tokenizer", sorted(saved), "what its to_json() gives")
+    try:
+        made = lib.Tokenizer.from_str(json.dumps(saved.get("tokenizers")))
+    except Exception as error:  # the library raises no narrower one
+        raise InvalidInput(f"a CLIP's tokenizer: {' '.join(str(error).split())}") from error
+    return _tokenizer(made, about)

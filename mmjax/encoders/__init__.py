@@ -2,6 +2,7 @@
 
 from mmjax.encoders.base import Encoder
 from mmjax.encoders.clip import Clip, clip_encoders
+from mmjax.encoders.compose import averaged, before, chained
 from mmjax.encoders.critics import PairCritic, concatenated_critic
 from mmjax.encoders.fusion import (
     Fused,
@@ -34,6 +35,9 @@ __all__ = [
     "PairCritic",
     "Towers",
     "as_is",
+    "averaged",
+    "before",
+    "chained",
     "check_temperature",
     "clip_encoders",
     "concatenated_critic",

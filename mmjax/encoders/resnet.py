@@ -32,9 +32,9 @@ def _conv(width: int, size: int, stride: int, padding: int) -> nn.Conv:
 
 
 def _standardised(x: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
-    """Images uint8 in 0-255 or float in [0, 1], `[batch, h, w, 3]`, to zero mean and unit size."""
-    good = x.ndim == 4 and x.shape[-1] == 3
-    require(good, "images", x.shape, "[batch, height, width, 3]")
+    """Images uint8 in 0-255 or float in [0, 1], `[batch, h, w, c]`, to zero mean and unit size."""
+    good = x.ndim == 4 and x.shape[-1] == len(mean)
+    require(good, "images", x.shape, f"[batch, height, width, {len(mean)}]")
     known = x.dtype == jnp.uint8 or jnp.issubdtype(x.dtype, jnp.floating)
     require(known, "images", str(x.dtype), "uint8 in 0-255 or float in [0, 1]")
     x = x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
@@ -104,8 +104,9 @@ class _ImageNet(nn.Module):
 def _image_encoder(out: int, hidden: int, mean: Sequence, std: Sequence, **parts) -> Encoder:
     require(out >= 1, "embedding_dim", out, "a whole number >= 1")
     require(hidden >= 1, "hidden", hidden, "a whole number >= 1")
-    require(len(mean) == 3, "mean", mean, "three numbers")
-    require(len(std) == 3 and min(std) > 0, "std", std, "three numbers > 0")
+    require(len(mean) >= 1, "mean", mean, "a number per channel")
+    good = len(std) == len(mean) and min(std) > 0
+    require(good, "std", std, f"{len(mean)} numbers > 0")
     return from_module(_ImageNet(out, hidden, mean=tuple(mean), std=tuple(std), **parts))
 
 
@@ -135,7 +136,8 @@ def resnet18(
       maps: whether the last maps, `[batch, h / 32, w / 32, 8 width]` with the stem imagenet, are
         the embedding, as tokens of a fusion; out, hidden and slope are then ignored.
       slope: left slope of the leaky ReLU.
-      mean, std: per channel, of pixels in [0, 1]; what images are standardised by.
+      mean, std: per channel, of pixels in [0, 1]; what images are standardised by. As many as the
+        images have channels: 3 are usual.
 
     Raises InvalidInput for a value out of range, and in use for images of another shape or type.
 

@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.config import option
 from mmjax.data import Lazy, MultimodalData, MultimodalSplit, read_rows, standardised_by_train
 from mmjax.data.multimodal import map_splits
-from mmjax.encoders import Encoder, Modality, Padded, mlp, transformer_sequence
+from mmjax.encoders import Modality, Padded, before, mlp, transformer_sequence
 from mmjax.errors import naming, require
 from mmjax.observations.augment import SequenceAugmentation, augment_sequences, augment_vectors
 from mmjax.studies.fused import FusedOptions
@@ -107,22 +107,6 @@ def observations_of(split: MultimodalSplit, rows: np.ndarray) -> tuple[Observati
     batch = read_rows(split, rows)
     seen = [None if mask is None else jnp.asarray(mask) for mask in batch.masks]
     return tuple(map(observed, map(jnp.asarray, batch.modalities), seen))
-
-
-def before(change: Callable[[Array], Array], encoder: Encoder) -> Encoder:
-    """The encoder of `change(observations)`, where change is pure: `[n, ...] -> [n, ...]`."""
-
-    def init(key, shape):
-        seen = jax.eval_shape(change, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-        return encoder.init(key, seen.shape[1:])
-
-    return Encoder(
-        init,
-        lambda params, statistics, seen: encoder.apply(params, statistics, change(seen)),
-        lambda params, statistics, seen, *how: encoder.forward(
-            params, statistics, change(seen), *how
-        ),
-    )
 
 
 def flat(values: Array) -> Array:
