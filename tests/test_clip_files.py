@@ -295,7 +295,22 @@ BAD_TOKENIZERS = {
     "added": (_say("tokenizer.json", '{"model": {"type": "BPE", "end_of_word_suffix": "</w>", '
                    '"vocab": {"a": 1}, "merges": []}, "added_tokens": [3]}'), "objects with id"),
     "special": (_say("special_tokens_map.json", '{"eos_token": 3}'), "eos_token: 3"),
+    "a byte less": (lambda f: (_say("special_tokens_map.json", '{"unk_token": "?!?"}')(f),
+                    _json("vocab.json", lambda v: v.pop("~"))(f)), "no token '~', and no unknown"),
 }  # fmt: skip
+
+
+def test_a_byte_without_a_token_is_unknown(tmp_path):
+    folder = copy_golden(tmp_path / "model")
+    _json("vocab.json", lambda v: v.pop("~"))(folder)
+    rows = [read_tokenizer(str(f)).encode(["a ~! cat"], 8)[0].tolist() for f in (folder, GOLDEN)]
+    known = json.loads((GOLDEN / "vocab.json").read_text())["~"]
+    assert rows[0] == [539 if k == known else k for k in rows[1]] != rows[1]
+
+
+def test_halves_of_surrogate_pairs_are_replaced():
+    encode = read_tokenizer(str(GOLDEN)).encode
+    assert (encode(["a \ud800 cat", "\ufeffa"], 9) == encode(["a \ufffd cat", "\ufeffa"], 9)).all()
 
 
 @pytest.mark.parametrize("name", BAD_TOKENIZERS)
