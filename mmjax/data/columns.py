@@ -46,7 +46,8 @@ def presence(name: str, rows: Any, given: Any, n: int) -> np.ndarray:
     good = mask.dtype.kind in "biu" and np.isin(mask, (0, 1)).all() and mask.ndim == 1
     require(good, f"present {name}", str(mask.dtype), "[n] of True and False")
     mask = mask.astype(bool)
-    if isinstance(rows, list | tuple) or (getattr(rows, "dtype", None) == np.dtype(object)):
+    listed = isinstance(rows, list | tuple) and not isinstance(rows, Lazy)
+    if listed or getattr(rows, "dtype", None) == np.dtype(object):
         mask &= np.array([row is not None for row in rows], bool)
     require(bool(mask.any()), f"present {name}", "none", "a modality that some row has")
     return mask
@@ -66,7 +67,8 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
     if kind is not None:
         require(kind in KINDS, f"kind of {name}", kind, ", ".join(KINDS))
     if isinstance(rows, Lazy):
-        return Column(rows, kind or _kind_of(name, rows, lengths is not None))
+        seen = None if lengths is None else _seen(name, lengths, rows)
+        return Column(rows, kind or _kind_of(name, rows, seen is not None), seen)
     first = rows[int(np.argmax(mask))]
     if isinstance(first, str | bytes | np.str_ | np.bytes_):
         return Column(_texts(name, rows, mask), "text")
@@ -130,7 +132,7 @@ def _texts(name: str, rows: Any, mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def _seen(name: str, lengths: Any, values: np.ndarray) -> np.ndarray:
+def _seen(name: str, lengths: Any, values: np.ndarray | Lazy) -> np.ndarray:
     n, most = values.shape[:2]
     lengths = of_length(f"lengths {name}", lengths, n)
     if lengths.ndim == 2:

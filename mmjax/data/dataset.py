@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import label_column
+from mmjax.data.checks import check_finite, label_column, plain
 from mmjax.data.columns import (
     Column,
     column_of,
@@ -30,8 +30,8 @@ class Dataset(NamedTuple):
 
     Attributes:
       columns: name -> Column, in the user's order; `[n]` rows each.
-      labels: name -> `[n]` numbers or text, as given. Whole numbers, bools and text are classes,
-        floats are quantities.
+      labels: name -> `[n]` int64, float64 or text. Whole numbers (of any dtype), bools and text
+        are classes; a column with fractions is quantities.
       groups: `[n]` int64; rows of one group lie in one split and one part of a probe.
       split: `[n]` str, one of SPLITS.
       ids: `[n, k]` int32; rows that agree in a column are the same recording: no negatives of each
@@ -208,7 +208,11 @@ def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
 
 
 def _labels(name: str, values: Any, n: int) -> np.ndarray:
-    return label_column(of_length(f"labels {name}", values, n), name, "labels")
+    column = plain(of_length(f"labels {name}", values, n), name, "labels")
+    if column.ndim == 1 and column.dtype.kind == "f" and (column != np.round(column)).any():
+        check_finite(f"labels {name}", column)
+        return column.astype(np.float64)
+    return label_column(column, name, "labels")
 
 
 def _ids(
@@ -223,9 +227,9 @@ def _ids(
     else:
         made = []
         for key, column in columns.items():
-            if isinstance(column.values, Lazy):
+            if isinstance(column.values, Lazy) and column.values.tell is None:
                 continue
-            own = _content(column)
+            own = _content(column, n)
             if key in absent:
                 own = np.where(absent[key], own, n + np.arange(n))
             made.append(own)
@@ -234,7 +238,9 @@ def _ids(
     return np.stack(made, axis=1).astype(np.int32)
 
 
-def _content(column: Column) -> np.ndarray:
+def _content(column: Column, n: int) -> np.ndarray:
+    if isinstance(column.values, Lazy):
+        return encode_labels(np.array([column.values.tell(row) for row in range(n)], object))[0]
     if column.kind == "text":
         return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)
     return content_ids(column.values)

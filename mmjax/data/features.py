@@ -66,7 +66,7 @@ def read_features(
     Raises InvalidInput where the file is missing, broken or of another kind, an array is missing,
     holds Python objects, has another shape than the others, or has NaN or infinity.
     """
-    arrays = _opened(path)
+    arrays = open_arrays(path)
     chosen = _values_of(path, arrays, values)
     found = {}
     for what, given, usual in (("labels", labels, LABELS), ("names", names, NAMES)):
@@ -92,7 +92,7 @@ def read_column(path: str, name: str, rows: int) -> np.ndarray:
     Raises InvalidInput where it is missing, holds Python objects, NaN or infinity, or has other
     rows.
     """
-    arrays = _opened(path)
+    arrays = open_arrays(path)
     column = np.asarray(arrays[_present(path, arrays, name)]())
     if column.dtype.kind not in "biufU" or not column.ndim or len(column) != rows:
         raise InvalidInput(
@@ -103,10 +103,14 @@ def read_column(path: str, name: str, rows: int) -> np.ndarray:
 
 
 # A file as name -> function that reads the array.
-_Arrays = Mapping[str, Callable[[], np.ndarray]]
+Arrays = Mapping[str, Callable[[], np.ndarray]]
 
 
-def _opened(path: str) -> _Arrays:
+def open_arrays(path: str) -> Arrays:
+    """Arrays by name, each read, as `plain` has it, when it is asked for: see read_features.
+
+    Raises InvalidInput where the file is missing, broken or of another kind.
+    """
     require(bool(path) and os.path.isfile(path), "features", path, "the path of an existing file")
     kind = os.path.splitext(path)[1].lower()
     require(kind in _READERS, "features", path, f"a file that ends in {', '.join(_READERS)}")
@@ -114,13 +118,13 @@ def _opened(path: str) -> _Arrays:
     return {name: checked(read, name) for name, read in _READERS[kind](path).items()}
 
 
-def _present(path: str, arrays: _Arrays, name: str) -> str:
+def _present(path: str, arrays: Arrays, name: str) -> str:
     if name not in arrays:
         raise InvalidInput(f"{path}: no array {name!r}; it holds {', '.join(sorted(arrays))}")
     return name
 
 
-def _values_of(path: str, arrays: _Arrays, given: str) -> str:
+def _values_of(path: str, arrays: Arrays, given: str) -> str:
     if given:
         return _present(path, arrays, given)
     usual = [name for name in VALUES if name in arrays]
@@ -146,13 +150,19 @@ def _is_column(array: np.ndarray, what: str) -> bool:
     return array.ndim == 1 and array.dtype.kind in ("U" if what == "names" else "biufU")
 
 
-def _column(path: str, arrays: _Arrays, name: str) -> np.ndarray:
+def _column(path: str, arrays: Arrays, name: str) -> np.ndarray:
     return label_column(arrays[_present(path, arrays, name)](), name, path)
 
 
-def _split(path: str, arrays: _Arrays, name: str) -> np.ndarray:
-    """`[n]` of PARTS, from strings or from 0 and 1, which say whether it is a test row."""
-    column = _column(path, arrays, name)
+def _split(path: str, arrays: Arrays, name: str) -> np.ndarray:
+    return parts_of(_column(path, arrays, name), name, path)
+
+
+def parts_of(column: np.ndarray, name: str, path: str) -> np.ndarray:
+    """`[n]` of PARTS, from strings or from 0 and 1, which say whether it is a test row.
+
+    Raises InvalidInput that names the row of another value.
+    """
     parts = _PART_OF if column.dtype.kind == "U" else {0: "train", 1: "test"}
     kinds, codes = np.unique(column, return_inverse=True)
     strange = [kind not in parts for kind in kinds.tolist()]
@@ -176,7 +186,7 @@ def _matrix(path: str, name: str, matrix: np.ndarray) -> np.ndarray:
     return finite(matrix, name, path).reshape(len(matrix), -1)  # of a map or an image, row by row
 
 
-def _read_npy(path: str) -> _Arrays:
+def _read_npy(path: str) -> Arrays:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -191,7 +201,7 @@ def _objects(error: Exception) -> bool:
     return "pickle" in str(error) or "Python objects" in str(error) or "Object" in str(error)
 
 
-def _read_npz(path: str) -> _Arrays:
+def _read_npz(path: str) -> Arrays:
     try:
         with zipfile.ZipFile(path) as file:
             infos = [i for i in file.infolist() if i.filename.endswith(".npy")]
@@ -201,7 +211,7 @@ def _read_npz(path: str) -> _Arrays:
     def reader(info, name):
         def read():
             mapped = _mapped(path, info)
-            return read_arrays(path, [name])[name] if mapped is None else mapped
+            return read_arrays(path, [name], check=False)[name] if mapped is None else mapped
 
         return cache(read)
 
@@ -235,7 +245,7 @@ def _mapped(path: str, info: zipfile.ZipInfo) -> np.ndarray | None:
     return np.memmap(path, dtype, "r", start, shape, order)
 
 
-def _read_safetensors(path: str) -> _Arrays:
+def _read_safetensors(path: str) -> Arrays:
     safetensors = needed("safetensors", path)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -256,7 +266,7 @@ def _read_safetensors(path: str) -> _Arrays:
     return {name: reader(name) for name in keys}
 
 
-def _read_parquet(path: str) -> _Arrays:
+def _read_parquet(path: str) -> Arrays:
     needed("pyarrow", path)
     import pyarrow
     import pyarrow.parquet

@@ -29,30 +29,59 @@ CORRUPT = (
     Image.DecompressionBombError,
 )
 T = TypeVar("T")
+_ORIENTATION = 0x0112  # the EXIF tag of the turn
 _SHOWN = 5  # names told of files that are left out
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # modes of more than 8 bits; I is a PNG's 16 too
 GREY = ("1", "L", "LA", "La", *DEEP)
 
 
 def read_picture(path: str, take: Callable[[Image.Image], T]) -> T | str:
-    """What `take` makes of a picture, or what is wrong with its file.
+    """What `take` makes of a picture's file, or what is wrong with it: see decode_picture."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        return _fault(error)
+    return decode_picture(content, take)
+
+
+def decode_picture(content: bytes, take: Callable[[Image.Image], T]) -> T | str:
+    """What `take` makes of an encoded picture, or what is wrong with it.
 
     The turn that a camera wrote beside the pixels (EXIF) is applied. Of an animation or of many
     pages it is the first one. Take may raise ValueError for a picture that it has no use for.
     """
+    file = io.BytesIO(content)
     try:
-        with open(path, "rb") as file:
-            content = io.BytesIO(file.read())
         # Checksums, and an end cut off behind the last pixel, which decoding alone overlooks.
-        Image.open(content, formats=FORMATS).verify()
-        content.seek(0)
-        with Image.open(content, formats=FORMATS) as image:
+        Image.open(file, formats=FORMATS).verify()
+        file.seek(0)
+        with Image.open(file, formats=FORMATS) as image:
             image.load()
             return take(_upright(image))
     except UnidentifiedImageError:
         return f"none of {', '.join(FORMATS)}"
     except CORRUPT as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        return _fault(error)
+
+
+def picture_sides(content: bytes) -> tuple[int, int] | str:
+    """(width, height) of an encoded picture when upright, by its header alone, or its fault."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            try:
+                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            except CORRUPT:  # see _upright
+                turned = False
+            return image.size[::-1] if turned else image.size
+    except UnidentifiedImageError:
+        return f"none of {', '.join(FORMATS)}"
+    except CORRUPT as error:
+        return _fault(error)
+
+
+def _fault(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -108,12 +137,17 @@ def _from_deep(values: np.ndarray, transparent: int | None) -> Image.Image:
 
 
 def find_pictures(root: str) -> tuple[list[str], list[str]]:
-    """Picture files in a folder and the folders in it, and all that is left out there.
+    """find_files of ENDINGS."""
+    return find_files(root, ENDINGS)
+
+
+def find_files(root: str, endings: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Files of these endings in a folder and the folders in it, and all that is left out there.
 
     Returns:
-      (names, left out): paths within root, sorted, with slashes. Pictures are regular files of
-      ENDINGS in upper or lower case. Left out are all other files, those and folders that start
-      with a dot, and links to folders; a folder that is left out ends in a slash.
+      (names, left out): paths within root, sorted, with slashes. Names are of regular files of
+      the endings, in upper or lower case. Left out are all other files, those and folders that
+      start with a dot, and links to folders; a folder that is left out ends in a slash.
 
     Raises InvalidInput for a folder that can't be searched.
     """
@@ -129,7 +163,7 @@ def find_pictures(root: str) -> tuple[list[str], list[str]]:
         inside[:] = [name for name in inside if name not in closed]
         others += [within(name) + "/" for name in closed]
         for name in files:
-            good = name.lower().endswith(ENDINGS) and not name.startswith(".")
+            good = name.lower().endswith(endings) and not name.startswith(".")
             # A link to nothing is told when it is read; a pipe would wait for ever.
             good = good and (os.path.isfile(at(name)) or not os.path.exists(at(name)))
             (names if good else others).append(within(name))

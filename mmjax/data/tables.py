@@ -46,14 +46,20 @@ def read_text(path: str) -> str:
     try:
         with open(path, "rb") as file:
             content = file.read()
+    except OSError as error:
+        raise InvalidInput(f"{path}: can't be read ({error.strerror})") from error
+    return decode_text(content, path)
+
+
+def decode_text(content: bytes, path: str) -> str:
+    """What read_text gives for a file of this content; path is for messages."""
+    try:
         kind = next((kind for mark, kind in _MARKS.items() if content.startswith(mark)), "utf-8")
         text = content.decode(kind)
         if kind.startswith("utf-16") and any(map(_strange, set(text))):
             raise UnicodeDecodeError(kind, content, 0, 2, "nor UTF-16, of which it has the mark")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: no UTF-8 text ({error.reason})") from error
-    except OSError as error:
-        raise InvalidInput(f"{path}: can't be read ({error.strerror})") from error
     if "\0" in text:
         raise InvalidInput(f"{path}: no UTF-8 text (it holds zero bytes); save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -104,14 +110,40 @@ def read_columns(
     Raises InvalidInput, naming the line, for a header without a column or with one twice, a row
     with more or fewer cells, a quote that is not closed, and a table without rows.
     """
-    (_, header), *rows = _rows(path) or [(1, [])]
-    header = [name.strip() for name in header]
+    header, rows = _table(path)
     places = {name: _place(path, header, known) for name, known in names.items()}
     missing = [n for n, place in places.items() if place is None and n not in optional]
     if missing:
         raise InvalidInput(
             f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}"
         )
+    _check_rows(path, header, rows)
+    places = {name: place for name, place in places.items() if place is not None}
+    values = {name: [cells[place] for _, cells in rows] for name, place in places.items()}
+    return Columns([line for line, _ in rows], values)
+
+
+def read_table(path: str) -> Columns:
+    """All columns of a table with a header, by the names that it gives them.
+
+    Raises InvalidInput for whatever read_columns does, and for a column without a name.
+    """
+    header, rows = _table(path)
+    _check_rows(path, header, rows)
+    if not all(header):
+        raise InvalidInput(f"{path}: column {header.index('') + 1} of the header has no name")
+    for name in header:
+        _place(path, header, [name])
+    values = {name: [cells[k] for _, cells in rows] for k, name in enumerate(header)}
+    return Columns([line for line, _ in rows], values)
+
+
+def _table(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    (_, header), *rows = _rows(path) or [(1, [])]
+    return [name.strip() for name in header], rows
+
+
+def _check_rows(path: str, header: list[str], rows: list[tuple[int, list[str]]]) -> None:
     if not rows:
         raise InvalidInput(f"{path}: no rows below the header")
     for line, cells in rows:
@@ -119,9 +151,6 @@ def read_columns(
             raise InvalidInput(
                 f"{path}: line {line} has {len(cells)} values; use {len(header)}, as in the header"
             )
-    places = {name: place for name, place in places.items() if place is not None}
-    values = {name: [cells[place] for _, cells in rows] for name, place in places.items()}
-    return Columns([line for line, _ in rows], values)
 
 
 def _place(path: str, header: Sequence[str], known: Sequence[str]) -> int | None:

@@ -1,0 +1,251 @@
+"""Which columns are the modalities, and their values as Dataset.from_arrays takes them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmjax.data.checks import check_finite
+from mmjax.data.formats.cells import files_kind, interpreted, is_free_text
+from mmjax.data.formats.pictures import picture_values
+from mmjax.data.formats.sounds import MelOptions, sound_values
+from mmjax.data.formats.table import Files, Raw, Table, column, is_empty, row_count
+from mmjax.data.multimodal import Lazy
+from mmjax.errors import InvalidInput, require
+
+_BESIDE = ("{}_mask", "{}_lengths", "present_{}", "{}_present")
+
+
+class Options(NamedTuple):
+    """How columns are read; see mmjax.data.formats.read."""
+
+    image_size: int | None
+    sound: MelOptions
+    stream: bool | None
+    limit: int
+    root: str
+    kinds: Mapping[str, str]
+
+
+class Modality(NamedTuple):
+    """Arguments of Dataset.from_arrays for one modality, and a remark or an empty one."""
+
+    rows: Any
+    lengths: np.ndarray | None = None
+    present: np.ndarray | None = None
+    kind: str | None = None
+    remark: str = ""
+
+
+def parse_modalities(text: str) -> dict[str, str | list[str]] | None:
+    """`image:photo,text:caption` as {"image": "photo", "text": "caption"}; None of an empty text.
+
+    A name alone is the column of that name; `person:age+height` joins columns of numbers.
+
+    Raises InvalidInput for an empty name or column, and a name that stands twice.
+    """
+    if not text.strip():
+        return None
+    found: dict[str, str | list[str]] = {}
+    for part in text.split(","):
+        name, colon, column = (piece.strip() for piece in part.partition(":"))
+        columns = [piece.strip() for piece in (column if colon else name).split("+")]
+        good = bool(name) and all(columns) and name not in found
+        require(good, "modalities", text, "name:column,name:column of different names")
+        found[name] = columns if len(columns) > 1 else columns[0]
+    return found
+
+
+def usual_modalities(table: Table, used: Sequence[str], n: int | None) -> dict[str, str]:
+    """Columns that look like modalities: name -> column.
+
+    Raises InvalidInput where there are none, or n is not known and they have unequal rows.
+    """
+    if table.usual is not None:
+        return {name: own for name, own in table.usual.items() if own not in used}
+    beside = beside_of(table.columns)
+    rows = {}
+    for name in table.columns:
+        if name in used or name in beside:
+            continue
+        try:
+            values = column(table, name)
+        except InvalidInput:  # of what nobody asked for
+            continue
+        if _looks_like_one(table, name, values):
+            rows[name] = row_count(values)
+    if n is not None:
+        rows = {name: count for name, count in rows.items() if count == n}
+    there = ", ".join(table.columns)
+    if not rows:
+        raise InvalidInput(f"{table.path}: which columns are modalities? It has {there}; name them")
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{name} has {count} rows" for name, count in rows.items())
+        raise InvalidInput(f"{table.path}: which arrays are modalities? {counts}; name them")
+    return {name: name for name in rows}
+
+
+def _looks_like_one(table: Table, name: str, values: Raw) -> bool:
+    if isinstance(values, Files):
+        return True
+    if isinstance(values, list):
+        full = [cell for cell in values if not is_empty(cell)]
+        if full and isinstance(full[0], list):
+            return all(isinstance(cell, list) and _numeric(cell) for cell in full)
+        return bool(full and isinstance(full[0], str) and files_kind(table, name, values)) or (
+            is_free_text(values)
+        )
+    if values.dtype.kind in "biuf":
+        return len(values.shape) >= 2 and 0 not in values.shape
+    return len(values.shape) == 1 and is_free_text(values.tolist())
+
+
+def _numeric(cell: Any) -> bool:
+    return all(map(_numeric, cell)) if isinstance(cell, list) else isinstance(cell, int | float)
+
+
+def beside_of(names: Iterable[str]) -> set[str]:
+    """What columns that say lengths or presence of these may be called."""
+    return {form.format(name) for name in names for form in _BESIDE}
+
+
+def beside(table: Table, form: Sequence[str], name: str, own: str) -> str:
+    """The column that says a modality's lengths or presence, by its name or its column's."""
+    tried = (pattern.format(key) for key in (name, own) for pattern in form)
+    return next((found for found in tried if found in table.columns), "")
+
+
+def modality(
+    table: Table, name: str, columns: str | Sequence[str], rows: np.ndarray | None, options: Options
+) -> Modality:
+    """One modality.
+
+    Args:
+      table: it comes from.
+      name: of it.
+      columns: of the table; several are joined, which must be numbers.
+      rows: `[n]` row numbers of the columns; None: as they are.
+      options: how.
+
+    Raises InvalidInput for whatever the kind of column does.
+    """
+    if not isinstance(columns, str):
+        return _together(table, name, columns, rows, options)
+    length = beside(table, _BESIDE[:2], name, columns)
+    shown = beside(table, _BESIDE[2:], name, columns)
+    values = column(table, columns)
+    if isinstance(values, list):
+        kind = options.kinds.get(name, "")
+        values = interpreted(table, columns, values, options.root, kind)
+    picked = lambda v: v if rows is None else v[_fits(v, rows, columns)]
+    present = picked(_array(table, shown)) if shown else None
+    if isinstance(values, Files):
+        return _of_files(name, _some(values, rows), present, options)
+    if isinstance(values, list):
+        values = values if rows is None else [values[k] for k in _fits(values, rows, columns)]
+        return Modality(values, None, present)
+    lengths = picked(_array(table, length)) if length else None
+    if values.dtype.kind == "U":
+        cells = [None if is_empty(cell) else cell for cell in picked(values).tolist()]
+        return Modality(cells, None, present, options.kinds.get(name))
+    return _of_numbers(table, name, values, rows, lengths, present, options)
+
+
+def _together(table, name, columns, rows, options) -> Modality:
+    parts = [modality(table, own, own, rows, options).rows for own in columns]
+    joined = []
+    for own, part in zip(columns, parts, strict=True):
+        part = np.stack(part) if _dense(part) else part
+        if isinstance(part, list | Lazy) or part.dtype.kind not in "biuf" or part.ndim > 2:
+            told = f"{table.path}: column {own!r} of {name} has empty cells or no numbers"
+            raise InvalidInput(f"{told}; columns that are joined have a number a row")
+        joined.append(part.reshape(len(part), -1).astype(np.float32))
+    counts = {len(part) for part in joined}
+    require(len(counts) == 1, f"rows of {name}", sorted(counts), "columns of as many rows")
+    return Modality(np.concatenate(joined, axis=1))
+
+
+def _dense(part: Any) -> bool:
+    return isinstance(part, list) and all(isinstance(row, np.ndarray) for row in part)
+
+
+def _array(table: Table, name: str) -> np.ndarray:
+    values = column(table, name)
+    if isinstance(values, Lazy):
+        return values.read(np.arange(values.shape[0]))
+    return np.array(values) if isinstance(values, list) else np.asarray(values)
+
+
+def _fits(values: Any, rows: np.ndarray, name: str) -> np.ndarray:
+    good = rows.ndim == 1 and rows.dtype.kind in "iu" and rows.size and rows.min() >= 0
+    good = bool(good) and rows.max() < row_count(values)
+    require(good, f"index of {name}", f"{rows.dtype} {rows.shape}", "whole numbers of its rows")
+    return rows
+
+
+def picked_rows(values: Raw, rows: np.ndarray | None, name: str) -> Raw:
+    """Rows of a column of labels."""
+    if rows is None or isinstance(values, Files | Lazy):
+        return values
+    rows = _fits(values, rows, name)
+    return [values[k] for k in rows.tolist()] if isinstance(values, list) else values[rows]
+
+
+def _some(files: Files, rows: np.ndarray | None) -> Files:
+    if rows is None:
+        return files
+    rows = _fits(files, rows, files.kind)
+    names = [files.names[k] for k in rows.tolist()]
+    return files._replace(names=names, read=lambda row: files.read(int(rows[row])))
+
+
+def _of_files(name: str, files: Files, shown: np.ndarray | None, options: Options) -> Modality:
+    present = np.array([bool(own) for own in files.names])
+    if shown is not None:
+        present &= np.asarray(shown).astype(bool)
+    require(bool(present.any()), name, "no files", "a modality that some row has")
+    where = {"stream": options.stream, "limit": options.limit}
+    if files.kind == "image":
+        values = picture_values(files, size=options.image_size, **where)
+        return Modality(values, None, present, "image")
+    values, steps, cut = sound_values(files, options.sound, **where)
+    told = f"{name}: {cut} sounds cut to {options.sound.seconds} seconds" if cut else ""
+    return Modality(values, steps, present, "sequence", told)
+
+
+def _of_numbers(table, name, values, rows, lengths, present, options: Options) -> Modality:
+    """An array, in memory where it takes no more than the limit, else in its file."""
+    kind = options.kinds.get(name)
+    n = values.shape[0] if rows is None else len(_fits(values, rows, name))
+    size = n * int(np.prod(values.shape[1:])) * values.dtype.itemsize
+    in_files = size > options.limit if options.stream is None else options.stream
+    if not in_files or len(values.shape) < 2:
+        chosen = np.arange(n) if rows is None else rows
+        if isinstance(values, Lazy):
+            return Modality(values.read(chosen), lengths, present, kind)
+        return Modality(values if rows is None else values[rows], lengths, present, kind)
+    values = _lazy(table.path, name, values, rows, n, lengths, present)
+    return Modality(values, lengths, present, kind)
+
+
+def _lazy(path, name, values, rows, n, lengths, present) -> Lazy:
+    """Rows of an array, read and looked at when they are asked for."""
+    grey = len(values.shape) == 3 and values.dtype == np.uint8 and lengths is None
+    shape = (n, *values.shape[1:], *([1] if grey else []))
+    if lengths is not None and np.ndim(lengths) == 1:
+        lengths = np.arange(shape[1]) < np.asarray(lengths)[:, None]
+
+    def read(chosen):
+        own = chosen if rows is None else rows[chosen]
+        part = values.read(own) if isinstance(values, Lazy) else np.asarray(values[own])
+        part = part.reshape(len(chosen), *shape[1:])
+        if part.dtype.kind == "f":
+            part = part.copy()
+            if lengths is not None:
+                part[~lengths[chosen].astype(bool)] = 0
+            if present is not None:
+                part[~np.asarray(present)[chosen].astype(bool)] = 0
+            check_finite(f"{path}: {name}", part, rows=own)
+        return part
+
+    return Lazy(shape, values.dtype, read)

@@ -1,0 +1,86 @@
+"""Encoded pictures as arrays of one size: in memory, or decoded when rows are asked for."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+
+from mmjax.data.clip_images import ClipPixels, fit_image
+from mmjax.data.formats.table import Files
+from mmjax.data.multimodal import Lazy
+from mmjax.data.pictures import as_rgb, decode_picture, picture_sides
+from mmjax.errors import InvalidInput, require
+
+_CHUNK = 256  # rows a thread decodes before it is asked for more
+
+
+def picture_values(
+    files: Files, *, size: int | None, stream: bool | None, limit: int
+) -> np.ndarray | Lazy:
+    """`[n, h, w, 3]` uint8, upright; zeros where a row has no picture.
+
+    Args:
+      files: of kind image.
+      size: side of squares: the shorter side is resized to it, the middle cut out. None: as
+        stored, where all are of one size.
+      stream: whether rows are decoded when they are asked for; None: where all take more bytes
+        than the limit.
+      limit: in bytes.
+
+    Raises InvalidInput that names the file that is no whole picture, then or when it is decoded,
+    or two files of different sizes.
+    """
+    require(size is None or size >= 1, "image_size", size, "a whole number >= 1, or None")
+    height, width = (size, size) if size else _common_sides(files)
+    shape = (len(files.names), height, width, 3)
+    if size:
+        unscaled = 1.0, (0.0,) * 3, (1.0,) * 3
+        fitted = ClipPixels(size, size, Image.Resampling.BICUBIC, False, *unscaled)
+        take = lambda image: fit_image(image, fitted)
+    else:
+        take = lambda image: np.asarray(as_rgb(image))
+
+    def decode(rows: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(rows), *shape[1:]), np.uint8)
+        for into, row in zip(out, rows, strict=True):
+            if files.names[row]:
+                into[:] = _decoded(files, int(row), take)
+        return out
+
+    if (int(np.prod(shape)) > limit) if stream is None else stream:
+        return Lazy(shape, np.dtype(np.uint8), decode, lambda row: files.names[row])
+    values = np.empty(shape, np.uint8)
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(values), _CHUNK)]
+
+    def fill(part):
+        values[part] = decode(np.arange(len(values))[part])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, parts))
+    return values
+
+
+def _decoded(files: Files, row: int, take) -> np.ndarray:
+    found = decode_picture(files.read(row), take)
+    if isinstance(found, str):
+        raise InvalidInput(f"{files.names[row]}: no whole picture ({found})")
+    return found
+
+
+def _common_sides(files: Files) -> tuple[int, int]:
+    """(height, width) of all, by their headers."""
+    first = sides = None
+    for row, name in enumerate(files.names):
+        if not name:
+            continue
+        found = picture_sides(files.read(row))
+        if isinstance(found, str):
+            raise InvalidInput(f"{name}: no whole picture ({found})")
+        if sides is None:
+            first, sides = name, found
+        if found != sides:
+            told = f"{name} has {found[0]} x {found[1]} pixels, {os.path.basename(first)} has "
+            told += f"{sides[0]} x {sides[1]}"
+            raise InvalidInput(f"{told}; name the image_size that all are brought to")
+    return sides[1], sides[0]

@@ -1,0 +1,200 @@
+"""A user's file or folder as a Dataset: one call for all formats."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmjax.data.dataset import Dataset
+from mmjax.data.features import GROUPS, SPLITS, parts_of
+from mmjax.data.formats import arrays, tables
+from mmjax.data.formats.choice import Options, beside_of, modality, picked_rows, usual_modalities
+from mmjax.data.formats.folders import open_stems
+from mmjax.data.formats.sounds import MelOptions
+from mmjax.data.formats.table import Table, column, label_values, naming_file
+from mmjax.data.formats.tars import expanded, open_shards
+from mmjax.data.pictures import left_out
+from mmjax.errors import InvalidInput, require
+
+_OPENERS = {**arrays.OPENERS, **tables.OPENERS, ".tar": lambda path: open_shards(path, [path])}
+_SHARES = (0.8, 0.1, 0.1)
+_SOUND = MelOptions()
+
+
+def read(
+    path: str | os.PathLike,
+    *,
+    modalities: Mapping[str, str | Sequence[str]] | None = None,
+    labels: Sequence[str] = (),
+    groups: str = "",
+    ids: str | Sequence[str] = (),
+    split: str | Sequence[float] | None = None,
+    index: Mapping[str, str] | None = None,
+    kinds: Mapping[str, str] | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    sound: MelOptions = _SOUND,
+    stream: bool | None = None,
+    limit: int = 2**30,
+    root: str = "",
+) -> Dataset:
+    """Reads paired data of k modalities. Nothing in a file is executed or written to disk.
+
+    Formats, by the ending in upper or lower case: `.npz`, `.safetensors`, `.h5`, `.hdf5` (named
+    arrays); `.csv`, `.tsv`, `.jsonl`, `.parquet` (columns of text, numbers, lists of numbers, or
+    paths of pictures and sounds); `.tar` (webdataset; `{00..12}` in the path: several shards);
+    a folder of `.npy` files, of `.tar` shards, or of pictures, sounds, `.txt` and `.json` files,
+    where those of one name in one folder are a row (see mmjax.data.formats.folders).
+
+    Args:
+      path: of the file or folder.
+      modalities: name -> column (array, ending of files), or several columns of numbers, which are
+        joined. None: arrays of two axes or more, columns of paths, of lists, of sentences; in
+        folders and shards `image`, `text`, `audio`.
+      labels: columns. In a folder also the folders' names (`folder`), in shards `.cls` files.
+      groups: a column; default `group` or `groups`, if there.
+      ids: one column or more; default `ids`, if there.
+      split: a column of train, validation (val, dev) and test, or of 0 and 1 for test rows; or
+        shares of the three. Default the column `split` or `is_test`, if there, else .8, .1, .1.
+      index: column -> column of row numbers that choose its rows: arrays that a table of pairs
+        links. The key may be a modality's name.
+      kinds: modality -> kind, where its values don't say it; `text` for text that looks like paths
+        or numbers.
+      seed: of the split by shares.
+      image_size: side of squares that pictures are brought to: the shorter side resized, the
+        middle cut out. None: as stored, where all are of one size.
+      sound: how sounds become log-mel spectra `[steps, mels]`.
+      stream: whether pictures, sounds and arrays stay in their files until rows are asked for.
+        None: those that take more bytes than the limit.
+      limit: in bytes, of each modality.
+      root: folder that paths in a table start from; default the table's.
+
+    Of arrays, `NAME_mask` or `NAME_lengths` say where a sequence ends, `NAME_present` or
+    `present_NAME` which rows have the modality. An empty cell, text or a missing file of a name
+    says that the row lacks it. What was left out is in the data set's remarks.
+
+    Raises InvalidInput, naming the file, for an ending that is not known, a missing or broken file,
+    a column that is not there, NaN, pictures of different sizes without image_size, and whatever
+    Dataset.from_arrays does.
+    """
+    path = os.fspath(path)
+    table = open_table(path)
+    with naming_file(path):
+        index, labels = dict(index or {}), [labels] if isinstance(labels, str) else list(labels)
+        labels += [name for name in table.labels if name not in labels]
+        named = {own for value in (modalities or {}).values() for own in _listed(value)}
+        free = lambda usual: next(
+            (n for n in usual if n in table.columns and n not in (*named, *labels)), ""
+        )
+        groups = groups or free((*GROUPS, "groups"))
+        ids = _listed(ids) or [name for name in [free(("ids",))] if name]
+        split = (free(SPLITS) or _SHARES) if split is None else split
+        rest = [*labels, groups, *ids, split if isinstance(split, str) else ""]
+        rest = [name for name in rest if name]
+        labelled = {name: _labels(table, name, index) for name in rest}
+        if modalities is None:
+            n = len(next(iter(labelled.values()))) if labelled else None
+            modalities = usual_modalities(table, [*rest, *index.values()], n)
+        require(bool(modalities), "modalities", (), "one or more")
+        known = {*table.columns, *modalities}
+        for name in index:
+            require(name in known, "index", name, "a column or modality: " + ", ".join(known))
+        place = root or os.path.dirname(path)
+        options = Options(image_size, sound, stream, limit, place, dict(kinds or {}))
+        found = {
+            name: modality(table, name, own, _rows(table, index, name, own), options)
+            for name, own in modalities.items()
+        }
+        used = {own for value in modalities.values() for own in _listed(value)}
+        used |= {*rest, *index.values()} | beside_of({*used, *modalities})
+        return Dataset.from_arrays(
+            {name: own.rows for name, own in found.items()},
+            labels={name: labelled[name] for name in labels},
+            groups=labelled[groups] if groups else None,
+            split=_split(path, split, labelled),
+            ids={name: labelled[name] for name in ids} if ids else None,
+            present=_some("present", found),
+            lengths=_some("lengths", found),
+            kinds={**_some("kind", found), **options.kinds},
+            seed=seed,
+            name=os.path.basename(path.rstrip("/\\")) or path,
+            remarks=[*table.remarks, *_remarks(table, used, found, split)],
+        )
+
+
+def open_table(path: str) -> Table:
+    """A file or folder as named columns, by what it is.
+
+    Raises InvalidInput where it is missing or of no known kind, or where a folder mixes kinds.
+    """
+    if os.path.isdir(path):
+        return _folder(path)
+    kind = os.path.splitext(path)[1].lower()
+    if kind == ".tar" and "{" in path and not os.path.exists(path):
+        return open_shards(path, expanded(path))
+    if not path or not os.path.exists(path):
+        raise InvalidInput(f"{path!r}: no such file or folder")
+    if kind not in _OPENERS:
+        pressed = path.lower().endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"))
+        why = "compressed, so that no row can be found without all before it; unpack it to .tar"
+        known = f"no known ending; use a folder or {', '.join(_OPENERS)}"
+        raise InvalidInput(f"{path}: {why if pressed else known}")
+    return _OPENERS[kind](path)
+
+
+def _folder(root: str) -> Table:
+    names = sorted(name for name in os.listdir(root) if not name.startswith("."))
+    of = lambda ending: [name for name in names if name.lower().endswith(ending)]
+    shards, mapped = of(".tar"), of(".npy")
+    if shards and mapped:
+        raise InvalidInput(f"{root}: holds {shards[0]} and {mapped[0]}; use one kind of files")
+    if shards:
+        others = left_out(root, [name for name in names if name not in shards], "no .tar")
+        paths = [os.path.join(root, name) for name in shards]
+        return open_shards(root, paths, [others] if others else [])
+    stems = {os.path.splitext(name)[0] for name in names if name not in mapped}
+    if mapped and not stems & {os.path.splitext(name)[0] for name in mapped}:
+        return arrays.open_folder(root)
+    return open_stems(root)
+
+
+def _listed(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) and value else list(value)
+
+
+def _labels(table: Table, name: str, index: Mapping[str, str]) -> np.ndarray:
+    values = picked_rows(column(table, name), _rows(table, index, name, name), name)
+    return label_values(table, name, values)
+
+
+def _rows(
+    table: Table, index: Mapping[str, str], name: str, own: str | Sequence[str]
+) -> np.ndarray | None:
+    """Row numbers that an index array chooses of a modality or column."""
+    by = index.get(name) or (index.get(own) if isinstance(own, str) else None)
+    return None if not by else np.asarray(label_values(table, by, column(table, by)))
+
+
+def _split(path: str, split: str | Sequence[float], labelled: Mapping[str, np.ndarray]):
+    if not isinstance(split, str):
+        return split
+    names = labelled[split]
+    if names.dtype.kind == "U":
+        names = np.char.lower(np.char.strip(names))
+    return parts_of(names, split, path)
+
+
+def _some(what: str, found: Mapping) -> dict:
+    given = {name: getattr(own, what) for name, own in found.items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _remarks(table: Table, used: set[str], found: Mapping, split: str | Sequence[float]):
+    usual = set(table.usual or ())
+    others = [name for name in table.columns if name not in used | usual]
+    where = os.path.basename(table.path.rstrip("/\\")) or table.path
+    told = [own.remark for own in found.values()]
+    told.append(f"split by column {split!r}" if isinstance(split, str) else "")
+    if table.usual is None:
+        told.append(left_out(where, others, "columns that nobody named"))
+    return [remark for remark in told if remark]

@@ -1,0 +1,153 @@
+"""What every format hands over: named columns, read when they are asked for."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmjax.data.multimodal import Lazy
+from mmjax.data.pictures import ENDINGS as PICTURES
+from mmjax.errors import InvalidInput
+
+# What libsndfile decodes everywhere.
+SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".aif", ".aiff")
+
+
+class Files(NamedTuple):
+    """Encoded pictures or sounds, one a row, wherever they lie.
+
+    Attributes:
+      kind: image or sound.
+      names: `[n]` str for messages, and what names the row for good; empty where a row has none.
+      read: row number -> the bytes of its file.
+    """
+
+    kind: str
+    names: Sequence[str]
+    read: Callable[[int], bytes]
+
+
+# Numbers or text `[n, ...]`, such that stays in its file, cells of a table (None: empty), or files.
+Raw = np.ndarray | Lazy | list[Any] | Files
+
+
+class Table(NamedTuple):
+    """A file or folder before anybody chose from it.
+
+    Attributes:
+      path: of it.
+      columns: name -> what reads the column.
+      usual: modality -> column, where nobody names modalities; None: whatever looks like one.
+      labels: columns that are labels though nobody names them.
+      place: row number -> ` (line 5)`, for messages.
+      remarks: sentences on what was left out.
+    """
+
+    path: str
+    columns: Mapping[str, Callable[[], Raw]]
+    usual: Mapping[str, str] | None = None
+    labels: Sequence[str] = ()
+    place: Callable[[int], str] = lambda row: ""
+    remarks: Sequence[str] = ()
+
+
+def column(table: Table, name: str) -> Raw:
+    """A column by its name; InvalidInput that lists the names where there is none such."""
+    if name not in table.columns:
+        there = ", ".join(table.columns) or "none"
+        raise InvalidInput(f"{table.path}: no column {name!r}; it has {there}")
+    return table.columns[name]()
+
+
+def row_count(values: Raw) -> int:
+    if isinstance(values, Files):
+        return len(values.names)
+    return len(values) if isinstance(values, list) else (values.shape or (0,))[0]
+
+
+@contextmanager
+def naming_file(path: str) -> Iterator[None]:
+    """InvalidInput of what is inside names the file, once."""
+    try:
+        yield
+    except InvalidInput as error:
+        if path in str(error):
+            raise
+        raise InvalidInput(f"{path}: {error}") from error
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a row has nothing there."""
+    return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+_WHOLE = re.compile(r"[-+]?(0|[1-9]\d*)", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_NO_NUMBER = re.compile(r"[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_CODE = re.compile(r"[-+]?0\d+", re.ASCII)  # a postcode, a name of a shard: 007 is not 7
+
+
+def typed(cells: Sequence[str]) -> list[Any]:
+    """Cells of a text file as numbers where all are, else as text; empty ones are None.
+
+    A column with a number such as 007 is text. nan and inf are numbers among numbers.
+    """
+    stripped = [cell.strip() for cell in cells]
+    full = [cell for cell in stripped if cell]
+    numbers = [cell for cell in full if _NUMBER.fullmatch(cell)]
+    others = set(full) - set(numbers)
+    if not numbers or not all(map(_NO_NUMBER.fullmatch, others)) or any(map(_CODE.match, numbers)):
+        return [cell if word else None for cell, word in zip(cells, stripped, strict=True)]
+    convert = int if not others and all(map(_WHOLE.fullmatch, full)) else float
+    return [convert(cell) if cell else None for cell in stripped]
+
+
+def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
+    """Labels, groups, ids or a split `[n]`, as numbers or text.
+
+    Raises InvalidInput, naming the row, for an empty cell, and for files, lists, and text beside
+    numbers.
+    """
+    if isinstance(values, Files | Lazy):
+        raise InvalidInput(f"{table.path}: column {name!r} is {_sort(values)}; use one label a row")
+    if isinstance(values, np.ndarray):
+        return values
+    for row, cell in enumerate(values):
+        if is_empty(cell):
+            raise InvalidInput(f"{table.path}: column {name!r} is empty {at(table, row)}")
+        if not isinstance(cell, str | bool | int | float):
+            told = f"{table.path}: column {name!r} holds {type(cell).__name__} {at(table, row)}"
+            raise InvalidInput(f"{told}; use one number or text a row")
+    check_numbers(table, name, values)
+    texts = [isinstance(cell, str) for cell in values]
+    if any(texts) and not all(texts):
+        row = texts.index(not texts[0])
+        told = f"{table.path}: column {name!r} holds {values[0]!r} and {values[row]!r}"
+        raise InvalidInput(f"{told} {at(table, row)}; use numbers or text, not both")
+    array = np.array(values)
+    return np.array(list(map(str, values))) if array.dtype.kind == "O" else array
+
+
+def check_numbers(table: Table, name: str, cells: Sequence[Any]) -> None:
+    """Raises InvalidInput that names file, column and row of a cell that is NaN or infinite."""
+    for row, cell in enumerate(cells):
+        if isinstance(cell, float) and not np.isfinite(cell):
+            raise InvalidInput(f"{table.path}: column {name!r} has {cell} {at(table, row)}")
+
+
+def at(table: Table, row: int) -> str:
+    return f"in row {row}{table.place(row)}"
+
+
+def _sort(values: Files | Lazy) -> str:
+    return f"{values.kind} files" if isinstance(values, Files) else f"of shape {values.shape}"
+
+
+def ending_kind(name: str) -> str:
+    """image or sound by the ending of a file's name, in upper or lower case, or empty."""
+    lower = name.lower()
+    if lower.endswith(PICTURES):
+        return "image"
+    return "sound" if lower.endswith(SOUNDS) else ""

@@ -1,0 +1,114 @@
+"""Shards of webdataset: plain tar files, read in place by the offsets of their members."""
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mmjax.data.formats.members import Members, members_table
+from mmjax.data.formats.table import Table
+from mmjax.data.pictures import left_out
+from mmjax.data.tables import printable
+from mmjax.errors import InvalidInput
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+def expanded(pattern: str) -> list[str]:
+    """`a{00..12}.tar` as the names it stands for; of several ranges, all combinations."""
+    match = _RANGE.search(pattern)
+    if not match:
+        return [pattern]
+    low, high = match.groups()
+    numbers = [f"{k:0{len(low)}d}" for k in range(int(low), int(high) + 1)]
+    if not numbers:
+        raise InvalidInput(f"{pattern}: {match.group()} is empty; use {{00..12}}, the lowest first")
+    start, end = pattern[: match.start()], pattern[match.end() :]
+    return [name for number in numbers for name in expanded(start + number + end)]
+
+
+def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -> Table:
+    """The rows of tar files, in their order: a row is the members of one name up to its first dot.
+
+    Nothing is written to disk: names with `..` or a leading slash are names like others.
+
+    Args:
+      path: for messages.
+      shards: paths.
+      remarks: see Table.
+
+    Raises InvalidInput for a shard that is missing, compressed or broken, two members of one name
+    in a shard, and whatever members_table does.
+    """
+    keys: list[str] = []
+    names: list[str] = []
+    offsets, sizes, homes = [], [], []
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    odd: list[str] = []
+    for home, shard in enumerate(shards):
+        rows: dict[str, int] = {}
+        seen: set[str] = set()
+        for member in _members(shard):
+            if member.isdir():
+                continue
+            folder, _, base = member.name.rpartition("/")
+            stem, dot, ending = base.partition(".")
+            if not member.isreg() or member.issparse() or not stem or not dot:
+                odd.append(f"{os.path.basename(shard)}/{printable(member.name)}")
+                continue
+            key, ending = f"{folder}/{stem}" if folder else stem, f".{ending.lower()}"
+            if key + ending in seen:
+                told = f"{shard}: two members {printable(key + ending)}"
+                raise InvalidInput(f"{told}; use one of each name")
+            seen.add(key + ending)
+            if key not in rows:
+                rows[key] = len(keys)
+                keys.append(key)
+            own = found.setdefault(ending, ([], []))
+            own[0].append(rows[key])
+            own[1].append(len(names))
+            names.append(member.name)
+            offsets.append(member.offset_data)
+            sizes.append(member.size)
+            homes.append(home)
+    places = [np.array(values, np.int64) for values in (offsets, sizes, homes)]
+    where = {}
+    for ending, (at, numbers) in found.items():
+        where[ending] = np.full(len(keys), -1)
+        where[ending][at] = numbers
+    told = left_out(path, odd, "no file of a row")
+    tell = lambda k: f"{shards[places[2][k]]}: {printable(names[k])}"
+    read = lambda k: _content(shards[places[2][k]], int(places[0][k]), int(places[1][k]))
+    return members_table(Members(path, keys, where, tell, read, {}, [*remarks, told]))
+
+
+def _members(shard: str) -> Iterator[tarfile.TarInfo]:
+    if not os.path.isfile(shard):
+        raise InvalidInput(f"{shard}: no such file")
+    size = os.path.getsize(shard)
+    try:
+        with tarfile.open(shard, "r:") as file:
+            for member in file:
+                if member.isreg() and member.offset_data + member.size > size:
+                    raise tarfile.ReadError(f"ends within {printable(member.name)}")
+                yield member
+                file.members = []  # a list of all that went by: hundreds of bytes each
+    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        told = " ".join(str(error).split())
+        raise InvalidInput(f"{shard}: not a whole, uncompressed .tar ({told})") from error
+
+
+def _content(shard: str, offset: int, size: int) -> bytes:
+    try:
+        with open(shard, "rb") as file:
+            file.seek(offset)
+            content = file.read(size)
+    except OSError as error:
+        raise InvalidInput(f"{shard}: can't be read ({error.strerror})") from error
+    if len(content) != size:
+        raise InvalidInput(f"{shard}: has become shorter while it was read")
+    return content
