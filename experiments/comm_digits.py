@@ -12,22 +12,19 @@ modalities (cross) keep the digit and drop the others; self-supervision and fusi
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 
-from experiments.digit_data import PARTS, chosen_views, digit_views, speech_data, speech_pairs
-from experiments.fused_runs import chosen_names, methods_option, percent_table, seconds_a_model
-from experiments.needs import NEEDS
-from experiments.recorded_runs import CONTROLS, Case, Target, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
+from mmjax.data.digits import PARTS, chosen_views, digit_views, speech_data, speech_pairs
 from mmjax.errors import require
-from mmjax.report import grouped_bars_figure, save_figure
-from mmjax.run import Row, Run, RunOptions, launch, machine, run_table, values
+from mmjax.run import Run, RunOptions, launch, machine, run_table
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
-from mmjax.studies.recorded import MultimodalOptions, default_recorded
+from mmjax.studies.recorded import MultimodalOptions, default_recorded, prepared
+from mmjax.tables.digits import EXPERIMENT, TARGETS, speech_summary, views_summary
+from mmjax.tables.fused import chosen_names, methods_option
+from mmjax.tables.needs import NEEDS
+from mmjax.tables.recorded import Case, Target, case_table, named_subsets, target_of
 
-EXPERIMENT = "comm_digits"
-TARGETS = {"digit": "R: digit", "speaker": "U1: speaker", "slant": "U2: slant"}
 TEST_PAIRS = 3000  # of speech
 CHOICE_PAIRS = 1000  # that C is chosen on
 WIDTHS = {"views": 48, "speech": 16}
@@ -59,7 +56,7 @@ PRESETS = {"quick": {}, "paper": {}}
 
 def view_cases(config: Config) -> list[Case]:
     """A case a number of views."""
-    data = digit_views(config.data, names_in(config.view_names), config.split_seed)
+    data = prepared(digit_views(config.data, names_in(config.view_names), config.split_seed))
     known = len(data.train.modalities)
     good = len(config.views) > 0 and min(config.views) >= 2 and known >= 2
     require(good, "views", config.views, f"numbers from 2 to {known}")
@@ -77,7 +74,8 @@ def speech_case(config: Config) -> Case:
     require(config.image_rows >= 100, "image_rows", config.image_rows, "100 or more")
     require(config.probe_samples >= 100, "probe_samples", config.probe_samples, "100 or more")
     speech = speech_data(config.data, config.image_rows)
-    sides = [speech.audio, speech.image]
+    sides = [prepared(speech.audio), prepared(speech.image)]
+    speech = speech._replace(audio=sides[0], image=sides[1])
     recorded = {k: v for side in sides for k, v in default_recorded(config, side).items()}
     sizes = {"train": config.probe_samples, "validation": CHOICE_PAIRS, "test": TEST_PAIRS}
     pairs, labels = speech_pairs(speech, sizes, seed=0)
@@ -85,57 +83,6 @@ def speech_case(config: Config) -> Case:
     targets = {name: Target("classification", classes[name], labels[name]) for name in TARGETS}
     task = multimodal_task(sides, recorded)
     return Case("speech", task, pairs, targets, named_subsets(["audio", "image"]))
-
-
-def views_summary(config: Config, run: Run, cases, rows, seconds: dict) -> list[str]:
-    """The digit by number of views, and by what is seen of them."""
-    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
-    cell = ("digit", "accuracy")
-    groups = {
-        case.name: {m: values(rows, f"{m}/{case.name}", "joint", *cell) for m in names}
-        for case in cases
-    }
-    levels = {case.name: 0.1 for case in cases}
-    figure = grouped_bars_figure(groups, levels=levels, ylabel="accuracy of the digit")
-    save_figure(figure, run.path("figures", "views.png"))
-    parts = []
-    for case in cases:
-        parts.append(
-            _table(config, rows, seconds, case, names, {s: (s, *cell) for s in case.subsets})
-        )
-    return parts
-
-
-def _table(config, rows: Sequence[Row], seconds, case: Case, names, cells, chance=None) -> str:
-    return percent_table(
-        rows,
-        [f"{name}/{case.name}" for name in names],
-        cells,
-        chance=chance or [0.1] * len(cells),
-        beside=lambda setting: (seconds_a_model(config, seconds, setting),),
-        beside_header=["s / model"],
-    )
-
-
-def speech_summary(config: Config, run: Run, case: Case, rows, seconds: dict) -> list[str]:
-    """The three targets from all that is seen, then by modality."""
-    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
-    groups, levels, cells = {}, {}, {}
-    for target, title in TARGETS.items():
-        cell = (target, "accuracy")
-        groups[title] = {m: values(rows, f"{m}/speech", "joint", *cell) for m in names}
-        levels[title] = 1 / case.targets[target].classes
-        cells[title] = ("joint", *cell)
-    figure = grouped_bars_figure(groups, levels=levels, ylabel="accuracy of a linear probe")
-    save_figure(figure, run.path("figures", "speech.png"))
-    parts = [_table(config, rows, seconds, case, names, cells, list(levels.values()))]
-    alone = {
-        f"{target} from {side}": (side, target, "accuracy")
-        for target in TARGETS
-        for side in ("audio", "image")
-    }
-    chance = [1 / case.targets[target].classes for _, target, _ in alone.values()]
-    return [*parts, _table(config, rows, seconds, case, names, alone, chance)]
 
 
 def main(config: Config, run: Run) -> None:

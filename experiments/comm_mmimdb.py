@@ -16,42 +16,21 @@ import sys
 
 import numpy as np
 
-from experiments import extract_features
-from experiments.fused_runs import (
-    chosen_names,
-    methods_option,
-    percent_table,
-    seconds_a_model,
-    with_steps,
-)
-from experiments.needs import NEEDS
-from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import option
-from mmjax.data import (
-    ClipInputs,
-    MultimodalData,
-    load_mm_imdb,
-    load_mm_imdb_hdf5,
-    split_size,
-    standardised_by_train,
-)
-from mmjax.data.mm_imdb import poster_paths
+from mmjax.data import MultimodalData, load_mm_imdb_hdf5, split_size, standardised_by_train
 from mmjax.data.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
 from mmjax.errors import InvalidInput, naming, require
 from mmjax.observations.augment import SequenceAugmentation
-from mmjax.report import grouped_bars_figure, save_figure
-from mmjax.run import Run, RunOptions, launch, machine, run_table, save_arrays, values
+from mmjax.run import Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import Recorded, augmenter, check_augmentations, in_memory
-
-EXPERIMENT = "comm_mmimdb"
-METRICS = {"weighted F1": "f1_weighted", "macro F1": "f1_macro"}
-# Weighted and macro F1, percent, of linear probes of CLIP's features (raw), of what is learned on
-# top of them, and of SLIP (Dufumier et al. 2025).
-PUBLISHED = {"raw": (58.9, 50.9), "comm": (61.48, 54.63), "slip": (56.54, 47.35)}
+from mmjax.tables.fused import chosen_names, methods_option, with_steps
+from mmjax.tables.mm_imdb import EXPERIMENT, embedded_films, summary
+from mmjax.tables.needs import NEEDS
+from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,33 +62,6 @@ PRESETS = {
 }
 
 
-def clip_features(config: Config, run: Run) -> MultimodalData:
-    """Films with `[n, d]` features of posters and plots by the CLIP, from the workdir if there."""
-    data = load_mm_imdb(config.data, workers=config.workers)
-    parts = [p for p in ("train", "validation", "test") if getattr(data, p)]
-    splits = [getattr(data, part) for part in parts]
-    names = [name for split in splits for name in split.ids]
-    texts = [text for split in splits for text in split.modalities["text"]]
-    inputs = ClipInputs(names, poster_paths(config.data, names), texts, None)
-    own = run.path("clip", extract_features.fingerprint(inputs, config.clip))
-    own, kept = run._replace(workdir=own), os.path.join(own, "features.npz")
-    if not os.path.exists(kept):
-        how = extract_features.Config(
-            model=config.clip, batch_size=config.embed_batch, workers=config.workers
-        )
-        encoders = extract_features.make_encoders(how, inputs)
-        whole = extract_features.joined(extract_features.extract(how, own, inputs, encoders))
-        save_arrays(kept, image=whole.image, text=whole.text)
-    with np.load(kept, allow_pickle=False) as file:
-        features = {name: file[name] for name in ("image", "text")}
-    ends = np.cumsum([split_size(split) for split in splits])
-    changed = {}
-    for part, split, start, end in zip(parts, splits, [0, *ends], ends, strict=False):
-        rows = {name: values[start:end] for name, values in features.items()}
-        changed[part] = split._replace(modalities=rows)
-    return data._replace(**changed)
-
-
 def read_data(config: Config, run: Run) -> MultimodalData:
     """Films with two feature vectors each, standardised by the training rows."""
     if not config.data:
@@ -121,7 +73,7 @@ def read_data(config: Config, run: Run) -> MultimodalData:
         there = bool(config.clip) and os.path.isdir(config.clip)
         allowed = "the folder of a CLIP (config.json, model.safetensors, tokenizer.json)"
         require(there, "--clip", config.clip, f"{allowed}, for --data is a folder of films")
-        data = clip_features(config, run)
+        data = embedded_films(config, run)
     else:
         require(not config.clip, "--clip", config.clip, "none, for an HDF5 file has its features")
         data = in_memory(load_mm_imdb_hdf5(config.data, ends=config.ends), np.inf)
@@ -150,52 +102,6 @@ def case_of(config: Config, data: MultimodalData) -> Case:
     task = multimodal_task(data, recorded)
     subsets = named_subsets(list(recorded))
     return Case("mmimdb", task, data, {"genres": target_of(data)}, subsets)
-
-
-def summary(config: Config, run: Run, case: Case, rows, seconds: dict) -> str:
-    """A row a method: F1 from both, then from each alone."""
-    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
-    settings = {name: f"{name}/{case.name}" for name in names}
-    cells = {
-        f"{title}{'' if subset == 'joint' else f', {subset}'}": (subset, "genres", metric)
-        for subset in reversed(case.subsets)
-        for title, metric in METRICS.items()
-    }
-    everything = {"f1_weighted": 1.0, "f1_macro": 1.0}
-    support = case.data.test.labels.mean(0)
-    always = 2 * support / (1 + support)  # F1 of saying yes to all
-    everything["f1_macro"] = float(always.mean())
-    everything["f1_weighted"] = float((always * support).sum() / max(support.sum(), 1e-12))
-    levels = {title: everything[metric] for title, (_, _, metric) in cells.items()}
-    groups = {
-        title: {name: values(rows, s, *cell) for name, s in settings.items()}
-        for title, cell in cells.items()
-    }
-    figure = grouped_bars_figure(groups, levels=levels, ylabel="F1 of a linear probe")
-    save_figure(figure, run.path("figures", "f1.png"))
-
-    def beside(setting):
-        known = PUBLISHED.get(setting.split("/")[0]) if config.clip else None
-        published = " / ".join(map(str, known)) if known else "-"
-        return published, seconds_a_model(config, seconds, setting)
-
-    table = percent_table(
-        rows,
-        list(settings.values()),
-        cells,
-        chance=list(levels.values()),
-        beside=beside,
-        beside_header=["published", "s / model"],
-        header="F1, %",
-    )
-    train, test = split_size(case.data.train), split_size(case.data.test)
-    about = (
-        f"MM-IMDb, {' and '.join(case.data.train.modalities)} features"
-        f"{' of ' * bool(config.clip)}{config.clip}: {train} training and {test} test films, "
-        f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: every "
-        f"genre for every film; {machine()}."
-    )
-    return "\n\n".join([f"# {EXPERIMENT}", about, table]) + "\n"
 
 
 def main(config: Config, run: Run) -> None:

@@ -14,40 +14,27 @@ attended to, and a sensor is one token, which the published code has otherwise.
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 
-import numpy as np
-
-from experiments.fused_runs import (
-    chosen_names,
-    methods_option,
-    percent_table,
-    seconds_a_model,
-    with_steps,
-)
-from experiments.multibench_data import (
-    PUBLISHED,
-    SOURCES,
-    Published,
-    chosen_modalities,
-    chosen_task,
-    load_source,
-)
-from experiments.needs import NEEDS
-from experiments.recorded_runs import CONTROLS, Case, case_table, named_subsets, target_of
 from mmjax.config import names_in, option
-from mmjax.data import Lazy, MultimodalData, split_size, standardised_by_train
-from mmjax.encoders import Padded
+from mmjax.data import MultimodalData, split_size
 from mmjax.errors import naming, require
-from mmjax.observations.augment import IMAGE_AUGMENTATIONS, SequenceAugmentation, augment_images
-from mmjax.report import grouped_bars_figure, save_figure
-from mmjax.run import Run, RunOptions, launch, machine, run_table, values
+from mmjax.run import Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
-from mmjax.studies.recorded import Recorded, augmenter, check_augmentations, in_memory
-
-EXPERIMENT = "comm_multibench"
+from mmjax.studies.recorded import Recorded, check_augmentations
+from mmjax.tables.fused import chosen_names, methods_option, with_steps
+from mmjax.tables.multibench import (
+    EXPERIMENT,
+    augmentation_of,
+    in_full,
+    read_data,
+    summary,
+    training_steps,
+)
+from mmjax.tables.multibench_sources import SOURCES, chosen_modalities, chosen_task
+from mmjax.tables.needs import NEEDS
+from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,47 +85,6 @@ PRESETS = {
 }
 
 
-def augmentation_of(name: str):
-    """none; simclr or gentle of images; other names are kinds of SequenceAugmentation."""
-    if name == "none":
-        return lambda key, seen: seen
-    if name in IMAGE_AUGMENTATIONS:
-        of_images = augment_images(IMAGE_AUGMENTATIONS[name])
-
-        def augment(key, seen):
-            require(not isinstance(seen, Padded), name, "padded sequences", "pictures")
-            return of_images(key, seen)
-
-        return augment
-    return augmenter(SequenceAugmentation(name))
-
-
-def read_data(config: Config, names: Sequence[str], task: str) -> MultimodalData:
-    """Loaded, read into memory where it fits, standardised."""
-    require(config.memory >= 0, "memory", config.memory, "a number of GiB >= 0")
-    parts = SOURCES[config.dataset].parts
-    data = load_source(config.dataset, config.data, names, task)
-    data = in_memory(data, config.memory * 2**30)
-    held = [name for name in names if not isinstance(data.train.modalities[name], Lazy)]
-    return standardised_by_train(
-        data, [name for name in held if config.standardise and not parts[name].scaled]
-    )
-
-
-def in_full(config: Config, task: str) -> Config:
-    """The configuration with the width of the published row where none is given."""
-    width = config.width or SOURCES[config.dataset].tasks[task].width
-    return dataclasses.replace(config, width=width)
-
-
-def training_steps(config: Config, rows: int) -> int:
-    """Those given, or those of the epochs."""
-    require(config.steps >= 0, "steps", config.steps, "a whole number >= 0")
-    require(config.epochs >= 1, "epochs", config.epochs, "a whole number >= 1")
-    require(config.batch_size >= 2, "batch_size", config.batch_size, "a whole number >= 2")
-    return config.steps or config.epochs * max(1, rows // config.batch_size)
-
-
 def case_of(config: Config, data: MultimodalData) -> Case:
     """The case of the data set: its networks and augmentations."""
     parts, names = SOURCES[config.dataset].parts, list(data.train.modalities)
@@ -153,64 +99,6 @@ def case_of(config: Config, data: MultimodalData) -> Case:
         check_augmentations(recorded, data)
     task = multimodal_task(data, recorded)
     return Case(config.dataset, task, data, {"label": target_of(data)}, named_subsets(names))
-
-
-def measure(data: MultimodalData) -> tuple[str, float, str]:
-    """Metric, what it is multiplied by in tables, and its name there."""
-    if data.kind == "regression":
-        return "mse", 1e4, "squared error, 1e-4"
-    return "accuracy", 100.0, "accuracy, %"
-
-
-def guessing(data: MultimodalData, metric: str) -> float:
-    """What the most frequent class, or the mean of the targets, of training rows scores."""
-    train, test = data.train.labels, data.test.labels
-    if metric == "mse":
-        return float(((test - train.mean(0)) ** 2).mean())
-    return float((test == np.argmax(np.bincount(train))).mean())
-
-
-def summary(config: Config, run: Run, case: Case, task: str, rows, seconds: dict) -> str:
-    """A row a method, all modalities and each alone, the published figure beside it."""
-    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
-    settings = {name: f"{name}/{case.name}" for name in names}
-    metric, scale, header = measure(case.data)
-    count = len(case.data.train.modalities)
-    known = PUBLISHED.get((config.dataset, task, count), Published({}))
-    figures = {**known.probes, **known.supervised}
-    level = guessing(case.data, metric)
-    cells = {subset: (subset, "label", metric) for subset in reversed(case.subsets)}
-    if metric == "accuracy":
-        groups = {
-            subset: {name: values(rows, s, *cell) for name, s in settings.items()}
-            for subset, cell in cells.items()
-        }
-        figure = grouped_bars_figure(
-            groups, levels={subset: level for subset in cells}, ylabel="accuracy"
-        )
-        save_figure(figure, run.path("figures", "accuracy.png"))
-
-    def beside(setting):
-        found = figures.get(setting.split("/")[0])
-        return "-" if found is None else str(found), seconds_a_model(config, seconds, setting)
-
-    table = percent_table(
-        rows,
-        list(settings.values()),
-        cells,
-        chance=[level] * len(cells),
-        beside=beside,
-        beside_header=["published", "s / model"],
-        scale=scale,
-        header=header,
-    )
-    train, test = split_size(case.data.train), split_size(case.data.test)
-    about = (
-        f"{case.data.name}{', task ' * bool(task)}{task}: {train} training and {test} test rows, "
-        f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: the most "
-        f"frequent class, or the mean, of training rows; {machine()}."
-    )
-    return "\n\n".join([f"# {EXPERIMENT}", about, table]) + "\n"
 
 
 def main(config: Config, run: Run) -> None:

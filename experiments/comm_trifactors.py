@@ -15,8 +15,6 @@ import dataclasses
 import sys
 from functools import partial
 
-from experiments.factor_tables import BIASES, TableOptions, summary, table_of
-from experiments.fused_runs import Judge, control_rows, trained_rows
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.run import Run, RunOptions, launch, run_table
@@ -29,6 +27,8 @@ from mmjax.studies.trifactors import (
     subset_figures,
     trifactor_task,
 )
+from mmjax.tables.factors import BIASES, TableOptions, summary, table_of
+from mmjax.tables.fused import Judge, control_rows, trained_rows
 
 EXPERIMENT = "comm_trifactors"
 

@@ -19,8 +19,6 @@ from functools import partial
 import jax
 import numpy as np
 
-from experiments.factor_tables import BIASES, TableOptions, summary, table_of
-from experiments.fused_runs import Judge, control_rows, trained_rows
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.observations.trifeature import PUBLISHED_PERIOD, SCALE
@@ -36,6 +34,8 @@ from mmjax.studies.trifeature import (
     trifeature_figures,
     trifeature_task,
 )
+from mmjax.tables.factors import BIASES, TableOptions, summary, table_of
+from mmjax.tables.fused import Judge, control_rows, trained_rows
 
 EXPERIMENT = "comm_trifeature"
 

@@ -15,294 +15,42 @@ at any time the same command goes on where it stopped, with the same numbers.
 """
 
 import dataclasses
-import hashlib
-import math
 import os
 import shutil
 import sys
-import zipfile
-from collections.abc import Callable
-from typing import NamedTuple
 
-import jax
-import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
-from experiments.needs import NEEDS
 from mmjax.config import option
-from mmjax.data.clip_config import ClipConfig
-from mmjax.data.clip_folder import read_clip
-from mmjax.data.clip_images import ClipPixels, image_batches, read_pixels, standardise_pixels
-from mmjax.data.clip_inputs import ClipInputs, read_inputs
-from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
-from mmjax.data.pictures import left_out, printable
-from mmjax.encoders.clip import clip_encoders
+from mmjax.data.clip_inputs import read_inputs
+from mmjax.data.pictures import left_out
 from mmjax.errors import InvalidInput, require
-from mmjax.numerics import normalise
-from mmjax.report import code_span
-from mmjax.run import (
-    Run,
-    atomic_write,
-    claim_workdir,
-    launch,
-    machine,
-    progress_line,
-    save_arrays,
+from mmjax.run import Run, atomic_write, claim_workdir, launch, save_arrays
+from mmjax.tables.clip_features import (
+    EXPERIMENT,
+    Claim,
+    EmbeddingOptions,
+    arrays_of,
+    checked_output,
+    extract,
+    fingerprint,
+    joined,
+    make_encoders,
+    summary,
 )
-from mmjax.train import Interrupted
-
-EXPERIMENT = "extract_features"
+from mmjax.tables.needs import NEEDS
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(EmbeddingOptions):
     """The model, what it embeds, and where the features go."""
 
-    model: str = option(
-        "", "folder of a CLIP, Hugging Face's or OpenCLIP's, with safetensors", file=True
-    )
     images: str = option("", "a folder of images, or a list: a table with columns image "
                          "and text, or a line `path` or `path<TAB>caption` each",
                          file=True)  # fmt: skip
     texts: str = option("", "a file with a text a line", file=True)
     output: str = option("", "the .npz file to write; empty: features.npz in the workdir")
-    normalise: bool = option(False, "features are scaled to length 1")
-    skip_corrupt: bool = option(False, "leave out images that can't be read, else stop at one")
-    batch_size: int = option(64, "rows embedded at once")
-    save_every: int = option(32, "batches between two savings")
-    workers: int = option(8, "threads that decode images")
 
 
 PRESETS = {"quick": {}}
-
-
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """What the features depend on: a workdir holds one of it. `inputs` stands for the contents."""
-
-    model: str
-    images: str
-    texts: str
-    output: str
-    normalise: bool
-    batch_size: int
-    inputs: str
-
-
-class Part(NamedTuple):
-    """Features of some rows.
-
-    Attributes:
-      end: number of the first row behind the part.
-      rows: `[k]` int64, the rows that are in it, corrupt images left out.
-      image, text: `[k, d]` float32, or `[k, 0]` where there are none.
-    """
-
-    end: np.ndarray
-    rows: np.ndarray
-    image: np.ndarray
-    text: np.ndarray
-
-
-def fingerprint(inputs: ClipInputs, model: str) -> str:
-    """A hash of names and texts, and of sizes and times of the images and the model's files."""
-    told = hashlib.sha256(repr((inputs.names, inputs.texts)).encode("utf-8", "surrogatepass"))
-    with os.scandir(model) as found:
-        files = sorted(e.path for e in found if e.name.endswith((".json", ".txt", ".safetensors")))
-    for path in [*files, *(inputs.paths or ())]:
-        about = os.stat(path)
-        told.update(repr((about.st_size, about.st_mtime_ns)).encode())
-    return told.hexdigest()[:16]
-
-
-def saved_parts(folder: str) -> list[Part]:
-    """The parts from row 0 on, without a gap; one that can't be read is made again."""
-    parts, start = [], 0
-    while os.path.isfile(path := os.path.join(folder, f"{start:09d}.npz")):
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                part = Part(*(file[name] for name in Part._fields))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            break
-        parts.append(part)
-        start = int(part.end)
-    return parts
-
-
-class Encoders(NamedTuple):
-    """A model ready to use, without the side that the inputs don't have.
-
-    Attributes:
-      pixels: how images are prepared.
-      image: `[batch_size, size, size, 3]` uint8 -> `[batch_size, d]` float32.
-      text: batch_size strings -> `[batch_size, d]` float32.
-    """
-
-    pixels: ClipPixels
-    image: Callable[[np.ndarray], np.ndarray] | None
-    text: Callable[[list[str]], np.ndarray] | None
-
-
-def make_encoders(config: Config, inputs: ClipInputs) -> Encoders:
-    """Reads the model's folder; batches are spread over the local devices."""
-    model = read_clip(config.model)
-    clip = clip_encoders(model.config)
-    count = math.gcd(config.batch_size, jax.local_device_count())
-    mesh = Mesh(np.array(jax.local_devices()[:count]), ("batch",))
-    everywhere, by_row = (NamedSharding(mesh, PartitionSpec(*p)) for p in ((), ("batch",)))
-    scaled = normalise if config.normalise else lambda x: x
-
-    def on_devices(encoder, params, prepare):
-        params = jax.device_put(params, everywhere)
-        apply = jax.jit(lambda params, x: scaled(encoder.apply(params, {}, prepare(x))))
-        return lambda x: np.asarray(apply(params, jax.device_put(x, by_row)))
-
-    pixels = read_pixels(config.model, model.config.image_size)
-    image = text = None
-    if inputs.paths is not None:
-        standardise = lambda x: standardise_pixels(x, pixels)
-        image = on_devices(clip.image, model.params["image"], standardise)
-    if inputs.texts is not None:
-        tokenizer = _checked_tokenizer(config.model, model.config)
-        of_tokens = on_devices(clip.text, model.params["text"], lambda x: x)
-        text = lambda x: of_tokens(tokenizer.encode(x, model.config.context_length))
-    return Encoders(pixels, image, text)
-
-
-def _checked_tokenizer(folder: str, sizes: ClipConfig) -> ClipTokenizer:
-    tokenizer = read_tokenizer(folder)
-    allowed = f"a vocabulary of at most {sizes.vocabulary_size} tokens, the model's"
-    good = tokenizer.size <= sizes.vocabulary_size
-    require(good, f"{folder}: tokens of the vocabulary", tokenizer.size, allowed)
-    good = sizes.eos in (None, tokenizer.end)
-    require(good, f"{folder}: eos_token_id", sizes.eos, f"the tokenizer's, {tokenizer.end}")
-    return tokenizer
-
-
-def _filled(values: list, size: int) -> list:
-    """The last batch is filled up with its last row: one shape, one compilation."""
-    return [*values, *values[-1:] * (size - len(values))]
-
-
-def _readable(paths: list[str], images: list, skip: bool) -> np.ndarray:
-    """Which images of a batch are there, `[k]` bool; the others are told, or refused."""
-    for path, image in zip(paths, images, strict=True):
-        if isinstance(image, str):
-            if not skip:
-                raise InvalidInput(
-                    f"{printable(path)}: corrupt image ({image}); mend it, or pass --skip_corrupt"
-                )
-            print(f"{printable(path)}: corrupt image ({image}), left out", file=sys.stderr)
-    return np.array([not isinstance(image, str) for image in images], bool)
-
-
-def embed_batch(
-    config: Config, encoders: Encoders, inputs: ClipInputs, start: int, images: list | None
-) -> Part:
-    """Features of the batch that starts at a row; of pairs neither where the image is corrupt."""
-    size = config.batch_size
-    end = min(start + size, len(inputs.names))
-    kept = np.ones(end - start, bool)
-    if images is not None:
-        kept = _readable(inputs.paths[start:end], images, config.skip_corrupt)
-    rows = start + np.flatnonzero(kept)
-    none = np.zeros((len(rows), 0), np.float32)
-    image = text = none
-    if encoders.image and len(rows):
-        whole = [image for image in images if not isinstance(image, str)]
-        image = encoders.image(np.stack(_filled(whole, size)))[: len(rows)]
-    if encoders.text and len(rows):
-        text = encoders.text(_filled([inputs.texts[row] for row in rows], size))[: len(rows)]
-    for what, x in (("image", image), ("text", text)):
-        bad = rows[~np.isfinite(x).all(axis=1)]
-        if len(bad):
-            told = f"{what} features of {inputs.names[bad[0]]!r} have NaN or infinity"
-            raise InvalidInput(f"{config.model}: {told}; its weights can't be used")
-    return Part(np.int64(end), rows, image, text)
-
-
-def extract(config: Config, run: Run, inputs: ClipInputs, encoders: Encoders) -> list[Part]:
-    """Embeds the rows that no part holds yet; raises Interrupted on a signal, all done saved."""
-    folder, n = run.path("parts"), len(inputs.names)
-    os.makedirs(folder, exist_ok=True)
-    parts, fresh = saved_parts(folder), []
-    first = int(parts[-1].end) if parts else 0
-    show = progress_line("embedding", n, unit="rows")
-
-    def save():
-        if fresh:
-            part, start = joined(fresh), int(parts[-1].end) if parts else 0
-            save_arrays(os.path.join(folder, f"{start:09d}.npz"), **part._asdict())
-            parts.append(part)
-            fresh.clear()
-
-    size = config.batch_size
-    starts = range(first, n, size)
-    batches = iter([None] * len(starts))
-    if encoders.image:
-        paths, how = inputs.paths[first:], encoders.pixels
-        batches = image_batches(paths, how, batch_size=size, workers=config.workers)
-    try:
-        for start in starts:
-            if (signum := run.stop()) is not None:
-                raise Interrupted(signum)
-            fresh.append(embed_batch(config, encoders, inputs, start, next(batches)))
-            show(int(fresh[-1].end))
-            if len(fresh) == config.save_every:
-                save()
-    finally:
-        if encoders.image:
-            batches.close()
-        save()
-    return parts
-
-
-def joined(parts: list[Part]) -> Part:
-    """One part of several in a row; those without a row have no width either."""
-    full = [part for part in parts if len(part.rows)] or parts[:1]
-    stacked = (np.concatenate(arrays) for arrays in list(zip(*full, strict=True))[1:])
-    return Part(parts[-1].end, *stacked)
-
-
-def arrays_of(inputs: ClipInputs, whole: Part) -> dict[str, np.ndarray]:
-    """What the file holds."""
-    column = lambda values: np.array([values[row] for row in whole.rows], str)
-    if inputs.paths is None or inputs.texts is None:
-        features = whole.image if inputs.texts is None else whole.text
-        found = {"feature_list": features, "name_list": column(inputs.names)}
-        return found | ({"label_list": column(inputs.labels)} if inputs.labels else {})
-    return {
-        "image_features": whole.image,
-        "text_features": whole.text,
-        "names": column(inputs.names),
-        "texts": column(inputs.texts),
-    }
-
-
-def summary(config: Config, inputs: ClipInputs, arrays: dict, output: str, rows) -> str:
-    """What was embedded, what the file holds, and what was left out."""
-    missing = sorted(set(range(len(inputs.names))) - set(rows.tolist()))
-    lines = [f"# {EXPERIMENT}", f"{config.model} on {machine()}: {output}"]
-    lines.append("\n".join(f"- {name} {x.shape} {x.dtype}" for name, x in arrays.items()))
-    for count, what, names in (
-        (len(missing), "corrupt images left out", [inputs.names[row] for row in missing]),
-        (len(inputs.others), "other files and folders left out", inputs.others),
-    ):
-        if count:
-            listed = [f"- {code_span(name)}" for name in names]
-            lines.append(f"{count} {what}:\n\n" + "\n".join(listed))
-    return "\n\n".join(lines) + "\n"
-
-
-def _checked_output(config: Config, run: Run) -> str:
-    output = config.output or run.path("features.npz")
-    require(output.endswith(".npz"), "--output", output, "a name that ends in .npz")
-    folder = os.path.dirname(os.path.abspath(output))
-    there = folder == os.path.abspath(run.workdir)  # which is made if it is not there
-    there = there or (os.path.isdir(folder) and os.access(folder, os.W_OK))
-    require(there, "--output", output, "a file in an existing folder that can be written to")
-    require(not os.path.isdir(output), "--output", output, "a file, no folder")
-    return output
 
 
 def main(config: Config, run: Run) -> None:
@@ -315,7 +63,7 @@ def main(config: Config, run: Run) -> None:
     if inputs.others:
         why = "no picture by its ending, hidden, or a link to a folder"
         print(left_out(config.images, inputs.others, why), file=sys.stderr)
-    output, told = _checked_output(config, run), run.path("summary.md")
+    output, told = checked_output(config.output, run), run.path("summary.md")
     given = {f.name: getattr(config, f.name, "") for f in dataclasses.fields(Claim)}
     claim = Claim(**given | {"inputs": fingerprint(inputs, config.model)})
     if claimed := os.path.exists(run.path("config.json")):

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import jax
 
 import experiments
-from experiments.needs import NEEDS
 from mmjax.config import moot, names_in
 from mmjax.run import launch, read_results
 from mmjax.run.flags import _parse, _shown
+from mmjax.tables.needs import NEEDS
 from tests.flag_scenes import ALONE, SCENES, TINY, placed
 
 

@@ -13,15 +13,16 @@ from experiments import (
     comm_mmimdb,
     comm_multibench,
     comm_trifeature,
-    digit_data,
-    recorded_runs,
 )
-from experiments.multibench_data import PUBLISHED, SOURCES
+from mmjax.data import digits as digit_data
 from mmjax.data import split_size
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
 from mmjax.run import Run, launch, read_results
 from mmjax.studies.fused import make_fused_study
+from mmjax.studies.recorded import prepared
+from mmjax.tables import clip_features, mm_imdb, recorded
+from mmjax.tables.multibench_sources import PUBLISHED, SOURCES
 from tests.clip_folders import GOLDEN
 from tests.test_multimodal_data import affect, write_affect, write_mimic
 from tests.test_multimodal_files import ENDS, PARTS, films, robot, write_imdb  # noqa: F401
@@ -55,7 +56,7 @@ def nearest_mean(kind, features, labels, *, num_classes, **how):
 
 def untrained(experiment, config, task, study, judge, run, log, *, setting):
     """Instead of training."""
-    return recorded_runs.control_rows(experiment, config, task, study, judge, run, setting)
+    return recorded.control_rows(experiment, config, task, study, judge, run, setting)
 
 
 def run_twice(module, workdir, monkeypatch, *argv):
@@ -64,8 +65,8 @@ def run_twice(module, workdir, monkeypatch, *argv):
     assert start(module, *argv) == 0
     first = (workdir / "results.csv").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(recorded_runs, "trained_rows", None)
-        patch.setattr(recorded_runs, "control_rows", None)
+        patch.setattr(recorded, "trained_rows", None)
+        patch.setattr(recorded, "control_rows", None)
         assert start(module, *argv) == 0
     assert (workdir / "results.csv").read_bytes() == first
     rows = read_results(str(workdir / "results.csv"))
@@ -84,8 +85,8 @@ def views_file(path, n=120):
 
 
 def test_views_of_digits(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorded_runs, "probe_splits", nearest_mean)
-    monkeypatch.setattr(recorded_runs, "trained_rows", untrained)
+    monkeypatch.setattr(recorded, "probe_splits", nearest_mean)
+    monkeypatch.setattr(recorded, "trained_rows", untrained)
     rows, summary = run_twice(
         comm_digits,
         tmp_path / "run",
@@ -104,14 +105,14 @@ def test_views_of_digits(tmp_path, monkeypatch):
 
 
 def test_views_are_split_by_class_and_standardised(tmp_path):
-    data = digit_data.digit_views(views_file(tmp_path / "v.npz"), ("a", "b"), 3)
+    data = prepared(digit_data.digit_views(views_file(tmp_path / "v.npz"), ("a", "b"), 3))
     sizes = [split_size(split) for split in (data.train, data.validation, data.test)]
     assert sizes == [70, 10, 40] and np.bincount(data.test.labels).tolist() == [4] * 10
     b = data.train.modalities["b"]
     np.testing.assert_allclose([b.mean(0), b.std(0)], [[0, 0], [1, 1]], atol=1e-4)
     other = digit_data.digit_views(str(tmp_path / "v.npz"), ("a", "b"), 4)
     assert (other.train.modalities["b"] != b).any()
-    digits = digit_data.digit_views("", (), 0)
+    digits = prepared(digit_data.digit_views("", (), 0))
     assert {v.shape for v in digits.train.modalities.values()} == {(1078, 16)}
     assert list(digit_data.chosen_views(digits, 3).test.modalities) == [
         "top_left",
@@ -162,8 +163,8 @@ def speech_file(path):
 
 def test_speech_and_images(tmp_path, monkeypatch):
     path = speech_file(tmp_path / "speech.npz")
-    monkeypatch.setattr(recorded_runs, "probe_splits", nearest_mean)
-    monkeypatch.setattr(recorded_runs, "trained_rows", untrained)
+    monkeypatch.setattr(recorded, "probe_splits", nearest_mean)
+    monkeypatch.setattr(recorded, "trained_rows", untrained)
     rows, summary = run_twice(
         comm_digits,
         tmp_path / "run",
@@ -233,7 +234,7 @@ def several(split, times):
 
 
 def test_affect(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorded_runs, "probe_splits", nearest_mean)
+    monkeypatch.setattr(recorded, "probe_splits", nearest_mean)
     splits = {part: several(affect(), 4) for part in ("train", "valid", "test")}
     rows, summary = run_twice(
         comm_multibench,
@@ -359,8 +360,8 @@ def test_networks_of_av_mnist():
 
 
 def test_films_in_hdf5(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorded_runs, "probe_splits", nearest_mean)
-    monkeypatch.setattr(recorded_runs, "trained_rows", untrained)
+    monkeypatch.setattr(recorded, "probe_splits", nearest_mean)
+    monkeypatch.setattr(recorded, "trained_rows", untrained)
     ends = ",".join(map(str, ENDS))
     rows, summary = run_twice(
         comm_mmimdb,
@@ -381,12 +382,12 @@ def test_films_in_a_folder_are_embedded_once(tmp_path, films, monkeypatch):  # n
     data = comm_mmimdb.read_data(config, run)
     assert list(data.train.modalities) == ["image", "text"]
     assert data.train.ids.tolist() == PARTS["train"] and data.train.labels.shape == (2, 23)
-    monkeypatch.setattr(comm_mmimdb.extract_features, "make_encoders", None)
+    monkeypatch.setattr(clip_features, "make_encoders", None)
     again = comm_mmimdb.read_data(config, run)
     for part in ("train", "validation", "test"):
         ours, theirs = getattr(data, part).modalities, getattr(again, part).modalities
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
-    raw = comm_mmimdb.clip_features(config, run)
+    raw = mm_imdb.embedded_films(config, run)
     assert len({row.tobytes() for row in raw.train.modalities["text"]}) == 2
     assert raw.test.modalities["image"].shape == (1, 8)
 

@@ -11,10 +11,7 @@ from scipy import stats
 from experiments.content_style import (
     CHANGE_PROBS,
     PRESETS,
-    PURPOSES,
     Config,
-    judge,
-    names_of,
     settings,
 )
 from mmjax.errors import InvalidInput
@@ -22,6 +19,7 @@ from mmjax.evaluate import linear_r2
 from mmjax.generative import DEPENDENCES, content_style_model, joined, permute_content
 from mmjax.run import seed_keys
 from mmjax.studies import ContentStyleOptions, make_content_style_study
+from mmjax.tables.content_style import PURPOSES, judge, names_of
 from mmjax.train import train_one
 
 N = 5_000

@@ -14,6 +14,7 @@ from mmjax.data import fit_image, read_clip, read_features, read_pixels, read_to
 from mmjax.data.clip_images import standardise_pixels
 from mmjax.encoders import clip_encoders
 from mmjax.run import launch
+from mmjax.tables import clip_features
 from tests.clip_folders import GOLDEN, copy_golden, write_openclip
 
 CAPTIONS = [f"a photo of {k} cats" for k in range(11)]
@@ -202,7 +203,7 @@ def test_an_openclip_folder(pairs, expected, tmp_path):
 def test_a_signal_saves_and_the_same_command_goes_on(at, pairs, whole, tmp_path, monkeypatch):
     """Stopped behind some batch, by SIGTERM and then by Ctrl-C: the same bytes in the end."""
     argv = [f"--images={pairs}", f"--workdir={tmp_path}"]
-    embed, done = extract_features.embed_batch, []
+    embed, done = clip_features.embed_batch, []
 
     def stopped(config, encoders, inputs, start, images):
         done.append(start)
@@ -212,7 +213,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(at, pairs, whole, tmp_path,
             signal.raise_signal(signal.SIGINT)
         return embed(config, encoders, inputs, start, images)
 
-    monkeypatch.setattr(extract_features, "embed_batch", stopped)
+    monkeypatch.setattr(clip_features, "embed_batch", stopped)
     codes = [_run(*argv)]
     while codes[-1] not in (0, 2) and len(codes) < 4:
         assert not (tmp_path / "features.npz").exists()
@@ -225,8 +226,8 @@ def test_a_signal_saves_and_the_same_command_goes_on(at, pairs, whole, tmp_path,
 def test_parts_survive_a_kill(pairs, whole, tmp_path, monkeypatch):
     """Killed between two savings: what was saved is not made again, a spoilt part is."""
     argv = [f"--images={pairs}", f"--workdir={tmp_path}"]
-    save, saved, done = extract_features.save_arrays, [], []
-    embed = extract_features.embed_batch
+    save, saved, done = clip_features.save_arrays, [], []
+    embed = clip_features.embed_batch
 
     def killed(path, **arrays):
         if len(saved) == 2:
@@ -234,15 +235,15 @@ def test_parts_survive_a_kill(pairs, whole, tmp_path, monkeypatch):
         saved.append(path)
         save(path, **arrays)
 
-    monkeypatch.setattr(extract_features, "save_arrays", killed)
+    monkeypatch.setattr(clip_features, "save_arrays", killed)
     with pytest.raises(SystemExit):
         _run(*argv)
     assert len(list((tmp_path / "parts").iterdir())) == 2
     with open(saved[1], "r+b") as file:
         file.truncate(100)
-    monkeypatch.setattr(extract_features, "save_arrays", save)
+    monkeypatch.setattr(clip_features, "save_arrays", save)
     noted = lambda *args: (done.append(args[3]), embed(*args))[1]
-    monkeypatch.setattr(extract_features, "embed_batch", noted)
+    monkeypatch.setattr(clip_features, "embed_batch", noted)
     assert _run(*argv) == 0
     assert done == [4, 6, 8, 10]
     assert (tmp_path / "features.npz").read_bytes() == whole.read_bytes()

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import digit_data, disentangle
-from experiments import disentangle_report as report
+from experiments import disentangle
 from mmjax.data import (
     class_codes,
     count_rows,
@@ -21,6 +20,7 @@ from mmjax.data import (
     read_features,
     stratified_split,
 )
+from mmjax.data import digits as digit_data
 from mmjax.data.feature_sets import FeatureNames
 from mmjax.disentangle import fast_ica
 from mmjax.errors import InvalidInput
@@ -37,6 +37,8 @@ from mmjax.studies import (
     read_world,
 )
 from mmjax.studies.multimodal_probes import probe_splits
+from mmjax.tables import disentangle as table
+from mmjax.tables import disentangle_report as report
 
 ROOT = Path(__file__).parent.parent
 KEY = jax.random.key(0)
@@ -262,9 +264,9 @@ def test_a_label_is_itself_in_every_file(tmp_path, dtype):
 def _settings(tmp_path, **options):
     options = {"shots": (2,), "num_components": (2,), "seeds": 1, "probes": "knn", **options}
     config = disentangle.Config(**options)
-    world, controls = disentangle.with_controls(config, read_world(config, 0))
+    world, controls = table.with_controls(config, read_world(config, 0))
     run = Run("disentangle", str(tmp_path / "run"), lambda: None)
-    return disentangle.settings(config, world, controls, run), run, config
+    return table.settings(config, world, controls, run), run, config
 
 
 def test_too_few_rows_of_a_draw_name_their_file(tmp_path):
@@ -336,7 +338,7 @@ def test_a_long_fit_that_is_tracked_is_the_same(monkeypatch):
 def test_a_kill_while_judging_loses_only_what_is_not_written(tmp_path, monkeypatch):
     path, *_ = _files(tmp_path)
     monkeypatch.setattr("mmjax.studies.frozen._FLOATS", 1)  # a draw a piece
-    judged, original = [], disentangle.few_shot_accuracies
+    judged, original = [], table.few_shot_accuracies
 
     def interrupted(*args, **kwargs):
         judged.append(1)
@@ -352,7 +354,7 @@ def test_a_kill_while_judging_loses_only_what_is_not_written(tmp_path, monkeypat
         return (folder / "run" / "results.csv").read_bytes()
 
     whole = go(tmp_path / "whole")
-    monkeypatch.setattr(disentangle, "few_shot_accuracies", interrupted)
+    monkeypatch.setattr(table, "few_shot_accuracies", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "cut")
     assert (tmp_path / "cut" / "run" / "results.csv").read_bytes().count(b"\n") == 3
@@ -404,7 +406,7 @@ def test_a_control_of_trained_rows_marks_the_tables_too(tmp_path):
     how = dict(features=path, twin=twin, twin_values="features")
     for trained, rows in ((False, (SPLIT != "train").sum()), (True, N)):
         config = disentangle.Config(**how, use_trained_rows=trained)
-        world, controls = disentangle.with_controls(config, read_world(config, 0))
+        world, controls = table.with_controls(config, read_world(config, 0))
         assert count_rows(controls["control"]) == rows and "twin.npz" in world.counts[-1]
         assert world.mark == ("trained rows/" if trained else "")
         assert report.marked(world, "title") == "title" + " (TRAINED ROWS)" * trained

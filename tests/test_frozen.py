@@ -26,6 +26,7 @@ from mmjax.studies import (
     read_world,
     retrieval_after,
 )
+from mmjax.tables import disentangle as table
 
 KEY = jax.random.key(0)
 MODEL = feature_model(jax.random.key(5))
@@ -294,8 +295,8 @@ def test_a_signal_stops_between_rows_and_the_rest_is_the_same(
             raise KeyboardInterrupt
         return original(*args, **kwargs)
 
-    original = disentangle.few_shot_accuracies
-    monkeypatch.setattr(disentangle, "few_shot_accuracies", interrupted)
+    original = table.few_shot_accuracies
+    monkeypatch.setattr(table, "few_shot_accuracies", interrupted)
     assert _run(tmp_path, *command) == 130
     assert _run(tmp_path, *command) == 0
     read = lambda run: (run / "results.csv").read_bytes()

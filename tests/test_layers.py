@@ -22,6 +22,7 @@ LAYERS = [
     {"studies"},
     {"report"},
     {"run"},
+    {"tables"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(p for p in (ROOT / "mmjax").rglob("*.py") if p != ROOT / "mmjax/__init__.py")
@@ -73,3 +74,23 @@ def test_top_level_is_the_design_card():
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_are_short(path):
     assert len(path.read_text().splitlines()) <= 400
+
+
+EXPERIMENTS = [p for p in sorted((ROOT / "experiments").glob("*.py")) if p.stem != "__init__"]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
+def test_an_experiment_is_config_rows_and_main(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 150
+    assert f"python -m experiments.{path.stem}" in ast.get_docstring(tree)
+    defined = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    assert {"Config", "main"} <= set(defined), "library code belongs to a room of mmjax"
+    others = [name for name in _imported(path) if name.split(".")[0] == "experiments"]
+    assert not others, f"what two experiments share is library code: {others}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments/benchmarks").glob("*.py")))
+def test_a_benchmark_is_short(path):
+    assert len(path.read_text().splitlines()) <= 200

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.paired_data import export
 from mmjax.data import (
     Modality,
     PairedData,
@@ -27,6 +26,7 @@ from mmjax.data import (
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import linear_probe_accuracy, recall_at
 from mmjax.studies import PairOptions, make_pair_study, retrieval
+from mmjax.tables.paired import export
 from mmjax.train import train_one
 from mmjax.types import Pair
 

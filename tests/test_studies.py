@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from experiments.partial_causal import Config, settings
-from experiments.violations import VIOLATIONS
 from mmjax.encoders import make_head, mlp, two_towers
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import linear_r2, mcc
 from mmjax.studies import Assumptions, identification_metrics, make_study, resolve, train_study
+from mmjax.tables.violations import VIOLATIONS
 from mmjax.types import Pair
 
 SMALL = Assumptions(

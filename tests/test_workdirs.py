@@ -26,7 +26,6 @@ from experiments import (
     paired_data,
     partial_causal,
 )
-from experiments.needs import NEEDS
 from mmjax.config import moot, option
 from mmjax.errors import InvalidInput
 from mmjax.run import (
@@ -41,6 +40,7 @@ from mmjax.run import (
 )
 from mmjax.run.identity import contents_of
 from mmjax.run.launch import fresh_workdir
+from mmjax.tables.needs import NEEDS
 from mmjax.train import NotFinite, make_layout, noted_signals
 
 ROOT = Path(__file__).parent.parent

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.partial_causal import PRESETS, PURPOSES, Config, settings
+from experiments.partial_causal import PRESETS, Config, settings
 from mmjax.report import markdown_table
 from mmjax.run import seed_keys
+from mmjax.tables.partial_causal import PURPOSES
 from mmjax.train import init_states, make_chunk, make_layout
 
 _REPEATS = 5

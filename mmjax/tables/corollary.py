@@ -1,6 +1,6 @@
 """Rows of the corollary's table (Liu et al. 2026, Section 4): when FastICA undoes the rotation."""
 
-from experiments.violations import Violation
+from mmjax.tables.violations import Violation
 
 
 def corollary(dim: int) -> list[Violation]:

@@ -5,18 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data import (
-    MultimodalData,
-    MultimodalSplit,
-    class_codes,
-    label_column,
-    read_arrays,
-    stratified_split,
-    take_rows,
-)
-from mmjax.data.multimodal import map_splits
+from mmjax.data.checks import label_column
+from mmjax.data.feature_sets import class_codes, stratified_split
+from mmjax.data.multimodal import MultimodalData, MultimodalSplit, map_splits, take_rows
+from mmjax.data.npz import read_arrays
 from mmjax.errors import InvalidInput, require
-from mmjax.studies.recorded import prepared
 
 DIGITS = tuple("0123456789")
 SHARES = (0.6, 0.1)  # training and validation rows; the others are test rows
@@ -32,7 +25,7 @@ QUADRANTS = {
 
 
 def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalData:
-    """Views of the same digits, standardised, in a stratified split 60 / 10 / 30.
+    """Views of the same digits, as recorded, in a stratified split 60 / 10 / 30.
 
     Args:
       path: an .npz of views `[n, features]` and `label` `[n]`, as uci_mfeat has them; empty: the
@@ -64,7 +57,7 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalD
     labels = class_codes(labels, np.arange(10), path or "digits")
     whole = MultimodalSplit(values, {}, labels, None)
     parts = [take_rows(whole, rows) for rows in stratified_split(labels, SHARES, split_seed)]
-    return prepared(MultimodalData(path or "digits", "classification", DIGITS, *parts))
+    return MultimodalData(path or "digits", "classification", DIGITS, *parts)
 
 
 def chosen_views(data: MultimodalData, count: int) -> MultimodalData:
@@ -115,7 +108,7 @@ def slant_terciles(slants: dict, digits: dict) -> dict[str, np.ndarray]:
 
 
 def speech_data(path: str, image_rows: int) -> Speech:
-    """Reads av_digits.npz: log-mel spectrograms and MNIST images, official splits, standardised.
+    """Reads av_digits.npz: log-mel spectrograms and MNIST images, official splits, as recorded.
 
     A share of the training rows, of every digit, is kept for validation: pairs of them have no
     recording in common with those that encoders and probes are fitted on.
@@ -159,8 +152,7 @@ def speech_data(path: str, image_rows: int) -> Speech:
             )
             for part in PARTS
         }
-        data = MultimodalData(side, "classification", DIGITS, **split)
-        sides[side] = prepared(data)
+        sides[side] = MultimodalData(side, "classification", DIGITS, **split)
     at = lambda name, side: {part: arrays[name][rows[side, part]] for part in PARTS}
     digits = {part: getattr(sides["image"], part).labels for part in PARTS}
     slants = {part: slant_of(images) for part, images in at("image", "image").items()}

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.fused_runs import Judge, control_rows, trained_rows
 from mmjax.data import MultimodalData
 from mmjax.encoders import single_and_joint_masks, subset_masks
 from mmjax.errors import naming, require
@@ -19,6 +18,7 @@ from mmjax.studies.multimodal_probes import (
     raw_subset_features,
     split_subset_features,
 )
+from mmjax.tables.fused import Judge, control_rows, trained_rows
 
 CONTROLS = ("raw", "untrained")
 SUPERVISED = ("supcon", "factor_cl_supervised")

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from experiments.fused_runs import chosen_names, methods_option, percent_table, seconds_a_model
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.report import grouped_bars_figure, line_panels_figure, save_figure
 from mmjax.run import Row, Run, machine, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.trifactors import chance_of
+from mmjax.tables.fused import chosen_names, methods_option, percent_table, seconds_a_model
 
 BIASES = {"unbiased": 0.0, "biased": 1.0}
 CONTROLS = ("raw", "untrained")

@@ -5,13 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from mmjax.data import (
-    MultimodalData,
-    load_affect,
-    load_av_mnist,
-    load_mimic,
-    load_vision_touch,
-)
+from mmjax.data import MultimodalData, load_affect, load_av_mnist, load_mimic, load_vision_touch
 from mmjax.encoders import (
     Modality,
     before,

@@ -1,0 +1,120 @@
+"""MultiBench's data sets as cases of fusions, and their table beside the published figures."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmjax.data import Lazy, MultimodalData, split_size, standardised_by_train
+from mmjax.encoders import Padded
+from mmjax.errors import require
+from mmjax.observations.augment import IMAGE_AUGMENTATIONS, SequenceAugmentation, augment_images
+from mmjax.report import grouped_bars_figure, save_figure
+from mmjax.run import Run, machine, values
+from mmjax.studies.fusing_methods import METHODS
+from mmjax.studies.recorded import augmenter, in_memory
+from mmjax.tables.fused import chosen_names, percent_table, seconds_a_model
+from mmjax.tables.multibench_sources import PUBLISHED, SOURCES, Published, load_source
+from mmjax.tables.recorded import CONTROLS, Case
+
+EXPERIMENT = "comm_multibench"
+
+
+def augmentation_of(name: str):
+    """none; simclr or gentle of images; other names are kinds of SequenceAugmentation."""
+    if name == "none":
+        return lambda key, seen: seen
+    if name in IMAGE_AUGMENTATIONS:
+        of_images = augment_images(IMAGE_AUGMENTATIONS[name])
+
+        def augment(key, seen):
+            require(not isinstance(seen, Padded), name, "padded sequences", "pictures")
+            return of_images(key, seen)
+
+        return augment
+    return augmenter(SequenceAugmentation(name))
+
+
+def read_data(config: Any, names: Sequence[str], task: str) -> MultimodalData:
+    """Loaded, read into memory where it fits, standardised."""
+    require(config.memory >= 0, "memory", config.memory, "a number of GiB >= 0")
+    parts = SOURCES[config.dataset].parts
+    data = load_source(config.dataset, config.data, names, task)
+    data = in_memory(data, config.memory * 2**30)
+    held = [name for name in names if not isinstance(data.train.modalities[name], Lazy)]
+    return standardised_by_train(
+        data, [name for name in held if config.standardise and not parts[name].scaled]
+    )
+
+
+def in_full(config: Any, task: str) -> Any:
+    """The configuration with the width of the published row where none is given."""
+    width = config.width or SOURCES[config.dataset].tasks[task].width
+    return dataclasses.replace(config, width=width)
+
+
+def training_steps(config: Any, rows: int) -> int:
+    """Those given, or those of the epochs."""
+    require(config.steps >= 0, "steps", config.steps, "a whole number >= 0")
+    require(config.epochs >= 1, "epochs", config.epochs, "a whole number >= 1")
+    require(config.batch_size >= 2, "batch_size", config.batch_size, "a whole number >= 2")
+    return config.steps or config.epochs * max(1, rows // config.batch_size)
+
+
+def measure(data: MultimodalData) -> tuple[str, float, str]:
+    """Metric, what it is multiplied by in tables, and its name there."""
+    if data.kind == "regression":
+        return "mse", 1e4, "squared error, 1e-4"
+    return "accuracy", 100.0, "accuracy, %"
+
+
+def guessing(data: MultimodalData, metric: str) -> float:
+    """What the most frequent class, or the mean of the targets, of training rows scores."""
+    train, test = data.train.labels, data.test.labels
+    if metric == "mse":
+        return float(((test - train.mean(0)) ** 2).mean())
+    return float((test == np.argmax(np.bincount(train))).mean())
+
+
+def summary(config: Any, run: Run, case: Case, task: str, rows, seconds: dict) -> str:
+    """A row a method, all modalities and each alone, the published figure beside it."""
+    names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
+    settings = {name: f"{name}/{case.name}" for name in names}
+    metric, scale, header = measure(case.data)
+    count = len(case.data.train.modalities)
+    known = PUBLISHED.get((config.dataset, task, count), Published({}))
+    figures = {**known.probes, **known.supervised}
+    level = guessing(case.data, metric)
+    cells = {subset: (subset, "label", metric) for subset in reversed(case.subsets)}
+    if metric == "accuracy":
+        groups = {
+            subset: {name: values(rows, s, *cell) for name, s in settings.items()}
+            for subset, cell in cells.items()
+        }
+        figure = grouped_bars_figure(
+            groups, levels={subset: level for subset in cells}, ylabel="accuracy"
+        )
+        save_figure(figure, run.path("figures", "accuracy.png"))
+
+    def beside(setting):
+        found = figures.get(setting.split("/")[0])
+        return "-" if found is None else str(found), seconds_a_model(config, seconds, setting)
+
+    table = percent_table(
+        rows,
+        list(settings.values()),
+        cells,
+        chance=[level] * len(cells),
+        beside=beside,
+        beside_header=["published", "s / model"],
+        scale=scale,
+        header=header,
+    )
+    train, test = split_size(case.data.train), split_size(case.data.test)
+    about = (
+        f"{case.data.name}{', task ' * bool(task)}{task}: {train} training and {test} test rows, "
+        f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: the most "
+        f"frequent class, or the mean, of training rows; {machine()}."
+    )
+    return "\n\n".join([f"# {EXPERIMENT}", about, table]) + "\n"

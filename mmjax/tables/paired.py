@@ -1,0 +1,168 @@
+"""Tables of pairs from a file: probes and retrieval by embedding dimension."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.data import PairedData
+from mmjax.losses import make_similarity
+from mmjax.report import lines_figure, markdown_table, mean_and_deviation, save_figure
+from mmjax.run import (
+    Fit,
+    MetricsLog,
+    Row,
+    Run,
+    fit_seeds,
+    machine,
+    save_arrays,
+    seed_numbers,
+    slug,
+    values,
+)
+from mmjax.studies import (
+    PairStudy,
+    chance_levels,
+    export_columns,
+    probe_accuracies,
+    raw_features,
+    retrieval,
+)
+from mmjax.types import Pair
+
+EXPERIMENT = "paired_data"
+
+
+def raw_rows(config: Any, data: PairedData) -> list[Row]:
+    """Setting `raw`: the same probes on the recordings, and chance."""
+    rows = []
+    for side in ("x", "t"):
+        modality = getattr(data, side)
+        figures = {
+            "accuracy": probe_accuracies(
+                modality, raw_features(modality), limit=config.probe_samples
+            ),
+            "chance": chance_levels(modality),
+        }
+        rows += [
+            Row(EXPERIMENT, "raw", config.seed, side, target, metric, value)
+            for metric, values in figures.items()
+            for target, value in values.items()
+        ]
+    return rows
+
+
+def export(run: Run, data: PairedData, see: Pair, name: str) -> None:
+    """Every row's embedding, label, private factors, split and group, a side a file:
+    `features/<name>_<side>.npz`."""
+    for side in ("x", "t"):
+        rows, embed = getattr(data, side).values, getattr(see, side)
+        parts = [embed(v) for v in np.array_split(rows, -(-len(rows) // 8192))]
+        path = run.path("features", f"{slug(name)}_{side}.npz")
+        save_arrays(path, feature_list=np.concatenate(parts), **export_columns(data, side))
+
+
+def trained_rows(config: Any, data: PairedData, study: PairStudy, setting: str, params, run):
+    """Probes and retrieval of every seed."""
+    similarity = make_similarity(config.similarity, p=config.p)
+    compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
+    rows = []
+    for k in run.tracked(range(config.seeds), f"{setting}, judging", "seeds"):
+        own = jax.tree.map(lambda leaf, k=k: leaf[k], params)
+        see = Pair(*(lambda v, s=side, own=own: study.embed(own, s, v) for side in "xt"))
+        figures = {
+            (side, name, "accuracy"): value
+            for side in ("x", "t")
+            for name, value in probe_accuracies(
+                getattr(data, side), getattr(see, side), limit=config.probe_samples
+            ).items()
+        }
+        if config.export_features:
+            export(run, data, see, f"{setting}_seed{config.seed + k}")
+        found = retrieval(data, see.x, see.t, compare, limit=config.retrieval_samples)
+        figures |= {(side, "pair", metric): value for (side, metric), value in found.items()}
+        rows += [Row(EXPERIMENT, setting, config.seed + k, *n, v) for n, v in figures.items()]
+    return rows
+
+
+def train_setting(config, study: PairStudy, setting: str, run: Run, log: MetricsLog):
+    """Trains all seeds at one embedding dimension; there is no oracle, so none restarts."""
+    numbers = seed_numbers(config)
+    outcome = fit_seeds(
+        run,
+        setting,
+        study.plan,
+        study.init_params,
+        envs=study.env,
+        keys=jax.vmap(jax.random.key)(jnp.asarray(numbers)),
+        seeds=numbers,
+        fit=Fit(config.parallel, config.batch_size),
+        log=log,
+    )
+    return outcome.params
+
+
+def cells(rows: list[Row], settings: list[str], metric: str) -> list[tuple[str, str]]:
+    """(modality, target) of which these settings have the metric, in order of appearance."""
+    return list(dict.fromkeys(r[3:5] for r in rows if r.setting in settings and r.metric == metric))
+
+
+def probe_table(rows: list[Row], settings: list[str], seconds: dict, seeds: int) -> str:
+    """A row a setting: accuracy of each probe; the recordings themselves and chance below."""
+    probes = cells(rows, settings, "accuracy")
+    line = lambda setting, metric: [
+        mean_and_deviation(values(rows, setting, *probe, metric), digits=3) for probe in probes
+    ]
+    spent = lambda s: f"{seconds[s] / seeds:.0f}" if s in seconds else "-"
+    lines = [[s, *line(s, "accuracy"), spent(s)] for s in settings]
+    lines.append(["raw recordings", *line("raw", "accuracy"), "-"])
+    lines.append(["most frequent class", *line("raw", "chance"), "-"])
+    header = ["probe accuracy", *(f"{target} from {side}" for side, target in probes), "s / model"]
+    return markdown_table(header, lines)
+
+
+def retrieval_table(rows: list[Row], settings: list[str]) -> str:
+    """A row a setting and direction: recall at 1, 5, 10, of the partner and of its class."""
+    metrics = [f"{kind}recall_at_{k}" for kind in ("", "class_") for k in (1, 5, 10)]
+    metrics = [m for m in metrics if cells(rows, settings, m)]
+    lines = [
+        [f"{s}, {side} to {other}"]
+        + [mean_and_deviation(values(rows, s, side, "pair", m), digits=3) for m in metrics]
+        for s in settings
+        for side, other in ("xt", "tx")
+    ]
+    return markdown_table(["retrieval", *metrics], lines)
+
+
+def summary(config: Any, data: PairedData, rows: list[Row], seconds: dict) -> str:
+    """Probes, then retrieval."""
+    settings = [f"dim={dim}" for dim in config.embedding_dims]
+    about = (
+        f"{data.name}: x is {data.x.name!r} {data.x.values.shape}, t is {data.t.name!r} "
+        f"{data.t.values.shape}; pairs by {'label' if data.partner is None else 'index'}; "
+        f"{config.seeds} seeds, mean ± standard deviation; {machine()}."
+    )
+    about = " ".join([about, *data.remarks])
+    tables = [probe_table(rows, settings, seconds, config.seeds), retrieval_table(rows, settings)]
+    return "\n\n".join([f"# {EXPERIMENT}", about, *tables]) + "\n"
+
+
+def draw(config: Any, run: Run, rows: list[Row]) -> None:
+    """Probe accuracy against embedding dimension; dotted: from the raw recordings."""
+    settings = {f"dim={dim}": dim for dim in config.embedding_dims}
+    lines, levels = {}, {}
+    for side, target in cells(rows, list(settings), "accuracy"):
+        name = f"{target} from {side}"
+        lines[name] = {d: values(rows, s, side, target, "accuracy") for s, d in settings.items()}
+        levels[name] = values(rows, "raw", side, target, "accuracy")[0]
+    if not lines:
+        return
+    figure = lines_figure(
+        lines,
+        levels=levels,
+        title="Linear probes of the embeddings (dotted: of the raw recordings)",
+        xlabel="embedding dimension",
+        ylabel="test accuracy",
+    )
+    save_figure(figure, run.path("figures", "probes.png"))
