@@ -17,6 +17,14 @@ from mmjax.labels import device_codes
 from mmjax.losses.contrastive import info_nce
 from mmjax.losses.ids import Gather, Ids, differ, id_columns, no_gather, row_ids
 from mmjax.losses.kernel import default_chunk, log_partitions
+from mmjax.losses.presence import (
+    both_present,
+    both_present_and_differ,
+    mean_of_rows,
+    present_only,
+    row_weight,
+    with_presence,
+)
 from mmjax.losses.similarity import at_least_float32, cosine
 from mmjax.types import Array
 
@@ -28,6 +36,7 @@ def nt_xent(
     temperature: Array | float,
     gather: Gather = no_gather,
     ids: Ids | None = None,
+    present: Array | None = None,
     chunk: int | None = None,
 ) -> Array:
     """NT-Xent (Chen et al. 2020, Eq. 1): two views of each row, 2 batch - 2 negatives an anchor.
@@ -38,7 +47,7 @@ def nt_xent(
     Args:
       first, second: `[batch, dim]`, row by row a positive pair.
       temperature: positive scalar.
-      gather, ids: see info_nce; an id is of a row, both its views have it.
+      gather, ids, present: see info_nce; an id is of a row, both its views have it.
       chunk: see log_partitions.
 
     Returns:
@@ -52,6 +61,7 @@ def nt_xent(
         gather=gather,
         ids=ids,
         within=True,
+        present=present,
         chunk=chunk,
     )
 
@@ -195,6 +205,10 @@ def _apart_or_alike(a: Array, b: Array) -> Array:
     return rows & (~labels | differ(a[:, 2:], b[:, 2:]))
 
 
+def _present_apart_or_alike(a: Array, b: Array) -> Array:
+    return both_present(a, b) & _apart_or_alike(a[:, :-1], b[:, :-1])
+
+
 def supcon(
     embeddings: Array,
     labels: Array,
@@ -202,6 +216,7 @@ def supcon(
     temperature: Array | float,
     gather: Gather = no_gather,
     ids: Ids | None = None,
+    present: Array | None = None,
     chunk: int | None = None,
 ) -> Array:
     """Supervised contrastive loss (Khosla et al. 2020, Eq. 2, L_out).
@@ -215,7 +230,7 @@ def supcon(
       embeddings: `[batch, dim]`.
       labels: `[batch]` ints on a device; on the host of any dtype that encode_labels takes, also
         int64 beyond 2^31.
-      gather, chunk: see info_nce.
+      gather, present, chunk: see info_nce.
       ids: likewise; a row with an equal id and another label is no negative (one with the same
         label stays a positive).
       temperature: positive scalar.
@@ -223,13 +238,14 @@ def supcon(
     chex.assert_rank([embeddings, labels], [2, 1])
     chex.assert_equal_shape_prefix([embeddings, labels], 1)
     similarity = cosine()
-    z = similarity.prepare(at_least_float32(embeddings)[0])
+    z = similarity.prepare(present_only(at_least_float32(embeddings)[0], present))
     every, all_labels = gather(z), gather(device_codes(labels))
     # Mean over positives of a product is the product with their mean: no [batch, batch] array.
     total = len(all_labels)
     _, group = jnp.unique(all_labels, size=total, return_inverse=True)
     sums = jax.ops.segment_sum(every, group, total)
-    sizes = jax.ops.segment_sum(jnp.ones(total, z.dtype), group, total)
+    counted = jnp.ones(total, z.dtype) if present is None else gather(present.astype(z.dtype))
+    sizes = jax.ops.segment_sum(counted, group, total)
     place = row_ids(len(z), gather)
     mine = group[place]  # a row's number is its place among all
     others = sizes[mine] - 1
@@ -239,6 +255,9 @@ def supcon(
         known = id_columns(ids, len(z), gather)
         columns = jnp.concatenate([jnp.stack([place, mine], 1), known], axis=1)
         keep = _apart_or_alike
+    if present is not None:
+        columns = with_presence(columns, present)
+        keep = both_present_and_differ if ids is None else _present_apart_or_alike
     rows, _ = log_partitions(
         z,
         every,
@@ -251,7 +270,7 @@ def supcon(
         chunk=chunk,
     )
     each = jnp.where(others > 0, rows - positives / jnp.maximum(others, 1), 0)
-    return jnp.mean(each)
+    return mean_of_rows(each, present, gather)
 
 
 def siglip(
@@ -262,6 +281,7 @@ def siglip(
     bias: Array | float,
     gather: Gather = no_gather,
     ids: Ids | None = None,
+    present: Array | None = None,
     chunk: int | None = None,
 ) -> Array:
     """The sigmoid loss (Zhai et al. 2023): every pair is a question of its own.
@@ -274,24 +294,29 @@ def siglip(
       x, t: `[batch, dim]`, row by row a positive pair.
       temperature: positive scalar, may be traced; the published t' starts at log 10, which is 0.1.
       bias: scalar, may be traced; the published start is -10.
-      gather, ids: see info_nce.
+      gather, ids, present: see info_nce.
       chunk: candidates at a time; None chooses for speed.
     """
     chex.assert_rank([x, t], 2)
     chex.assert_equal_shape([x, t])
     similarity = cosine()
-    x, t = (similarity.prepare(side) for side in at_least_float32(x, t))
+    x, t = (similarity.prepare(present_only(v, present)) for v in at_least_float32(x, t))
     temperature, bias = (jnp.asarray(v, x.dtype) for v in (temperature, bias))
-    mine = id_columns(ids, x.shape[0], gather)
+    mine, keep = id_columns(ids, x.shape[0], gather), differ
+    if present is not None:
+        mine, keep = with_presence(mine, present), both_present_and_differ
 
     @jax.checkpoint
     def against_all(candidate):
         point, own = (v[None] for v in candidate)
         logits = similarity.pairwise(x, point) / temperature + bias
-        return jnp.sum(jnp.where(differ(mine, own), jax.nn.softplus(logits), 0))
+        return jnp.sum(jnp.where(keep(mine, own), jax.nn.softplus(logits), 0))
 
     candidates = gather(t), gather(mine)
     negatives = jax.lax.map(against_all, candidates, batch_size=chunk or default_chunk())
     positives = similarity.paired(x, t) / temperature + bias
     # Each term -log sigmoid(l) = softplus(-l) by itself: never a difference, so never below 0.
-    return jnp.sum(negatives) / x.shape[0] + jnp.mean(jax.nn.softplus(-positives))
+    near = mean_of_rows(jax.nn.softplus(-positives), present, gather)
+    if present is None:
+        return jnp.sum(negatives) / x.shape[0] + near
+    return jnp.sum(negatives) * row_weight(x.shape[0], present, gather) + near

@@ -4,8 +4,14 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmjax.losses.ids import Gather, Ids, id_columns, no_gather
+from mmjax.losses.ids import Gather, Ids, differ, id_columns, no_gather
 from mmjax.losses.kernel import log_partitions
+from mmjax.losses.presence import (
+    both_present_and_differ,
+    mean_of_rows,
+    present_only,
+    with_presence,
+)
 from mmjax.losses.similarity import Similarity, at_least_float32, dot
 from mmjax.types import Array, Pair
 
@@ -22,6 +28,7 @@ def info_nce(
     in_batch: bool = True,
     within: Array | bool | None = None,
     log_mean: bool = False,
+    present: Array | None = None,
     chunk: int | None = None,
 ) -> Array:
     """Symmetric InfoNCE of aligned embeddings: the loss of Eq. (2), Liu et al. 2026, halved.
@@ -48,6 +55,9 @@ def info_nce(
         Daunhawer et al. 2023 on images and text).
       log_mean: log-mean-exp instead of log-sum-exp over an anchor's candidates, an offset that
         doesn't depend on the embeddings.
+      present: `[batch]` bool, rows that have both sides. The others are left out as if they were
+        not in the batch, whatever x and t hold there; the mean is over what is left on all devices,
+        0 where that is nothing. Rows of `negatives` count all the same. None: all are there.
       chunk: see log_partitions.
 
     Returns:
@@ -69,9 +79,13 @@ def info_nce(
     own_modality = within is not None and within is not False
     if ids is None and own_modality and within is not True:
         ids = within
-    x, t = (similarity.prepare(side) for side in at_least_float32(x, t))
-    options = dict(similarity=similarity, temperature=temperature, chunk=chunk)
-    mine = id_columns(ids, x.shape[0], gather)
+    x, t = (present_only(side, present) for side in at_least_float32(x, t))
+    x, t = similarity.prepare(x), similarity.prepare(t)
+    known = mine = id_columns(ids, x.shape[0], gather)
+    keep = differ
+    if present is not None:
+        mine, keep = with_presence(known, present), both_present_and_differ
+    options = dict(similarity=similarity, temperature=temperature, keep=keep, chunk=chunk)
     all_ids = gather(mine)
     rows, columns = [], []  # log-sums over sets of negatives, [1, local] and [k, global]
 
@@ -91,7 +105,11 @@ def info_nce(
     if own_modality:
         meet(gather(x), gather(t), a_ids=mine, b_ids=all_ids)
     positives = similarity.paired(x, t) / jnp.asarray(temperature, x.dtype)
-    loss = 0.5 * (_surprise(positives, rows) + _surprise(gather(positives), columns))
+    from_x, from_t = _surprise(positives, rows), _surprise(gather(positives), columns)
+    everywhere = None if present is None else all_ids[:, -1] > 0
+    loss = 0.5 * (
+        mean_of_rows(from_x, present, gather) + mean_of_rows(from_t, everywhere, no_gather)
+    )
     if not log_mean:
         return loss
     # The loss of logits that are all 0 is the mean logarithm of the number of candidates.
@@ -101,19 +119,20 @@ def info_nce(
         similarity=dot(),
         temperature=1.0,
         gather=gather,
-        ids=mine,
+        ids=known,
         negatives=None if negatives is None else Pair(*map(nothing, negatives)),
         in_batch=in_batch,
         within=own_modality,
+        present=present,
         chunk=chunk,
     )
 
 
 def _surprise(positives: Array, sums: list[Array]) -> Array:
-    """Mean of -log of the positive's share, log(1 + exp(negatives - positive)): exact near 0.
+    """-log of the positive's share, log(1 + exp(negatives - positive)), `[n]`: exact near 0.
 
     No negatives is a finite lowest sum: the difference of two infinite ones has no gradient.
     """
     lowest = jnp.finfo(positives.dtype).min / 4
     negatives = jax.nn.logsumexp(jnp.maximum(jnp.concatenate(sums), lowest), axis=0)
-    return jnp.mean(jax.nn.softplus(negatives - positives))
+    return jax.nn.softplus(negatives - positives)

@@ -5,6 +5,7 @@ bound; gradients flow into them. All pairs are scored, so memory is O(n m).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import chex
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.losses.ids import Gather, Ids, differ, id_columns, no_gather, row_ids
+from mmjax.losses.presence import both_present, mean_of_rows, present_only
 from mmjax.losses.similarity import at_least_float32
 from mmjax.types import Array, Pair
 
@@ -19,25 +21,33 @@ Critic = Callable[[Array, Array], Array]
 
 
 def _scores(
-    critic: Critic, pair: Pair, gather: Gather, ids: Ids | None
+    critic: Critic, pair: Pair, gather: Gather, ids: Ids | None, present: Array | None
 ) -> tuple[Array, Array, Array]:
     """Scores of aligned rows `[n]`, of x against all devices' t `[n, m]`, and which of these count:
-    a row's own partner, and what agrees with it in no id."""
+    a row's own partner, and what agrees with it in no id. An absent row has but its partner."""
     chex.assert_equal_shape_prefix([pair.x, pair.t], 1)
-    x, t = (at_least_float32(side)[0] for side in pair)
+    x, t = (present_only(at_least_float32(side)[0], present) for side in pair)
     place = row_ids(x.shape[0], gather)
-    counts = ~differ(place[:, None], gather(place)[:, None])
+    own = ~differ(place[:, None], gather(place)[:, None])
     if ids is None:
-        counts = jnp.ones_like(counts)
+        counts = jnp.ones_like(own)
     else:
         mine = id_columns(ids, x.shape[0], gather)
-        counts |= differ(mine, gather(mine))
+        counts = own | differ(mine, gather(mine))
+    if present is not None:
+        there = present[:, None].astype(jnp.int32)
+        counts = own | (counts & both_present(there, gather(there)))
     aligned = jax.vmap(lambda a, b: critic(a[None], b[None])[0, 0])(x, t)
     return *at_least_float32(aligned, critic(x, gather(t))), counts
 
 
 def infonce_bound(
-    critic: Critic, pair: Pair, *, gather: Gather = no_gather, ids: Ids | None = None
+    critic: Critic,
+    pair: Pair,
+    *,
+    gather: Gather = no_gather,
+    ids: Ids | None = None,
+    present: Array | None = None,
 ) -> Array:
     """A lower bound on I(x; t), in nats (van den Oord et al. 2018).
 
@@ -47,15 +57,21 @@ def infonce_bound(
       critic: see the module.
       pair: `[batch, dim_x]` and `[batch, dim_t]`, row by row from the joint law.
       gather: see info_nce; the mean over devices is the single-device bound.
-      ids: see info_nce; the means over j are over what is left.
+      ids, present: see info_nce; the means over j are over what is left.
     """
-    aligned, every, counts = _scores(critic, pair, gather, ids)
+    aligned, every, counts = _scores(critic, pair, gather, ids, present)
     means = jax.nn.logsumexp(every, axis=1, where=counts) - jnp.log(jnp.sum(counts, axis=1))
-    return jnp.mean(aligned) - jnp.mean(means)
+    mean = partial(mean_of_rows, present=present, gather=gather)
+    return mean(aligned) - mean(means)
 
 
 def club_bound(
-    critic: Critic, pair: Pair, *, gather: Gather = no_gather, ids: Ids | None = None
+    critic: Critic,
+    pair: Pair,
+    *,
+    gather: Gather = no_gather,
+    ids: Ids | None = None,
+    present: Array | None = None,
 ) -> Array:
     """mean_i f(x_i, t_i) - mean_ij f(x_i, t_j): an upper bound on I(x; t) for the best critic of
     infonce_bound (NCE-CLUB; Liang et al. 2023). For a poor critic it bounds nothing, so the critic
@@ -63,8 +79,9 @@ def club_bound(
 
     Arguments are those of infonce_bound.
     """
-    aligned, every, counts = _scores(critic, pair, gather, ids)
-    return jnp.mean(aligned) - jnp.mean(jnp.mean(every, axis=1, where=counts))
+    aligned, every, counts = _scores(critic, pair, gather, ids, present)
+    mean = partial(mean_of_rows, present=present, gather=gather)
+    return mean(aligned) - mean(jnp.mean(every, axis=1, where=counts))
 
 
 class Factors(NamedTuple):
@@ -150,7 +167,12 @@ _MINIMISED = ("shared_given", "not_shared")
 
 
 def factor_cl(
-    pairs: Factors, critics: Factors, *, gather: Gather = no_gather, ids: Ids | None = None
+    pairs: Factors,
+    critics: Factors,
+    *,
+    gather: Gather = no_gather,
+    ids: Ids | None = None,
+    present: Factors | None = None,
 ) -> Array:
     """FactorCL's loss (Liang et al. 2023): upper bounds less lower bounds.
 
@@ -162,18 +184,25 @@ def factor_cl(
       pairs: Factors of Pair, `[batch, dims]`.
       critics: Factors of Critic.
       gather, ids: see info_nce.
+      present: Factors of `[batch]` bool or None, rows that have both sides of a bound's pair.
     """
-    total = 0.0
-    for name, pair, critic in zip(Factors._fields, pairs, critics, strict=True):
+    total, present = 0.0, present or Factors(*[None] * len(pairs))
+    for name, pair, critic, rows in zip(Factors._fields, pairs, critics, present, strict=True):
+        how = dict(gather=gather, ids=ids, present=rows)
         if name in _MINIMISED:
-            total += club_bound(critic, pair, gather=gather, ids=ids)
+            total += club_bound(critic, pair, **how)
         else:
-            total -= infonce_bound(critic, pair, gather=gather, ids=ids)
+            total -= infonce_bound(critic, pair, **how)
     return total
 
 
 def critic_loss(
-    pairs: Factors, critics: Factors, *, gather: Gather = no_gather, ids: Ids | None = None
+    pairs: Factors,
+    critics: Factors,
+    *,
+    gather: Gather = no_gather,
+    ids: Ids | None = None,
+    present: Factors | None = None,
 ) -> Array:
     """What the critics of the upper bounds minimise: less their InfoNCE bounds.
 
@@ -182,5 +211,6 @@ def critic_loss(
     total = 0.0
     for name in _MINIMISED:
         pair = jax.lax.stop_gradient(getattr(pairs, name))
-        total -= infonce_bound(getattr(critics, name), pair, gather=gather, ids=ids)
+        how = dict(gather=gather, ids=ids, present=present and getattr(present, name))
+        total -= infonce_bound(getattr(critics, name), pair, **how)
     return total

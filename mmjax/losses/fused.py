@@ -28,6 +28,7 @@ def comm_terms(
     temperature: Array | float,
     gather: Gather = no_gather,
     ids: Ids | None = None,
+    present: Array | None = None,
     chunk: int | None = None,
 ) -> Array:
     """The terms of the official code, `[views]`: each view against all modalities.
@@ -40,17 +41,29 @@ def comm_terms(
         modalities (mmjax.encoders.single_and_joint_masks).
       temperature: positive scalar, published 0.1.
       gather, ids, chunk: see info_nce.
+      present: `[batch, views]` bool, of which views rows have the modalities: a term counts rows
+        that have both its views. None: all.
     """
     chex.assert_rank([first, second], 3)
     chex.assert_equal_shape([first, second])
     how = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
-    pair = lambda a, b: nt_xent(a, b, **how)
+    there = lambda view: None if present is None else present[:, view] & present[:, -1]
+    pair = lambda view, a, b: nt_xent(a, b, present=there(view), **how)
     all_first, all_second = first[:, -1], second[:, -1]
     alone = [
-        0.5 * (pair(first[:, view], all_second) + pair(second[:, view], all_first))
+        0.5 * (pair(view, first[:, view], all_second) + pair(view, second[:, view], all_first))
         for view in range(first.shape[1] - 1)
     ]
-    return jnp.stack([*alone, pair(all_first, all_second)])
+    return jnp.stack([*alone, pair(-1, all_first, all_second)])
+
+
+def mean_of_terms(terms: Array, weights: Sequence[float] | None = None) -> Array:
+    """The mean of weight times term, `[views]` each.
+
+    Raises InvalidInput for another number of weights.
+    """
+    weights = _weights(weights, len(terms))
+    return jnp.mean(jnp.asarray(weights, terms.dtype) * terms)
 
 
 def comm(
@@ -61,20 +74,20 @@ def comm(
     weights: Sequence[float] | None = None,
     gather: Gather = no_gather,
     ids: Ids | None = None,
+    present: Array | None = None,
     chunk: int | None = None,
 ) -> Array:
     """CoMM's loss as the official code has it: the mean of weight times term (see comm_terms).
 
     Args:
-      first, second, temperature, gather, ids, chunk: see comm_terms.
+      first, second, temperature, gather, ids, present, chunk: see comm_terms.
       weights: of the terms, `views` numbers, the last is that of L; None: all 1. Zeros leave terms
         out, and the mean still divides by the number of views.
 
     Raises InvalidInput for another number of weights.
     """
-    weights = _weights(weights, first.shape[1])
-    terms = comm_terms(first, second, temperature=temperature, gather=gather, ids=ids, chunk=chunk)
-    return jnp.mean(jnp.asarray(weights, terms.dtype) * terms)
+    how = dict(gather=gather, ids=ids, present=present, chunk=chunk)
+    return mean_of_terms(comm_terms(first, second, temperature=temperature, **how), weights)
 
 
 def comm_of_paper(
@@ -86,6 +99,7 @@ def comm_of_paper(
     weights: Sequence[float] | None = None,
     gather: Gather = no_gather,
     ids: Ids | None = None,
+    present: Array | None = None,
     chunk: int | None = None,
 ) -> Array:
     """CoMM's loss as the paper has it: L + sum_i L_i; single modalities are seen once.
@@ -98,6 +112,7 @@ def comm_of_paper(
       temperature: positive scalar, published 0.1.
       weights: of the terms L_1, ..., L_n, L; None: all 1.
       gather, ids, chunk: see info_nce.
+      present: `[batch, modalities + 1]` bool, of the modalities and, last, of Z' and Z''.
 
     Raises InvalidInput for another number of weights.
     """
@@ -105,8 +120,10 @@ def comm_of_paper(
     count = alone.shape[1]
     *own, joint = _weights(weights, count + 1)
     how = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
-    pair = lambda a, b: nt_xent(a, b, **how)
-    total = joint * pair(first, second)
-    for weight, z in zip(own, jnp.moveaxis(alone, 1, 0), strict=True):
-        total += 0.5 * weight * (pair(z, first) + pair(z, second))
+    there = lambda k: None if present is None else present[:, k] & present[:, -1]
+    pair = lambda k, a, b: nt_xent(a, b, present=there(k), **how)
+    total = joint * pair(-1, first, second)
+    for k, weight in enumerate(own):
+        z = alone[:, k]
+        total += 0.5 * weight * (pair(k, z, first) + pair(k, z, second))
     return total
