@@ -1,5 +1,6 @@
 """Pictures of every kind through every reader: upright, 8 bits; what is left out is named."""
 
+import io
 import os
 
 import numpy as np
@@ -10,7 +11,15 @@ from mmjax.data.clip_images import CLIP_MEAN, CLIP_STD, ClipPixels, read_image
 from mmjax.data.clip_inputs import read_inputs
 from mmjax.data.images import load_images
 from mmjax.data.mm_imdb import read_poster
-from mmjax.data.pictures import ENDINGS, find_pictures, left_out, pictures_by_stem
+from mmjax.data.pictures import (
+    ENDINGS,
+    as_rgb,
+    decode_picture,
+    find_pictures,
+    jpeg_pixels,
+    left_out,
+    pictures_by_stem,
+)
 from mmjax.errors import InvalidInput
 
 SIDE = 16
@@ -184,3 +193,36 @@ def test_two_pictures_of_one_row_are_refused(tmp_path):
         pictures_by_stem(str(tmp_path))
     (tmp_path / "00.JPG").unlink()
     assert pictures_by_stem(str(tmp_path)) == ({"00": "00.png"}, ["notes.txt"])
+
+
+def _jpeg(size, mode="RGB", **more):
+    pixels = np.random.default_rng(size[0]).integers(0, 256, (5, 7, 3), np.uint8)
+    image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    content = io.BytesIO()
+    image.save(content, "JPEG", **more)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("quality", [30, 75, 100])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_plain_jpegs_are_pillows_to_the_last_bit(quality, subsampling, progressive):
+    pytest.importorskip("simplejpeg")
+    for size in ((64, 64), (17, 40), (1, 3)):
+        content = _jpeg(size, quality=quality, subsampling=subsampling, progressive=progressive)
+        wanted = decode_picture(content, lambda image: np.asarray(as_rgb(image)))
+        found = jpeg_pixels(content)
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_other_jpegs_are_left_to_pillow():
+    pytest.importorskip("simplejpeg")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    xmp = b'<x xmlns="http://ns.adobe.com/xap/1.0/" tiff:Orientation="6"/>'
+    whole = _jpeg((40, 30))
+    others = [_jpeg((4, 4), exif=turned), _jpeg((4, 4), xmp=xmp), _jpeg((4, 4), "L"), whole[:-30]]
+    others += [_jpeg((4, 4), "CMYK"), whole[:100], b"", b"\x89PNG", b"\xff\xd8"]
+    assert jpeg_pixels(whole) is not None
+    assert [jpeg_pixels(content) for content in others] == [None] * len(others)

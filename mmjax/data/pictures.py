@@ -1,10 +1,13 @@
 """Picture files of any kind, upright, as 8-bit RGB: the one way in for every reader of pictures."""
 
+import importlib
 import io
 import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cache
+from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +32,7 @@ CORRUPT = (
     Image.DecompressionBombError,
 )
 T = TypeVar("T")
+_NOTES = (b"Exif\0\0", b"ns.adobe.com/xap")
 _ORIENTATION = 0x0112  # the EXIF tag of the turn
 _SHOWN = 5  # names told of files that are left out
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # modes of more than 8 bits; I is a PNG's 16 too
@@ -53,16 +57,47 @@ def decode_picture(content: bytes, take: Callable[[Image.Image], T]) -> T | str:
     """
     file = io.BytesIO(content)
     try:
-        # Checksums, and an end cut off behind the last pixel, which decoding alone overlooks.
-        Image.open(file, formats=FORMATS).verify()
-        file.seek(0)
-        with Image.open(file, formats=FORMATS) as image:
+        image = Image.open(file, formats=FORMATS)
+        if image.format == "PNG":  # others have no checksums, and opening takes half of the time
+            # And an end cut off behind the last pixel, which decoding alone overlooks.
+            image.verify()
+            file.seek(0)
+            image = Image.open(file, formats=FORMATS)
+        with image:
             image.load()
             return take(_upright(image))
     except UnidentifiedImageError:
         return f"none of {', '.join(FORMATS)}"
     except CORRUPT as error:
         return _fault(error)
+
+
+def jpeg_pixels(content: bytes) -> np.ndarray | None:
+    """A plain colour JPEG as `[height, width, 3]` uint8, upright; None of all else.
+
+    What decode_picture and as_rgb give, in a fifth of the time: half of Pillow's is the opening of
+    a small file. None where simplejpeg is missing, of other files, of JPEGs that are grey, CMYK,
+    damaged, or hold notes (EXIF, XMP) that may name a turn.
+    """
+    library = _simplejpeg()
+    noted = not content.startswith(b"\xff\xd8") or any(mark in content for mark in _NOTES)
+    if library is None or noted:
+        return None
+    try:
+        height, width, colours, _ = library.decode_jpeg_header(content)
+        if colours != "YCbCr" or height * width > (Image.MAX_IMAGE_PIXELS or 0):
+            return None
+        return library.decode_jpeg(content, "RGB")
+    except ValueError:  # decode_picture says what is wrong
+        return None
+
+
+@cache
+def _simplejpeg() -> ModuleType | None:
+    try:
+        return importlib.import_module("simplejpeg")
+    except ImportError:
+        return None
 
 
 def picture_sides(content: bytes) -> tuple[int, int] | str:

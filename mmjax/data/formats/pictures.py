@@ -9,7 +9,7 @@ from PIL import Image
 from mmjax.data.clip_images import ClipPixels, fit_image
 from mmjax.data.formats.table import Files
 from mmjax.data.multimodal import Lazy
-from mmjax.data.pictures import as_rgb, decode_picture, picture_sides
+from mmjax.data.pictures import as_rgb, decode_picture, jpeg_pixels, picture_sides
 from mmjax.errors import InvalidInput, require
 
 _CHUNK = 256  # rows a thread decodes before it is asked for more
@@ -45,7 +45,7 @@ def picture_values(
         out = np.zeros((len(rows), *shape[1:]), np.uint8)
         for into, row in zip(out, rows, strict=True):
             if files.names[row]:
-                into[:] = _decoded(files, int(row), take)
+                into[:] = _decoded(files, int(row), shape[1:], take)
         return out
 
     if (int(np.prod(shape)) > limit) if stream is None else stream:
@@ -61,8 +61,12 @@ def picture_values(
     return values
 
 
-def _decoded(files: Files, row: int, take) -> np.ndarray:
-    found = decode_picture(files.read(row), take)
+def _decoded(files: Files, row: int, shape: tuple[int, ...], take) -> np.ndarray:
+    content = files.read(row)
+    found = jpeg_pixels(content)
+    if found is not None and found.shape == shape:
+        return found
+    found = decode_picture(content, take)
     if isinstance(found, str):
         raise InvalidInput(f"{files.names[row]}: no whole picture ({found})")
     return found
