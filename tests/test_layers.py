@@ -23,6 +23,7 @@ LAYERS = [
     {"report"},
     {"run"},
     {"tables"},
+    {"sklearn"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(p for p in (ROOT / "mmjax").rglob("*.py") if p != ROOT / "mmjax/__init__.py")

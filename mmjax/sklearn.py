@@ -1,0 +1,293 @@
+"""Estimators of scikit-learn: FastICA, PCA and CCA of mmjax.disentangle behind `fit / transform`.
+
+They work in a `Pipeline`, in `GridSearchCV`, clone and pickle: fitted ones hold NumPy arrays alone.
+float64 is computed in float64, anything else in float32. This module imports scikit-learn; nothing
+else in mmjax imports this module.
+"""
+
+import warnings
+from numbers import Integral
+from typing import Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import validate_data as validated
+
+from mmjax.disentangle import canonical_directions, determined, fast_ica, pca
+from mmjax.errors import require
+from mmjax.types import Key
+
+_FLOATS = (np.float64, np.float32)
+RandomState = int | np.random.RandomState | None
+
+
+def _precision(*arrays: np.ndarray):
+    """A context in which jax has the precision of the arrays."""
+    return jax.enable_x64(any(array.dtype == np.float64 for array in arrays))
+
+
+def _key(random_state: RandomState) -> Key:
+    return jax.random.key(int(check_random_state(random_state).randint(2**31 - 1)))
+
+
+def _numpy(found):
+    return jax.tree.map(np.asarray, found)
+
+
+def _components(given: int | None, most: int, why: str) -> int:
+    """A number of components; most where none is given."""
+    good = given is None or (
+        isinstance(given, Integral) and not isinstance(given, bool) and 1 <= given <= most
+    )
+    require(good, "n_components", given, f"None, or a whole number from 1 to {most}, {why}")
+    return most if given is None else int(given)
+
+
+def _signs(components: np.ndarray) -> np.ndarray:
+    """`[k, f] -> [k, 1]`: with them each row's largest entry is positive."""
+    largest = np.argmax(np.abs(components), axis=1)
+    return np.where(components[np.arange(len(components)), largest] < 0, -1, 1)[:, None]
+
+
+class _Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """`(x - mean_) @ _unmixing()`, and back by `_mixing()`."""
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Components `[n, k]` of rows `[n, f]`."""
+        check_is_fitted(self)
+        X = validated(self, X, reset=False, dtype=_FLOATS)
+        return (X - self.mean_.astype(X.dtype)) @ self._unmixing().astype(X.dtype)
+
+    def inverse_transform(self, X: np.ndarray) -> np.ndarray:
+        """Rows `[n, f]` that have these components `[n, k]`; exact where k is f."""
+        check_is_fitted(self)
+        X = check_array(X, dtype=_FLOATS)
+        k = self._n_features_out
+        require(X.shape[1] == k, "components", X.shape, f"[rows, {k}]")
+        return X @ self._mixing().astype(X.dtype) + self.mean_.astype(X.dtype)
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class FastICA(_Linear):
+    """Independent components, see mmjax.disentangle.fast_ica.
+
+    Args:
+      n_components: principal directions kept; None for as many as the rows determine.
+      algorithm: picard, parallel or deflation.
+      contrast: logcosh, exp or cube.
+      max_iter: passes over the data, at most.
+      tol: of the change, see fast_ica.
+      restarts: random starts, of which the one of largest negentropy is kept.
+      random_state: of the starts.
+
+    Attributes:
+      components_: `[k, f]` the unmixing; components have unit variance, are in order of negentropy
+        and skewed to the right.
+      mixing_: `[f, k]`; mean_: `[f]`; negentropy_: `[k]`; n_iter_: passes done.
+      stability_: `[k]`, see mmjax.disentangle.ICA; None with one restart.
+
+    Warns (ConvergenceWarning) where the passes ran out.
+
+    Example:
+      >>> sources = np.random.default_rng(0).laplace(size=(500, 2))
+      >>> ica = FastICA(random_state=0).fit(sources @ np.array([[1.0, 0.5], [-0.3, 1.0]]))
+      >>> ica.components_.shape, ica.get_feature_names_out().tolist()
+      ((2, 2), ['fastica0', 'fastica1'])
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        algorithm: str = "picard",
+        contrast: str = "logcosh",
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        restarts: int = 1,
+        random_state: RandomState = None,
+    ) -> None:
+        self.n_components = n_components
+        self.algorithm = algorithm
+        self.contrast = contrast
+        self.max_iter = max_iter
+        self.tol = tol
+        self.restarts = restarts
+        self.random_state = random_state
+
+    def fit(self, X: np.ndarray, y: None = None) -> Self:
+        """Finds components of `[n, f]`, n >= 2; y is ignored."""
+        X = validated(self, X, dtype=_FLOATS, ensure_min_samples=2)
+        k = _components(self.n_components, min(X.shape), "rows and features")
+        with _precision(X):
+            if self.n_components is None:
+                k = determined(X)
+            found = _numpy(
+                fast_ica(
+                    jnp.asarray(X),
+                    _key(self.random_state),
+                    num_components=k,
+                    algorithm=self.algorithm,
+                    contrast=self.contrast,
+                    max_steps=self.max_iter,
+                    tolerance=self.tol,
+                    restarts=self.restarts,
+                )
+            )
+        self.mean_, self.components_, self.mixing_ = found.mean, found.unmixing, found.mixing
+        self.negentropy_, self.stability_ = found.negentropy, found.stability
+        self.n_iter_ = max(1, int(found.steps))
+        if not found.converged:
+            told = f"no convergence in {self.max_iter} passes: raise max_iter or tol"
+            warnings.warn(told, ConvergenceWarning, stacklevel=2)
+        return self
+
+    def _unmixing(self) -> np.ndarray:
+        return self.components_.T
+
+    def _mixing(self) -> np.ndarray:
+        return self.mixing_.T
+
+
+class PCA(_Linear):
+    """Principal components, see mmjax.disentangle.pca.
+
+    Args:
+      n_components: how many; None for all, min(n, f).
+      whiten: whether components are scaled to unit variance (of the sample, divided by n - 1).
+
+    Attributes:
+      components_: `[k, f]` orthonormal rows, largest variance first; the largest entry of each is
+        positive.
+      explained_variance_: `[k]`, divided by n - 1; explained_variance_ratio_: `[k]` of the total.
+      mean_: `[f]`; n_components_: k.
+    """
+
+    def __init__(self, n_components: int | None = None, *, whiten: bool = False) -> None:
+        self.n_components = n_components
+        self.whiten = whiten
+
+    def fit(self, X: np.ndarray, y: None = None) -> Self:
+        """Finds components of `[n, f]`, n >= 2; y is ignored."""
+        X = validated(self, X, dtype=_FLOATS, ensure_min_samples=2)
+        k = _components(self.n_components, min(X.shape), "rows and features")
+        with _precision(X):
+            found = _numpy(pca(jnp.asarray(X), k))
+        signs = _signs(found.directions.T)
+        unbiased = len(X) / (len(X) - 1)
+        self.mean_, self.components_ = found.mean, found.directions.T * signs
+        self.explained_variance_ = found.variances * unbiased
+        total = np.sum(np.var(X, axis=0)) * unbiased
+        ratio = self.explained_variance_ / total if total > 0 else np.zeros(k)
+        self.explained_variance_ratio_ = ratio.astype(X.dtype)
+        self.n_components_ = k
+        self._whiten = found.whiten * signs.T / np.sqrt(unbiased)
+        self._colour = found.colour * signs * np.sqrt(unbiased)
+        return self
+
+    def _unmixing(self) -> np.ndarray:
+        return self._whiten if self.whiten else self.components_.T
+
+    def _mixing(self) -> np.ndarray:
+        return self._colour if self.whiten else self.components_
+
+
+class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Canonical correlations of two blocks, see mmjax.disentangle.canonical_directions.
+
+    `fit_transform` gives the scores of X alone, so that it can stand in a Pipeline;
+    `transform(X, y)` gives both.
+
+    Args:
+      n_components: pairs of directions, at most rows and the features of either block.
+
+    Attributes:
+      x_rotations_: `[f, k]`, y_rotations_: `[g, k]`; scores of the sample are uncorrelated and have
+        unit variance (divided by n). The largest entry of each of x is positive.
+      x_loadings_: `[f, k]`, y_loadings_: `[g, k]`, covariances of columns with their scores.
+      correlations_: `[k]`, descending.
+      x_mean_: `[f]`, y_mean_: `[g]`.
+    """
+
+    def __init__(self, n_components: int = 2) -> None:
+        self.n_components = n_components
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
+        """Finds directions of rows `[n, f]` and `[n, g]` (or `[n]`), n >= 2."""
+        X, Y = validated(
+            self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        Y = _block(Y)
+        require(self.n_components is not None, "n_components", None, "a whole number")
+        most = min(*X.shape, Y.shape[1])
+        k = _components(self.n_components, most, "rows and the features of both")
+        with _precision(X, Y):
+            found = _numpy(canonical_directions(jnp.asarray(X), jnp.asarray(Y)))
+        signs = _signs(found.x.T[:k]).T
+        self.x_mean_, self.y_mean_ = X.mean(axis=0), Y.mean(axis=0)
+        self.x_rotations_, self.y_rotations_ = found.x[:, :k] * signs, found.t[:, :k] * signs
+        self.correlations_ = found.correlations[:k]
+        self.x_loadings_ = _loadings(X - self.x_mean_, self.x_rotations_)
+        self.y_loadings_ = _loadings(Y - self.y_mean_, self.y_rotations_)
+        return self
+
+    def transform(
+        self, X: np.ndarray, y: np.ndarray | None = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Scores `[n, k]` of X, or of both where y is given."""
+        check_is_fitted(self)
+        X = validated(self, X, reset=False, dtype=_FLOATS)
+        scores = (X - self.x_mean_.astype(X.dtype)) @ self.x_rotations_.astype(X.dtype)
+        if y is None:
+            return scores
+        Y = _block(check_array(y, ensure_2d=False, dtype=_FLOATS, input_name="y"))
+        check_consistent_length(X, Y)
+        g = len(self.y_mean_)
+        require(Y.shape[1] == g, "y", Y.shape, f"[rows, {g}]")
+        return scores, (Y - self.y_mean_) @ self.y_rotations_
+
+    def fit_transform(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Scores `[n, k]` of X, after fit."""
+        return self.fit(X, y).transform(X)
+
+    def inverse_transform(
+        self, X: np.ndarray, y: np.ndarray | None = None
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Least squares: the rows `[n, f]` (and `[n, g]`) that scores `[n, k]` tell best."""
+        check_is_fitted(self)
+        back = check_array(X, dtype=_FLOATS) @ self.x_loadings_.T + self.x_mean_
+        if y is None:
+            return back
+        return back, check_array(y, dtype=_FLOATS) @ self.y_loadings_.T + self.y_mean_
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.x_rotations_.shape[1]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _block(y: np.ndarray) -> np.ndarray:
+    y = y if y.dtype in _FLOATS else y.astype(np.float64)
+    return y[:, None] if y.ndim == 1 else y
+
+
+def _loadings(centred: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    return centred.T @ (centred @ rotations) / len(centred)
