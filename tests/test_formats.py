@@ -451,11 +451,22 @@ def test_numbers_of_text_files_are_their_values(tmp_path):
     found = read(tmp_path / "a.csv", labels=["code", "whole", "part", "flag"], **options)
     assert found.labels["code"].tolist() == ["01234", "1234"]
     assert found.labels["whole"].tolist() == [7, 8] and found.labels["part"].tolist() == [1.5, 2]
-    assert found.labels["flag"].tolist() == ["True", "False"]
+    assert found.labels["flag"].tolist() == [1, 0]
     assert found.columns["x"].values.tolist() == [[7, 1.5], [8, 2]]
     assert found.present["some"].tolist() == [True, False]
     text = read(tmp_path / "a.csv", kinds={"some": "text"}, **options)
     assert text.columns["some"].values.tolist() == ["3", ""]
+
+
+def test_the_first_of_several_captions(tmp_path):
+    for k in range(3):
+        (tmp_path / f"{k}.png").write_bytes(_png(k))
+        notes = {"captions": [f"a cat {k}", f"a dog {k}"][: k + 1] or None, "class": k}
+        (tmp_path / f"{k}.json").write_text(json.dumps(notes if k else {"class": k}))
+    found = read(tmp_path, labels=["class"], split=(1, 0, 0))
+    assert found.columns["text"].values.tolist() == ["", "a cat 1", "a cat 2"]
+    assert "text: the first of up to 2 texts a row" in found.remarks
+    assert found.labels["class"].tolist() == [0, 1, 2]
 
 
 def test_modalities_of_a_command_line():

@@ -51,6 +51,15 @@ def interpreted(table: Table, name: str, cells: Sequence[Any], root: str, kind: 
     return [None if is_empty(c) else c for c in cells]
 
 
+def first_texts(cells: Sequence[Any]) -> tuple[Sequence[Any], int]:
+    """Of lists of texts the first of each, and the most that a list has; 0 of other cells."""
+    full = [cell for cell in cells if not is_empty(cell)]
+    several = [isinstance(c, list) and c and all(isinstance(t, str) for t in c) for c in full]
+    if not full or not all(several):
+        return cells, 0
+    return [None if is_empty(cell) else cell[0] for cell in cells], max(map(len, full))
+
+
 def files_kind(table: Table, name: str, cells: Sequence[Any]) -> str:
     """image or sound where most cells name such files; empty otherwise.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.checks import check_finite
-from mmjax.data.formats.cells import files_kind, interpreted, is_free_text
+from mmjax.data.formats.cells import files_kind, first_texts, interpreted, is_free_text
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values
 from mmjax.data.formats.table import Files, Raw, Table, column, is_empty, row_count
@@ -90,8 +90,10 @@ def _looks_like_one(table: Table, name: str, values: Raw) -> bool:
         return True
     if isinstance(values, list):
         full = [cell for cell in values if not is_empty(cell)]
-        if full and isinstance(full[0], list):
+        if full and isinstance(full[0], list) and not first_texts(values)[1]:
             return all(isinstance(cell, list) and _numeric(cell) for cell in full)
+        values, _ = first_texts(values)
+        full = [cell for cell in values if not is_empty(cell)]
         return bool(full and isinstance(full[0], str) and files_kind(table, name, values)) or (
             is_free_text(values)
         )
@@ -135,7 +137,8 @@ def modality(
     shown = beside(table, _BESIDE[2:], name, columns)
     values = column(table, columns)
     if isinstance(values, list):
-        kind = options.kinds.get(name, "")
+        kind, (values, texts) = options.kinds.get(name, ""), first_texts(values)
+        told = f"{name}: the first of up to {texts} texts a row" if texts > 1 else ""
         values = interpreted(table, columns, values, options.root, kind)
     picked = lambda v: v if rows is None else v[_fits(v, rows, columns)]
     present = picked(_array(table, shown)) if shown else None
@@ -143,7 +146,7 @@ def modality(
         return _of_files(name, _some(values, rows), present, options)
     if isinstance(values, list):
         values = values if rows is None else [values[k] for k in _fits(values, rows, columns)]
-        return Modality(values, None, present)
+        return Modality(values, None, present, None, told)
     lengths = picked(_array(table, length)) if length else None
     if values.dtype.kind == "U":
         cells = [None if is_empty(cell) else cell for cell in picked(values).tolist()]

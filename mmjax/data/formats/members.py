@@ -16,6 +16,7 @@ from mmjax.errors import InvalidInput
 
 TEXTS = (".txt", ".text", ".caption")
 CLASS = ".cls"
+_CAPTIONS = ("caption", "captions", "text")  # fields that are the texts where there are no files
 _FIRST = 1000  # rows whose .json files say which fields there are
 _SORTS = {"image": PICTURES, "text": TEXTS, "audio": SOUNDS}
 
@@ -44,7 +45,7 @@ class Members(NamedTuple):
 
 def members_table(found: Members) -> Table:
     """Columns: `image`, `text`, `audio`; each ending by itself; each field that the first
-    thousand .json files have.
+    thousand .json files have, of which a caption is the text where there are no text files.
 
     Rows that have none of the three are left out, which the remarks say, as they do where a row
     lacks one.
@@ -78,17 +79,21 @@ def members_table(found: Members) -> Table:
         reader = cache(lambda ending=ending, where=where: _by_ending(found, ending, where[kept]))
         columns.setdefault(name, reader)
     labels = [name for name in found.labels if name != "split"]
-    if CLASS in found.where:
+    if CLASS in found.where and (found.where[CLASS][kept] >= 0).all():
         labels.append(CLASS.lstrip("."))
     if ".json" in found.where:
         rows = cache(lambda: _json_rows(found, found.where[".json"][kept]))
         first = _json_rows(found, found.where[".json"][kept][:_FIRST])
         for name in dict.fromkeys(name for row in first for name in row):
             columns.setdefault(name, lambda name=name: [row.get(name) for row in rows()])
+    usual = {sort: sort for sort in sorts}
+    captions = [name for name in _CAPTIONS if name in columns]
+    if captions and "text" not in usual:
+        usual["text"] = captions[0]
     return Table(
         found.path,
         columns,
-        usual={sort: sort for sort in sorts},
+        usual=usual,
         labels=labels,
         place=lambda row: f" ({_names(found, kept)[row]})",
         remarks=[remark for remark in remarks if remark],

@@ -66,7 +66,7 @@ def read(
       sound: how sounds become log-mel spectra `[steps, mels]`.
       stream: whether pictures, sounds and arrays stay in their files until rows are asked for.
         None: those that take more bytes than the limit.
-      limit: in bytes, of each modality.
+      limit: in bytes, of each modality. Compressed arrays of an archive are read whole at first.
       root: folder that paths in a table start from; default the table's.
 
     Of arrays, `NAME_mask` or `NAME_lengths` say where a sequence ends, `NAME_present` or

@@ -92,12 +92,15 @@ _CODE = re.compile(r"[-+]?0\d+", re.ASCII)  # a postcode, a name of a shard: 007
 def typed(cells: Sequence[str]) -> list[Any]:
     """Cells of a text file as numbers where all are, else as text; empty ones are None.
 
-    A column with a number such as 007 is text. nan and inf are numbers among numbers.
+    A column with a number such as 007 is text. nan and inf are numbers among numbers. Columns of
+    true and false alone are those.
     """
     stripped = [cell.strip() for cell in cells]
     full = [cell for cell in stripped if cell]
     numbers = [cell for cell in full if _NUMBER.fullmatch(cell)]
     others = set(full) - set(numbers)
+    if full and {cell.lower() for cell in full} <= {"true", "false"}:
+        return [cell.lower() == "true" if cell else None for cell in stripped]
     if not numbers or not all(map(_NO_NUMBER.fullmatch, others)) or any(map(_CODE.match, numbers)):
         return [cell if word else None for cell, word in zip(cells, stripped, strict=True)]
     convert = int if not others and all(map(_WHOLE.fullmatch, full)) else float

@@ -1,9 +1,11 @@
 """Shards of webdataset: plain tar files, read in place by the offsets of their members."""
 
+import io
 import os
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from mmjax.data.pictures import left_out
 from mmjax.data.tables import printable
 from mmjax.errors import InvalidInput
 
+_OPEN = 64  # shards that are kept open
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -80,7 +83,8 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
         where[ending][at] = numbers
     told = left_out(path, odd, "no file of a row")
     tell = lambda k: f"{shards[places[2][k]]}: {printable(names[k])}"
-    read = lambda k: _content(shards[places[2][k]], int(places[0][k]), int(places[1][k]))
+    opened = lru_cache(_OPEN)(_opened)
+    read = lambda k: _content(opened(shards[places[2][k]]), int(places[0][k]), int(places[1][k]))
     return members_table(Members(path, keys, where, tell, read, {}, [*remarks, told]))
 
 
@@ -102,13 +106,18 @@ def _members(shard: str) -> Iterator[tarfile.TarInfo]:
         raise InvalidInput(f"{shard}: not a whole, uncompressed .tar ({told})") from error
 
 
-def _content(shard: str, offset: int, size: int) -> bytes:
+def _opened(shard: str) -> io.FileIO:
     try:
-        with open(shard, "rb") as file:
-            file.seek(offset)
-            content = file.read(size)
+        return open(shard, "rb", buffering=0)
     except OSError as error:
         raise InvalidInput(f"{shard}: can't be read ({error.strerror})") from error
+
+
+def _content(file: io.FileIO, offset: int, size: int) -> bytes:
+    try:
+        content = os.pread(file.fileno(), size, offset)  # threads share no place in the file
+    except OSError as error:
+        raise InvalidInput(f"{file.name}: can't be read ({error.strerror})") from error
     if len(content) != size:
-        raise InvalidInput(f"{shard}: has become shorter while it was read")
+        raise InvalidInput(f"{file.name}: has become shorter while it was read")
     return content
