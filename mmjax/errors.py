@@ -1,8 +1,11 @@
 """The one error that users cause: bad input, told in one line; and lines that are no error."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class InvalidInput(ValueError):
@@ -15,7 +18,7 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise InvalidInput(f"{name}: {value!r} is not allowed; use {allowed}")
 
 
-def choose(table: dict, name: str, value: str):
+def choose(table: Mapping[str, T], name: str, value: str) -> T:
     """`table[value]`, or InvalidInput that lists the names in the table."""
     require(value in table, name, value, "one of " + ", ".join(sorted(table)))
     return table[value]

@@ -32,12 +32,12 @@ def encode_labels(*columns: np.ndarray) -> list[np.ndarray]:
 
     Raises InvalidInput for another dtype or shape, other objects, NaN and infinity.
     """
-    columns = [np.asarray(column) for column in columns]
-    floats = [c.dtype for c in columns if jnp.issubdtype(c.dtype, jnp.floating)]
+    given = [np.asarray(column) for column in columns]
+    floats = [c.dtype for c in given if jnp.issubdtype(c.dtype, jnp.floating)]
     narrow = min(floats, key=lambda d: jnp.finfo(d).nmant, default=np.dtype(np.float64))
-    columns = [_plain(column) for column in columns]
-    mixed = len({kind for column in columns for kind in _kinds(column)}) > 1
-    found = [_distinct(column) for column in columns]
+    plain = [_plain(column) for column in given]
+    mixed = len({kind for column in plain for kind in _kinds(column)}) > 1
+    found = [_distinct(column) for column in plain]
     keys = [[_key(v, mixed, narrow.type) for v in values] for values, _ in found]
     # Python's numbers compare exactly: 2^53 + 1 is no float, and 1 == 1.0 == True.
     order = sorted(set().union(*keys), key=lambda k: (isinstance(k, str), k))
@@ -82,8 +82,8 @@ def _distinct(column: np.ndarray) -> tuple[list, np.ndarray]:
     """Different values, and where each row's is among them."""
     if column.dtype.kind == "O":  # objects of several sorts have no order
         place: dict = {}
-        inverse = [place.setdefault((type(v), v), len(place)) for v in column]
-        return [v for _, v in place], np.array(inverse, int)
+        where = [place.setdefault((type(v), v), len(place)) for v in column]
+        return [v for _, v in place], np.array(where, int)
     values, inverse = np.unique(column, return_inverse=True)
     return values.tolist(), inverse.reshape(-1)
 

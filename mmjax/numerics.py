@@ -145,9 +145,8 @@ def conditioned(
     with np.errstate(invalid="ignore", over="ignore"):
         columns = columns_of(given[0], together=together)
         found = [without(columns, x) for x in given]
-        return [jnp.asarray(v.astype(dtype)) for v in found], *(
-            jnp.asarray(v.astype(dtype)) for v in offset_and_unit(columns)
-        )
+        offset, unit = (jnp.asarray(v.astype(dtype)) for v in offset_and_unit(columns))
+        return [jnp.asarray(v.astype(dtype)) for v in found], offset, unit
 
 
 def centred(fit: Array, *others: Array, name: str = "x") -> list[Array]:

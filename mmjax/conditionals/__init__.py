@@ -67,12 +67,14 @@ def make_marginal(name: str, space: Space, *, scale: float) -> Marginal:
     """
     require(name in MARGINALS, "marginal", name, "one of " + ", ".join(MARGINALS))
     if name == "uniform":
-        require(space.uniform is not None, "marginal", name, f"normal or laplace on {space.kind}")
+        uniform = space.uniform
+        require(uniform is not None, "marginal", name, f"normal or laplace on {space.kind}")
+        assert uniform is not None  # for type checkers
 
         def log_density(z):
             return jnp.where(space.contains(z), -space.log_volume, -jnp.inf)
 
-        return Marginal(space.uniform, log_density)
+        return Marginal(uniform, log_density)
     around = restricted(space, make_noise(p={"laplace": 1.0, "normal": 2.0}[name], scale=scale))
 
     def centre(n):

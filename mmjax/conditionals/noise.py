@@ -85,7 +85,8 @@ def make_noise(*, p: float, scale: float) -> Noise:
 
     require(np.isfinite(p) and p >= 1, "p", p, "a finite number >= 1")
     require(np.isfinite(scale) and scale > 0, "scale", scale, "a finite number > 0")
-    unit_cdf, unit_icdf = {1: _unit_laplace, 2: _unit_normal}.get(p, lambda: _unit_table(p))()
+    known = {1.0: _unit_laplace, 2.0: _unit_normal}
+    unit_cdf, unit_icdf = known[p]() if p in known else _unit_table(p)
     log_norm = float(np.log(p) - np.log(2 * scale) - special.gammaln(1 / p))
 
     def log_pdf(x):

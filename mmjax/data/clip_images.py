@@ -159,7 +159,7 @@ def fit_image(image: Image.Image, how: ClipPixels) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + how.size, top + how.size)))
 
 
-def standardise_pixels(images, how: ClipPixels):
+def standardise_pixels(images: Any, how: ClipPixels) -> Any:
     """uint8 `[batch, size, size, 3]` as the float32 that the image encoder takes (jax or NumPy)."""
     mean, std = (np.asarray(values, np.float32) for values in (how.mean, how.std))
     return (images.astype(np.float32) * np.float32(how.scale) - mean) / std

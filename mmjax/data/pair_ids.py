@@ -25,7 +25,9 @@ def content_ids(values: np.ndarray) -> np.ndarray:
     return ids
 
 
-def linked_groups(x_ids: np.ndarray, t_ids: np.ndarray, partner: np.ndarray | None):
+def linked_groups(
+    x_ids: np.ndarray, t_ids: np.ndarray, partner: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Groups of rows that ids and pairs link, directly or by others: connected components.
 
     Args:

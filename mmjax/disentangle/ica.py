@@ -122,8 +122,8 @@ def fast_ica(
     (scaled,), mean, units = conditioned(x, together=True)
     long = is_long(len(x), num_components or x.shape[1])
     if long and algorithm == "picard" and tracked is not untracked:
-        how = contrast, num_components, restarts
-        found = _tracked_ica(scaled, key, tolerance, floor, max_steps, *how, tracked)
+        start = scaled, key, tolerance, floor, max_steps
+        found = _tracked_ica(*start, contrast, num_components, restarts, tracked)
     else:
         how = num_components, algorithm, contrast, max_steps, restarts
         found = _fast_ica(scaled, key, tolerance, floor, *how)

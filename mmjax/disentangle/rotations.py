@@ -227,10 +227,11 @@ def start_ascent(white: Array, start: Array, contrast: Contrast, tolerance: floa
     k, dtype = white.shape[1], white.dtype
     look = _look(white, start, contrast)
     change = jnp.max(jnp.abs(_gradient(look, _signs(look))))
+    remembered = jnp.zeros((_REMEMBERED, k, k), dtype)
     return Ascent(
         Found(start, jnp.int32(1), change, change < tolerance),
         look,
-        _Memory(*jnp.zeros((2, _REMEMBERED, k, k), dtype), jnp.zeros(_REMEMBERED, bool)),
+        _Memory(remembered, remembered, jnp.zeros(_REMEMBERED, bool)),
         jnp.ones((), dtype),
     )
 

@@ -1,12 +1,12 @@
 """Encoders made of encoders: one behind another, behind a fixed map, over the mean of tokens."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mmjax.encoders.base import Encoder
-from mmjax.encoders.fusion import Padded
 from mmjax.types import Array
 
 
@@ -26,7 +26,9 @@ def before(change: Callable[[Array], Array], encoder: Encoder) -> Encoder:
     )
 
 
-def chained(body: Encoder, head: Encoder, *, frozen: bool = False, dtype=jnp.float32) -> Encoder:
+def chained(
+    body: Encoder, head: Encoder, *, frozen: bool = False, dtype: Any = jnp.float32
+) -> Encoder:
     """The head of the body's embeddings: `{"body": .., "head": ..}` of parameters and statistics.
 
     Args:
@@ -73,7 +75,7 @@ def averaged(encoder: Encoder) -> Encoder:
       encoder: its embeddings are Padded.
     """
 
-    def mean(tokens: Padded) -> Array:
+    def mean(tokens: Any) -> Array:
         seen = tokens.seen[..., None].astype(tokens.values.dtype)
         return jnp.sum(tokens.values * seen, 1) / jnp.maximum(jnp.sum(seen, 1), 1)
 

@@ -1,7 +1,7 @@
 """Critics: networks that score pairs."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -61,4 +61,7 @@ def concatenated_critic(hidden: int = 512, layers: int = 1) -> PairCritic:
     def init(key, dim_a, dim_b):
         return net.init(key, jnp.zeros((1, dim_a)), jnp.zeros((1, dim_b)))["params"]
 
-    return PairCritic(init, lambda params, a, b: net.apply({"params": params}, a, b))
+    def score(params: Tree, a: Array, b: Array) -> Any:  # linen may return a state beside it
+        return net.apply({"params": params}, a, b)
+
+    return PairCritic(init, score)

@@ -22,10 +22,10 @@ def zero_padding(observations: Padded | Array) -> Padded:
 
     Raises InvalidInput for another shape, or a mask that doesn't fit.
     """
-    bare = not isinstance(observations, Padded)
-    values = observations if bare else observations.values
+    if not isinstance(observations, Padded):
+        observations = Padded(observations, jnp.ones(observations.shape[:2], bool))
+    values, seen = observations
     require(values.ndim == 3, "observations", values.shape, "[batch, length, features]")
-    seen = jnp.ones(values.shape[:2], bool) if bare else observations.seen
     fits = seen.shape == values.shape[:2] and seen.dtype == bool
     require(fits, "seen", (seen.shape, str(seen.dtype)), f"{values.shape[:2]} bool")
     return Padded(jnp.where(seen[..., None], values, 0), seen)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ class KernelScore(NamedTuple):
     cv_r2: Array
 
 
-def kernel_r2(features: Array, targets: Tree, split_key: Key | None = None, **options) -> Tree:
+def kernel_r2(features: Array, targets: Tree, split_key: Key | None = None, **options: Any) -> Tree:
     """R2 of kernel ridge regression, fitted on half of the rows, scored on the rest.
 
     Args:
@@ -65,7 +65,7 @@ def kernel_r2_between(
     score_x: Array,
     score_y: Tree,
     split_key: Key | None = None,
-    **options,
+    **options: Any,
 ) -> Tree:
     """R2 of kernel ridge regression, fitted on some rows and scored on others.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from mmjax.types import Array, Key
 _CHECKPOINTS = 20
 
 
-def mlp_r2(features: Array, targets: Array, key: Key, **options) -> Array:
+def mlp_r2(features: Array, targets: Array, key: Key, **options: Any) -> Array:
     """R2 of a multilayer perceptron, fitted on half of the rows, scored on the rest.
 
     Args:

@@ -7,7 +7,7 @@ once, in whole numbers; after that naming a hue is a look-up.
 import functools
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ _CORNERS = np.array(
 
 
 @functools.cache
-def palettes() -> tuple[Mapping[str, str], ...]:
+def palettes() -> tuple[Mapping[str, Any], ...]:
     """Name -> `#rrggbb` of each of PALETTES, as matplotlib has them."""
     from matplotlib.colors import CSS4_COLORS, TABLEAU_COLORS, XKCD_COLORS
 
@@ -82,7 +82,8 @@ def _levels(code: str) -> tuple[int, int, int]:
     """`#rrggbb` as levels 0-255."""
     from matplotlib.colors import to_rgb
 
-    return tuple(round(255 * level) for level in to_rgb(code))
+    red, green, blue = (round(255 * level) for level in to_rgb(code))
+    return red, green, blue
 
 
 def _lines(colours: np.ndarray, edge: int) -> tuple[np.ndarray, np.ndarray]:

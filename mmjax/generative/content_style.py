@@ -146,7 +146,7 @@ def content_style_model(
         changes = jax.random.bernoulli(mask_key, change_prob, style.shape)
         changed = style + changes * gaussian(change_key, mechanisms.change)
         private = gaussian(private_key, mechanisms.private)
-        seen = [[] for _ in range(modalities)]
+        seen: list[list[Array]] = [[] for _ in range(modalities)]
         for number, (first, second) in enumerate(pairs):
             seen[first].append(style[number])
             seen[second].append(changed[number])

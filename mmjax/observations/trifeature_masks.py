@@ -23,7 +23,7 @@ def _star() -> list[tuple[float, float]]:
 
 _A, _B = 1 / 3, 2 / 3
 # Corners in the unit square, (row, column); two shapes are no polygons.
-_OUTLINES = {
+_OUTLINES: dict[str, list[tuple[float, float]]] = {
     "triangle": [(0, 0.5), (1, 1), (1, 0)],
     "square": [(0, 0), (0, 1), (1, 1), (1, 0)],
     "plus": [(0, _A), (0, _B), (_A, _B), (_A, 1), (_B, 1), (_B, _B)]
@@ -72,7 +72,7 @@ def shape_distance(shape: Array, row: Array, column: Array) -> Array:
       Float32 of the points' shape, negative inside.
     """
     edges = jnp.asarray(_EDGES)[shape]
-    nearest, inside = jnp.inf, False
+    nearest, inside = jnp.array(jnp.inf), jnp.array(False)
     for k in range(_EDGES.shape[1]):
         (r0, c0), (r1, c1) = edges[k]
         dr, dc, r, c = r1 - r0, c1 - c0, row - r0, column - c0

@@ -1,7 +1,7 @@
 """Figures, drawn without a display. Each function returns a matplotlib Figure."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def lines_figure(
             color=f"C{number}", marker="o", ms=3, capsize=2, lw=1.2, label=legend_text(name)
         )
         ax.errorbar(where, means, bars, **style)
-        if name in (levels or {}):
+        if levels and name in levels:
             ax.axhline(levels[name], color=f"C{number}", ls=":", lw=1)
     if len({x for points in lines.values() for x in points}) > 2:
         ax.set_xscale("log", base=2)
@@ -154,7 +154,8 @@ def line_panels_figure(
       width: of a panel in inches.
     """
     figure, axes = _panels(len(panels), width=width)
-    colours, styles = {}, {}
+    colours: dict[str, str] = {}
+    styles: dict[str, str] = {}
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for name, points in lines.items():
             base, _, kind = name.partition(",")
@@ -218,8 +219,9 @@ def grouped_bars_figure(
             if seen := bars.get(name):
                 error = float(np.std(seen, ddof=1)) if len(seen) > 1 else 0.0
                 x = place + (number - (len(names) - 1) / 2) * width
-                look = dict(color=f"C{number}", label=legend_text(name) if place == 0 else None)
-                ax.bar(x, float(np.mean(seen)), 0.92 * width, yerr=error, capsize=2, **look)
+                label = legend_text(name) if place == 0 else None
+                look: dict[str, Any] = dict(color=f"C{number}", label=label, yerr=error, capsize=2)
+                ax.bar(x, float(np.mean(seen)), 0.92 * width, **look)
         ax.hlines(levels[title], place - 0.45, place + 0.45, colors="0.2", linestyles=":", lw=1.2)
     ax.set_xticks(range(len(groups)), list(map(figure_text, groups)), fontsize=8)
     ax.set(ylim=(0, 1.03), ylabel=figure_text(ylabel))

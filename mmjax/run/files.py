@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -29,4 +29,5 @@ def atomic_write(path: str, text: str) -> None:
 
 def save_arrays(path: str, **arrays: np.ndarray) -> None:
     """Writes an .npz file likewise, not compressed, so that readers can map it."""
-    _atomically(path, lambda file: np.savez(file, **arrays), mode="wb")
+    named: dict[str, Any] = arrays  # numpy takes them beside flags of its own
+    _atomically(path, lambda file: np.savez(file, **named), mode="wb")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -14,7 +14,12 @@ def _tuple_of_ints(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.replace(" ", "").split(",") if part)
 
 
-_PARSERS = {int: int, float: float, str: str, tuple: _tuple_of_ints}
+_PARSERS: dict[type, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    str: str,
+    tuple: _tuple_of_ints,
+}
 
 
 def _parse(name: str, kind: type, text: str) -> Any:
@@ -37,7 +42,7 @@ def _shown(value: Any) -> str:
 def make_flags(config_class: type, presets: Mapping[str, Mapping[str, Any]]) -> flags.FlagValues:
     """A flag for every field, `--workdir` and `--preset`; a fresh set, nothing global."""
     values = flags.FlagValues()
-    put = dict(flag_values=values)
+    put: dict[str, Any] = dict(flag_values=values)
     flags.DEFINE_string(
         "workdir", None, "folder of the run; default: a fresh one under runs/", **put
     )

@@ -111,8 +111,9 @@ def code_of(config: Any) -> dict[str, Any]:
     """
     files = _below(os.path.dirname(mmjax.__file__))
     module = sys.modules.get(type(config).__module__)
-    if getattr(module, "__package__", None) and getattr(module, "__file__", None):
-        folder = os.path.dirname(os.path.abspath(module.__file__))
+    source = getattr(module, "__file__", None)
+    if getattr(module, "__package__", None) and source:
+        folder = os.path.dirname(os.path.abspath(source))
         files += [(f"beside/{n}", os.path.join(folder, n), 0) for n in sorted(os.listdir(folder))]
     told = _hash_of([file for file in files if file[0].endswith(".py")], True)
     return {

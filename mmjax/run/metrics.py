@@ -20,7 +20,7 @@ class MetricsLog:
     A class because it owns two open files.
     """
 
-    def __init__(self, workdir: str):
+    def __init__(self, workdir: str) -> None:
         self._path = os.path.join(workdir, "metrics.csv")
         self._folder = os.path.join(workdir, "tensorboard")
         self._writers: dict[tuple[str, int], SummaryWriter] = {}
@@ -42,7 +42,9 @@ class MetricsLog:
         atomic_write(self._path, text.getvalue())
         self._writer(setting, attempt, purge_step=step + 1)
 
-    def add(self, setting: str, attempt: int, step: int, metric: str, values: dict[int, float]):
+    def add(
+        self, setting: str, attempt: int, step: int, metric: str, values: dict[int, float]
+    ) -> None:
         """Appends one figure a seed: values maps seed to value."""
         with open(self._path, "a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -38,8 +38,12 @@ def write_results(path: str, rows: Iterable[Row]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Row._fields)
     for row in rows:
-        writer.writerow(row._replace(value=repr(float(row.value))))
+        writer.writerow([*row[:-1], repr(float(row.value))])
     atomic_write(path, text.getvalue())
+
+
+def _row(experiment, setting, seed, modality, target, metric, value) -> Row:
+    return Row(experiment, setting, int(seed), modality, target, metric, float(value))
 
 
 def read_results(path: str) -> list[Row]:
@@ -52,8 +56,7 @@ def read_results(path: str) -> list[Row]:
         if header != list(Row._fields):
             raise InvalidInput(f"{path}: header is {header}; expected {list(Row._fields)}")
         try:
-            rows = [Row(*fields) for fields in reader]
-            return [row._replace(seed=int(row.seed), value=float(row.value)) for row in rows]
+            return [_row(*fields) for fields in reader]
         except (TypeError, ValueError, csv.Error) as error:
             told = f"{path}: line {reader.line_num} or before is no row of results"
             raise InvalidInput(f"{told}; remove the folder to start over") from error

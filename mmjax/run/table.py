@@ -134,8 +134,9 @@ def run_table(
     if isinstance(config, RunOptions):
         for name in ("chunk_steps", "save_every"):
             require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
-        sizes = dict(num_seeds=config.seeds, batch_size=config.batch_size)
-        make_layout(config.parallel, **sizes, say=idle.append)
+        whole: Any = config
+        sizes = dict(num_seeds=whole.seeds, batch_size=whole.batch_size)
+        make_layout(whole.parallel, **sizes, say=idle.append)
     claim_workdir(run, experiment, config)
     for line in idle:
         say(line)

@@ -228,7 +228,9 @@ def _similarity(a: Array, b: Array, kind: str) -> Array:
     return -jax.lax.map(lambda row: jnp.sum(jnp.abs(row - b), 1), a, batch_size=64)
 
 
-def divided(key: Key, n: int, share: float, group: np.ndarray | None = None):
+def divided(
+    key: Key, n: int, share: float, group: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows in random order, about a share of them and the others; no group is in both.
 
     Args:

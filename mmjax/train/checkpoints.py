@@ -121,8 +121,8 @@ def _refuse_others(path: str, step: int, body: dict, like: Tree, about: Mapping[
         refuse(f"holds step {step}, but {until[-1]} steps are asked for")
     if until and before and [u for u in before if u < step] != [u for u in until if u < step]:
         refuse(f"its phases ended at steps {before}, here at {until}")
-    data = about.get("data"), body["about"].get("data")
-    if None not in data and not same_fingerprint(*data):
+    data, theirs = about.get("data"), body["about"].get("data")
+    if data is not None and theirs is not None and not same_fingerprint(data, theirs):
         refuse("was made of other data or other seeds")
 
 

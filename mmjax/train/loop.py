@@ -27,7 +27,9 @@ class NotFinite(ArithmeticError):
       saved: where the last checkpoint lies, all finite; None for none.
     """
 
-    def __init__(self, step: int, rows: Sequence[int], saved: str | None, what: str = "training"):
+    def __init__(
+        self, step: int, rows: Sequence[int], saved: str | None, what: str = "training"
+    ) -> None:
         last = f"the last finite checkpoint is {saved}" if saved else "there is no checkpoint"
         super().__init__(
             f"{what}: loss, gradient or parameters are not finite at step {step} (seed "

@@ -12,7 +12,7 @@ GRACE = 4.0  # seconds; who sends SIGTERM often waits five before it kills
 class Interrupted(Exception):
     """Stopped on a signal, all that was done is saved. Exit code 128 + signal number."""
 
-    def __init__(self, signum: int):
+    def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}, state saved")
         self.exit_code = 128 + signum
 
@@ -44,7 +44,7 @@ def noted_signals(*, grace: float | None = None) -> Iterator[Callable[[], int | 
         handlers wait while compiled code runs, for minutes in some fits; this does not. None never
         exits, for callers that are more than this block (a notebook).
     """
-    came = []
+    came: list[int] = []
 
     def note(signum, frame):
         if signum == signal.SIGINT and came:

@@ -77,7 +77,7 @@ def draw_colours(
     applied = drawn[4] < probability
     factors = jnp.where(applied, low + (high - low) * drawn[:3], 1)
     turns = jnp.where(applied, hue * (2 * drawn[3] - 1), 0)
-    return ColourFactors(*factors, turns, drawn[5] < grey)
+    return ColourFactors(factors[0], factors[1], factors[2], turns, drawn[5] < grey)
 
 
 def hue_matrix(turns: Array) -> Array:
