@@ -178,19 +178,27 @@ def is_classes(values: np.ndarray) -> bool:
     return values.dtype.kind != "f"
 
 
-def hashes_of(data: Dataset, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
-    """`[rows]` uint64 of what is in each row: its values in all modalities, whatever their order
-    and the row's place. What stays in files stands for itself by a number that Lazy.tell gives,
-    or by its ids."""
-    part = data.take(rows)
-    digests = [hashlib.blake2b(digest_size=8) for _ in range(part.num_rows)]
-    for name in sorted(part.columns):
-        column, here = part.columns[name], part.present.get(name)
-        for row, digest in enumerate(digests):
-            if here is not None and not here[row]:
-                continue
-            digest.update(name.encode() + b"\0" + _bytes(column, row, part.ids[row]))
-    return np.array([int.from_bytes(d.digest(), "little") for d in digests], np.uint64)
+def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
+    """name -> `[n]` uint64 of what each row holds there, wherever the row stands: equal contents,
+    equal hashes. 0 where a row lacks the modality. What stays in files stands for itself by the
+    name that Lazy.tell gives, or by its ids."""
+    found = {}
+    for name, column in data.columns.items():
+        here = data.present.get(name, np.ones(data.num_rows, bool))
+        hashes = np.zeros(data.num_rows, np.uint64)
+        for row in np.flatnonzero(here):
+            content = _bytes(column, row, data.ids[row])
+            hashes[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+        found[name] = hashes
+    return found
+
+
+def data_hash(hashes: Mapping[str, np.ndarray]) -> str:
+    """One hash of all rows of all modalities, in their order."""
+    digest = hashlib.sha256()
+    for name in sorted(hashes):
+        digest.update(name.encode() + hashes[name].astype("<u8").tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:

@@ -169,7 +169,7 @@ def train(
     step, states = restored or (0, states)
     on_resume(step)
     states = layout.put(states)
-    compiled, over = {}, False
+    compiled, over = {}, step > 0 and watch(step, lambda: states)
     feed = plan.feed(step) if plan.feed else None
     with closing(feed) if hasattr(feed, "close") else nullcontext():
         for number, phase in enumerate(plan.phases):

@@ -1,0 +1,194 @@
+"""Networks of k modalities behind one interface: towers side by side, or a fusion."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.encoders import (
+    Encoder,
+    Head,
+    Modality,
+    fusion,
+    single_and_joint_masks,
+)
+from mmjax.models.prepare import Observation
+from mmjax.types import Array, Key, Tree
+
+JOINT = "joint"  # the name of what sees all modalities that a row has
+
+
+class Fusion(NamedTuple):
+    """A network that fuses modalities before they are contrasted (Dufumier et al. 2025).
+
+    Attributes:
+      tokens: that the vector of a modality becomes.
+      layers: of the transformer.
+      heads: of its attention.
+      head_hidden: width of the projection head.
+      head_out: dimension of what the loss compares; 0 for that of the representation.
+      masking: 0 contrasts each modality alone and all together (CoMM); r > 0 draws r random subsets
+        a row instead of the single ones (after InfMasking).
+      noise: standard deviation of noise on standardised values, in views of features and sequences.
+      drop: largest share of features or steps that such a view leaves out.
+    """
+
+    tokens: int = 4
+    layers: int = 1
+    heads: int = 4
+    head_hidden: int = 96
+    head_out: int = 0
+    masking: int = 0
+    noise: float = 0.1
+    drop: float = 0.8
+
+
+class Embedder(NamedTuple):
+    """Pure functions of one tree of parameters {"nets", "statistics"}.
+
+    Attributes:
+      init: `(key, name -> shapes of one observation [1, ...]) -> params`.
+      forward: `(params, observations, present, keys, gather) -> (z, present of z, statistics)`,
+        training; z is name -> `[batch, loss_dim]`, what the loss compares. present: name ->
+        `[batch]` bool. keys: of what views see, the same for all devices, and of the networks.
+      compared: `(params, observations, present) -> z`, the same in evaluation.
+      apply: `(params, observations, present) -> name -> [batch, dim]`, what is kept: of towers an
+        entry a modality that is given, of a fusion `joint` of those that are.
+      encoders: `nets of the parameters -> modality -> parameters of its encoder`.
+      replaced: `(nets, modality -> tree) -> nets` with these in the encoders' places.
+      loss_dim: dimension of z.
+    """
+
+    init: Callable[[Key, Mapping[str, Observation]], Tree]
+    forward: Callable[..., tuple[dict[str, Array], dict[str, Array], Tree]]
+    compared: Callable[..., dict[str, Array]]
+    apply: Callable[..., dict[str, Array]]
+    encoders: Callable[[Tree], dict[str, Tree]]
+    replaced: Callable[[Tree, Mapping[str, Tree]], Tree]
+    loss_dim: int
+
+
+def towers(encoders: Mapping[str, Encoder], head: Head, dim: int) -> Embedder:
+    """An encoder and a head for each modality, `[batch, dim]` each."""
+    names = tuple(encoders)
+
+    def init(key, examples):
+        keys = jax.random.split(key, len(names))
+        made = {
+            name: encoders[name].init(k, jax.tree.leaves(examples[name])[0].shape[1:])
+            for name, k in zip(names, keys, strict=True)
+        }
+        nets = {name: {"encoder": p, "head": head.init(dim)} for name, (p, _) in made.items()}
+        return {"nets": nets, "statistics": {name: s for name, (_, s) in made.items()}}
+
+    def forward(params, observations, present, keys, gather):
+        z, statistics = {}, {}
+        for name, k in zip(names, jax.random.split(keys[1], len(names)), strict=True):
+            own = params["nets"][name]
+            out, statistics[name] = encoders[name].forward(
+                own["encoder"], params["statistics"][name], observations[name], k, gather
+            )
+            z[name] = head.apply(own["head"], out)
+        return z, dict(present), statistics
+
+    def apply(params, observations, present):
+        out = {}
+        for name in (name for name in names if name in observations):
+            own, kept = params["nets"][name], params["statistics"][name]
+            seen = encoders[name].apply(own["encoder"], kept, observations[name])
+            out[name] = head.apply(own["head"], seen)
+        return out
+
+    def inner(nets):
+        return {name: nets[name]["encoder"] for name in names}
+
+    def replaced(nets, own):
+        return {name: nets[name] | {"encoder": own[name]} for name in names}
+
+    return Embedder(init, forward, apply, apply, inner, replaced, dim)
+
+
+def fused(encoders: Mapping[str, Encoder], options: Fusion, dim: int) -> Embedder:
+    """A fusion whose representation is `[batch, dim]`; the loss compares what its head makes of it.
+
+    Encoders of vectors have `tokens * dim` outputs.
+    """
+    o, names = options, tuple(encoders)
+    modalities = [Modality(encoder, tokens=o.tokens) for encoder in encoders.values()]
+    net = fusion(
+        modalities,
+        width=dim,
+        layers=o.layers,
+        heads=o.heads,
+        head_hidden=o.head_hidden,
+        head_out=o.head_out or dim,
+    )
+
+    def masks(present, rows, key):
+        """`[views, modalities]`, or `[rows, views, modalities]` where rows lack some or draw."""
+        count = len(names)
+        seen = jnp.asarray(single_and_joint_masks(count))
+        if o.masking and key is not None:
+            drawn = jax.random.bernoulli(key, 0.5, (rows, o.masking, count))
+            one = jax.random.randint(key, (rows, o.masking), 0, count)
+            drawn |= jax.nn.one_hot(one, count, dtype=bool)  # no view is empty
+            seen = jnp.concatenate([drawn, jnp.ones((rows, 1, count), bool)], 1)
+        if not present:
+            return seen
+        here = [present.get(name, jnp.ones(rows, bool)) for name in names]
+        seen = jnp.broadcast_to(seen, (rows, *seen.shape[-2:]))
+        return seen & jnp.stack(here, 1)[:, None, :]
+
+    def named(views, key):
+        count = views.shape[1] - 1
+        drawn = o.masking and key is not None
+        alone = [f"view{k}" for k in range(count)] if drawn else names
+        return dict(zip((*alone, JOINT), jnp.moveaxis(views, 1, 0), strict=True))
+
+    def init(key, examples):
+        params, statistics = net.init(key, tuple(examples[name] for name in names))
+        return {"nets": params, "statistics": statistics}
+
+    def rows_of(observations):
+        return jax.tree.leaves(observations)[0].shape[0]
+
+    def forward(params, observations, present, keys, gather):
+        mask_key, key = keys
+        seen = tuple(observations[name] for name in names)
+        shown = masks(present, rows_of(observations), mask_key)
+        out, statistics = net.forward(
+            params["nets"], params["statistics"], seen, shown, key, gather
+        )
+        here = {}
+        if present:  # a view of what a row lacks altogether is none
+            here = named(jnp.any(shown, -1)[..., None], mask_key)
+            here = {name: v[:, 0] for name, v in here.items() if name != JOINT}
+        return named(out.projected, mask_key), here, statistics
+
+    def compared(params, observations, present):
+        seen = tuple(observations[name] for name in names)
+        z = net.apply(
+            params["nets"], params["statistics"], seen, masks(present, rows_of(observations), None)
+        )
+        return named(net.project(params["nets"], params["statistics"], z), None)
+
+    def apply(params, observations, present):
+        rows = rows_of(observations)
+        given = np.array([name in observations for name in names])
+        shown = jnp.broadcast_to(jnp.asarray(given), (rows, 1, len(names)))
+        here = [present.get(name, jnp.ones(rows, bool)) for name in names]
+        seen = tuple(observations[name] for name in names)
+        z = net.apply(
+            params["nets"], params["statistics"], seen, shown & jnp.stack(here, 1)[:, None]
+        )
+        return {JOINT: z[:, 0]}
+
+    def inner(nets):
+        return dict(zip(names, nets["encoders"], strict=True))
+
+    def replaced(nets, own):
+        return nets | {"encoders": tuple(own[name] for name in names)}
+
+    return Embedder(init, forward, compared, apply, inner, replaced, o.head_out or dim)

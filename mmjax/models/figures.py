@@ -1,0 +1,336 @@
+"""What can be read of embeddings: probes and retrieval, on rows that nothing has seen."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.data.dataset import Dataset, is_classes
+from mmjax.data.multimodal import Lazy
+from mmjax.disentangle import pca
+from mmjax.errors import InvalidInput, choose, require
+from mmjax.evaluate import Labelled, recall_at
+from mmjax.evaluate import probe as linear_probe
+from mmjax.labels import encode_labels
+from mmjax.models.embedders import JOINT
+from mmjax.models.model import Model, embedded, trained_on
+from mmjax.models.prepare import prepared_rows
+
+_CHOSEN_ON = 0.2  # share of the fitting rows that the penalty is chosen on
+_MOST_RAW = 4096  # raw values a row beyond which they are no baseline: their probe takes minutes
+_KEPT_RAW = 256  # principal components of raw values that a probe reads, where there are more
+_STRENGTHS = (1e3, 1e2, 1e1, 1e0, 1e-1)  # of the probes' L2 penalty
+_MAX_STEPS = 100  # of each fit
+
+
+class ProbeFigures(NamedTuple):
+    """What linear probes read of a label.
+
+    Attributes:
+      label: its name.
+      metric: accuracy, or r2 of quantities.
+      embedding: name (a modality, `all` of them side by side, or `joint`) -> figure in the
+        embedding.
+      raw: modality (or `all`) -> the same probe on what the network sees; empty where that is text,
+        or too large.
+      chance: accuracy of the most frequent class of the fitting rows; 0 of r2.
+      fitted: rows the probes were fitted on.
+      scored: rows that were judged: no encoder and no probe has seen them.
+      remarks: sentences that belong beside the figures.
+    """
+
+    label: str
+    metric: str
+    embedding: Mapping[str, float]
+    raw: Mapping[str, float]
+    chance: float
+    fitted: int
+    scored: int
+    remarks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return _table(
+            f"{self.label}, {self.metric} of a linear probe ({self.fitted} rows fitted, "
+            f"{self.scored} judged)",
+            ("", "embedding", "raw", "chance"),
+            [
+                (name, value, self.raw.get(name), self.chance)
+                for name, value in self.embedding.items()
+            ],
+            self.remarks,
+        )
+
+
+class RetrievalFigures(NamedTuple):
+    """How often the partner in another modality is among the nearest.
+
+    Attributes:
+      recall: `(query, candidates) -> {1: .., 5: .., 10: ..}` of held-out rows.
+      raw: the same on what the networks see, where both sides have one width; else empty.
+      chance: k -> recall of a guess, over all pairs of modalities.
+      scored: rows.
+      remarks: sentences that belong beside the figures.
+    """
+
+    recall: Mapping[tuple[str, str], Mapping[int, float]]
+    raw: Mapping[tuple[str, str], Mapping[int, float]]
+    chance: Mapping[int, float]
+    scored: int
+    remarks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        ks = tuple(self.chance)
+        rows = [(f"{a} -> {b}", *(of[k] for k in ks)) for (a, b), of in self.recall.items()]
+        rows += [(f"{a} -> {b}, raw", *(of[k] for k in ks)) for (a, b), of in self.raw.items()]
+        rows.append(("chance", *(self.chance[k] for k in ks)))
+        title = f"retrieval among {self.scored} held-out rows"
+        return _table(title, ("", *(f"recall@{k}" for k in ks)), rows, self.remarks)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence], remarks) -> str:
+    show = lambda v: "-" if v is None else v if isinstance(v, str) else f"{v:.3f}"
+    cells = [list(header), *([show(v) for v in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join([title, *(line.rstrip() for line in lines), *remarks])
+
+
+class Judged(NamedTuple):
+    """Rows that a figure may be computed on.
+
+    Attributes:
+      fit: `[n]` bool, rows that a probe may be fitted on.
+      score: `[n]` bool, rows that are judged.
+      remarks: how they came about.
+    """
+
+    fit: np.ndarray
+    score: np.ndarray
+    remarks: tuple[str, ...]
+
+
+def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
+    """Probes are fitted on the rows of split train, and judged on those of test.
+
+    Raises InvalidInput where the model was trained on test rows, unless use_trained_rows, and where
+    no rows are left.
+    """
+    score = data.split == "test"
+    if not score.any():
+        raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
+    trained = trained_on(model, data) & score
+    told: tuple[str, ...] = ()
+    if trained.any() and not use_trained_rows:
+        raise InvalidInput(
+            f"{data.name}: {int(trained.sum())} of {int(score.sum())} rows of split test are rows "
+            "that the model was trained on; use rows that it has not seen, or use_trained_rows=True"
+        )
+    if trained.any():
+        told = (f"TRAINED ROWS: {int(trained.sum())} of {int(score.sum())} judged rows",)
+    fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
+    return Judged(fit, score, told)
+
+
+def probe(
+    model: Model,
+    data: Dataset,
+    label: str,
+    *,
+    modalities: Sequence[str] | None = None,
+    use_trained_rows: bool = False,
+    raw: bool = True,
+) -> ProbeFigures:
+    """What a linear probe reads of a label from the embeddings, on held-out rows.
+
+    The probe is fitted on rows of split train (a fifth of whose groups chooses its penalty) and
+    judged on rows of split test, which neither the model nor the probe has seen.
+
+    Args:
+      model: see fit.
+      data: rows with that label; where all are test rows, half of their groups fit the probe.
+      label: a column of classes or quantities.
+      modalities: of towers, which to probe; None: each, and all side by side.
+      use_trained_rows: judges also test rows that the model was trained on, and says so.
+      raw: whether the same probe is fitted on what the networks see.
+
+    Raises InvalidInput for an unknown label, or rows that the model was trained on.
+    """
+    values = choose(dict(data.labels), "label", label)
+    rows = judged_rows(model, data, use_trained_rows)
+    return probe_features(
+        features_of(model, data, modalities),
+        raw_features(model, data, modalities) if raw else {},
+        values,
+        data,
+        label,
+        rows,
+    )
+
+
+def features_of(
+    model: Model, data: Dataset, modalities: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Embeddings by name, `[n, dim]` each, and `all` side by side where there are several."""
+    if model.is_fused:
+        require(modalities is None, "modalities", modalities, "None for a fusion")
+        return embedded(model, data.only(*(n for n in model.modalities if n in data.columns)))
+    names = _names(model, data, modalities)
+    found = embedded(model, data.only(*names))
+    return found | ({"all": np.concatenate(list(found.values()), 1)} if len(names) > 1 else {})
+
+
+def _names(model: Model, data: Dataset, modalities: Sequence[str] | None) -> list[str]:
+    names = [n for n in modalities or model.modalities if n in data.columns or modalities]
+    for name in names:
+        choose(dict(data.columns), "modality", name)
+        choose(dict(model.spec.nets), "modality", name)
+    require(bool(names), "modalities", list(data.columns), "one of " + ", ".join(model.modalities))
+    return names
+
+
+def raw_features(
+    model: Model, data: Dataset, modalities: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """What the networks see as vectors, of modalities of numbers; NaN for what rows lack. Sequences
+    are the mean of their steps."""
+    found = {}
+    for name in _names(model, data, modalities):
+        column, p = data.columns[name], model.spec.preparations[name]
+        wide = int(np.prod(column.values.shape[1:])) > _MOST_RAW and p.kind != "sequence"
+        if p.kind == "text" or isinstance(column.values, Lazy) or wide:
+            continue
+        own = prepared_rows(data.only(name), {name: p}, np.arange(data.num_rows))[name]
+        out = own["values"].astype(np.float32)
+        if p.kind == "sequence":
+            seen = own.get("seen", np.ones(out.shape[:2], bool))[..., None]
+            out = (out * seen).sum(1) / np.maximum(seen.sum(1), 1)
+        out = out.reshape(len(out), -1)
+        here = data.present.get(name)
+        found[name] = out if here is None else np.where(here[:, None], out, np.nan)
+    several = len(found) > 1
+    if several and (everything := np.concatenate(list(found.values()), 1)).shape[1] <= _MOST_RAW:
+        found |= {JOINT if model.is_fused else "all": everything}
+    elif len(found) == 1 and model.is_fused:
+        found = {JOINT: next(iter(found.values()))}
+    return found
+
+
+def probe_features(
+    features: Mapping[str, np.ndarray],
+    raw: Mapping[str, np.ndarray],
+    values: np.ndarray,
+    data: Dataset,
+    label: str,
+    rows: Judged,
+) -> ProbeFigures:
+    """The figures of `probe` of any features `[n, f]`, by name; rows with NaN are left out."""
+    classes = is_classes(values)
+    targets = encode_labels(values)[0] if classes else np.asarray(values, np.float32)[:, None]
+    told = list(rows.remarks)
+    fit, score = rows.fit, rows.score
+    if fit.sum() < 4:
+        half = _by_groups(data.groups[score], 0.5)
+        places = np.flatnonzero(score)
+        fit, score = np.zeros_like(fit), np.zeros_like(score)
+        fit[places[half]], score[places[~half]] = True, True
+        told.append("no rows to fit on but held-out ones: half of them, by groups, fit the probe")
+    if classes and len(np.unique(targets[fit])) < 2:
+        raise InvalidInput(
+            f"label {label}: {fit.sum()} fitting rows hold one class; two are needed"
+        )
+    choosing = np.zeros_like(fit)
+    choosing[np.flatnonzero(fit)[_by_groups(data.groups[fit], _CHOSEN_ON)]] = True
+    task = "classification" if classes else "regression"
+    metric = "accuracy" if classes else "r2"
+
+    def figure(x):
+        whole = np.isfinite(x).all(1)
+        of = lambda part: Labelled(x[part & whole], targets[part & whole])
+        parts = of(fit & ~choosing), of(choosing), of(score)
+        if min(len(part.labels) for part in parts) < 1:
+            return float("nan")
+        count = int(targets.max()) + 1 if classes else None
+        count = count and max(2, count)
+        how = dict(num_classes=count, strengths=_STRENGTHS, max_steps=_MAX_STEPS)
+        return float(linear_probe(task, *parts, **how)[metric])
+
+    found = {name: figure(x) for name, x in features.items()}
+    base = {name: figure(_shortened(x, fit)) for name, x in raw.items()}
+    if any(x.shape[1] > _KEPT_RAW for x in raw.values()):
+        told.append(f"raw: {_KEPT_RAW} principal components of the values")
+    if classes:
+        common = np.bincount(targets[fit]).argmax()
+        chance = float(np.mean(targets[score] == common))
+    else:
+        chance = 0.0
+    return ProbeFigures(
+        label, metric, found, base, chance, int(fit.sum()), int(score.sum()), tuple(told)
+    )
+
+
+def _shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
+    """The leading principal components of the fitting rows, where there are many columns."""
+    if x.shape[1] <= _KEPT_RAW:
+        return x
+    found = pca(x[fit & np.isfinite(x).all(1)], _KEPT_RAW)
+    return np.asarray((x - found.mean) @ found.directions.T)
+
+
+def _by_groups(groups: np.ndarray, share: float) -> np.ndarray:
+    """`[n]` bool: whole groups in a fixed order of their own until about a share of rows."""
+    codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    order = np.random.default_rng(0).permutation(codes.max() + 1)
+    ends = np.cumsum(np.bincount(codes)[order])
+    taken = order[: max(1, int(np.searchsorted(ends, share * len(codes), side="right")))]
+    if len(taken) == len(order):
+        taken = taken[:-1]
+    return np.isin(codes, taken)
+
+
+def retrieval(
+    model: Model, data: Dataset, *, use_trained_rows: bool = False, ks: Sequence[int] = (1, 5, 10)
+) -> RetrievalFigures:
+    """Recall of partners across modalities, on held-out rows, in all directions.
+
+    Right is every row that shares an id with the query: any caption of the image. Of a fusion the
+    representations of single modalities are compared.
+
+    Args:
+      model: see fit.
+      data: rows with two or more of its modalities.
+      use_trained_rows: judges also test rows that the model was trained on, and says so.
+      ks: numbers of answers.
+
+    Raises InvalidInput for fewer than two modalities, or rows that the model was trained on.
+    """
+    names = [name for name in model.modalities if name in data.columns]
+    require(len(names) > 1, "retrieval", f"{len(names)} modalities", "two or more of the model's")
+    rows = judged_rows(model, data, use_trained_rows)
+    held = data.take(rows.score)
+    if model.is_fused:
+        found = {name: embedded(model, held.only(name))[JOINT] for name in names}
+    else:
+        found = embedded(model, held.only(*names))
+    base = raw_features(model, held)
+    right = np.zeros((held.num_rows, held.num_rows), bool)
+    for column in held.ids.T:
+        right |= column[:, None] == column[None, :]
+    here = {n: held.present.get(n, np.ones(held.num_rows, bool)) for n in names}
+    recall, raw, sizes = {}, {}, []
+    for a in names:
+        for b in (b for b in names if b != a):
+            rest = here[a] & here[b]
+            correct = right[np.ix_(rest, rest)]
+            sizes.append(correct.mean(1) if rest.any() else np.zeros(1))
+            score = lambda of, a=a, b=b, rest=rest: _unit(of[a][rest]) @ _unit(of[b][rest]).T
+            one = lambda s, correct=correct: {k: float(recall_at(s, k, right=correct)) for k in ks}
+            recall[a, b] = one(score(found))
+            if a in base and b in base and base[a].shape[1] == base[b].shape[1]:
+                raw[a, b] = one(score(base))
+    share = np.concatenate(sizes)
+    chance = {k: float(np.mean(1 - (1 - share) ** k)) for k in ks}
+    return RetrievalFigures(recall, raw, chance, held.num_rows, rows.remarks)
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,312 @@
+"""Training a model on a data set: the front door."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmjax.data.dataset import Dataset, data_hash, hashes_of, is_classes
+from mmjax.encoders import HEADS, Encoder
+from mmjax.errors import InvalidInput, choose, require
+from mmjax.labels import encode_labels
+from mmjax.losses import LOSSES, Loss
+from mmjax.models.embedders import Fusion
+from mmjax.models.looks import Augment
+from mmjax.models.model import Model, Spec, make_model
+from mmjax.models.objective import objective_of, validation_loss
+from mmjax.models.parts import (
+    Parts,
+    chunk_steps_of,
+    has_convolutions,
+    init_of,
+    make_parts,
+    trained_only,
+)
+from mmjax.models.record import Record, open_record
+from mmjax.models.stopping import Watcher, restored_best, watch_validation
+from mmjax.nets import Net
+from mmjax.nets.tokens import Tokenizer
+from mmjax.train import (
+    Phase,
+    Plan,
+    init_states,
+    make_layout,
+    make_optimiser,
+    train,
+)
+from mmjax.types import Key, Tree
+
+Monitor = Callable[[Model, Dataset], float]
+
+
+def fit(
+    data: Dataset,
+    *,
+    dim: int,
+    key: Key,
+    loss: Loss | str | None = None,
+    nets: Mapping[str, Net | Encoder | Callable[..., Encoder]] | None = None,
+    fusion: Fusion | None = None,
+    head: str = "sphere",
+    tokenizer: Tokenizer | None = None,
+    augment: Mapping[str, Augment] | None = None,
+    label: str = "",
+    steps: int = 2000,
+    batch_size: int = 256,
+    optimiser: str = "adamw",
+    learning_rate: float = 3e-3,
+    warmup: int = 100,
+    schedule: str = "cosine",
+    weight_decay: float = 1e-2,
+    clip_norm: float = 0.0,
+    validate_every: int | None = None,
+    patience: int | None = None,
+    monitor: Monitor | str = "loss",
+    parallel: str = "auto",
+    chunk: int | None = None,
+    workdir: str | None = None,
+    progress: bool = True,
+    stop: Callable[[], int | None] | None = None,
+) -> Model:
+    """Trains encoders of all modalities of a data set, on its rows of split train.
+
+    Args:
+      data: see Dataset. Rows of split validation choose the best step, those of test are not read.
+      dim: of the embeddings, >= 1; of a fusion a multiple of its heads.
+      key: root of initial weights, order of rows, noise and views.
+      loss: a Loss (see mmjax.losses), or a name in mmjax.losses.LOSSES; None: InfoNCE of towers,
+        CoMM of a fusion, at temperature 0.1.
+      nets: modality -> a Net (mmjax.nets), an Encoder, or a function `out -> Encoder`. Others get
+        one by their kind.
+      fusion: options of a fusion; None embeds each modality by itself.
+      head: space of the embeddings of towers: sphere (unit vectors), box or none.
+      tokenizer: of text; None: that of the net, or byte pairs learned from the training texts.
+      augment: modality -> `(key, observations) -> observations`, a random view; it sees what the
+        network sees. None: where views are all that there is (a fusion, a single modality) by kind,
+        else none, and views differ by the networks' noise.
+      label: column of classes that the loss sees (SupCon).
+      steps, batch_size: of the training; a batch is over all devices, and at most all rows.
+      optimiser, learning_rate, warmup, schedule, weight_decay, clip_norm: see
+        mmjax.train.make_optimiser. What a net leaves as it was read is not trained.
+      validate_every: steps between two looks at the validation rows, 0 for none; None: 20 looks
+        where there are such rows.
+      patience: looks without a better figure after which training stops; None: it goes to the end.
+      monitor: the figure: loss, or a function `(model, validation rows) -> number`, more is better.
+        The parameters that are returned are the best by it.
+      parallel: layout on devices, see mmjax.train.make_layout.
+      chunk: see log_partitions.
+      workdir: folder of checkpoints, metrics.csv, TensorBoard events and the model; the same call
+        goes on where it stopped, exactly, and on a finished one loads the model. None keeps
+        nothing.
+      progress: whether a line shows how far it is.
+      stop: returns a signal number when training should stop; None: with a workdir Ctrl-C and
+        SIGTERM save first.
+
+    Returns:
+      The model. `model.spec.about` tells how it was made.
+
+    Raises InvalidInput for options and data that don't go together, NotFinite where the loss, a
+    gradient or a parameter is not, Interrupted after saving on a signal.
+    """
+    require(dim >= 1, "dim", dim, "a whole number >= 1")
+    require(steps >= 1, "steps", steps, "a whole number >= 1")
+    require(head in HEADS, "head", head, "one of " + ", ".join(sorted(HEADS)))
+    rows, held = data.part("train"), data.part("validation")
+    require(rows.num_rows >= 2, "data", f"{rows.num_rows} training rows", "two or more")
+    batch_size = min(batch_size, rows.num_rows)
+    require(batch_size >= 2, "batch_size", batch_size, "a whole number >= 2")
+    if label:
+        values = choose(dict(data.labels), "label", label)
+        require(is_classes(values), "label", label, "a column of classes; floats are quantities")
+    validate_every = _looks(validate_every, steps, held, patience)
+    init_key, train_key, order_key = jax.random.split(key, 3)
+    parts = make_parts(
+        rows,
+        dim=dim,
+        loss=_loss(loss, fusion),
+        nets=dict(nets or {}),
+        fusion=fusion,
+        head=head,
+        tokenizer=tokenizer,
+        augment=augment,
+        label=label,
+        batch_size=batch_size,
+        steps=steps,
+        seed=int(jax.random.bits(order_key)),
+    )
+    seen = hashes_of(data.part("train", "validation") if validate_every else rows)
+    about = {
+        "loss": _told(loss, fusion),
+        "steps": steps,
+        "rows": {"train": rows.num_rows, "validation": held.num_rows if validate_every else 0},
+        "data": data.name,
+        "data_hash": data_hash(hashes_of(rows)),
+        "labels": {k: _names(v) for k, v in data.labels.items()},
+        "remarks": list(data.remarks),
+    }
+    spec = Spec(
+        dim,
+        parts.nets,
+        parts.preparations,
+        head,
+        fusion,
+        {name: np.unique(hashes) for name, hashes in seen.items()},
+        about,
+    )
+    options = dict(
+        about=about,
+        dim=dim,
+        nets={name: [net.name, dict(net.options)] for name, net in parts.nets.items()},
+        fusion=fusion and fusion._asdict(),
+        head=head,
+        label=label,
+        batch_size=batch_size,
+        optimiser=[optimiser, learning_rate, warmup, schedule, weight_decay, clip_norm],
+        validation=[validate_every, patience, monitor if isinstance(monitor, str) else "own"],
+        key=np.asarray(jax.random.key_data(key)).tolist(),
+    )
+    rule = make_optimiser(
+        optimiser,
+        learning_rate=learning_rate,
+        steps=steps,
+        warmup=warmup,
+        schedule=schedule,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+    )
+    with open_record(workdir, options, steps=steps, progress=progress, stop=stop) as record:
+        if (done := record.finished(_own(nets, parts))) is not None:
+            return done
+        chunk_steps = chunk_steps_of(rows, batch_size, steps, validate_every)
+        objective = objective_of(parts.embedder, parts.loss, parts.rows, parts.augment, chunk)
+        plan = Plan(
+            parts.rows.source,
+            [Phase(objective, steps)],
+            trained_only(parts, rule),
+            chunk_steps,
+            max(chunk_steps, steps // 10),
+            shared_env=True,
+            unrolled=has_convolutions(parts),
+            feed=parts.rows.feed,
+        )
+        figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
+        params, history = _trained(
+            plan, parts, record, figure, init_key, train_key, validate_every, patience, parallel
+        )
+        model = make_model(params, spec._replace(about=about | {"validation": history}))
+        record.finish(model)
+        return model
+
+
+def _looks(every: int | None, steps: int, held: Dataset, patience: int | None) -> int:
+    """Steps between two looks at the validation rows; 0 for none."""
+    enough = held.num_rows >= 2
+    if every is None:
+        every = max(1, steps // 20) if enough else 0
+    require(every >= 0, "validate_every", every, "a whole number >= 0")
+    require(enough or not every, "validate_every", every, "0: there are no validation rows")
+    require(patience is None or patience >= 1, "patience", patience, "a whole number >= 1, or None")
+    require(patience is None or every > 0, "patience", patience, "None where nothing is validated")
+    return every
+
+
+def _own(nets: Mapping[str, Any] | None, parts: Parts) -> dict[str, Any]:
+    """The networks that are the user's own functions."""
+    return {name: net for name, net in (nets or {}).items() if not parts.nets[name].name}
+
+
+def _loss(loss: Loss | str | None, fusion: Fusion | None) -> Loss:
+    if loss is None:
+        loss = "info_nce" if fusion is None else "comm"
+    if isinstance(loss, str):
+        return choose(LOSSES, "loss", loss)()
+    good = isinstance(loss, Loss)
+    require(good, "loss", type(loss).__name__, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
+    return loss
+
+
+def _told(loss: Loss | str | None, fusion: Fusion | None) -> str:
+    if loss is None:
+        return "info_nce" if fusion is None else "comm"
+    if isinstance(loss, str):
+        return loss
+    made = getattr(loss.value, "func", loss.value)
+    name = getattr(made, "__qualname__", type(made).__qualname__)
+    return name.split(".<locals>")[0]
+
+
+def _names(values: np.ndarray) -> list[str] | str:
+    """Names of classes, in the order of their codes; or that it's a quantity."""
+    if not is_classes(values):
+        return "quantity"
+    codes = encode_labels(values)[0]
+    first = np.unique(codes, return_index=True)[1]
+    return [str(values[k]) for k in first]
+
+
+def _figure(
+    monitor: Monitor | str, parts: Parts, held: Dataset, spec: Spec, label: str, batch_size: int
+) -> Callable[[Tree], float]:
+    """`params -> figure`, lower is better."""
+    if callable(monitor):
+        return lambda params: -float(monitor(make_model(params, spec), held))
+    require(monitor == "loss", "monitor", monitor, "loss, or a function (model, rows) -> number")
+    return validation_loss(
+        parts.embedder, parts.loss, held, parts.preparations, parts.augment, label, batch_size
+    )
+
+
+def _trained(
+    plan: Plan,
+    parts: Parts,
+    record: Record,
+    figure: Callable[[Tree], float] | None,
+    init_key: Key,
+    train_key: Key,
+    validate_every: int,
+    patience: int | None,
+    parallel: str,
+) -> tuple[Tree, list[tuple[int, float]]]:
+    """Trains; the best parameters, and what was seen of the validation rows."""
+    size = plan.phases[-1].until
+    watcher: Watcher | None = None
+    if figure:
+        watcher = watch_validation(
+            figure,
+            every=validate_every,
+            patience=patience,
+            folder=record.path("validation"),
+            say=record.validated,
+        )
+
+    def resumed(step):
+        record.resume(step)
+        if watcher:
+            watcher.resume(step)
+
+    first = init_states(plan, init_of(parts), init_key[None])
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), first.params)
+    batch = jax.tree.leaves(next(iter(plan.feed(0))))[0].shape[0]
+    states = train(
+        plan,
+        first,
+        parts.rows.constants,
+        train_key[None],
+        layout=make_layout(parallel, num_seeds=1, batch_size=batch, say=record.say),
+        checkpoints=record.checkpoints,
+        on_resume=resumed,
+        on_chunk=lambda step, losses: record.show(step, float(losses[0])),
+        stop=record.stop,
+        watch=watcher.watch if watcher else lambda step, states: False,
+    )
+    last = jax.tree.map(lambda leaf: np.asarray(leaf)[0], states.params)
+    if watcher is None:
+        return last, []
+    folder = record.path("validation")
+    best = restored_best(watcher, folder, like) if folder else watcher.best()
+    if best is None:
+        told = f"validation: no figure of {size} steps is finite"
+        raise InvalidInput(told)
+    record.say(f"validation: step {best[0]} is the best of {len(watcher.history())} looks")
+    return jax.tree.map(np.asarray, best[1]), [(s, float(v)) for s, v in watcher.history()]

@@ -1,0 +1,123 @@
+"""What a training is made of: networks, what they see, the loss, the optimiser's share."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from mmjax.data.dataset import Dataset
+from mmjax.data.multimodal import Lazy
+from mmjax.errors import require
+from mmjax.losses import Loss
+from mmjax.models.embedders import Embedder, Fusion
+from mmjax.models.looks import Augment, augmentations
+from mmjax.models.model import make_embedder
+from mmjax.models.objective import Rows, rows_of
+from mmjax.models.prepare import Preparation, example_of, fit_preparation
+from mmjax.nets import Net, as_net, default_net
+from mmjax.nets.tokens import Tokenizer, train_bpe
+from mmjax.types import Key, Tree
+
+_FED_AT_ONCE = 2**26  # bytes read from files for one compiled call
+
+
+class Parts(NamedTuple):
+    """What a training is made of, before its first step."""
+
+    nets: Mapping[str, Net]
+    preparations: Mapping[str, Preparation]
+    embedder: Embedder
+    loss: Loss
+    rows: Rows
+    augment: Mapping[str, Augment]
+
+
+def make_parts(
+    rows: Dataset,
+    *,
+    dim: int,
+    loss: Loss,
+    nets: dict[str, Any],
+    fusion: Fusion | None,
+    head: str,
+    tokenizer: Tokenizer | None,
+    augment: Mapping[str, Augment] | None,
+    label: str,
+    batch_size: int,
+    steps: int,
+    seed: int,
+) -> Parts:
+    for name in nets:
+        require(
+            name in rows.columns, "nets", name, "names of modalities: " + ", ".join(rows.columns)
+        )
+    chosen, preparations = {}, {}
+    for name, column in rows.columns.items():
+        default = default_net(column.kind, column.values.shape[1:])
+        net = as_net(nets[name], name) if name in nets else default
+        here = rows.present.get(name, np.ones(rows.num_rows, bool))
+        words = None
+        if column.kind == "text":
+            words = tokenizer or net.tokenizer or train_bpe(list(column.values[here]))
+        chosen[name] = net
+        preparations[name] = fit_preparation(name, column, here, words)
+    embedder = make_embedder(chosen, preparations, dim=dim, head=head, fusion=fusion)
+    views = augmentations(preparations, fusion, augment)
+    source = rows_of(rows, preparations, batch_size=batch_size, steps=steps, label=label, seed=seed)
+    return Parts(chosen, preparations, embedder, loss, source, views)
+
+
+def init_of(parts: Parts) -> Callable[[Key], Tree]:
+    examples = {name: example_of(p) for name, p in parts.preparations.items()}
+
+    def init(key):
+        net_key, loss_key = jax.random.split(key)
+        params = parts.embedder.init(net_key, examples)
+        return params | {"loss": parts.loss.init(loss_key, parts.embedder.loss_dim)}
+
+    return init
+
+
+def trained_only(
+    parts: Parts, optimiser: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """The optimiser of what is trained: no statistics, and of nets what they say."""
+
+    def labels(params):
+        every = lambda tree, value: jax.tree.map(lambda _: value, tree)
+        told = every(params, "on") | {"statistics": every(params["statistics"], "off")}
+        on = lambda tree: jax.tree.map(lambda flag: "on" if flag else "off", tree)
+        owns = params["nets"].get("encoders")
+        told["nets"] = dict(told["nets"])
+        for number, (name, net) in enumerate(parts.nets.items()):
+            if owns is None:
+                own = params["nets"][name]
+                told["nets"][name] = told["nets"][name] | {
+                    "encoder": on(net.trained(own["encoder"]))
+                }
+            else:
+                inner = list(told["nets"]["encoders"])
+                inner[number] = on(net.trained(owns[number]))
+                told["nets"]["encoders"] = tuple(inner)
+        return told
+
+    return optax.multi_transform({"on": optimiser, "off": optax.set_to_zero()}, labels)
+
+
+def chunk_steps_of(rows: Dataset, batch_size: int, steps: int, validate_every: int) -> int:
+    """Steps a compiled call: a divisor of what lies between two looks."""
+    most = min(50, steps)
+    lazy = [c.values for c in rows.columns.values() if isinstance(c.values, Lazy)]
+    if lazy:
+        size = sum(int(np.prod(v.shape[1:])) * np.dtype(v.dtype).itemsize for v in lazy)
+        most = max(1, min(most, _FED_AT_ONCE // max(1, size * batch_size)))
+    if not validate_every:
+        return most
+    return max(k for k in range(1, most + 1) if validate_every % k == 0)
+
+
+def has_convolutions(parts: Parts) -> bool:
+    own = lambda name: parts.nets[name].name in ("", "convnet", "resnet")
+    return any(p.kind == "image" and own(name) for name, p in parts.preparations.items())

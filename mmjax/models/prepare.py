@@ -1,0 +1,168 @@
+"""From a column of a data set to what a network sees: scaled, or tokenised."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.data.columns import Column
+from mmjax.data.dataset import Dataset
+from mmjax.data.multimodal import Lazy
+from mmjax.data.scaling import Scaling, scaled, scaling_of
+from mmjax.encoders import Padded
+from mmjax.errors import require
+from mmjax.nets import Observed
+from mmjax.nets.tokens import Tokenizer
+from mmjax.types import Array
+
+_AT_ONCE = 1024  # rows read together
+
+Observation = Array | Padded
+
+
+class Preparation(NamedTuple):
+    """What is done to a modality's values before a network sees them.
+
+    Attributes:
+      kind: features, sequence, image or text.
+      shape: `[...]` of one row of the column; of sequences the longest that was trained on.
+      scaling: of features and steps of sequences, `[f]`; of images that are floats, `[1]`: their
+        lowest value and range. Empty for uint8 images and text.
+      padded: whether the sequences have masks.
+      tokenizer: of text, else None.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    scaling: Scaling
+    padded: bool = False
+    tokenizer: Tokenizer | None = None
+
+
+def fit_preparation(
+    name: str, column: Column, present: np.ndarray, tokenizer: Tokenizer | None
+) -> Preparation:
+    """Fits what is to be fitted, on these rows.
+
+    Args:
+      name: of the modality, for messages.
+      column: its training rows.
+      present: `[n]` bool, the rows that have it.
+      tokenizer: of text.
+
+    Raises InvalidInput for an image of another number of channels than 1 or 3.
+    """
+    shape, none = tuple(column.values.shape[1:]), Scaling(np.zeros(0), np.ones(0))
+    if column.kind == "text":
+        return Preparation("text", (), none, tokenizer=tokenizer)
+    if column.kind == "image":
+        require(shape[-1] in (1, 3), f"channels of {name}", shape[-1], "1 or 3")
+        if column.values.dtype == np.uint8:
+            return Preparation("image", shape, none)
+        low, high = np.inf, -np.inf
+        for part, _ in _parts(column, present):
+            low, high = min(low, float(part.min())), max(high, float(part.max()))
+        span = high - low if high > low else 1.0
+        scaling = Scaling(np.array([low]), np.array([span]))
+        return Preparation("image", shape, scaling)
+    steps = lambda: (_steps(part, seen) for part, seen in _parts(column, present))
+    return Preparation(column.kind, shape, scaling_of(steps), column.seen is not None)
+
+
+def _parts(column: Column, present: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Rows that have the modality, some at a time, and which of their steps are there."""
+    rows = np.flatnonzero(present)
+    for start in range(0, len(rows), _AT_ONCE):
+        chosen = rows[start : start + _AT_ONCE]
+        yield values_of(column, chosen), None if column.seen is None else column.seen[chosen]
+
+
+def _steps(values: np.ndarray, seen: np.ndarray | None) -> np.ndarray:
+    return values.reshape(-1, values.shape[-1]) if seen is None else values[seen]
+
+
+def values_of(column: Column, rows: np.ndarray) -> np.ndarray:
+    """Rows of a column, from memory or from its files."""
+    return column.values.read(rows) if isinstance(column.values, Lazy) else column.values[rows]
+
+
+def check_column(name: str, column: Column, preparation: Preparation) -> None:
+    """Raises InvalidInput where a column is not of the kind and width that were trained on."""
+    p, shape = preparation, tuple(column.values.shape[1:])
+    require(column.kind == p.kind, f"kind of {name}", column.kind, f"{p.kind}, as in training")
+    if p.kind in ("features", "image"):
+        require(shape == p.shape, f"shape of {name}", list(shape), f"{list(p.shape)}, as trained")
+    if p.kind == "sequence":
+        same = shape[1:] == p.shape[1:]
+        require(same, f"shape of {name}", list(shape), f"[length, {p.shape[1]}], as trained")
+
+
+def prepare(preparation: Preparation, values: np.ndarray, seen: np.ndarray | None) -> dict:
+    """Rows on the host as they go to a device: `{"values": ..., "seen": ...}`.
+
+    Args:
+      preparation: of the modality.
+      values: `[n, ...]` as in the column.
+      seen: `[n, length]` bool or None.
+    """
+    p = preparation
+    if p.kind == "text":
+        return {"values": p.tokenizer.encode(list(values))}
+    if p.kind == "image":
+        if not p.scaling.mean.size:
+            return {"values": values}
+        return {"values": scaled(values, p.scaling)}
+    out = {"values": scaled(values, p.scaling)}
+    if p.padded:
+        seen = np.ones(values.shape[:2], bool) if seen is None else seen
+        out["values"][~seen] = 0
+        out["seen"] = seen
+    return out
+
+
+def observe(preparation: Preparation, batch: Mapping[str, Array]) -> Observation:
+    """What `prepare` gave, on the device, as encoders take it: images float32 in [0, 1] of three
+    channels, masked sequences as Padded."""
+    values = batch["values"]
+    if preparation.kind == "image":
+        values = values.astype(jnp.float32)
+        values = values if preparation.scaling.mean.size else values / 255
+        return jnp.repeat(values, 3, -1) if values.shape[-1] == 1 else values
+    return Padded(values, batch["seen"]) if "seen" in batch else values
+
+
+def observed_of(preparation: Preparation) -> Observed:
+    """What a net may know of the modality before it is made."""
+    p = preparation
+    if p.kind == "text":
+        return Observed((p.tokenizer.length,), p.tokenizer.vocabulary_size)
+    if p.kind == "image":
+        return Observed((*p.shape[:2], 3))
+    return Observed(p.shape)
+
+
+def example_of(preparation: Preparation) -> Observation:
+    """Shape and dtype of one observation, `[1, ...]`."""
+    shape = (1, *observed_of(preparation).shape)
+    dtype = jnp.int32 if preparation.kind == "text" else jnp.float32
+    values = jax.ShapeDtypeStruct(shape, dtype)
+    if preparation.padded:
+        return Padded(values, jax.ShapeDtypeStruct(shape[:2], bool))
+    return values
+
+
+def prepared_rows(
+    data: Dataset, preparations: Mapping[str, Preparation], rows: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """Rows of all modalities that the preparations name, on the host."""
+    return {
+        name: prepare(
+            p,
+            values_of(data.columns[name], rows),
+            None if data.columns[name].seen is None else data.columns[name].seen[rows],
+        )
+        for name, p in preparations.items()
+        if name in data.columns
+    }

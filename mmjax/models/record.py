@@ -1,0 +1,145 @@
+"""The folder of a training: options, checkpoints, metrics, the finished model."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+from mmjax.errors import InvalidInput, say
+from mmjax.models.files import load, save
+from mmjax.models.model import Model
+from mmjax.run.files import atomic_write
+from mmjax.run.lock import locked
+from mmjax.run.metrics import MetricsLog
+from mmjax.run.progress import progress_line
+from mmjax.train import Checkpoints, noted_signals, open_checkpoints
+
+_NAME = "fit"  # of the training in metrics.csv
+
+
+class Record(NamedTuple):
+    """What a training leaves behind while it lasts.
+
+    Attributes:
+      path: `name -> path` of a folder in the workdir, or None without one.
+      checkpoints: or None.
+      show: `(steps done, loss)`.
+      validated: `(steps done, figure)`.
+      resume: `step ->` forgets what came after it.
+      stop: returns a signal number when training should stop.
+      say: takes a line for people.
+      told: whether lines are shown.
+      finished: `nets -> the model` of a training that is done, or None.
+      finish: takes the model.
+    """
+
+    path: Callable[[str], str | None]
+    checkpoints: Checkpoints | None
+    show: Callable[[int, float], None]
+    validated: Callable[[int, float], None]
+    resume: Callable[[int], None]
+    stop: Callable[[], int | None]
+    say: Callable[[str], object]
+    told: bool
+    finished: Callable[[Mapping[str, Any]], Model | None]
+    finish: Callable[[Model], None]
+
+
+@contextmanager
+def open_record(
+    workdir: str | None,
+    options: Mapping[str, Any],
+    *,
+    steps: int,
+    progress: bool,
+    stop: Callable[[], int | None] | None,
+) -> Iterator[Record]:
+    """Opens the folder of a training, or a record that keeps nothing.
+
+    Args:
+      workdir: of the training, or None.
+      options: of JSON's types; a folder of others is refused.
+      steps: of the training.
+      progress: whether lines are shown.
+      stop: see Record; None: with a workdir SIGINT and SIGTERM.
+
+    Raises InvalidInput for a folder that holds another training, or is in use.
+    """
+    line = progress_line("fit", steps) if progress else lambda step, loss=None: None
+    tell = say if progress else lambda text: None
+    if workdir is None:
+        yield Record(
+            lambda name: None,
+            None,
+            line,
+            lambda step, value: None,
+            lambda step: None,
+            stop or (lambda: None),
+            tell,
+            progress,
+            lambda nets: None,
+            lambda model: None,
+        )
+        return
+    with ExitStack() as stack:
+        _claim(workdir, options, stack)
+        path = lambda name: os.path.join(workdir, name)
+        log = MetricsLog(workdir)
+        stack.callback(log.close)
+        checkpoints = open_checkpoints(path("checkpoints"))
+        stack.callback(checkpoints.close)
+        noted = stop or stack.enter_context(noted_signals())
+
+        def show(step, loss):
+            log.add(_NAME, 0, step, "loss", {0: loss})
+            line(step, loss)
+
+        def resume(step):
+            log.resume(_NAME, 0, step)
+            if step:
+                tell(f"{workdir}: goes on from step {step}")
+
+        def finished(nets):
+            found = os.path.isfile(os.path.join(path("model"), "model.json"))
+            return load(path("model"), nets=nets) if found else None
+
+        yield Record(
+            path,
+            checkpoints,
+            show,
+            lambda step, value: log.add(_NAME, 0, step, "validation", {0: value}),
+            resume,
+            noted,
+            tell,
+            progress,
+            finished,
+            lambda model: save(model, path("model"), overwrite=True),
+        )
+
+
+def _claim(workdir: str, options: Mapping[str, Any], stack: ExitStack) -> None:
+    described = json.loads(json.dumps(options))
+    path = os.path.join(workdir, "fit.json")
+    try:
+        os.makedirs(workdir, exist_ok=True)
+        stack.callback(locked(workdir).close)
+        if not os.path.exists(path):
+            atomic_write(path, json.dumps(described, indent=2) + "\n")
+            return
+    except OSError as error:
+        raise InvalidInput(f"workdir: {workdir!r} can't be written ({error.strerror})") from error
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = dict(json.load(file))
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{path}: not the options of a training") from error
+    flat = lambda of: {k: v for k, v in of.items() if k != "about"} | dict(of.get("about", {}))
+    there, here = flat(found), flat(described)
+    keys = sorted(k for k in {*there, *here} if there.get(k) != here.get(k))
+    if keys:
+        short = lambda v: text if len(text := repr(v)) < 80 else text[:77] + "..."
+        told = ", ".join(
+            f"{k} {short(there.get(k))} there, {short(here.get(k))} here" for k in keys
+        )
+        raise InvalidInput(f"workdir: {workdir!r} holds another training: {told}")
