@@ -273,7 +273,7 @@ def _shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
     if x.shape[1] <= _KEPT_RAW:
         return x
     found = pca(x[fit & np.isfinite(x).all(1)], _KEPT_RAW)
-    return np.asarray((x - found.mean) @ found.directions.T)
+    return np.asarray((x - found.mean) @ found.directions)
 
 
 def _by_groups(groups: np.ndarray, share: float) -> np.ndarray:
