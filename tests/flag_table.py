@@ -205,7 +205,7 @@ def fault(told: Told, workdir: str, names: Sequence[str], tabulates: bool) -> st
         lines = [line for line in told.error.splitlines() if line.startswith("error: ")]
         if len(lines) != 1 or told.error.splitlines()[-1] != lines[0]:
             return "not told in one line"
-        named = any(re.search(rf"\b{re.escape(name)}\b", lines[0]) for name in names)
+        named = any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", lines[0]) for name in names)
         return "" if named else "names no flag and no file"
     if told.exit != 0:
         return "crashed"

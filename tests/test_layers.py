@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # Lower layers first. A module imports only from its own layer's package or from lower layers.
 LAYERS = [
-    {"types", "errors", "numerics", "config", "labels"},
+    {"types", "errors", "numerics", "config", "labels", "rooms"},
     {"spaces"},
     {"conditionals"},
     {"generative"},
@@ -22,6 +22,7 @@ LAYERS = [
     {"studies"},
     {"report"},
     {"run"},
+    {"models"},
     {"tables"},
     {"sklearn"},
 ]

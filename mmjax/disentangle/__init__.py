@@ -5,6 +5,9 @@ from mmjax.disentangle.ica import ICA, fast_ica, inverse_transform, is_long, tra
 from mmjax.disentangle.pca import PCA, pca
 from mmjax.disentangle.rotations import ALGORITHMS, CONTRASTS, Contrast
 from mmjax.disentangle.unmixings import UNMIXINGS, Affine, components, determined, features
+from mmjax.rooms import make_callable
+
+make_callable(__name__)  # mmjax.disentangle(model, data)
 
 __all__ = [
     "ALGORITHMS",

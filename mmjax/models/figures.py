@@ -49,7 +49,7 @@ class ProbeFigures(NamedTuple):
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return _table(
+        return table(
             f"{self.label}, {self.metric} of a linear probe ({self.fitted} rows fitted, "
             f"{self.scored} judged)",
             ("", "embedding", "raw", "chance"),
@@ -84,10 +84,13 @@ class RetrievalFigures(NamedTuple):
         rows += [(f"{a} -> {b}, raw", *(of[k] for k in ks)) for (a, b), of in self.raw.items()]
         rows.append(("chance", *(self.chance[k] for k in ks)))
         title = f"retrieval among {self.scored} held-out rows"
-        return _table(title, ("", *(f"recall@{k}" for k in ks)), rows, self.remarks)
+        return table(title, ("", *(f"recall@{k}" for k in ks)), rows, self.remarks)
 
 
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence], remarks) -> str:
+def table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence], remarks: Sequence[str]
+) -> str:
+    """Figures as aligned text; None is a dash."""
     show = lambda v: "-" if v is None else v if isinstance(v, str) else f"{v:.3f}"
     cells = [list(header), *([show(v) for v in row] for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]

@@ -14,6 +14,9 @@ from mmjax.report.figures import (
 from mmjax.report.scenes import caption_grid_figure, neighbours_figure, sheet_figure
 from mmjax.report.tables import markdown_table, mean_and_deviation
 from mmjax.report.text import cell_text, code_span, figure_text, legend_text
+from mmjax.rooms import make_callable
+
+make_callable(__name__)  # mmjax.report(model, data)
 
 __all__ = [
     "bars_figure",

@@ -1,0 +1,41 @@
+"""The front door: a data set in, a model out; and what is read of it."""
+
+from mmjax.models.analyses import (
+    DisentangleFigures,
+    ReportFigures,
+    SweepFigures,
+    disentangle_model,
+    report_model,
+    sweep,
+)
+from mmjax.models.embedders import JOINT, Fusion
+from mmjax.models.figures import (
+    ProbeFigures,
+    RetrievalFigures,
+    probe,
+    retrieval,
+)
+from mmjax.models.files import load, save
+from mmjax.models.fit import fit
+from mmjax.models.model import Model, Spec, trained_on
+
+__all__ = [
+    "JOINT",
+    "DisentangleFigures",
+    "Fusion",
+    "Model",
+    "ProbeFigures",
+    "ReportFigures",
+    "RetrievalFigures",
+    "Spec",
+    "SweepFigures",
+    "disentangle_model",
+    "fit",
+    "load",
+    "probe",
+    "report_model",
+    "retrieval",
+    "save",
+    "sweep",
+    "trained_on",
+]

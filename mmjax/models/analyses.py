@@ -1,0 +1,263 @@
+"""Beyond a single probe: dimensions, components, and a page about a model."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mmjax.data.dataset import Dataset, is_classes
+from mmjax.disentangle import UNMIXINGS, components, determined
+from mmjax.errors import choose, require
+from mmjax.evaluate import dci, excess_kurtosis, sap
+from mmjax.labels import encode_labels
+from mmjax.models.figures import (
+    ProbeFigures,
+    RetrievalFigures,
+    features_of,
+    judged_rows,
+    probe,
+    retrieval,
+    table,
+)
+from mmjax.models.fit import fit
+from mmjax.models.model import Model
+from mmjax.report import markdown_table
+from mmjax.run.files import atomic_write
+from mmjax.types import Key
+
+
+class SweepFigures(NamedTuple):
+    """Figures by dimension of the embeddings.
+
+    Attributes:
+      probes: dim -> label -> ProbeFigures.
+      models: dim -> Model.
+    """
+
+    probes: Mapping[int, Mapping[str, ProbeFigures]]
+    models: Mapping[int, Model]
+
+    def __str__(self) -> str:
+        dims = sorted(self.probes)
+        rows = []
+        for label, first in self.probes[dims[0]].items():
+            for name in first.embedding:
+                told = [self.probes[d][label].embedding.get(name) for d in dims]
+                rows.append((label, name, *told, first.raw.get(name), first.chance))
+        header = ("label", "of", *(f"dim {d}" for d in dims), "raw", "chance")
+        any_label = next(iter(self.probes[dims[0]].values()))
+        title = f"linear probes by dimension ({any_label.scored} held-out rows judged)"
+        return table(title, header, rows, any_label.remarks)
+
+
+def sweep(
+    data: Dataset,
+    *,
+    dims: Sequence[int],
+    key: Key,
+    labels: Sequence[str] | None = None,
+    workdir: str | None = None,
+    **options: Any,
+) -> SweepFigures:
+    """Fits a model of every dimension, and probes it: what is kept, and what is dropped.
+
+    A shared factor stays at any dimension; a private one is dropped by a small embedding.
+
+    Args:
+      data: see fit.
+      dims: of the embeddings, each >= 1.
+      key: root of all; every dimension has the same data order and seeds of its own weights.
+      labels: to probe; None: all of the data.
+      workdir: a folder a dimension is made in it; see fit.
+      options: further ones of fit.
+
+    Raises InvalidInput as fit and probe do, and for data without labels.
+    """
+    names = tuple(data.labels) if labels is None else tuple(labels)
+    require(bool(names), "labels", names, "one or more columns to probe")
+    require(len(dims) >= 1, "dims", tuple(dims), "one or more dimensions")
+    for name in names:
+        choose(dict(data.labels), "label", name)
+    models, probes = {}, {}
+    for dim in dims:
+        own = workdir and os.path.join(workdir, f"dim={dim}")
+        models[dim] = fit(data, dim=dim, key=key, workdir=own, **options)
+        probes[dim] = {name: probe(models[dim], data, name) for name in names}
+    return SweepFigures(probes, models)
+
+
+class DisentangleFigures(NamedTuple):
+    """Components of embeddings after unmixing, on held-out rows.
+
+    Attributes:
+      figures: method (as they are, PCA, whitening, FastICA) -> metric -> value: `kurtosis`, the
+        mean excess over components; with labels `dci`, `completeness`, and `sap`: how far a factor is
+        told by one component alone.
+      chance: the same of a random rotation of the whitened embeddings.
+      of: whose embeddings.
+      fitted: rows the maps were fitted on, without labels.
+      scored: rows that were judged.
+      remarks: sentences that belong beside the figures.
+    """
+
+    figures: Mapping[str, Mapping[str, float]]
+    chance: Mapping[str, float]
+    of: str
+    fitted: int
+    scored: int
+    remarks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        metrics = list(self.chance)
+        rows = [(name, *(of[m] for m in metrics)) for name, of in self.figures.items()]
+        rows.append(("random rotation", *(self.chance[m] for m in metrics)))
+        title = f"components of {self.of} ({self.fitted} rows fitted, {self.scored} judged)"
+        return table(title, ("", *metrics), rows, self.remarks)
+
+
+_METHODS = {
+    "as they are": "none",
+    "PCA": "pca",
+    "whitening": "whitening",
+    "FastICA": "ica",
+}
+
+
+def disentangle_model(
+    model: Model,
+    data: Dataset,
+    *,
+    key: Key,
+    of: str | None = None,
+    num_components: int | None = None,
+    labels: Sequence[str] | None = None,
+    use_trained_rows: bool = False,
+) -> DisentangleFigures:
+    """Unmixes embeddings by what their statistics tell, and judges single components.
+
+    Maps are fitted on the embeddings of rows of split train, without labels, and judged on those of
+    split test. Public as `mmjax.disentangle`.
+
+    Args:
+      model: see fit.
+      data: rows of its modalities.
+      key: of FastICA's start and of the random rotation.
+      of: a modality of towers, or all; `joint` of a fusion. None: the first.
+      num_components: of the maps; None: as many as the rows determine.
+      labels: factors that components are judged by; None: all columns of classes and quantities.
+      use_trained_rows: see probe.
+
+    Raises InvalidInput for an unknown name, or rows that the model was trained on.
+    """
+    rows = judged_rows(model, data, use_trained_rows)
+    found = features_of(model, data)
+    of = next(iter(found)) if of is None else of
+    x = choose(found, "of", of)
+    whole = np.isfinite(x).all(1)
+    fit_x, score_x = x[rows.fit & whole], x[rows.score & whole]
+    require(len(fit_x) >= 4, "data", f"{len(fit_x)} training rows", "4 or more, to fit the maps")
+    factors = _factors(data, data.labels if labels is None else labels, rows.score & whole)
+    k = determined(jax.numpy.asarray(fit_x), num_components)
+    ica_key, turn_key, split_key = jax.random.split(key, 3)
+    figures, white = {}, None
+    for name, unmixing in _METHODS.items():
+        affine = UNMIXINGS[unmixing](jax.numpy.asarray(fit_x), ica_key, k)
+        y = components(affine, score_x)
+        white = y if unmixing == "whitening" else white
+        figures[name] = _figures(y, factors, split_key)
+    turn = jax.random.orthogonal(turn_key, white.shape[1])
+    chance = _figures(white @ turn, factors, split_key)
+    return DisentangleFigures(figures, chance, of, len(fit_x), len(score_x), rows.remarks)
+
+
+def _factors(data: Dataset, names: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
+    found = {}
+    for name in names:
+        values = choose(dict(data.labels), "label", name)
+        found[name] = encode_labels(values)[0] if is_classes(values) else values.astype(np.float32)
+    return {name: values[rows] for name, values in found.items() if len(set(values[rows])) > 1}
+
+
+def _figures(y: jax.Array, factors: Mapping[str, np.ndarray], key: Key) -> dict[str, float]:
+    told = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
+    if factors:
+        scores = dci(y, factors, split_key=key)
+        told["dci"] = float(scores.disentanglement)
+        told["completeness"] = float(scores.completeness)
+        told["sap"] = float(sap(y, factors, split_key=key).score)
+    return told
+
+
+class ReportFigures(NamedTuple):
+    """All that is known of a model on a data set.
+
+    Attributes:
+      model: in a line.
+      data: in a line.
+      probes: label -> ProbeFigures.
+      retrieval: RetrievalFigures, or None for a single modality.
+      path: of the page that was written, or empty.
+    """
+
+    model: str
+    data: str
+    probes: Mapping[str, ProbeFigures]
+    retrieval: RetrievalFigures | None
+    path: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.model, self.data, *map(str, self.probes.values())]
+        parts += [str(self.retrieval)] if self.retrieval else []
+        return "\n\n".join(parts + ([f"written to {self.path}"] if self.path else []))
+
+
+def report_model(
+    model: Model, data: Dataset, path: str = "", *, use_trained_rows: bool = False
+) -> ReportFigures:
+    """Probes of all labels and retrieval, on held-out rows, as figures and as a page.
+
+    Public as `mmjax.report`.
+
+    Args:
+      model: see fit.
+      data: rows of its modalities.
+      path: a markdown file to write; empty writes none.
+      use_trained_rows: see probe.
+
+    Raises InvalidInput as probe and retrieval do.
+    """
+    several = sum(name in data.columns for name in model.modalities) > 1
+    probes = {
+        name: probe(model, data, name, use_trained_rows=use_trained_rows) for name in data.labels
+    }
+    found = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
+    figures = ReportFigures(str(model), str(data), probes, found, path)
+    if path:
+        atomic_write(path, _page(figures))
+    return figures
+
+
+def _page(figures: ReportFigures) -> str:
+    show = lambda v: "-" if v is None else f"{v:.3f}"
+    lines = [f"# {figures.data}", "", figures.model, ""]
+    for label, p in figures.probes.items():
+        lines += [f"## {label}", "", f"{p.metric} of linear probes, {p.scored} rows judged", ""]
+        rows = [
+            (name, show(v), show(p.raw.get(name)), show(p.chance))
+            for name, v in p.embedding.items()
+        ]
+        lines += [markdown_table(("", "embedding", "raw", "chance"), rows), "", *p.remarks, ""]
+    if r := figures.retrieval:
+        rows = [(f"{a} to {b}", *(show(v) for v in of.values())) for (a, b), of in r.recall.items()]
+        rows.append(("chance", *(show(v) for v in r.chance.values())))
+        header = ("", *(f"recall@{k}" for k in r.chance))
+        lines += [
+            f"## retrieval, {r.scored} rows",
+            "",
+            markdown_table(header, rows),
+            "",
+            *r.remarks,
+        ]
+    return "\n".join(lines).rstrip() + "\n"
