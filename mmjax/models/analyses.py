@@ -186,7 +186,7 @@ def _figures(y: jax.Array, factors: Mapping[str, np.ndarray], key: Key) -> dict[
         scores = dci(y, factors, split_key=key)
         told["dci"] = float(scores.disentanglement)
         told["completeness"] = float(scores.completeness)
-        told["sap"] = float(sap(y, factors, split_key=key).score)
+        told["sap"] = float(sap(y, factors, split_key=key).mean)
     return told
 
 

@@ -33,7 +33,7 @@ class ProbeFigures(NamedTuple):
         embedding.
       raw: modality (or `all`) -> the same probe on what the network sees; empty where that is text,
         or too large.
-      chance: accuracy of the most frequent class of the fitting rows; 0 of r2.
+      chance: share of the most frequent class among the judged rows; 0 of r2.
       fitted: rows the probes were fitted on.
       scored: rows that were judged: no encoder and no probe has seen them.
       remarks: sentences that belong beside the figures.
@@ -262,8 +262,7 @@ def probe_features(
     if any(x.shape[1] > _KEPT_RAW for x in raw.values()):
         told.append(f"raw: {_KEPT_RAW} principal components of the values")
     if classes:
-        common = np.bincount(targets[fit]).argmax()
-        chance = float(np.mean(targets[score] == common))
+        chance = float(np.bincount(targets[score]).max() / score.sum())
     else:
         chance = 0.0
     return ProbeFigures(
