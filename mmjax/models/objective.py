@@ -9,11 +9,17 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset
 from mmjax.data.multimodal import Lazy
-from mmjax.data.order import epoch_rows
+from mmjax.data.stream import batches, epoch_rows
 from mmjax.labels import encode_labels
 from mmjax.losses import Context, Loss
 from mmjax.models.embedders import Embedder
-from mmjax.models.prepare import Observation, Preparation, observe, prepared_rows
+from mmjax.models.prepare import (
+    Observation,
+    Preparation,
+    observe,
+    prepare,
+    prepared_rows,
+)
 from mmjax.types import Array, Key, Tree
 
 Augment = Callable[[Key, Observation], Observation]
@@ -68,13 +74,19 @@ def rows_of(
     order = epoch_rows(data.num_rows, batch_size, seed)
     streamed = data.only(*lazy) if lazy else None
 
-    def read(rows):
-        return {"rows": rows.astype(np.int32)} | prepared_rows(streamed, preparations, rows)
+    def read(first):
+        """Batches that threads read ahead from their files."""
+        for batch in batches(streamed, order, first, steps):
+            own = {
+                name: prepare(preparations[name], values, seen)
+                for name, values, seen in zip(lazy, batch.modalities, batch.seen, strict=True)
+            }
+            yield {"rows": batch.rows.astype(np.int32)} | own
 
     def feed(first):
-        if streamed is None:
-            return ({"rows": order(step).astype(np.int32)} for step in range(first, steps))
-        return (read(order(step)) for step in range(first, steps))
+        if streamed is not None:
+            return read(first)
+        return ({"rows": order(step).astype(np.int32)} for step in range(first, steps))
 
     def source(constants, key, fed):
         rows = fed["rows"]
