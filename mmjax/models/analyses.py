@@ -93,8 +93,8 @@ class DisentangleFigures(NamedTuple):
 
     Attributes:
       figures: method (as they are, PCA, whitening, FastICA) -> metric -> value: `kurtosis`, the
-        mean excess over components; with labels `dci`, `completeness`, and `sap`: how far a factor is
-        told by one component alone.
+        mean excess over components; with labels `dci`, `completeness` and `sap`: how far a factor
+        is told by one component alone.
       chance: the same of a random rotation of the whitened embeddings.
       of: whose embeddings.
       fitted: rows the maps were fitted on, without labels.

@@ -123,7 +123,22 @@ _EXTRACT_FEATURES = dict.fromkeys(
     ("skip_corrupt", "workers"), Need("--images", lambda c: bool(c.images))
 )
 
+_FUSED = Need("--fusion", lambda c: c.fusion)
+_FIT = {
+    "similarity": Need("--loss=info_nce", lambda c: c.loss == "info_nce"),
+    "learn_temperature": Need(
+        "a loss whose temperature is not always learned",
+        lambda c: c.loss not in ("siglip", "factor_cl", "factor_cl_supervised"),
+    ),
+    "head": Need("towers, no --fusion", lambda c: not c.fusion),
+    "tune": Need("--clip", lambda c: bool(c.clip)),
+    "train_label": Need("a loss of labels", lambda c: "sup" in c.loss),
+    "patience": Need("validate_every other than 0", lambda c: c.validate_every != 0),
+    **{name: _FUSED for name in ("tokens", "layers", "heads", "masking", "noise", "drop")},
+}
+
 NEEDS = {
+    "fit": _FIT,
     "partial_causal": _PARTIAL_CAUSAL,
     "content_style": _CONTENT_STYLE,
     "paired_data": _PAIRED_DATA,

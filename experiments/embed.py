@@ -1,0 +1,42 @@
+"""Embeddings of any rows by a model of `experiments.fit` or `Model.save`, as an .npz.
+
+  python -m experiments.embed --model=mine/models/dim=16_seed=0/model --data=captions.csv \\
+      --modalities=image:photo,text:caption --labels=class --image_size=64 --out=features.npz
+
+Beside an array a modality (`joint` of a fusion) stand the labels, `split`, `group` and `ids` of
+every row: rows that the model was trained on are of split train, wherever they stood.
+"""
+
+import dataclasses
+import sys
+
+from mmjax.config import option
+from mmjax.errors import require
+from mmjax.models import load
+from mmjax.run import Run, launch
+from mmjax.tables.models import DataOptions, read_data, tell, write_embeddings
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(DataOptions):
+    """Which rows, by which model, into which file."""
+
+    model: str = option("", "folder of a model", file=True)
+    out: str = option("features.npz", "the file that is written")
+
+
+PRESETS = {"quick": {}}
+
+
+def main(config: Config, run: Run) -> None:
+    """Reads, embeds, writes."""
+    require(bool(config.model), "--model", config.model, "the folder of a model")
+    require(config.out.endswith(".npz"), "--out", config.out, "a path that ends in .npz")
+    model = load(config.model)
+    data = read_data(config)
+    tell(data.remarks)
+    print(write_embeddings(model, data, config.out))
+
+
+if __name__ == "__main__":
+    sys.exit(launch(main, Config, PRESETS, experiment="embed", doc=__doc__))

@@ -1,0 +1,50 @@
+"""What linear probes read from embeddings, on rows that no encoder and no probe has seen.
+
+  python -m experiments.probe --data=features.npz --modalities=image:image,text:text --labels=class
+  python -m experiments.probe --model=mine/models/dim=16_seed=0/model --data=captions.csv \\
+      --modalities=image:photo,text:caption --labels=class --image_size=64
+
+The first reads a file of `experiments.embed`, the second embeds by the model first and shows the
+raw values beside: of one model and its own export both give the same figures.
+"""
+
+import dataclasses
+import sys
+
+from mmjax.config import option
+from mmjax.errors import require
+from mmjax.models import load, probe, retrieval
+from mmjax.run import Run, launch
+from mmjax.tables.models import DataOptions, probe_file, read_data, tell
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(DataOptions):
+    """Which rows, and of which model."""
+
+    model: str = option("", "folder of a model; empty: the data are embeddings", file=True)
+    use_trained_rows: bool = option(False, "judge rows too that the encoder was trained on")
+
+
+PRESETS = {"quick": {}}
+
+
+def main(config: Config, run: Run) -> None:
+    """Prints a table a label, and of a model's modalities their retrieval."""
+    data = read_data(config)
+    require(bool(data.labels), "labels", config.labels, "one column or more to probe")
+    tell(data.remarks)
+    how = dict(use_trained_rows=config.use_trained_rows)
+    if not config.model:
+        for label in data.labels:
+            print(probe_file(data, label, config.use_trained_rows), end="\n\n")
+        return
+    model = load(config.model)
+    for label in data.labels:
+        print(probe(model, data, label, **how), end="\n\n")
+    if sum(name in data.columns for name in model.modalities) > 1:
+        print(retrieval(model, data, **how))
+
+
+if __name__ == "__main__":
+    sys.exit(launch(main, Config, PRESETS, experiment="probe", doc=__doc__))

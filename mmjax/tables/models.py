@@ -1,0 +1,265 @@
+"""Commands of the front door: models of a user's own data, embeddings in files, probes of these."""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmjax.config import names_in, option
+from mmjax.data.dataset import Dataset, hashes_of
+from mmjax.data.formats import parse_modalities, read
+from mmjax.errors import InvalidInput, choose, require, say
+from mmjax.losses import LOSSES, Loss
+from mmjax.models import Fusion, Model, fit, probe, retrieval, trained_on
+from mmjax.models.figures import Judged, ProbeFigures, features_of, probe_features
+from mmjax.nets import Net, clip_image, clip_text
+from mmjax.report import markdown_table, mean_and_deviation
+from mmjax.run import Row, Run, machine, save_arrays, values
+
+EXPERIMENT = "fit"
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """How a user's data are read; see mmjax.read."""
+
+    data: str = option("", "file or folder of paired data, see mmjax.read", file=True)
+    modalities: str = option("", "name:column,name:column+column; empty: what there is")
+    labels: str = option("", "columns of labels, comma-separated: what probes read")
+    groups: str = option("", "column of groups, which no split parts")
+    ids: str = option("", "columns of ids: equal where rows are one recording")
+    split: str = option("", "column of the split, or shares: 0.8,0.1,0.1; empty: see mmjax.read")
+    index: str = option("", "column:rows pairs: a column whose rows are chosen by row numbers")
+    kinds: str = option("", "name:kind pairs, where values don't say it: features, sequence, ...")
+    image_size: int = option(0, "side of square pictures; 0: as stored")
+    root: str = option("", "folder that paths in a table start from; empty: the table's")
+    stream: bool = option(False, "leave pictures, sounds and arrays in their files")
+    split_seed: int = option(0, "of a split by shares")
+
+
+def read_data(options: DataOptions) -> Dataset:
+    """The data that the flags describe.
+
+    Raises InvalidInput as mmjax.read does, and for a flag that can't be understood.
+    """
+    o = options
+    require(bool(o.data), "--data", o.data, "the path of a file or folder")
+    split: str | list[float] | None = o.split or None
+    if o.split and set(o.split) <= set("0123456789., "):
+        try:
+            split = [float(part) for part in names_in(o.split)]
+        except ValueError:
+            told = f"split: {o.split!r} is not allowed; use a column, or shares: 0.8,0.1,0.1"
+            raise InvalidInput(told) from None
+    return read(
+        o.data,
+        modalities=parse_modalities(o.modalities) if o.modalities else None,
+        labels=names_in(o.labels),
+        groups=o.groups,
+        ids=names_in(o.ids),
+        split=split,
+        index=_pairs("index", o.index),
+        kinds=_pairs("kinds", o.kinds),
+        seed=o.split_seed,
+        image_size=o.image_size or None,
+        root=o.root,
+        stream=True if o.stream else None,
+    )
+
+
+def _pairs(flag: str, text: str) -> dict[str, str] | None:
+    parts = [part.partition(":") for part in names_in(text)]
+    for name, colon, value in parts:
+        require(bool(name and colon and value), flag, text, "name:value,name:value")
+    return {name.strip(): value.strip() for name, _, value in parts} or None
+
+
+def loss_of(name: str, **options: Any) -> Loss:
+    """The loss of that name with those of the options that it has."""
+    make = choose(LOSSES, "loss", name)
+    known = inspect.signature(make).parameters
+    return make(**{k: v for k, v in options.items() if k in known})
+
+
+def clip_nets(data: Dataset, folder: str, tune: str) -> dict[str, Net]:
+    """CLIP's towers for the images and the texts of a data set; none without a folder.
+
+    Raises InvalidInput for data that have neither, or a broken folder.
+    """
+    if not folder:
+        return {}
+    make = {"image": clip_image, "text": clip_text}
+    found = {n: make[c.kind](folder, tune=tune) for n, c in data.columns.items() if c.kind in make}
+    require(bool(found), "clip", folder, "data that have images or texts")
+    return found
+
+
+def fusion_of(config: Any) -> Fusion | None:
+    """The fusion that the flags ask for, or None for towers."""
+    if not config.fusion:
+        return None
+    return Fusion(
+        tokens=config.tokens,
+        layers=config.layers,
+        heads=config.heads,
+        masking=config.masking,
+        noise=config.noise,
+        drop=config.drop,
+    )
+
+
+def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> Model:
+    """Trains a model in the run's folder, or reads the one that is there."""
+    nets = clip_nets(data, config.clip, config.tune)
+    how = dict(temperature=config.temperature, learn_temperature=config.learn_temperature)
+    return fit(
+        data,
+        dim=dim,
+        key=jax.random.key(seed),
+        loss=loss_of(config.loss, similarity=config.similarity, **how),
+        nets=nets,
+        fusion=fusion_of(config),
+        head=config.head,
+        label=config.train_label,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        optimiser=config.optimiser,
+        learning_rate=config.learning_rate,
+        warmup=config.warmup,
+        schedule=config.schedule,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        validate_every=None if config.validate_every < 0 else config.validate_every,
+        patience=config.patience or None,
+        parallel=config.parallel,
+        workdir=run.path("models", f"dim={dim}_seed={seed}"),
+        stop=run.stop,
+    )
+
+
+def judged(model: Model, data: Dataset, setting: str, seed: int) -> list[Row]:
+    """Probes of all labels and retrieval, as rows of results.csv."""
+    row = lambda *name: Row(EXPERIMENT, setting, seed, *name)
+    rows = []
+    for label in data.labels:
+        found = probe(model, data, label)
+        rows += [row(name, label, found.metric, v) for name, v in found.embedding.items()]
+        rows += [row(name, label, f"{found.metric}_raw", v) for name, v in found.raw.items()]
+        rows.append(row("all", label, "chance", found.chance))
+    if len([name for name in model.modalities if name in data.columns]) > 1:
+        found = retrieval(model, data)
+        for (query, candidates), recall in found.recall.items():
+            rows += [row(query, candidates, f"recall_at_{k}", v) for k, v in recall.items()]
+        rows += [row("all", "pair", f"chance_at_{k}", v) for k, v in found.chance.items()]
+    return rows
+
+
+def summary(
+    config: Any, data: Dataset, rows: Sequence[Row], settings: Sequence[str], spent: Mapping
+) -> str:
+    """Tables of probes and of retrieval: mean and deviation over seeds."""
+    show = lambda setting, *name: mean_and_deviation(values(rows, setting, *name), digits=3)
+    told = [f"# {data}", "", f"{config.seeds} seeds; {machine()}", ""]
+    read_from = dict.fromkeys(
+        (r.modality, r.target, r.metric) for r in rows if r.metric in ("accuracy", "r2")
+    )
+    lines = [
+        [f"{target} from {name}, {metric}"]
+        + [show(s, name, target, metric) for s in settings]
+        + [
+            show(settings[0], name, target, f"{metric}_raw"),
+            show(settings[0], "all", target, "chance"),
+        ]
+        for name, target, metric in read_from
+    ]
+    if lines:
+        header = ["linear probes, held-out rows", *settings, "raw", "chance"]
+        told += [markdown_table(header, lines), ""]
+    found = dict.fromkeys(
+        (r.modality, r.target, r.metric) for r in rows if r.metric.startswith("recall")
+    )
+    lines = [
+        [f"{a} to {b}, {metric}"]
+        + [show(s, a, b, metric) for s in settings]
+        + [show(settings[0], "all", "pair", metric.replace("recall", "chance"))]
+        for a, b, metric in found
+    ]
+    if lines:
+        told += [markdown_table(["retrieval, held-out rows", *settings, "chance"], lines), ""]
+    seconds = ", ".join(f"{s} {spent[s] / config.seeds:.0f} s" for s in settings if s in spent)
+    told += [f"A model takes: {seconds}.", ""] if seconds else []
+    told += [f"- {line}" for line in data.remarks]
+    return "\n".join(told).rstrip() + "\n"
+
+
+def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
+    """Embeddings by modality, and what protects their rows: split, group, ids, labels.
+
+    A row that the model was trained on is of split train (or validation) wherever it stood.
+    """
+    seen = trained_on(model, data)
+    where = np.where(data.split == "validation", "validation", "train")
+    split = np.where(seen, where, data.split)
+    columns = features_of(model, data)
+    columns.pop("all", None)
+    columns |= {f"{k}_present": v for k, v in data.present.items() if k in columns}
+    columns = {k: np.nan_to_num(v) if v.dtype.kind == "f" else v for k, v in columns.items()}
+    return columns | {
+        **data.labels,
+        "split": split.astype(np.str_),
+        "group": data.groups,
+        "is_test": split == "test",
+        "ids": data.ids if data.ids.shape[1] > 1 else data.ids[:, 0],
+        "row_hash": np.stack(list(hashes_of(data).values()), 1),
+    }
+
+
+def write_embeddings(model: Model, data: Dataset, out: str) -> str:
+    """Writes an .npz; a line about it.
+
+    Raises InvalidInput for another ending.
+    """
+    require(out.endswith(".npz"), "--out", out, "a path that ends in .npz")
+    columns = export_columns(model, data)
+    save_arrays(out, **columns)
+    counts = ", ".join(
+        f"{int(np.sum(columns['split'] == s))} {s}" for s in np.unique(columns["split"])
+    )
+    return f"{out}: {data.num_rows} rows ({counts})"
+
+
+def probe_file(data: Dataset, label: str, use_trained_rows: bool) -> ProbeFigures:
+    """What linear probes read from embeddings in a file, as mmjax.probe has it.
+
+    Fitted on rows of split train, judged on those of test, which no encoder has seen.
+
+    Raises InvalidInput for an unknown label, or where no row is of split test.
+    """
+    column = choose(dict(data.labels), "label", label)
+    score, told = data.split == "test", []
+    if use_trained_rows:
+        told.append(f"TRAINED ROWS: {int(np.sum(~score))} of {data.num_rows} judged rows")
+        score = np.ones_like(score)
+    if not score.any():
+        raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
+    fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[data.split == "test"])
+    features = {}
+    for name, own in data.columns.items():
+        fits = own.kind == "features"
+        require(
+            fits, f"modality {name}", own.kind, "features [n, f]: embeddings of experiments.embed"
+        )
+        here = data.present.get(name, np.ones(data.num_rows, bool))
+        features[name] = np.where(here[:, None], own.values, np.nan).astype(np.float32)
+    if len(features) > 1:
+        features["all"] = np.concatenate(list(features.values()), 1)
+    return probe_features(features, {}, column, data, label, Judged(fitted, score, tuple(told)))
+
+
+def tell(lines: Sequence[str]) -> None:
+    """Remarks on how data were read, a line each."""
+    for line in lines:
+        say(f"note: {line}")
