@@ -91,8 +91,8 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
     if kind == "image" and values.ndim == 3:
         values = values[..., None]
     wanted = {"features": 2, "sequence": 3, "image": 4}
-    if kind == "features" and values.ndim == 1:
-        values = values[:, None]
+    if kind == "features" and seen is None:  # said to be no sequence and no image
+        values = values.reshape(len(values), -1)
     fits = values.ndim == wanted.get(kind)
     require(fits, f"shape of {name}", values.shape, f"one with {wanted.get(kind)} axes, for {kind}")
     return Column(values, kind, seen)

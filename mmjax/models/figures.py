@@ -204,6 +204,7 @@ def raw_features(
             continue
         own = prepared_rows(data.only(name), {name: p}, np.arange(data.num_rows))[name]
         out = own["values"].astype(np.float32)
+        out = out / 255 if own["values"].dtype == np.uint8 else out
         if p.kind == "sequence":
             seen = own.get("seen", np.ones(out.shape[:2], bool))[..., None]
             out = (out * seen).sum(1) / np.maximum(seen.sum(1), 1)
@@ -274,7 +275,11 @@ def _shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
     """The leading principal components of the fitting rows, where there are many columns."""
     if x.shape[1] <= _KEPT_RAW:
         return x
-    found = pca(x[fit & np.isfinite(x).all(1)], _KEPT_RAW)
+    rows = x[fit & np.isfinite(x).all(1)]
+    spread = rows.std(0)
+    scale = np.maximum(spread, 0.1 * np.sqrt(np.mean(spread**2)) + 1e-12)
+    rows, x = rows / scale, x / scale
+    found = pca(rows, min(_KEPT_RAW, len(rows) - 1))
     return np.asarray((x - found.mean) @ found.directions)
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from mmjax.config import names_in, option
-from mmjax.data.dataset import Dataset, hashes_of
+from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.errors import InvalidInput, choose, require, say
 from mmjax.losses import LOSSES, Loss
@@ -212,8 +212,7 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
         "split": split.astype(np.str_),
         "group": data.groups,
         "is_test": split == "test",
-        "ids": data.ids if data.ids.shape[1] > 1 else data.ids[:, 0],
-        "row_hash": np.stack(list(hashes_of(data).values()), 1),
+        **{f"ids_{k}": own for k, own in enumerate(data.ids.T)},
     }
 
 

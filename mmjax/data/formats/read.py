@@ -53,7 +53,7 @@ def read(
         folders and shards `image`, `text`, `audio`.
       labels: columns. In a folder also the folders' names (`folder`), in shards `.cls` files.
       groups: a column; default `group` or `groups`, if there.
-      ids: one column or more; default `ids`, if there.
+      ids: one column or more; default `ids`, or `ids_0`, `ids_1`, ..., if there.
       split: a column of train, validation (val, dev) and test, or of 0 and 1 for test rows; or
         shares of the three. Default the column `split` or `is_test`, if there, else .8, .1, .1.
       index: column -> column of row numbers that choose its rows: arrays that a table of pairs
@@ -87,7 +87,7 @@ def read(
             (n for n in usual if n in table.columns and n not in (*named, *labels)), ""
         )
         groups = groups or free((*GROUPS, "groups"))
-        ids = _listed(ids) or [name for name in [free(("ids",))] if name]
+        ids = _listed(ids) or [name for name in [free(("ids",))] if name] or _numbered(table.columns)
         split = (free(SPLITS) or _SHARES) if split is None else split
         rest = [*labels, groups, *ids, split if isinstance(split, str) else ""]
         rest = [name for name in rest if name]
@@ -198,3 +198,8 @@ def _remarks(table: Table, used: set[str], found: Mapping, split: str | Sequence
     if table.usual is None:
         told.append(left_out(where, others, "columns that nobody named"))
     return [remark for remark in told if remark]
+
+
+def _numbered(columns: Iterable[str]) -> list[str]:
+    """ids_0, ids_1, ...: what an export of several ids a row has."""
+    return sorted(name for name in columns if re.fullmatch(r"ids_\d+", name))
