@@ -1,7 +1,8 @@
 """A user's file or folder as a Dataset: one call for all formats."""
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -87,7 +88,9 @@ def read(
             (n for n in usual if n in table.columns and n not in (*named, *labels)), ""
         )
         groups = groups or free((*GROUPS, "groups"))
-        ids = _listed(ids) or [name for name in [free(("ids",))] if name] or _numbered(table.columns)
+        ids = (
+            _listed(ids) or [name for name in [free(("ids",))] if name] or _numbered(table.columns)
+        )
         split = (free(SPLITS) or _SHARES) if split is None else split
         rest = [*labels, groups, *ids, split if isinstance(split, str) else ""]
         rest = [name for name in rest if name]
