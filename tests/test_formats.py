@@ -1,15 +1,21 @@
 """Users' data: the same rows read alike from every format, and faults told in one line."""
 
+import csv
 import io
 import json
 import os
+import sys
 import tarfile
+from pathlib import Path
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -467,6 +473,75 @@ def test_the_first_of_several_captions(tmp_path):
     assert found.columns["text"].values.tolist() == ["", "a cat 1", "a cat 2"]
     assert "text: the first of up to 2 texts a row" in found.remarks
     assert found.labels["class"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["f2", "bfloat16", "f4", "f8"])
+@pytest.mark.parametrize("ending", ["npz", "npy", "safetensors"])
+def test_numbers_of_any_precision_are_their_values(ending, dtype, tmp_path):
+    x = np.eye(N)[:, :3].astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    path = tmp_path / f"a.{ending}"
+    save = {"npz": lambda: np.savez(path, a=x), "npy": lambda: np.save(path, x)}
+    save.get(ending, lambda: save_file({"a": x}, path))()
+    found = read(path).columns["a"]
+    assert found.kind == "features"
+    np.testing.assert_array_equal(found.values, np.eye(N)[:, :3])
+
+
+_ODD = st.sampled_from(["7.50", "07", "1e5", "nan", "true"])
+_CELL = st.text(st.characters(exclude_categories=["Cs"]), max_size=9) | _ODD
+
+
+@given(st.lists(st.tuples(_CELL, st.integers(-9, 9)), min_size=1, max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_any_text_survives_a_table(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("table") / "a.csv"
+    line_ends = lambda text: text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    rows = [(line_ends(text), number) for text, number in rows]
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "x"), *rows])
+    options = {"kinds": {"text": "text"}, "split": (1, 0, 0), "labels": ["x"]}
+    wanted = [text if text.strip() else "" for text, _ in rows]
+    if not any(wanted):
+        with pytest.raises(InvalidInput, match="'text' is empty in all rows"):
+            read(path, modalities={"text": "text", "x": "x"}, **options)
+        return
+    found = read(path, modalities={"text": "text", "x": "x"}, **options)
+    assert found.columns["text"].values.tolist() == wanted
+    assert found.labels["x"].tolist() == [number for _, number in rows]
+
+
+@pytest.mark.parametrize("package, ending", [
+    ("soundfile", "wav"), ("pyarrow", "parquet"), ("h5py", "h5"), ("safetensors", "safetensors"),
+])  # fmt: skip
+def test_a_missing_package_is_one_line(package, ending, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / f"a.{ending}").write_bytes(b"any")
+    path = tmp_path if ending == "wav" else tmp_path / f"a.{ending}"
+    with pytest.raises(InvalidInput, match=f"a.{ending}: reading it needs `pip install {package}`"):
+        read(path, split=(1, 0, 0))
+
+
+def test_real_data_of_three_modalities_and_by_an_index():
+    shared = Path(__file__).parent / "../../shared/data"
+    if not shared.is_dir():
+        pytest.skip("shared/data is not here")
+    mosi = read(
+        shared / "mosi_utterances/mosi_utterances.npz",
+        modalities={name: name for name in ("text", "audio", "video")},
+        labels=["sentiment"],
+        groups="video_id",
+    )
+    assert np.sum(mosi.split == "test") == 752
+    assert 90 < len(np.unique(mosi.groups)) <= 93  # equal rows link two videos
+    digits = read(
+        shared / "av_digits/av_digits.npz",
+        modalities={"image": "image", "audio": "mel"},
+        labels=["audio_digit", "image_digit"],
+        split="audio_is_test",
+        index={"image": "pair_image_index", "image_digit": "pair_image_index"},
+    )
+    np.testing.assert_array_equal(digits.labels["audio_digit"], digits.labels["image_digit"])
+    assert digits.columns["image"].values.shape == (3000, 28, 28, 1)
 
 
 def test_modalities_of_a_command_line():

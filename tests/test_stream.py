@@ -1,5 +1,6 @@
 """Streams: the same batches whatever the threads and wherever they start; memory bounded."""
 
+import sys
 import threading
 import time
 import tracemalloc
@@ -133,6 +134,12 @@ def test_memory_holds_what_is_ahead_and_no_more():
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < (ahead + 4) * 10 * row  # what is read, waits, and is used
+
+
+def test_a_missing_grain_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(InvalidInput, match="^data: reading it needs `pip install grain`$"):
+        batches(_data(), epoch_rows(N, BATCH, 0), 0, 1)
 
 
 def test_numbers_out_of_range_are_refused():

@@ -138,6 +138,8 @@ def modality(
     values = column(table, columns)
     if isinstance(values, list):
         kind, (values, texts) = options.kinds.get(name, ""), first_texts(values)
+        if kind == "text":
+            values = table.written.get(columns, values)
         told = f"{name}: the first of up to {texts} texts a row" if texts > 1 else ""
         values = interpreted(table, columns, values, options.root, kind)
     picked = lambda v: v if rows is None else v[_fits(v, rows, columns)]

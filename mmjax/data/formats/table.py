@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class Table(NamedTuple):
       labels: columns that are labels though nobody names them.
       place: row number -> ` (line 5)`, for messages.
       remarks: sentences on what was left out.
+      written: column -> its cells as they are written, where numbers are written as text.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Table(NamedTuple):
     labels: Sequence[str] = ()
     place: Callable[[int], str] = lambda row: ""
     remarks: Sequence[str] = ()
+    written: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def column(table: Table, name: str) -> Raw:

@@ -24,6 +24,7 @@ def open_delimited(path: str) -> Table:
         path,
         {name: column(name) for name in found.values},
         place=lambda row: f" (line {found.lines[row]})",
+        written=found.values,
     )
 
 
