@@ -30,7 +30,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(p for p in (ROOT / "mmjax").rglob("*.py") if p != ROOT / "mmjax/__init__.py")
 
 
-def _imported(path: Path) -> list[str]:
+def imported(path: Path) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -40,15 +40,15 @@ def _imported(path: Path) -> list[str]:
     return names
 
 
-def _room(path: Path) -> str:
+def room_of(path: Path) -> str:
     return path.relative_to(ROOT / "mmjax").parts[0].removesuffix(".py")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_flow_one_way(path):
-    room = _room(path)
+    room = room_of(path)
     assert room in LEVEL, f"{room} is in no layer: add it to LAYERS"
-    for name in _imported(path):
+    for name in imported(path):
         parts = name.split(".")
         assert parts[0] != "experiments", f"{path} imports an experiment"
         if parts[0] == "mmjax" and len(parts) > 1 and parts[1] != room:
@@ -60,7 +60,7 @@ def test_imports_flow_one_way(path):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_rooms_keep_their_own(path):
     text = path.read_text()
-    assert ("flax" not in " ".join(_imported(path))) or _room(path) == "encoders"
+    assert ("flax" not in " ".join(imported(path))) or room_of(path) == "encoders"
     assert "jax.pmap(" not in text or path.name == "parallel.py"
 
 
@@ -89,10 +89,19 @@ def test_an_experiment_is_config_rows_and_main(path):
     assert f"python -m experiments.{path.stem}" in ast.get_docstring(tree)
     defined = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     assert {"Config", "main"} <= set(defined), "library code belongs to a room of mmjax"
-    others = [name for name in _imported(path) if name.split(".")[0] == "experiments"]
+    others = [name for name in imported(path) if name.split(".")[0] == "experiments"]
     assert not others, f"what two experiments share is library code: {others}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments/benchmarks").glob("*.py")))
 def test_a_benchmark_is_short(path):
     assert len(path.read_text().splitlines()) <= 200
+
+
+def test_the_map_of_the_rooms_is_of_today():
+    from tests.draw_rooms import DIAGRAM, README, drawing, needed, uses
+
+    assert needed({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
+    assert "losses" in uses()["studies"] and "studies" not in uses()["losses"]
+    drawn = DIAGRAM.findall(README.read_text())
+    assert drawn == [drawing()], "draw it again: python -m tests.draw_rooms"
