@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # mmjax.sklearn is for whoever uses scikit-learn already.
 ROOMS = [f"mmjax.{m.name}" for m in pkgutil.iter_modules(mmjax.__path__) if m.name != "sklearn"]
 EXPERIMENTS = [f"experiments.{path.stem}" for path in sorted((ROOT / "experiments").glob("*.py"))]
-HEAVY = "matplotlib sklearn scipy orbax tensorboardX pyarrow h5py safetensors pandas".split()
+HEAVY = "matplotlib sklearn scipy orbax tensorboardX pyarrow h5py pandas".split()
 
 
 def heavy_after(names):
