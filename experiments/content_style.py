@@ -74,7 +74,7 @@ def setting_name(options: ContentStyleOptions) -> str:
         parts.append("views")
     if o.modalities != 2:
         parts.append(f"modalities={o.modalities}")
-    if o.loss != "in_batch":
+    if o.loss not in ("info_nce", "in_batch"):
         parts.append(o.loss if o.negatives == "paper" else f"{o.loss}/{o.negatives}")
     if o.similarity != "squared_l2":
         parts.append(o.similarity)

@@ -86,7 +86,7 @@ def _named(geometry: str, chosen: Assumptions, study: Study, why: str) -> Settin
     theory = resolve(Assumptions(geometry=geometry, dim=chosen.dim))
     a = study.assumptions
     parts = [geometry, a.conditional]
-    for name in ("space", "marginal", "edge", "head", "similarity"):
+    for name in ("space", "marginal", "edge", "head", "loss", "similarity"):
         if getattr(a, name) != getattr(theory, name):
             parts.append(f"{name}={getattr(a, name)}")
     if "lp" in a.similarity or a.conditional == "generalised_normal":

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.encoders import Fused, concatenated_critic
+from mmjax.encoders import concatenated_critic
 from mmjax.errors import InvalidInput
 from mmjax.generative import TriFactors
-from mmjax.losses import Factors, infonce_bound, no_gather
+from mmjax.losses import Context, Factors, Loss, comm, cross, infonce_bound, no_gather
 from mmjax.studies.fused import make_fused_study, subset_features
-from mmjax.studies.fusing_methods import METHODS
+from mmjax.studies.fusing_methods import METHODS, together, view_names
 from mmjax.studies.trifactors import (
     TriFactorOptions,
     balancing_bias,
@@ -35,16 +35,20 @@ def _study(method, modalities=2, **options):
     return model, task, make_fused_study(options, task, method, chunk_steps=1, save_every=1)
 
 
+def _method(name):
+    return METHODS[name](0.1, ("a", "b"), 10)
+
+
 @pytest.mark.parametrize("modalities", [2, 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_loss_and_something_to_read(method, modalities):
     """Traced, not run: one scalar, statistics like those before, a Z of all or one a modality."""
-    _, task, study = _study(method, modalities)
-    key = jax.random.key(0)
     if modalities > 2 and method in OF_TWO:
         with pytest.raises(InvalidInput, match="modalities: 3"):
-            jax.eval_shape(study.init_params, key)
+            _study(method, modalities)
         return
+    _, task, study = _study(method, modalities)
+    key, fused = jax.random.key(0), _method(method).fused
     world = jax.eval_shape(task.init_env, key)
     params = jax.eval_shape(study.init_params, key)
     batch = jax.eval_shape(study.plan.source, world, key)
@@ -53,12 +57,12 @@ def test_every_method_has_a_loss_and_something_to_read(method, modalities):
     assert loss.shape == () and loss.dtype == jnp.float32
     assert jax.tree.structure(changes["statistics"]) == jax.tree.structure(params["statistics"])
     read = jax.eval_shape(study.represent, params, batch["views"][0])
-    assert read.shape == (8, 8 if METHODS[method].fused else 8 * modalities)
+    assert read.shape == (8, 8 if fused else 8 * modalities)
     if method in OF_TWO:  # their critics read Z
         assert study.project is None
         return
     behind = jax.eval_shape(study.project, params, batch["views"][0])
-    assert behind.shape == (8, 4 if METHODS[method].fused else 4 * modalities)
+    assert behind.shape == (8, 4 if fused else 4 * modalities)
 
 
 @pytest.mark.parametrize("method", [pytest.param("comm", marks=pytest.mark.slow), "cross"])
@@ -81,18 +85,20 @@ def test_what_is_behind_the_head_are_directions_that_the_loss_compares(method):
     np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-4)
 
 
+def _by_name(z):
+    return {name: z[:, k] for k, name in enumerate(("a", "b"))}
+
+
 @pytest.mark.parametrize("method", ["siglip", "factor_cl", "factor_cl_supervised"])
 def test_losses_with_parameters_of_their_own_on_eight_devices(method):
     """Value and gradient equal those of one device; the losses of the others have their tests."""
-    chosen, keys = METHODS[method], jax.random.split(jax.random.key(0), 5)
-    own = chosen.init(keys[0], 2, 8, 10)
-    arrays = [jax.random.normal(key, (16, 2, 8)) for key in keys[1:]]
+    chosen, keys = _method(method).loss, jax.random.split(jax.random.key(0), 3)
+    own = chosen.init(keys[0], 8)
+    arrays = [_by_name(jax.random.normal(key, (16, 2, 8))) for key in keys[1:]]
     labels = jnp.arange(16) % 10
 
-    def loss(own, arrays, labels, gather):
-        z, projected, other_z, other = arrays
-        views = Fused(z, projected), Fused(other_z, other)
-        return chosen.loss(own, *views, labels, temperature=0.1, gather=gather)
+    def loss(own, views, labels, gather):
+        return chosen.value(own, views[0], Context(gather, views=views, labels=labels))[0]
 
     @partial(jax.pmap, axis_name="devices", in_axes=(None, 0, 0))
     def sharded(own, arrays, labels):
@@ -106,8 +112,41 @@ def test_losses_with_parameters_of_their_own_on_eight_devices(method):
     chex.assert_trees_all_close(found, want, rtol=1e-4, atol=1e-5)
 
 
+def test_views_are_named_by_what_they_see():
+    assert view_names(2, ("a", "b"), False) == ["a", "b"]
+    assert view_names(3, ("a", "b"), True) == ["a", "b", "joint"]
+    assert view_names(7, ("a", "b", "c"), True) == [f"view{k}" for k in range(6)] + ["joint"]
+
+
+def test_a_loss_of_your_own_trains_a_fusion():
+    """By value: what is fused by name has the same program; names and views are as documented."""
+    key, seen = jax.random.key(0), []
+
+    def traced(method):
+        _, task, study = _study(method, 2)
+        params = jax.eval_shape(study.init_params, key)
+        batch = jax.eval_shape(study.plan.source, jax.eval_shape(task.init_env, key), key)
+        run = lambda *args: study.plan.phases[0].objective(*args, key, no_gather)
+        return str(jax.make_jaxpr(run)(params, batch)), study, params, batch
+
+    assert traced(cross(temperature=0.1))[0] == traced("cross")[0]
+    assert traced(together(comm(temperature=0.1)))[0] == traced("comm")[0]
+
+    def value(params, z, context):
+        seen.append((list(z), len(context.views), context.labels.shape))
+        return jnp.mean((z["modality0"] - params["centre"]) ** 2), {}
+
+    own = Loss(lambda key, dim: {"centre": jnp.zeros(dim)}, value)
+    _, study, params, batch = traced(own)
+    assert params["own"]["centre"].shape == (4,)  # head_out
+    assert seen[-1] == (["modality0", "modality1"], 2, (8,))
+    assert jax.eval_shape(study.represent, params, batch["views"][0]).shape == (8, 16)
+    with pytest.raises(InvalidInput, match="joint among them"):
+        traced(comm())
+
+
 def test_random_views_are_subsets_and_the_last_sees_all():
-    masks = METHODS["inf_masking"].masks(jax.random.key(0), 200, 3)
+    masks = _method("inf_masking").masks(jax.random.key(0), 200, 3)
     assert masks.shape[0] == 200 and masks.shape[2] == 3 and masks.dtype == bool
     assert bool(masks[:, -1].all()) and bool(masks.any(2).all())
     shares = masks[:, :-1].mean((0, 1))  # each modality is in 4 of the 7 subsets
@@ -117,12 +156,14 @@ def test_random_views_are_subsets_and_the_last_sees_all():
 def test_critics_of_upper_bounds_only_tighten_them():
     """FactorCL's encoder would gain by loose upper bounds: their critics must not see that."""
     own_key, first_key, second_key = jax.random.split(jax.random.key(0), 3)
-    own = METHODS["factor_cl"].init(own_key, 2, 8, 10)
-    views = [Fused(jax.random.normal(key, (16, 2, 8)), None) for key in (first_key, second_key)]
-    how = dict(temperature=0.1, gather=no_gather)
-    grad = jax.jit(jax.grad(lambda own: METHODS["factor_cl"].loss(own, *views, None, **how)))(own)
+    loss = _method("factor_cl").loss
+    own = loss.init(own_key, 8)
+    arrays = [jax.random.normal(key, (16, 2, 8)) for key in (first_key, second_key)]
+    views = [_by_name(z) for z in arrays]
+    value = lambda own: loss.value(own, views[0], Context(views=views))[0]
+    grad = jax.jit(jax.grad(value))(own)
     place, score = Factors._fields.index("not_shared"), concatenated_critic(hidden=64).score
-    pair = Pair(*(views[0].z[:, side] @ own["heads"][side, place] for side in range(2)))
+    pair = Pair(*(arrays[0][:, side] @ own["heads"][side, place] for side in range(2)))
     bound = lambda p: -infonce_bound(partial(score, p), pair)
     want = jax.jit(jax.grad(bound))(own["critics"].not_shared)
     chex.assert_trees_all_close(grad["critics"].not_shared, want, rtol=1e-4, atol=1e-6)

@@ -498,7 +498,7 @@ def _on_devices(body, *args):
 def test_eight_devices_give_the_gradient_of_one():
     """Of a contrastive loss of images and sentences; value and statistics too."""
     encoders = Pair(*(_made(name)[0] for name in ("plain", "convolutions")))
-    towers = two_towers(encoders, make_head("sphere"), embedding_dim=4, temperature=0.5)
+    towers = two_towers(encoders, make_head("sphere"), embedding_dim=4)
     shapes = Pair((SIDE, SIDE, 3), (LENGTH,))
     params = _filled(jax.eval_shape(lambda key: towers.init(key, shapes), jax.random.key(0)))
     batch = Pair(_images(16), _sentences(16))

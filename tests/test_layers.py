@@ -17,6 +17,7 @@ LAYERS = [
     {"nets"},
     {"losses"},
     {"train"},
+    {"testing"},
     {"disentangle"},
     {"evaluate"},
     {"studies"},

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mmjax.errors import InvalidInput
-from mmjax.losses import info_nce, make_similarity
+from mmjax.losses import Context, info_nce, make_similarity
 from mmjax.studies import ContentStyleOptions, make_content_style_study
-from mmjax.studies.content_style import pairwise_loss
+from mmjax.studies.aligned import aligning_loss
+from mmjax.studies.content_style import official_loss
 
 
 def _embeddings(n, dim, count, seed=0):
@@ -73,13 +74,8 @@ def test_images_and_text(n, dim, temperature, chunk):
 @pytest.mark.parametrize("dtype, tolerance", [(jnp.float32, 1e-5), (jnp.float64, 1e-12)])
 def test_simulation(dtype, tolerance, negatives, published):
     def ours(x, t, more_x, more_t):
-        return pairwise_loss(
-            (x, t),
-            (more_x, more_t),
-            options=ContentStyleOptions(loss="official", negatives=negatives),
-            similarity=make_similarity("squared_l2"),
-            gather=lambda v: v,
-        )
+        options = ContentStyleOptions(loss="official", negatives=negatives)
+        return official_loss((x, t), (more_x, more_t), options=options)
 
     with jax.enable_x64(dtype == jnp.float64):
         _same(ours, published, _embeddings(9, 3, 4), dtype, tolerance)
@@ -97,9 +93,7 @@ def test_simulation_row_by_row_in_numpy(negatives):
             total += near + np.log(np.mean(np.exp(-all_of)))
     given = [jnp.asarray(v, jnp.float32) for v in (x, t, more_x, more_t)]
     options = ContentStyleOptions(loss="official", negatives=negatives)
-    l2 = make_similarity("squared_l2")
-    how = dict(options=options, similarity=l2, gather=lambda v: v)
-    ours = pairwise_loss(given[:2], given[2:], **how)
+    ours = official_loss(given[:2], given[2:], options=options)
     np.testing.assert_allclose(ours, total / (2 * len(x)), rtol=2e-6)
 
 
@@ -110,9 +104,10 @@ def test_a_choice_of_negatives_that_changes_nothing_is_refused():
 
 
 def test_pairs_of_three_modalities_count_alike():
-    options, l2 = ContentStyleOptions(), make_similarity("squared_l2")
+    l2 = make_similarity("squared_l2")
     a, b, c = (jnp.asarray(v, jnp.float32) for v in _embeddings(8, 2, 3))
     alone = lambda *pair: info_nce(*pair, similarity=l2, temperature=1.0)
-    together = pairwise_loss((a, b, c), None, options=options, similarity=l2, gather=lambda v: v)
+    loss = aligning_loss(ContentStyleOptions())
+    together, _ = loss.value({}, {"x1": a, "x2": b, "x3": c}, Context())
     want = (alone(a, b) + alone(a, c) + alone(b, c)) / 3
     np.testing.assert_allclose(together, want, rtol=1e-6)

@@ -98,8 +98,6 @@ def test_towers_select_learn_temperature_and_keep_sides_apart():
         make_head("sphere"),
         embedding_dim=3,
         spare_dims=2,
-        temperature=0.2,
-        learn_temperature=True,
     )
     params = nets.init(jax.random.key(0), Pair((4,), (6,)))
     pair = Pair(jnp.ones((7, 4)), jnp.ones((7, 6)))
@@ -107,7 +105,6 @@ def test_towers_select_learn_temperature_and_keep_sides_apart():
     embedded = nets.embed(params, pair)
     assert embedded.t.shape == (7, 3)
     chex.assert_trees_all_equal(nets.embed_side(params, "t", pair.t), embedded.t)
-    assert abs(float(nets.temperature(params)) - 0.2) < 1e-6
     gradients = jax.grad(lambda p: nets.embed(p, pair).x.sum())(params)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients["encoders"].t))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradients["select"]))
@@ -119,7 +116,7 @@ def test_towers_select_learn_temperature_and_keep_sides_apart():
 
 def test_shared_towers_are_one_encoder():
     both = Pair(mlp((8,), 3), mlp((8,), 3))
-    nets = two_towers(both, make_head("none"), embedding_dim=3, temperature=1.0, shared=True)
+    nets = two_towers(both, make_head("none"), embedding_dim=3, shared=True)
     params = nets.init(jax.random.key(0), Pair((4,), (4,)))
     views = Pair(jnp.arange(8.0).reshape(2, 4), jnp.ones((2, 4)))
     seen, swapped = nets.embed(params, views), nets.embed(params, Pair(views.t, views.x))

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.encoders.heads import Head
-from mmjax.encoders.temperature import check_temperature, temperature_from
 from mmjax.errors import require
 from mmjax.types import Array, Key, Pair, Tree
 
@@ -17,14 +16,13 @@ class Towers(NamedTuple):
 
     Attributes:
       init: `(key, Pair of observation shapes) -> params`, a dict of Pairs (encoders, statistics,
-        select, heads) and, where it is learned, log_temperature.
+        select, heads).
       raw: `(params, Pair of observations [batch, ...]) -> Pair of [batch, width]`, before selection
         and head.
       embed: the same with selection and head: `Pair of [batch, embedding_dim]`.
       embed_side: `(params, side, observations)`, one side (x or t) of embed.
       forward: `(params, Pair, key, gather) -> (Pair of embeddings, {"statistics": ...})`, embed in
         training (dropout, batch moments; see Encoder), and what replaces entries of params.
-      temperature: `params -> scalar`.
     """
 
     init: Callable[[Key, Pair], Tree]
@@ -32,7 +30,6 @@ class Towers(NamedTuple):
     embed: Callable[[Tree, Pair], Pair]
     embed_side: Callable[[Tree, str, Array], Array]
     forward: Callable[[Tree, Pair, Key, Callable], tuple[Pair, Tree]]
-    temperature: Callable[[Tree], Array | float]
 
 
 def two_towers(
@@ -41,8 +38,6 @@ def two_towers(
     *,
     embedding_dim: int,
     spare_dims: int = 0,
-    temperature: float,
-    learn_temperature: bool = False,
     shared: bool = False,
 ) -> Towers:
     """Towers with parameters of their own, or shared ones.
@@ -53,14 +48,10 @@ def two_towers(
       embedding_dim: dimension of the embeddings.
       spare_dims: further dimensions of the encoders, which a linear selection maps away; with 0
         there is no selection.
-      temperature: of the loss, > 0; its start where it is learned.
-      learn_temperature: whether parameters include its logarithm, see temperature_from.
       shared: one encoder (that of x) with one head sees both modalities, as two views.
 
-    Raises InvalidInput for a negative number of spare_dims, or a temperature beyond its bounds
-    (see check_temperature).
+    Raises InvalidInput for a negative number of spare_dims.
     """
-    check_temperature(temperature, learn_temperature)
     require(spare_dims >= 0, "spare_dims", spare_dims, "a whole number >= 0")
     width = embedding_dim + spare_dims
     own = (lambda side: "x") if shared else (lambda side: side)
@@ -82,8 +73,6 @@ def two_towers(
                 "bias": jnp.zeros(embedding_dim),
             }
             params["select"] = both(first)
-        if learn_temperature:
-            params["log_temperature"] = jnp.log(jnp.float32(temperature))
         return params
 
     def of(params, part, side):
@@ -126,7 +115,4 @@ def two_towers(
             seen.append(finish(params, side, e))
         return Pair(*seen), {"statistics": jax.lax.stop_gradient(statistics)}
 
-    def current_temperature(params):
-        return temperature_from(params["log_temperature"]) if learn_temperature else temperature
-
-    return Towers(init, raw, embed, embed_side, forward, current_temperature)
+    return Towers(init, raw, embed, embed_side, forward)

@@ -185,7 +185,9 @@ def nt_xent(*, temperature: float = 0.1, learn_temperature: bool = False) -> Los
     """
 
     def value(temperature, z, context):
-        return sum(_within(z, context, name, temperature) for name in modalities_of(z)), {}
+        names = modalities_of(z)
+        require(bool(names), "modalities", "none", "one or more")
+        return sum(_within(z, context, name, temperature) for name in names), {}
 
     return loss_of(value, temperature, learn_temperature)
 

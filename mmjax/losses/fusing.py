@@ -118,9 +118,12 @@ def _init_factors(key, dim, label, projected, critic):
     return {"heads": heads, "critics": Factors(*made)}
 
 
+_TWO = "2 for FactorCL"
+
+
 def _two_of(z: Embeddings, modalities: tuple[str, str] | None) -> tuple[str, str]:
     names = modalities_of(z)
-    require(len(names) == 2, "modalities", len(names), "2 for FactorCL")
+    require(len(names) == 2, "modalities", len(names), _TWO)
     told = " and ".join(names)
     require(modalities is None or set(modalities) == set(names), "modalities", modalities, told)
     return modalities or tuple(sorted(names))
@@ -148,6 +151,8 @@ def factor_cl(
     without two views or labels.
     """
     require(projected >= 1, "projected", projected, "a whole number >= 1")
+    if modalities is not None:
+        require(len(modalities) == 2, "modalities", len(modalities), _TWO)
     require(classes is None or classes >= 1, "classes", classes, "a whole number >= 1")
     critic = concatenated_critic(hidden=hidden)
 

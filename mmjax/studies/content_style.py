@@ -4,7 +4,7 @@
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -21,13 +21,16 @@ from mmjax.generative import (
     joined,
     permute_content,
 )
-from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.losses import SIMILARITIES, Context, Loss, info_nce, make_similarity, no_gather
+from mmjax.losses.ids import Gather
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
+from mmjax.studies.aligned import ALIGNING, aligning_loss
 from mmjax.train import OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Pair, Tree
 
 _SAMPLES = 8192  # unlabelled observations that the whitening is fitted on
-LOSSES = ("in_batch", "official")
+# Of official, negatives are the rows of a fresh batch. in_batch is info_nce by its older name.
+LOSSES = (*ALIGNING, "official", "in_batch")
 NEGATIVES = ("paper", "code")
 
 
@@ -55,7 +58,10 @@ class ContentStyleOptions(OptimiserOptions):
     slope: float = option(0.2, "left slope of the encoders' leaky ReLU")
     embedding_dim: int | str = option("content", "dimension of the embeddings; content: that of c")
     loss: str = option(
-        "in_batch", "negatives are the batch's other rows, or a fresh batch's as published", LOSSES
+        "info_nce",
+        "what is minimised: negatives are the batch's other rows, in official a fresh batch's, as "
+        "published; in_batch is info_nce's older name",
+        LOSSES,
     )
     negatives: str = option(
         "paper",
@@ -63,7 +69,7 @@ class ContentStyleOptions(OptimiserOptions):
         "the paper writes, or of its own, as the published code has it",
         NEGATIVES,
     )
-    similarity: str = option("squared_l2", "in the loss", tuple(SIMILARITIES))
+    similarity: str = option("squared_l2", "in info_nce, official", tuple(SIMILARITIES))
     p: float = option(3.0, "exponent of similarity lp, >= 1")
     temperature: float = option(1.0, "of the loss, > 0")
     batch_size: int = option(512, "tuples a step, over all devices")
@@ -154,7 +160,8 @@ def _resolve(options: ContentStyleOptions, size: int) -> ContentStyleOptions:
             f"embedding_dim: {embedding_dim!r} is not allowed; use content or a whole number >= 1"
         ) from None
     hidden = tuple(k * size for k in (10, 50, 50, 50, 50, 10)) if o.hidden == (0,) else o.hidden
-    return dataclasses.replace(o, embedding_dim=embedding_dim, hidden=hidden)
+    loss = "info_nce" if o.loss == "in_batch" else o.loss
+    return dataclasses.replace(o, embedding_dim=embedding_dim, hidden=hidden, loss=loss)
 
 
 def _init_encoders(encoder: Encoder, count: int, shared: bool, size: int, key: Key) -> tuple:
@@ -162,37 +169,55 @@ def _init_encoders(encoder: Encoder, count: int, shared: bool, size: int, key: K
     return tuple(encoder.init(k, (size,))[0] for k in keys)
 
 
-def pairwise_loss(embedded, negatives, *, options: ContentStyleOptions, similarity, gather):
-    """The mean over pairs of modalities of their InfoNCE.
+def official_loss(
+    embedded: Sequence[Array],
+    fresh: Sequence[Array],
+    *,
+    options: ContentStyleOptions,
+    gather: Gather = no_gather,
+) -> Array:
+    """The published loss, the mean over pairs of modalities.
 
-    Official: the candidates of an anchor are its positive and the rows of a second, independent
-    batch; log-mean-exp. These rows are of the OTHER modality as the paper has it (Daunhawer et
-    al. 2023), of the anchor's OWN in the code (LpSimCLRLoss, `loss(z1, z2, z1')`). In batch: all
-    rows of the other modality.
+    The candidates of an anchor are its positive and the rows of a second, independent batch;
+    log-mean-exp. These rows are of the OTHER modality as the paper has it (Daunhawer et al. 2023),
+    of the anchor's OWN in the code (LpSimCLRLoss, `loss(z1, z2, z1')`).
+
+    Args:
+      embedded, fresh: one `[batch, dim]` a modality, of either batch.
+      options: for similarity, p, temperature and negatives.
+      gather: see info_nce.
     """
     pairs, total = list(combinations(range(len(embedded)), 2)), 0.0
+    similarity = make_similarity(options.similarity, p=options.p)
     for a, b in pairs:
-        published = {}
-        if options.loss == "official":
-            # Negatives of anchors x (modality a) stand in place t, see info_nce.
-            further = Pair(negatives[a], negatives[b])
-            further = further if options.negatives == "paper" else Pair(further.t, further.x)
-            published = dict(negatives=further, in_batch=False, log_mean=True)
+        # Negatives of anchors x (modality a) stand in place t, see info_nce.
+        further = Pair(fresh[a], fresh[b])
         total += info_nce(
             embedded[a],
             embedded[b],
             similarity=similarity,
             temperature=options.temperature,
             gather=gather,
-            **published,
+            negatives=further if options.negatives == "paper" else Pair(further.t, further.x),
+            in_batch=False,
+            log_mean=True,
         )
     return total / len(pairs)
 
 
 def make_content_style_study(
-    options: ContentStyleOptions, *, chunk_steps: int = 100, save_every: int = 500
+    options: ContentStyleOptions,
+    *,
+    chunk_steps: int = 100,
+    save_every: int = 500,
+    loss: Loss | None = None,
 ) -> ContentStyleStudy:
     """The study of these options.
+
+    Args:
+      options: every choice.
+      chunk_steps, save_every: see Plan.
+      loss: of embeddings x1, x2, ..., instead of the one that options name.
 
     Raises InvalidInput for a value out of range.
 
@@ -221,7 +246,9 @@ def make_content_style_study(
         candidates=o.mixing_candidates,
     )
     encoder = mlp(o.hidden, o.embedding_dim, slope=o.slope)
-    similarity = make_similarity(o.similarity, p=o.p)
+    names, official = [f"x{k + 1}" for k in range(count)], loss is None and o.loss == "official"
+    make_similarity(o.similarity, p=o.p)  # checked
+    chosen = None if official else aligning_loss(o, loss)
 
     def init_env(key):
         mechanism_key, mixing_key, sample_key = jax.random.split(key, 3)
@@ -239,7 +266,9 @@ def make_content_style_study(
         return world._replace(whitenings=tuple(map(second_moment_whitening, seen)))
 
     def init_params(key):
-        return {"encoders": _init_encoders(encoder, count, o.shared_encoder, size, key)}
+        encoders = _init_encoders(encoder, count, o.shared_encoder, size, key)
+        own = chosen.init(jax.random.fold_in(key, 0), o.embedding_dim) if chosen else {}
+        return {"encoders": encoders, "loss": own}
 
     def observe(world, latents):
         return tuple(
@@ -258,14 +287,14 @@ def make_content_style_study(
         draw = lambda k: whitened(
             world, observe(world, model.sample(world.mechanisms, k, o.batch_size))
         )
-        return tuple(map(draw, jax.random.split(key, 2 if o.loss == "official" else 1)))
+        return tuple(map(draw, jax.random.split(key, 2 if official else 1)))
 
     def objective(params, batch, key, gather):
         embedded = [encode(params, part) for part in batch]
-        loss = pairwise_loss(
-            embedded[0], embedded[-1], options=o, similarity=similarity, gather=gather
-        )
-        return loss, {}
+        if official:
+            return official_loss(*embedded, options=o, gather=gather), {}
+        z = dict(zip(names, embedded[0], strict=True))
+        return chosen.value(params["loss"], z, Context(gather, key=key))[0], {}
 
     def look(params, world, key, n, permuted=False):
         sample_key, permute_key = jax.random.split(key)

@@ -16,8 +16,9 @@ import numpy as np
 from mmjax.config import option
 from mmjax.encoders import Fusion, Modality, check_temperature, fusion
 from mmjax.errors import choose, require
+from mmjax.losses import Context, Loss
 from mmjax.numerics import normalise
-from mmjax.studies.fusing_methods import METHODS, Method
+from mmjax.studies.fusing_methods import METHODS, Method, side_by_side, view_names
 from mmjax.train import OPTIMISER_HELP, OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Tree
 
@@ -57,6 +58,7 @@ class FusedTask(NamedTuple):
         twice, and where rows are drawn from a data set their "ids" `[n, k]` int32. A device calls
         it for its own rows alone: what is costly belongs here. By default the source gives that
         itself.
+      names: of the modalities, for the loss; () numbers them.
     """
 
     modalities: Sequence[Modality]
@@ -66,6 +68,7 @@ class FusedTask(NamedTuple):
     classes: int
     shared_env: bool = False
     observe: Callable[[dict[str, Any]], dict[str, Any]] = lambda batch: batch
+    names: Sequence[str] = ()
 
 
 class FusedStudy(NamedTuple):
@@ -117,11 +120,32 @@ def _network(options: FusedOptions, task: FusedTask, **changes) -> Fusion:
     )
 
 
-def make_objective(net: Fusion, method: Method, temperature: float, observe=lambda batch: batch):
+def _named(task: FusedTask) -> list[str]:
+    """A name for each modality."""
+    return list(task.names) or [f"modality{k}" for k in range(len(task.modalities))]
+
+
+def _method_of(method: str | Method | Loss, options: FusedOptions, task: FusedTask) -> Method:
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, Loss):
+        return side_by_side(method)
+    make = choose(METHODS, "method", method)
+    check_temperature(options.temperature)
+    return make(options.temperature, _named(task), task.classes)
+
+
+def make_objective(net: Fusion, method: Method, task: FusedTask) -> Callable:
     """The method's loss of two augmentations, as training wants it (mmjax.train.step)."""
+    modalities = _named(task)
+
+    def by_name(out):
+        compared = out.projected if method.projects else out.z
+        names = view_names(compared.shape[1], modalities, method.fused)
+        return {name: compared[:, view] for view, name in enumerate(names)}
 
     def objective(params, batch, key, gather):
-        batch = observe(batch)
+        batch = task.observe(batch)
         statistics, seen = params["statistics"], []
         rows = batch["labels"].shape[0]
         mask_key, *keys = jax.random.split(key, 3)
@@ -130,10 +154,16 @@ def make_objective(net: Fusion, method: Method, temperature: float, observe=lamb
             out, statistics = net.forward(
                 params["net"], statistics, observations, masks, own_key, gather
             )
-            seen.append(out)
+            seen.append(by_name(out))
         # A row drawn twice is no negative of itself; fresh samples have no ids.
-        how = dict(temperature=temperature, gather=gather, ids=batch.get("ids"))
-        loss = method.loss(params["own"], *seen, batch["labels"], **how)
+        context = Context(
+            gather,
+            batch.get("ids"),
+            views=seen,
+            labels=batch["labels"],
+            key=jax.random.fold_in(key, 0),
+        )
+        loss, _ = method.loss.value(params["own"], seen[0], context)
         return loss, {"statistics": jax.lax.stop_gradient(statistics)}
 
     return objective
@@ -142,7 +172,7 @@ def make_objective(net: Fusion, method: Method, temperature: float, observe=lamb
 def make_fused_study(
     options: FusedOptions,
     task: FusedTask,
-    method: str,
+    method: str | Method | Loss,
     *,
     chunk_steps: int,
     save_every: int,
@@ -154,21 +184,25 @@ def make_fused_study(
     Args:
       options: of the network and its training.
       task: what is fused.
-      method: a name in METHODS.
+      method: a name in METHODS, or your own. A Loss sees each modality alone and is read side by
+        side; one that reads `joint` too is given as `together(loss)`. Options' temperature is that
+        of methods by name.
       chunk_steps, save_every, unrolled: see Plan.
       network: further options of mmjax.encoders.fusion.
 
     Raises InvalidInput for an option out of range.
     """
-    o, chosen, count = options, choose(METHODS, "method", method), len(task.modalities)
-    check_temperature(o.temperature, chosen.learns_temperature)
+    o, count = options, len(task.modalities)
+    chosen = _method_of(method, o, task)
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     net = _network(o, task, **network)
 
     def init_params(key):
         net_key, own_key = jax.random.split(key)
         params, statistics = net.init(net_key, task.example)
-        own = chosen.init(own_key, count, o.width, task.classes)
+        sizes = dict(width=o.width, head_out=o.head_out) | network
+        dim = sizes["head_out" if chosen.projects else "width"]
+        own = chosen.loss.init(own_key, dim)
         return {"net": params, "statistics": statistics, "own": own}
 
     def embed(params, observations, masks):
@@ -192,7 +226,7 @@ def make_fused_study(
 
     plan = Plan(
         lambda env, key: task.source(env, key, o.batch_size),
-        [Phase(make_objective(net, chosen, o.temperature, task.observe), o.steps)],
+        [Phase(make_objective(net, chosen, task), o.steps)],
         optimiser_of(o),
         chunk_steps,
         save_every,

@@ -35,7 +35,8 @@ from mmjax.evaluate import (
     sap,
     standardise,
 )
-from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.losses import SIMILARITIES, Context, Loss
+from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.studies.scene_data import AT_ONCE, SceneData, Source
 from mmjax.train import OptimiserOptions, Phase, Plan, optimiser_of
 from mmjax.types import Array, Key, Pair, ScenePairs, Tree
@@ -59,14 +60,15 @@ class ImageTextOptions(OptimiserOptions):
     text_layers: int = option(1, "layers of the transformer")
     hidden_size: int = option(100, "hidden units behind the image encoder's features")
     head: str = option("sphere", "space of the embeddings", tuple(HEADS))
-    similarity: str = option("cosine", "in the loss", tuple(SIMILARITIES))
+    loss: str = loss_option()
+    similarity: str = option("cosine", "in loss info_nce", tuple(SIMILARITIES))
     p: float = option(3.0, "exponent of similarity lp, >= 1")
     temperature: float = option(0.03, "of the loss, > 0; published: 1")
     learn_temperature: bool = option(True, "train the temperature too, from that start")
     negatives: str = option(
         "across",
         "rows of the other modality, or of both (published), where captions of one "
-        "content are pushed apart and the text keeps a trace of its phrasing",
+        "content are pushed apart and the text keeps a trace of its phrasing; in loss info_nce",
         NEGATIVES,
     )
     batch_size: int = option(256, "pairs a step, over all devices")
@@ -124,8 +126,16 @@ def make_image_text_study(
     *,
     chunk_steps: int,
     save_every: int,
+    loss: Loss | None = None,
 ) -> ImageTextStudy:
     """The study of this source with embeddings of that size.
+
+    Args:
+      source: of images and captions.
+      options: of networks, loss and training.
+      encoding_size: dimension of the embeddings.
+      chunk_steps, save_every: see Plan.
+      loss: of embeddings image and text, instead of the one that options name.
 
     Raises InvalidInput for an option out of range.
     """
@@ -138,10 +148,8 @@ def make_image_text_study(
         ),
         make_head(o.head),
         embedding_dim=encoding_size,
-        temperature=o.temperature,
-        learn_temperature=o.learn_temperature,
     )
-    similarity = make_similarity(o.similarity, p=o.p)
+    chosen = aligning_loss(o, loss, within=o.negatives == "both")
 
     def draw(env, key):
         rows, ids = source.draw(env, key)
@@ -149,21 +157,16 @@ def make_image_text_study(
 
     def objective(params, batch, key, gather):
         embedded, changes = nets.forward(params, source.observe(batch["rows"]), key, gather)
-        loss = info_nce(
-            *embedded,
-            similarity=similarity,
-            temperature=nets.temperature(params),
-            gather=gather,
-            ids=batch["ids"],
-            within=o.negatives == "both",
-        )
-        return loss, changes
+        z = {"image": embedded.x, "text": embedded.t}
+        context = Context(gather, batch["ids"], key=jax.random.fold_in(key, 0))
+        return chosen.value(params["loss"], z, context)[0], changes
 
     optimiser = optimiser_of(o)
     plan = Plan(draw, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True, True)
 
     def init_params(key):
-        return nets.init(key, Pair(source.shape, (source.length,)))
+        own = chosen.init(jax.random.fold_in(key, 0), encoding_size)
+        return nets.init(key, Pair(source.shape, (source.length,))) | {"loss": own}
 
     return ImageTextStudy(source.env, init_params, plan, nets.embed)
 

@@ -171,4 +171,4 @@ def multimodal_task(
     )
     classes = len(sides[0].label_names) if sides[0].kind == "classification" else 1
     modalities = [r.modality for r in chosen]
-    return FusedTask(modalities, example, init_env, source, max(1, classes), True, observe)
+    return FusedTask(modalities, example, init_env, source, max(1, classes), True, observe, names)

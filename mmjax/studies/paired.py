@@ -22,7 +22,8 @@ from mmjax.data import (
 from mmjax.encoders import HEADS, make_head, mlp, two_towers
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at
-from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.losses import SIMILARITIES, Context, Loss
+from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.train import (
     DECAY_HELP,
     OPTIMISER_HELP,
@@ -43,7 +44,8 @@ class PairOptions(OptimiserOptions):
     dropout: float = option(0.2, "share of hidden units dropped in training")
     input_noise: float = option(0.3, "standard deviation of noise on the standardised input")
     head: str = option("sphere", "space of the embeddings", tuple(HEADS))
-    similarity: str = option("cosine", "in the loss", tuple(SIMILARITIES))
+    loss: str = loss_option()
+    similarity: str = option("cosine", "in loss info_nce", tuple(SIMILARITIES))
     p: float = option(3.0, "exponent of similarity lp, >= 1")
     temperature: float = option(0.1, "of the loss, > 0")
     learn_temperature: bool = option(False, "train the temperature too, from that start")
@@ -71,9 +73,22 @@ class PairStudy(NamedTuple):
 
 
 def make_pair_study(
-    data: PairedData, options: PairOptions, embedding_dim: int, *, chunk_steps: int, save_every: int
+    data: PairedData,
+    options: PairOptions,
+    embedding_dim: int,
+    *,
+    chunk_steps: int,
+    save_every: int,
+    loss: Loss | None = None,
 ) -> PairStudy:
     """The study of this data with embeddings of that dimension.
+
+    Args:
+      data: the pairs.
+      options: of networks, loss and training.
+      embedding_dim: of both encoders.
+      chunk_steps, save_every: see Plan.
+      loss: of embeddings x and t, instead of the one that options name.
 
     Raises InvalidInput for an option out of range.
     """
@@ -84,26 +99,20 @@ def make_pair_study(
         Pair(encoder, encoder),
         make_head(o.head),
         embedding_dim=embedding_dim,
-        temperature=o.temperature,
-        learn_temperature=o.learn_temperature,
     )
-    similarity = make_similarity(o.similarity, p=o.p)
+    chosen = aligning_loss(o, loss)
     env, source = pair_source(data, o.batch_size)
     scalings = Pair(fit_scaling(data.x), fit_scaling(data.t))
 
     def init_params(key):
-        return nets.init(key, Pair((scalings.x.mean.size,), (scalings.t.mean.size,)))
+        own = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
+        shapes = Pair((scalings.x.mean.size,), (scalings.t.mean.size,))
+        return nets.init(key, shapes) | {"loss": own}
 
     def objective(params, batch, key, gather):
         embedded, changes = nets.forward(params, batch, key, gather)
-        loss = info_nce(
-            *embedded,
-            similarity=similarity,
-            temperature=nets.temperature(params),
-            gather=gather,
-            ids=batch.ids,
-        )
-        return loss, changes
+        context = Context(gather, batch.ids, key=jax.random.fold_in(key, 0))
+        return chosen.value(params["loss"], embedded._asdict(), context)[0], changes
 
     embed_side = jax.jit(nets.embed_side, static_argnums=1)
 

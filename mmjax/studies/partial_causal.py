@@ -17,9 +17,10 @@ from mmjax.encoders import HEADS, check_temperature, make_head, mlp, two_towers
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import geometry_of, linear_r2, mcc
 from mmjax.generative import EDGES, partial_causal_model
-from mmjax.losses import SIMILARITIES, info_nce, make_similarity
+from mmjax.losses import SIMILARITIES, Context, Loss, info_nce, make_similarity
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
 from mmjax.spaces import SPACES, make_space
+from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.train import (
     OptimiserOptions,
     Phase,
@@ -70,7 +71,8 @@ class Assumptions(OptimiserOptions):
     slope: float = option(0.2, "left slope of the encoders' leaky ReLU")
     embedding_dim: int | str = option("dim", "dimension of the embeddings; dim: that of z")
     head: str = option("", f"space of the embeddings; empty: {_BY_THEORY}", ("", *HEADS))
-    similarity: str = option("", f"in the loss; empty: {_BY_THEORY}", ("", *SIMILARITIES))
+    loss: str = loss_option()
+    similarity: str = option("", f"in loss info_nce; empty: {_BY_THEORY}", ("", *SIMILARITIES))
     temperature: float | str = option(
         "matched", "of the loss, > 0; matched: 1 / kappa (sphere), scale (box)"
     )
@@ -172,8 +174,20 @@ class Study(NamedTuple):
     losses: Callable[[Tree, Tree, Key, int], tuple[Array, Array]]
 
 
-def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: int = 500) -> Study:
+def make_study(
+    assumptions: Assumptions,
+    *,
+    chunk_steps: int = 100,
+    save_every: int = 500,
+    loss: Loss | None = None,
+) -> Study:
     """The study of these assumptions.
+
+    Args:
+      assumptions: every choice.
+      chunk_steps, save_every: see Plan.
+      loss: of embeddings x and t, instead of the one that assumptions name. The first pre_steps
+        are on the squared distance all the same.
 
     Raises InvalidInput for a value out of range or parts that don't fit each other.
 
@@ -204,10 +218,8 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         make_head(a.head),
         embedding_dim=a.embedding_dim,
         spare_dims=a.spare_dims,
-        temperature=a.temperature,
-        learn_temperature=a.learn_temperature,
     )
-    similarity = make_similarity(a.similarity, p=a.p)
+    chosen = aligning_loss(a, loss)
     early = make_similarity("squared_l2")
 
     def init_env(key):
@@ -218,7 +230,9 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         return Environment(weights, Pair(*map(fit, seen)))
 
     def init_params(key):
-        return nets.init(key, Pair((a.dim + a.private_dim,), (a.dim + a.private_dim,)))
+        own = chosen.init(jax.random.fold_in(key, 0), a.embedding_dim)
+        shapes = Pair((a.dim + a.private_dim,), (a.dim + a.private_dim,))
+        return nets.init(key, shapes) | {"loss": own}
 
     def observe(weights, latents):
         return Pair(
@@ -255,13 +269,11 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
             select.append({"kernel": kernel, "bias": -values.mean(0) @ kernel})
         return params | {"select": Pair(*select)}
 
-    def loss(params, pair, gather):
-        return info_nce(
-            *pair, similarity=similarity, temperature=nets.temperature(params), gather=gather
-        )
+    def loss_of(params, pair, context):
+        return chosen.value(params["loss"], pair._asdict(), context)[0]
 
     def objective(params, batch, key, gather):
-        return loss(params, nets.embed(params, batch), gather), {}
+        return loss_of(params, nets.embed(params, batch), Context(gather, key=key)), {}
 
     def embed(params, env, key, n):
         latents = model.sample(key, n)
@@ -272,7 +284,8 @@ def make_study(assumptions: Assumptions, *, chunk_steps: int = 100, save_every: 
         def one(batch_key):
             seen = embed(params, env, batch_key, a.batch_size)
             true = Pair(seen.latents.z_x, seen.latents.z_t)
-            return loss(params, seen.embedded, lambda v: v), loss(params, true, lambda v: v)
+            context = Context(key=jax.random.fold_in(batch_key, 0))
+            return tuple(loss_of(params, pair, context) for pair in (seen.embedded, true))
 
         trained, oracle = jax.lax.map(one, jax.random.split(key, batches))
         return jnp.mean(trained), jnp.mean(oracle)

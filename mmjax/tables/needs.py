@@ -1,8 +1,8 @@
 """What makes a flag moot: given one whose need is not met, a run says so in a line."""
 
 from mmjax.run import Need
+from mmjax.studies.aligned import NEEDS as LOSS_NEEDS
 
-_LP = {"p": Need("similarity lp or lp_norm", lambda c: "lp" in c.similarity)}
 _MIXING = {
     "mixing_activation": Need("mixing_depth 2 or more", lambda c: c.mixing_depth > 1),
     "slope": Need("hidden layers", lambda c: bool(c.hidden)),
@@ -22,6 +22,8 @@ def _assumed(what: str, met) -> Need:
 
 
 _PARTIAL_CAUSAL = _MIXING | {
+    "similarity": _assumed(LOSS_NEEDS["similarity"].what, LOSS_NEEDS["similarity"].met),
+    "learn_temperature": LOSS_NEEDS["learn_temperature"],
     "kappa": _assumed(
         "geometry sphere or conditional vmf",
         lambda c: c.geometry != "box" or c.conditional == "vmf",
@@ -34,14 +36,14 @@ _PARTIAL_CAUSAL = _MIXING | {
         "marginal normal or laplace", lambda c: c.marginal in ("normal", "laplace")
     ),
     "p": _assumed(
-        "similarity lp or lp_norm, or conditional generalised_normal",
-        lambda c: "lp" in c.similarity or c.conditional == "generalised_normal",
+        f"{LOSS_NEEDS['p'].what}, or conditional generalised_normal",
+        lambda c: LOSS_NEEDS["p"].met(c) or c.conditional == "generalised_normal",
     ),
     "spare_dims": Need("pre_steps above 0", lambda c: c.pre_steps > 0),
 }
 
 _CONTENT_STYLE = (
-    _LP
+    {name: LOSS_NEEDS[name] for name in ("similarity", "p")}
     | _MIXING
     | {
         "embedding_dim": Need("another table than dims", lambda c: c.table != "dims"),
@@ -52,7 +54,7 @@ _CONTENT_STYLE = (
 )
 
 _PAIRED_DATA = (
-    _LP
+    LOSS_NEEDS
     | {
         "test_share": Need(
             "a side without a test mask", lambda c: not (c.data and c.test_x and c.test_t)
@@ -68,7 +70,8 @@ _PAIRED_DATA = (
     }
 )
 
-_IMAGE_TEXT = _LP | {
+_IMAGE_TEXT = LOSS_NEEDS | {
+    "negatives": Need("loss info_nce", lambda c: c.loss == "info_nce"),
     "text_layers": Need("text_encoder transformer", lambda c: c.text_encoder == "transformer"),
     "on_corrupt": Need("--data", lambda c: bool(c.data)),
     "cache": Need("--data", lambda c: bool(c.data)),

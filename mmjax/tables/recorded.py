@@ -119,12 +119,13 @@ def case_table(
     modalities; nothing has run then.
     """
     how = dict(chunk_steps=config.chunk_steps, save_every=config.save_every) | network
-    studies = {m: make_fused_study(config, case.task, m, **how) for m in ("comm", *methods)}
-    for method, study in studies.items():
+    studies = {"comm": make_fused_study(config, case.task, "comm", **how)}
+    for method in methods:
         known = case.task.classes > 1 or method not in SUPERVISED
         require(known, "methods", method, "one that needs no classes with this data")
         with naming(f"methods: {method}"):
-            jax.eval_shape(study.init_params, jax.random.key(0))  # traced, not run
+            studies[method] = make_fused_study(config, case.task, method, **how)
+            jax.eval_shape(studies[method].init_params, jax.random.key(0))  # traced, not run
 
     judge = judge_of(case, limit)
 

@@ -1,0 +1,398 @@
+"""Checks of a loss that is your own: what our tests ask of ours.
+
+Example:
+  >>> import jax.numpy as jnp
+  >>> from mmjax import losses, testing
+  >>> def barlow_twins(params, z, context):
+  ...     a, b = (context.gather(v.astype(jnp.float32)) for v in z.values())
+  ...     unit = lambda v: (v - v.mean(0)) / jnp.sqrt(v.var(0) + 1e-4)
+  ...     c = unit(a).T @ unit(b) / len(a)
+  ...     return jnp.sum(jnp.where(jnp.eye(len(c)), (1 - c) ** 2, 0.005 * c**2)), {}
+  >>> own = losses.Loss(lambda key, dim: {}, barlow_twins)
+  >>> print(testing.check_loss(own))  # doctest: +SKIP
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from mmjax.errors import require
+from mmjax.losses import Context, Loss, no_gather
+from mmjax.train import Collectives, collectives
+from mmjax.types import Array, Tree
+
+NEEDS = ("views", "labels", "ids", "key")
+SIZES = 2048, 8192  # of batches whose memory is compared
+_AXIS = "devices"
+_DIRECTIONS = 3
+# Steps of differences and errors allowed: in float64, and where a loss casts to float32.
+_STEPS = (1e-5, 1e-6), (1e-2, 1e-2)
+
+
+class LossFigures(NamedTuple):
+    """What check_loss has measured. Errors are relative to the larger of 1 and what is compared.
+
+    Attributes:
+      value: the loss of the batch, float32.
+      gradient_error: of the gradient against central differences, the worst of three directions.
+      jit_error: compiled against not compiled.
+      row_error: rows in another order.
+      name_error: names in another order.
+      device_error: value and gradient on `devices` devices against one.
+      devices: how many; simulated where there are none.
+      half_error: bfloat16 embeddings against the same numbers in float32.
+      absent_rows: `left out`, or `not left out` where the loss ignores context.present.
+      bytes: temporary memory of value and gradient at the two batch sizes SIZES.
+      memory: `O(N)` or `O(N^2)`, after these; `not measured`.
+    """
+
+    value: float
+    gradient_error: float
+    jit_error: float
+    row_error: float
+    name_error: float
+    device_error: float
+    devices: int
+    half_error: float
+    absent_rows: str
+    bytes: tuple[int, ...]
+    memory: str
+
+    def __str__(self) -> str:
+        sizes = [
+            f"{b / 2**20:.1f} MiB at {n} rows" for b, n in zip(self.bytes, SIZES, strict=False)
+        ]
+        lines = {
+            "value": f"{self.value:.6g}",
+            "gradient against differences": f"{self.gradient_error:.1e}",
+            "compiled against not": f"{self.jit_error:.1e}",
+            "rows in another order": f"{self.row_error:.1e}",
+            "names in another order": f"{self.name_error:.1e}",
+            f"{self.devices} devices against one": f"{self.device_error:.1e}",
+            "bfloat16 against float32": f"{self.half_error:.1e}",
+            "rows that lack a modality": self.absent_rows,
+            "memory": ", ".join([self.memory, *sizes]),
+        }
+        wide = max(map(len, lines))
+        return "\n".join(f"{name:{wide}}  {told}" for name, told in lines.items())
+
+
+class _Batch(NamedTuple):
+    """What a loss sees of rows: views, name -> `[batch, dim]` each, z the first; and context."""
+
+    views: tuple[dict[str, Array], ...]
+    labels: Array | None
+    ids: Array | None
+    present: dict[str, Array]
+
+
+def _drawn(rows, modalities, dim, needs, seed=0) -> _Batch:
+    rng = np.random.default_rng(seed)
+    draw = lambda: {name: rng.normal(size=(rows, dim)).astype(np.float32) for name in modalities}
+    views = (draw(), draw()) if "views" in needs else (draw(),)
+    labels = np.arange(rows, dtype=np.int32) % 2 if "labels" in needs else None
+    ids = (np.arange(rows, dtype=np.int32) // 2)[:, None] if "ids" in needs else None
+    return _Batch(views, labels, ids, {})
+
+
+def _rows(batch: _Batch, rows) -> _Batch:
+    return jax.tree.map(lambda leaf: leaf[rows], batch)
+
+
+def _as(tree: Tree, dtype) -> Tree:
+    """Floats of the tree in that dtype."""
+    floats = lambda x: jnp.issubdtype(jnp.result_type(x), jnp.floating)
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype) if floats(x) else jnp.asarray(x), tree)
+
+
+def _fail(what: str, told: str, advice: str) -> None:
+    raise AssertionError(f"check_loss: {what}: {told}; {advice}")
+
+
+def _apart(a: Tree, b: Tree) -> float:
+    """The largest difference, relative to the larger of 1 and the largest of b's leaf."""
+    worst = 0.0
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+        if x.size:
+            error = np.max(np.abs(x - y)) / max(1.0, np.max(np.abs(y)))
+            worst = max(worst, float(error)) if np.isfinite(error) else float("inf")
+    return worst
+
+
+def _finite(tree: Tree) -> bool:
+    return all(bool(np.all(np.isfinite(np.asarray(v, np.float64)))) for v in jax.tree.leaves(tree))
+
+
+class _Checked(NamedTuple):
+    """A loss as functions of what its gradient is taken of.
+
+    Attributes:
+      value: `(params, batch, gather=.., names=..) -> scalar`.
+      slopes: `(params, batch, gather=..) -> (scalar, (gradient of params, of the views))`.
+      compiled: slopes, compiled once a shape.
+    """
+
+    value: Callable[..., Array]
+    slopes: Callable[..., tuple[Array, Tree]]
+    compiled: Callable[..., tuple[Array, Tree]]
+
+
+def _checked(loss: Loss, modalities: Sequence[str], needs: Sequence[str]) -> _Checked:
+    def value(params, batch, gather=no_gather, names=tuple(modalities)):
+        # What crosses jit comes out sorted: here names are as the caller has them.
+        views = tuple({name: view[name] for name in names} for view in batch.views)
+        context = Context(
+            gather,
+            batch.ids,
+            batch.present,
+            views if "views" in needs else (),
+            batch.labels,
+            jax.random.key(0) if "key" in needs else None,
+        )
+        found = loss.value(params, views[0], context)
+        told = "value: it must return (scalar, metrics), metrics a dict of scalars"
+        good = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
+        if not good or any(jnp.shape(v) for v in (found[0], *found[1].values())):
+            raise AssertionError(f"check_loss: {told}")
+        return found[0]
+
+    def slopes(params, batch, gather=no_gather):
+        of = lambda params, views: value(params, batch._replace(views=views), gather)
+        return jax.value_and_grad(of, (0, 1))(params, batch.views)
+
+    return _Checked(value, slopes, jax.jit(slopes))
+
+
+def _gradient_error(checked: _Checked, params: Tree, batch: _Batch) -> float:
+    """Along random directions against central differences; in float64 where the loss keeps it."""
+    rng, worst = np.random.default_rng(1), 0.0
+    with jax.enable_x64(True):
+        params, batch = _as(params, jnp.float64), _as(batch, jnp.float64)
+        run = jax.jit(checked.slopes)
+        slopes, point = run(params, batch)[1], (params, batch.views)
+        for _ in range(_DIRECTIONS):
+            way = jax.tree.map(lambda v: rng.choice([-1.0, 1.0], v.shape), point)
+            along = sum(
+                float(jnp.sum(v * w))
+                for v, w in zip(jax.tree.leaves(slopes), jax.tree.leaves(way), strict=True)
+            )
+            for step, allowed in _STEPS:
+                ends = []
+                for sign in (1, -1):
+                    move = lambda v, w, by=sign * step: v + by * w
+                    moved, views = jax.tree.map(move, point, way)
+                    ends.append(float(run(moved, batch._replace(views=views))[0]))
+                difference = (ends[0] - ends[1]) / (2 * step)
+                error = abs(along - difference) / max(1.0, abs(difference))
+                if error <= allowed:
+                    break
+            else:
+                told = f"along a random direction it is {along:.6g}, differences say "
+                advice = "look for stop_gradient, a rule of your own, rounding or a jump"
+                _fail("gradient", told + f"{difference:.6g}", advice)
+            worst = max(worst, error)
+    return worst
+
+
+def _on_devices(checked: _Checked, rows: int) -> tuple[int, Callable]:
+    """How many, and slopes of the whole batch divided among them. Without a number of devices that
+    divides the rows, a mapped axis stands for them."""
+    real = jax.local_device_count()
+    real = real if real > 1 and rows % real == 0 else 0
+    count = real or next(k for k in (4, 2, 3, 5, 7, rows) if rows % k == 0)
+    across: Collectives = collectives(_AXIS, count)
+
+    def one(params, batch):
+        value, (own, views) = checked.slopes(params, batch, across.gather)
+        # A row's slope of the devices' mean is its share of that of their sum.
+        return across.mean((value, own)), jax.tree.map(lambda v: v / count, views)
+
+    def run(params, batch):
+        if not real:
+            split = lambda v: v.reshape(count, rows // count, *v.shape[1:])
+            mapped = jax.vmap(one, in_axes=(None, 0), axis_name=_AXIS)
+            (value, own), views = mapped(params, jax.tree.map(split, batch))
+            first = jax.tree.map(lambda v: v[0], (value, own))
+            return first[0], (first[1], jax.tree.map(lambda v: v.reshape(rows, -1), views))
+        mesh = Mesh(np.array(jax.local_devices()), (_AXIS,))
+        whole, parts = PartitionSpec(), PartitionSpec(_AXIS)
+        mapped = jax.shard_map(
+            one,
+            mesh=mesh,
+            in_specs=(whole, parts),
+            out_specs=((whole, whole), parts),
+            check_vma=False,
+        )
+        (value, own), views = mapped(params, batch)
+        return value, (own, views)
+
+    return count, jax.jit(run)
+
+
+def _device_error(checked: _Checked, params: Tree, batch: _Batch, alone) -> tuple[float, int]:
+    count, run = _on_devices(checked, len(jax.tree.leaves(batch.views)[0]))
+    value, slopes = run(params, batch)
+    told = f"{float(value):.6g} on {count} devices, {float(alone[0]):.6g} on one"
+    if _apart(value, alone[0]) > 1e-4:
+        ratio = float(alone[0]) / float(value) if value else 0.0
+        summed = abs(ratio - count) < 1e-3 * count
+        advice = (
+            "take the mean over rows, not the sum"
+            if summed
+            else ("candidates are the rows of all devices: context.gather(rows)")
+        )
+        _fail("devices", told, advice)
+    error = _apart((value, slopes), alone)
+    if error > 1e-3:
+        advice = "use context.gather, which has the right gradient, for what other devices hold"
+        _fail("devices", f"{told}, but gradients are {error:.1e} apart", advice)
+    return error, count
+
+
+def _order_error(what: str, one: Array, two: Array, advice: str, allowed: float = 1e-4) -> float:
+    error = _apart(two, one)
+    if error > allowed:
+        _fail(what, f"{float(one):.6g} in one order, {float(two):.6g} in another", advice)
+    return error
+
+
+def _check_finite(checked: _Checked, params: Tree, batch: _Batch) -> None:
+    """At rows and modalities that are equal, at zero, and in batches of one and two."""
+    same = lambda make: batch._replace(
+        views=tuple({name: make(view, name) for name in view} for view in batch.views)
+    )
+    first = lambda view: next(iter(view.values()))
+    cases = {
+        "identical rows": same(lambda view, name: jnp.ones_like(view[name])),
+        "zeros": same(lambda view, name: jnp.zeros_like(view[name])),
+        "equal modalities": same(lambda view, name: first(view)),
+        "a batch of one row": _rows(batch, slice(0, 1)),
+        "a batch of two rows": _rows(batch, slice(0, 2)),
+    }
+    for name, case in cases.items():
+        value, slopes = checked.compiled(params, case)
+        if not _finite((value, slopes)):
+            where = "its gradient is not finite" if _finite(value) else f"it is {float(value)}"
+            advice = "guard roots, logarithms, norms and divisions at 0 (mmjax.numerics.normalise)"
+            _fail("finite", f"at {name} {where}", advice)
+
+
+def _half_error(checked: _Checked, params: Tree, batch: _Batch) -> float:
+    half = batch._replace(views=_as(batch.views, jnp.bfloat16))
+    value, slopes = checked.compiled(params, half)
+    if value.dtype != jnp.float32:
+        advice = "cast embeddings to float32 before anything is summed"
+        _fail("dtypes", f"of bfloat16 embeddings it is {value.dtype}, not float32", advice)
+    if not _finite((value, slopes)):
+        _fail("dtypes", f"of bfloat16 embeddings it is {float(value)}", "cast them to float32")
+    rounded = batch._replace(views=_as(half.views, jnp.float32))
+    return _apart(value, checked.compiled(params, rounded)[0])
+
+
+def _absent_rows(checked: _Checked, params: Tree, batch: _Batch, name: str) -> str:
+    """Whether rows that lack a modality are left out; what stands there must then not matter."""
+    rows = len(batch.views[0][name])
+    there = jnp.arange(rows) % 3 > 0
+    said = batch._replace(present={name: there})
+    value, _ = checked.compiled(params, said)
+    if _apart(value, checked.compiled(params, batch)[0]) < 1e-6:
+        return "not left out"
+    fill = lambda v: jnp.where(there[:, None], v, jnp.nan)
+    views = tuple(view | {name: fill(view[name])} for view in batch.views)
+    found = checked.compiled(params, said._replace(views=views))
+    if not _finite(found) or _apart(found[0], value) > 1e-5:
+        advice = "put zeros there first: jnp.where(present[:, None], z, 0)"
+        told = (
+            f"{float(value):.6g}, and {float(found[0]):.6g} with NaN in the rows that lack {name}"
+        )
+        told += "" if _finite(found) else " (value or gradient)"
+        _fail("absent rows", told, advice)
+    return "left out"
+
+
+def _memory(checked: _Checked, params: Tree, batch: _Batch) -> tuple[tuple[int, ...], str]:
+    used = []
+    for rows in SIZES:
+        wide = lambda v, n=rows: jax.ShapeDtypeStruct((n, *v.shape[1:]), v.dtype)
+        program = jax.jit(checked.slopes).lower(params, jax.tree.map(wide, batch)).compile()
+        used.append(int(program.memory_analysis().temp_size_in_bytes))
+    growth = np.log(max(used[1], 1) / max(used[0], 1)) / np.log(SIZES[1] / SIZES[0])
+    return tuple(used), "O(N^2)" if growth > 1.5 else "O(N)"
+
+
+def check_loss(
+    loss: Loss,
+    *,
+    modalities: Sequence[str] = ("x", "t"),
+    dim: int = 3,
+    batch: int = 16,
+    needs: Sequence[str] = (),
+    memory: bool = True,
+) -> LossFigures:
+    """Checks a Loss on random embeddings: all that training relies on, and some that it would like.
+
+    In this order: it is a finite scalar; compiled = not compiled; the gradient (of parameters and
+    embeddings) = finite differences; the order of rows and of names doesn't matter; several
+    devices = one, in value and gradient; bfloat16 embeddings give a
+    finite float32; all is finite at identical rows, zeros, equal modalities and batches of one and
+    two; and if it leaves rows out that lack a modality, what stands there doesn't matter.
+
+    Args:
+      loss: yours.
+      modalities: names of the embeddings; `joint` is that of a fusion.
+      dim: of the embeddings.
+      batch: rows, >= 4; with a multiple of the devices at hand, these are used.
+      needs: what it reads of the context, of views, labels (0 and 1), ids, key.
+      memory: whether the memory of large batches is measured, which compiles two more programs.
+
+    Returns:
+      The figures; `print` shows them as a table.
+
+    Raises AssertionError for the first property that fails: a line with its name, numbers, and
+    what to do. Raises InvalidInput for options out of range.
+    """
+    require(batch >= 4, "batch", batch, "a whole number >= 4")
+    require(set(needs) <= set(NEEDS), "needs", tuple(needs), "some of " + ", ".join(NEEDS))
+    checked, given = _checked(loss, modalities, needs), _drawn(batch, modalities, dim, needs)
+    given = jax.tree.map(jnp.asarray, given)
+    params = loss.init(jax.random.key(0), dim)
+    alone = checked.compiled(params, given)
+    if not _finite(alone):
+        _fail("finite", f"of normal embeddings it is {float(alone[0])}", "look for a NaN")
+    eager = checked.value(params, given)
+    jit_error = _apart(alone[0], eager)
+    if jit_error > 1e-4:
+        told = f"{float(alone[0]):.6g} compiled, {float(eager):.6g} not"
+        _fail("jit", told, "a loss is a pure function: no state, no random numbers but of key")
+    gradient_error, row_error = _gradient_error(checked, params, given), 0.0
+    if "key" not in needs:
+        order = np.random.default_rng(2).permutation(batch)
+        moved = checked.compiled(params, _rows(given, order))[0]
+        advice = "compare rows of one place across modalities only; a positive is the same row"
+        row_error = _order_error("rows", alone[0], moved, advice)
+    turned = jax.jit(partial(checked.value, names=tuple(modalities)[::-1]))(params, given)
+    advice = "find modalities by name, or take the mean over all pairs: jax.jit sorts names"
+    name_error = _order_error("names", alone[0], turned, advice)
+    device_error, devices = _device_error(checked, params, given, alone)
+    half_error = _half_error(checked, params, given)
+    _check_finite(checked, params, given)
+    absent = _absent_rows(checked, params, given, modalities[0])
+    used: Any = _memory(checked, params, given) if memory else ((), "not measured")
+    return LossFigures(
+        float(alone[0]),
+        gradient_error,
+        jit_error,
+        row_error,
+        name_error,
+        device_error,
+        devices,
+        half_error,
+        absent,
+        *used,
+    )
