@@ -249,7 +249,7 @@ def probe_features(
 
     def figure(x):
         whole = np.isfinite(x).all(1)
-        of = lambda part: Labelled(x[part & whole], targets[part & whole])
+        of = lambda part: Labelled(_padded(x[part & whole]), targets[part & whole])
         parts = of(fit & ~choosing), of(choosing), of(score)
         if min(len(part.labels) for part in parts) < 1:
             return float("nan")
@@ -269,6 +269,12 @@ def probe_features(
     return ProbeFigures(
         label, metric, found, base, chance, int(fit.sum()), int(score.sum()), tuple(told)
     )
+
+
+def _padded(x: np.ndarray) -> np.ndarray:
+    """Columns of zeros up to a power of two: they change no probe, and few shapes are compiled."""
+    width = max(16, 1 << (x.shape[1] - 1).bit_length())
+    return np.pad(x, ((0, 0), (0, width - x.shape[1])))
 
 
 def _shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:

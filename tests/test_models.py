@@ -1,0 +1,345 @@
+"""The front door: fit, embed, save, load; what is trained is what is said."""
+
+import json
+import os
+import subprocess
+import sys
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mmjax as mm
+from mmjax import nets
+from mmjax.data.multimodal import Lazy
+from mmjax.encoders import mlp
+from mmjax.errors import InvalidInput
+from mmjax.models import trained_on
+from mmjax.models.figures import Judged, features_of, judged_rows, probe_features
+from mmjax.train import Interrupted
+
+N = 60
+SMALL = {name: nets.mlp((8,), dropout=0.1, input_noise=0.1) for name in ("a", "b")}
+HOW = dict(dim=4, steps=12, batch_size=16, validate_every=4, progress=False, parallel="single")
+KEY = jax.random.key(3)
+
+
+def arrays(n=N, seed=0):
+    rng = np.random.default_rng(seed)
+    kind = np.arange(n) % 3
+    shared = np.eye(3)[kind] * 3
+    a = np.concatenate([shared, rng.normal(size=(n, 3))], 1).astype(np.float32)
+    b = (np.concatenate([rng.normal(size=(n, 2)), shared], 1) * 100 + 7).astype(np.float32)
+    return dict(a=a, b=b), kind
+
+
+def dataset(**changes):
+    rows, kind = arrays()
+    given = dict(labels={"kind": kind, "size": rows["a"][:, 4]}, split=(0.6, 0.2, 0.2)) | changes
+    return mm.Dataset.from_arrays(rows | given.pop("rows", {}), **given)
+
+
+def fit(data, **changes):
+    return mm.fit(data, **(dict(key=KEY, nets=SMALL) | HOW | changes))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return dataset()
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return fit(data)
+
+
+def in_file(values):
+    values = np.asarray(values)
+    return Lazy(values.shape, values.dtype, lambda rows: values[rows], str)
+
+
+def test_embeddings_are_unit_vectors_whatever_is_beside_a_row(data, model):
+    rows, _ = arrays(40, seed=5)
+    z = model.embed(a=rows["a"])
+    assert z.shape == (40, 4) and z.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(model.embed(a=rows["a"][::-1]), z[::-1])
+    both = model.embed(**rows)
+    assert list(both) == ["a", "b"]
+    np.testing.assert_array_equal(both["a"], z)
+
+
+def test_units_of_a_modality_change_nothing(data, model):
+    other = dataset(rows={"b": arrays()[0]["b"].astype(np.float64) * 1e-3 - 5})
+    again = fit(other)
+    np.testing.assert_allclose(again.embed(other)["a"], model.embed(data)["a"], atol=1e-3)
+
+
+def test_a_loaded_model_is_the_saved_one(tmp_path, data, model):
+    model.save(str(tmp_path / "mine"))
+    same = mm.load(str(tmp_path / "mine"))
+    chex.assert_trees_all_equal(same.params, jax.tree.map(jnp.asarray, model.params))
+    for name, z in model.embed(data).items():
+        np.testing.assert_array_equal(same.embed(data)[name], z)
+    assert str(same) == str(model)
+    with pytest.raises(InvalidInput, match="exists"):
+        model.save(str(tmp_path / "mine"))
+    model.save(str(tmp_path / "mine"), overwrite=True)
+
+
+@pytest.mark.slow
+def test_a_loaded_model_is_the_saved_one_in_another_process(tmp_path, data, model):
+    model.save(str(tmp_path / "mine"))
+    rows, _ = arrays(20, seed=9)
+    np.savez(tmp_path / "rows.npz", **rows)
+    code = (
+        "import sys, numpy as np, mmjax as mm\n"
+        "rows = dict(np.load(sys.argv[2]))\n"
+        "np.savez(sys.argv[3], **mm.load(sys.argv[1]).embed(**rows))\n"
+    )
+    for devices in (1, 8):
+        out = tmp_path / f"z{devices}.npz"
+        flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
+        subprocess.run(
+            [sys.executable, "-c", code, tmp_path / "mine", tmp_path / "rows.npz", out],
+            check=True,
+            env=os.environ | {"XLA_FLAGS": flags},
+        )
+        for name, z in model.embed(**rows).items():
+            np.testing.assert_array_equal(np.load(out)[name], z)
+
+
+def damaged(path, change):
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    change(content)
+    with open(path, "wb") as file:
+        file.write(bytes(content))
+
+
+def flip(content):
+    content[len(content) // 2] ^= 1
+
+
+def test_a_damaged_folder_is_told_in_a_line(tmp_path, model):
+    for name in ("model.json", "params.safetensors"):
+        folder = tmp_path / name
+        model.save(str(folder))
+        damaged(folder / name, flip)
+        with pytest.raises(InvalidInput, match=name) as error:
+            mm.load(str(folder))
+        assert "\n" not in str(error.value)
+        os.unlink(folder / name)
+        with pytest.raises(InvalidInput, match=name):
+            mm.load(str(folder))
+    with pytest.raises(InvalidInput, match=r"can't be read"):
+        mm.load(str(tmp_path / "nothing"))
+    other = tmp_path / "later"
+    model.save(str(other))
+    body = json.loads((other / "model.json").read_text())
+    (other / "model.json").write_text(json.dumps(body | {"format": 2}))
+    with pytest.raises(InvalidInput, match="format is 2"):
+        mm.load(str(other))
+
+
+def own(out):
+    return mlp((8,), out)
+
+
+def test_a_network_of_ones_own_is_given_again(tmp_path, data):
+    made = fit(data, nets=SMALL | {"b": own}, steps=4)
+    made.save(str(tmp_path / "mine"))
+    with pytest.raises(InvalidInput, match=r"net of b .*own.*nets=\{'b'"):
+        mm.load(str(tmp_path / "mine"))
+    same = mm.load(str(tmp_path / "mine"), nets={"b": own})
+    np.testing.assert_array_equal(same.embed(data)["b"], made.embed(data)["b"])
+    with pytest.raises(InvalidInput, match="don't fit"):
+        mm.load(str(tmp_path / "mine"), nets={"b": lambda out: mlp((9,), out)})
+
+
+def stopping(after):
+    """Says SIGTERM once, after so many chunks."""
+    count = [0]
+
+    def stop():
+        count[0] += 1
+        return 15 if count[0] == after else None
+
+    return stop
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["arrays", "streams"])
+def test_a_stopped_training_goes_on_exactly(tmp_path, data, model, stream):
+    rows = {k: in_file(v) for k, v in arrays()[0].items()} if stream else {}
+    same = dataset(rows=rows, ids=np.arange(N), split=data.split)
+    whole = fit(dataset(ids=np.arange(N), split=data.split))
+    with pytest.raises(Interrupted):
+        fit(same, workdir=str(tmp_path), stop=stopping(2))
+    resumed = fit(same, workdir=str(tmp_path))
+    chex.assert_trees_all_equal(resumed.params, whole.params)
+    again = fit(same, workdir=str(tmp_path))  # reads what is there
+    chex.assert_trees_all_equal(again.params, jax.tree.map(jnp.asarray, whole.params))
+    metrics = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert [line.split(",")[3] for line in metrics if ",loss," in line] == ["4", "8", "12"]
+    with pytest.raises(InvalidInput, match="holds another training: dim 4 there, 5 here"):
+        fit(same, workdir=str(tmp_path), dim=5)
+
+
+def test_rows_without_a_modality_train_with_what_they_have(data):
+    rows, kind = arrays()
+    lacks = np.zeros(N, bool)
+    lacks[::4] = True
+    rows["b"][lacks] = np.nan
+    some = mm.Dataset.from_arrays(
+        rows, present={"b": ~lacks}, labels={"kind": kind}, split=data.split
+    )
+    made = fit(some)
+    found = made.embed(some)
+    assert np.isnan(found["b"][lacks]).all() and np.isfinite(found["a"]).all()
+    # InfoNCE of whole batches is that of the rows that have both.
+    whole = some.take(~lacks)
+    loss = mm.losses.info_nce(temperature=0.1)
+    z = {k: jnp.asarray(np.nan_to_num(v)) for k, v in found.items()}
+    context = mm.Context(ids=some.ids, present={"b": jnp.asarray(~lacks)})
+    value, _ = loss.value({}, z, context)
+    left, _ = loss.value({}, {k: v[~lacks] for k, v in z.items()}, mm.Context(ids=whole.ids))
+    np.testing.assert_allclose(value, left, rtol=1e-6)
+    assert made.spec.about["rows"]["train"] == 36
+
+
+def test_the_best_step_is_chosen_and_training_stops(data):
+    worse = iter(range(100))
+
+    def monitor(model, rows):
+        assert set(rows.split) == {"validation"}
+        return -next(worse)  # best at the first look
+
+    made = fit(data, monitor=monitor, patience=1, steps=40)
+    assert [step for step, _ in made.spec.about["validation"]] == [4, 8]
+    first = fit(data, validate_every=0, steps=40, schedule="constant", warmup=0)
+    assert "validation" in first.spec.about and not first.spec.about["validation"]
+
+
+def test_trained_rows_are_known_and_refused(data, model):
+    np.testing.assert_array_equal(trained_on(model, data), data.split != "test")
+    swapped = data._replace(split=np.where(data.split == "test", "train", "test"))
+    with pytest.raises(InvalidInput, match="48 of 48 rows of split test"):
+        mm.probe(model, swapped, "kind")
+    with pytest.raises(InvalidInput, match="use_trained_rows"):
+        mm.retrieval(model, swapped)
+    marked = mm.retrieval(model, swapped, use_trained_rows=True)
+    assert "TRAINED ROWS" in str(marked)
+
+
+def test_figures_stand_beside_chance_and_raw(data, model):
+    found = mm.probe(model, data, "kind")
+    assert found.raw["a"] == 1.0 and abs(found.chance - 1 / 3) < 0.2
+    assert set(found.embedding) == {"a", "b", "all"} and found.scored == 12
+    assert mm.probe(model, data, "size").metric == "r2"
+    recall = mm.retrieval(model, data)
+    assert set(recall.recall) == {("a", "b"), ("b", "a")}
+    assert 0 < recall.chance[1] < recall.chance[5] <= 1
+    report = mm.report(model, data)
+    assert "kind" in str(report) and "retrieval" in str(report)
+    parts = mm.disentangle(model, data, key=KEY, num_components=2)
+    assert set(parts.figures) == {"as they are", "PCA", "whitening", "FastICA"}
+
+
+def test_perfect_embeddings_find_any_caption_of_an_image(model):
+    rows, _ = arrays(seed=7)
+    image = np.repeat(np.arange(N // 5), 5)
+    many = mm.Dataset.from_arrays(
+        a=rows["a"][image], b=rows["b"], ids={"image": image}, split=(0, 0, 1)
+    )
+    right = many.ids[:, :1] == many.ids[:, 0]
+    assert right.sum() == 5 * N
+    found = mm.retrieval(model, many)
+    assert found.chance[1] == pytest.approx(5 / N)
+
+
+def test_a_probe_of_an_export_is_that_of_the_model(data, model):
+    rows = judged_rows(model, data, False)
+    fresh = features_of(model, data)
+    again = probe_features(fresh, {}, data.labels["kind"], data, "kind", Judged(*rows))
+    assert again.embedding == mm.probe(model, data, "kind").embedding
+
+
+def test_eight_devices_train_as_one(data):
+    still = {name: nets.mlp((8,), dropout=0.0, input_noise=0.0) for name in ("a", "b")}
+    one = fit(data, nets=still, steps=4)
+    eight = fit(data, nets=still, steps=4, parallel="data")
+    chex.assert_trees_all_close(eight.params["nets"], one.params["nets"], atol=2e-5)
+
+
+def test_a_fusion_embeds_what_it_is_given(data, tmp_path):
+    options = mm.Fusion(tokens=1, heads=2, head_hidden=8)
+    made = fit(data, fusion=options, loss="comm", dim=4, steps=2, validate_every=0)
+    rows, _ = arrays(6, seed=1)
+    joint, alone = made.embed(**rows), made.embed(a=rows["a"])
+    assert joint.shape == alone.shape == (6, 4)
+    assert np.abs(joint - alone).max() > 1e-4
+    made.save(str(tmp_path / "mine"))
+    np.testing.assert_array_equal(mm.load(str(tmp_path / "mine")).embed(**rows), joint)
+
+
+def barlow_twins():
+    def value(params, z, context):
+        a, b = (context.gather(v) for v in z.values())
+        a, b = ((v - v.mean(0)) / (v.std(0) + 1e-3) for v in (a, b))
+        c = a.T @ b / len(a)
+        off = jnp.sum(c**2) - jnp.sum(jnp.diag(c) ** 2)
+        return jnp.sum((1 - jnp.diag(c)) ** 2) + 0.005 * off, {}
+
+    return mm.Loss(lambda key, dim: {}, value)
+
+
+def test_a_loss_of_ones_own_trains(data):
+    made = fit(data, loss=barlow_twins(), head="none", steps=4)
+    assert made.spec.about["loss"] == "barlow_twins"
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        (dict(dim=0), "dim: 0"),
+        (dict(loss="info"), "loss: 'info'.*info_nce"),
+        (dict(loss=3), "loss: 'int'"),
+        (dict(nets={"c": own}), "nets: 'c'.*a, b"),
+        (dict(head="ball"), "head: 'ball'"),
+        (dict(label="name"), "label: 'name'.*kind"),
+        (dict(label="size"), "label: 'size'.*classes"),
+        (dict(patience=0), "patience: 0"),
+        (dict(steps=0), "steps: 0"),
+        (dict(augment={"c": None}), "augment: 'c'"),
+        (dict(monitor="accuracy"), "monitor: 'accuracy'"),
+    ],
+)
+def test_bad_options_are_told_in_a_line(data, changes, told):
+    with pytest.raises(InvalidInput, match=told) as error:
+        fit(data, **changes)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_rows_are_told_in_a_line(data, model):
+    rows, _ = arrays(3)
+    with pytest.raises(InvalidInput, match=r"shape of a: \[5\].*\[6\]"):
+        model.embed(a=rows["a"][:, :5])
+    with pytest.raises(InvalidInput, match="modality: 'c'"):
+        model.embed(c=rows["a"])
+    with pytest.raises(InvalidInput, match="kind of a: 'text'"):
+        model.embed(a=["x", "y"])
+    with pytest.raises(InvalidInput, match="label"):
+        mm.probe(model, data, "colour")
+    with pytest.raises(InvalidInput, match="a has NaN"):
+        model.embed(a=np.full((3, 6), np.nan))
+
+
+def test_the_front_door_is_light():
+    code = "import sys, mmjax; print(sorted({'matplotlib', 'sklearn', 'orbax'} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+    assert set(mm.__all__) <= set(dir(mm))
+    with pytest.raises(AttributeError, match="fitt"):
+        mm.fitt  # noqa: B018
