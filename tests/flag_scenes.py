@@ -13,6 +13,9 @@ from PIL import Image
 
 from mmjax.data.export_3dident import write_split
 from mmjax.generative.scenes import scene_model
+from mmjax.models import fit
+from mmjax.nets import mlp
+from mmjax.tables.models import DataOptions, read_data
 from tests.clip_folders import GOLDEN, TEXTS, pictures
 
 # Whatever experiment has a flag of this name: its value in small runs.
@@ -75,6 +78,25 @@ _LEAVES = {
     "text_values": "caption",
 }
 _ROBOT = {"dataset": "vision_touch", "data": "@robot"}
+
+_OF_PAIRS = {
+    "data": "@pairs.npz",
+    "modalities": "mel:mel,photo:photo",
+    "labels": "word,speaker",
+    "groups": "group",
+    "ids": "group",
+    "kinds": "mel:features",
+    "index": "photo:partner",
+    "split": "0.5,0.25,0.25",
+}
+_OF_ALBUM = {
+    "data": "@album.csv",
+    "root": "@album",
+    "modalities": "image:photo,text:caption",
+    "labels": "kind",
+    "image_size": "8",
+    "split": "part",
+}
 
 # Experiment -> scenes: the flags that small runs have beside TINY. The first one is where the other
 # values of all flags are tried; a text is given here. @name is a file below, {run} the workdir.
@@ -144,6 +166,20 @@ SCENES: dict[str, list[dict[str, str]]] = {
             "test": "@oaks.npz",
             "shifted": "@oaks.npz",
         },
+    ],
+    "embed": [
+        {**_OF_PAIRS, "model": "@pairs_model", "out": "{run}/features.npz"},
+        {**_OF_ALBUM, "model": "@album_model", "out": "{run}/album.npz"},
+    ],
+    "fit": [
+        _OF_PAIRS,
+        {**_OF_ALBUM, "clip": "@clip"},
+        {**_OF_PAIRS, "fusion": "true", "loss": "comm"},
+        {**_OF_PAIRS, "train_label": "word", "loss": "supcon"},
+    ],
+    "probe": [
+        {**_OF_PAIRS, "model": "@pairs_model"},
+        {**_OF_ALBUM, "model": "@album_model"},
     ],
     "extract_features": [
         {"model": "@clip", "images": "@photos"},
@@ -345,6 +381,36 @@ def _m3di(path: Path) -> None:
         write_split(str(path / part), pairs, [images])
 
 
+def _album(path: Path) -> None:
+    path.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(48):
+        Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(path / f"{k}.png")
+
+
+def _album_table(path: Path) -> None:
+    part = ["train", "train", "validation", "test"]
+    rows = [f"{k}.png,a picture of {k % 3} things,{k % 3},{part[k % 4]}" for k in range(48)]
+    path.write_text("\n".join(["photo,caption,kind,part", *rows]) + "\n", encoding="utf-8")
+
+
+def _model(path: Path, scene: dict[str, str]) -> None:
+    """A model of the data of a scene, whose files are made where they are missing."""
+    files = Path(path.parent.parent)
+    given = {k: placed(v, str(files), "") for k, v in scene.items()}
+    options = config_for(DataOptions, given)
+    data = read_data(options)
+    nets = {n: mlp((4,)) for n, c in data.columns.items() if c.kind == "image"}
+    how = dict(dim=2, steps=2, batch_size=8, validate_every=0, progress=False)
+    fit(data, nets=nets, key=jax.random.key(0), **how).save(str(path))
+
+
+def config_for(kind: type, given: dict[str, str]):
+    """Options of that class from texts."""
+    numbers = {"image_size": int}
+    return kind(**{k: numbers.get(k, str)(v) for k, v in given.items()})
+
+
 FILES: dict[str, Callable[[Path], object]] = {
     "leaves.npz": _leaves,
     "oaks.npz": functools.partial(_leaves, seed=1),
@@ -359,6 +425,10 @@ FILES: dict[str, Callable[[Path], object]] = {
     "imdb.hdf5": _imdb,
     "films": _films,
     "photos": _photos,
+    "album": _album,
+    "album.csv": _album_table,
+    "pairs_model": lambda path: _model(path, _OF_PAIRS),
+    "album_model": lambda path: _model(path, _OF_ALBUM),
     "m3di": _m3di,
     "texts.txt": lambda path: path.write_text("\n".join(TEXTS[:2]) + "\n", encoding="utf-8"),
     "clip": lambda path: path.symlink_to(GOLDEN),

@@ -1,6 +1,7 @@
 """Training a model on a data set: the front door."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset, data_hash, hashes_of, is_classes
 from mmjax.encoders import HEADS, Encoder
-from mmjax.errors import InvalidInput, choose, require
+from mmjax.errors import InvalidInput, choose, naming, require
 from mmjax.labels import encode_labels
 from mmjax.losses import LOSSES, Loss
 from mmjax.models.embedders import Fusion
@@ -120,6 +121,7 @@ def fit(
         values = choose(dict(data.labels), "label", label)
         require(is_classes(values), "label", label, "a column of classes; floats are quantities")
     validate_every = _looks(validate_every, steps, held, patience)
+    told = _told(loss, fusion)
     init_key, train_key, order_key = jax.random.split(key, 3)
     parts = make_parts(
         rows,
@@ -137,7 +139,7 @@ def fit(
     )
     seen = hashes_of(data.part("train", "validation") if validate_every else rows)
     about = {
-        "loss": _told(loss, fusion),
+        "loss": told,
         "steps": steps,
         "rows": {"train": rows.num_rows, "validation": held.num_rows if validate_every else 0},
         "data": data.name,
@@ -175,6 +177,7 @@ def fit(
         weight_decay=weight_decay,
         clip_norm=clip_norm,
     )
+    _check_loss(parts)
     with open_record(workdir, options, steps=steps, progress=progress, stop=stop) as record:
         if (done := record.finished(_own(nets, parts))) is not None:
             return done
@@ -224,6 +227,18 @@ def _loss(loss: Loss | str | None, fusion: Fusion | None) -> Loss:
     good = isinstance(loss, Loss)
     require(good, "loss", type(loss).__name__, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
     return loss
+
+
+def _check_loss(parts: Parts) -> None:
+    """Raises InvalidInput, before anything is written, where the loss can't have what there is."""
+    value = objective_of(parts.embedder, parts.loss, parts.rows, parts.augment, None)
+    with closing(parts.rows.feed(0)) as feed:
+        fed = next(feed)
+    key = jax.random.key(0)
+    with naming("loss"):
+        params = jax.eval_shape(init_of(parts), key)
+        batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)
+        jax.eval_shape(lambda p, b, k: value(p, b, k, lambda x: x), params, batch, key)
 
 
 def _told(loss: Loss | str | None, fusion: Fusion | None) -> str:
@@ -287,13 +302,12 @@ def _trained(
 
     first = init_states(plan, init_of(parts), init_key[None])
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), first.params)
-    batch = jax.tree.leaves(next(iter(plan.feed(0))))[0].shape[0]
     states = train(
         plan,
         first,
         parts.rows.constants,
         train_key[None],
-        layout=make_layout(parallel, num_seeds=1, batch_size=batch, say=record.say),
+        layout=make_layout(parallel, num_seeds=1, batch_size=parts.rows.batch_size, say=record.say),
         checkpoints=record.checkpoints,
         on_resume=resumed,
         on_chunk=lambda step, losses: record.show(step, float(losses[0])),

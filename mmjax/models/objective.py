@@ -33,12 +33,14 @@ class Rows(NamedTuple):
       source: `(constants, key, fed) -> batch`.
       feed: `first step -> iterator` of rows' numbers and of what stays in files.
       observations: `batch -> name -> observation`.
+      batch_size: rows a step.
     """
 
     constants: Tree
     source: Callable[[Tree, Key, Tree], Tree]
     feed: Callable[[int], Iterator[Tree]]
     observations: Callable[[Tree], dict[str, Observation]]
+    batch_size: int
 
 
 def rows_of(
@@ -98,7 +100,7 @@ def rows_of(
     def observations(batch):
         return {name: observe(p, batch["values"][name]) for name, p in preparations.items()}
 
-    return Rows(constants, source, feed, observations)
+    return Rows(constants, source, feed, observations, batch_size)
 
 
 def augmented(
