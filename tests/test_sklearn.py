@@ -16,8 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator
 
+from mmjax import nets
 from mmjax.errors import InvalidInput
-from mmjax.sklearn import CCA, PCA, FastICA
+from mmjax.sklearn import CCA, PCA, ContrastiveEmbedding, FastICA
 
 # What a check asks that doesn't apply, and why.
 _SCORES = "fit_transform gives the scores of X alone, so that CCA can stand in a Pipeline"
@@ -29,6 +30,7 @@ ESTIMATORS = {
     "PCA": PCA(2),
     "PCA, white": PCA(whiten=True),
     "CCA": CCA(1),
+    "ContrastiveEmbedding": ContrastiveEmbedding(2, nets={"x": nets.linear()}, steps=2),
 }
 QUICK = (
     "check_no_attributes_set_in_init",
@@ -190,3 +192,67 @@ def test_directions_that_the_rows_do_not_have_are_left_out():
     _, x, _ = _data()
     twice = np.hstack([x, x])
     assert FastICA(random_state=0).fit(twice).components_.shape == (4, 8)
+
+
+BLOCKS = {"x": slice(0, 5), "t": [5, 6, 7, 8]}
+
+
+@cache
+def _shared():
+    """Two blocks of the same two factors, each bent or not, and noise of its own."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(400, 2))
+    blocks = np.tanh(z @ rng.normal(size=(2, 5))), z @ rng.normal(size=(2, 4))
+    return z, np.hstack([b + 0.1 * rng.normal(size=b.shape) for b in blocks])
+
+
+def _embedding(**how):
+    linear = dict.fromkeys(BLOCKS, nets.linear())
+    how = dict(blocks=BLOCKS, nets=linear, random_state=0, head="none") | how
+    return ContrastiveEmbedding(2, **how)
+
+
+def test_a_contrastive_embedding_stands_in_a_pipeline_and_travels():
+    z, x = _shared()
+    line = make_pipeline(StandardScaler(), _embedding(steps=200), Ridge()).fit(x[:300], z[:300])
+    assert line.score(x[300:], z[300:]) > 0.8
+    fitted = line[1]
+    again = pickle.loads(pickle.dumps(fitted))
+    out = fitted.transform(x)
+    assert out.shape == (400, 4) and out.dtype == np.float32
+    np.testing.assert_array_equal(again.transform(x), out)
+    np.testing.assert_array_equal(fitted.transform(x[7:9]), out[7:9])
+    assert again.get_params()["blocks"] == BLOCKS
+    # Block after block: the first columns are of the first block alone.
+    changed = np.where(np.arange(9) < 5, x, 0)
+    np.testing.assert_array_equal(fitted.transform(changed)[:, :2], out[:, :2])
+    assert fitted.get_feature_names_out().tolist() == [f"contrastiveembedding{i}" for i in range(4)]
+    fresh = clone(fitted)
+    assert not hasattr(fresh, "model_") and fresh.steps == 200
+
+
+def test_losses_of_an_embedding_follow_from_what_it_is_given():
+    whole = slice(0, 9)
+    for how, loss in (
+        ({}, "info_nce"),
+        ({"blocks": None, "nets": None}, "nt_xent"),
+        ({"blocks": {"x": whole}, "nets": None, "use_y": True}, "supcon"),
+        ({"loss": "siglip"}, "siglip"),
+    ):
+        estimator = _embedding(**how)
+        estimator.blocks_ = estimator.blocks or {"x": whole}
+        assert estimator._loss() == loss
+
+
+def test_blocks_that_are_not_there_are_told():
+    z, x = _shared()
+    for how, told in (
+        ({"blocks": {}}, "blocks: {}"),
+        ({"blocks": {"x": [9]}}, "blocks: x: index 9 is out of bounds"),
+        ({"blocks": {"x": slice(9, 12)}}, "blocks: x: slice(9, 12, None)"),
+        ({"blocks": {"x": "ab"}}, "blocks: x: "),
+        ({"use_y": True}, "y: None is not allowed; use classes, with use_y=True"),
+    ):
+        with pytest.raises(InvalidInput) as error:
+            _embedding(**how).fit(x)
+        assert told in str(error.value)

@@ -1,9 +1,4 @@
-"""Estimators of scikit-learn: FastICA, PCA and CCA of mmjax.disentangle behind `fit / transform`.
-
-They work in a `Pipeline`, in `GridSearchCV`, clone and pickle: fitted ones hold NumPy arrays alone.
-float64 is computed in float64, anything else in float32. This module imports scikit-learn; nothing
-else in mmjax imports this module.
-"""
+"""FastICA, PCA and canonical correlations of mmjax.disentangle as estimators."""
 
 import warnings
 from numbers import Integral
@@ -14,25 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 from sklearn.utils.validation import validate_data as validated
 
 from mmjax.disentangle import canonical_directions, determined, fast_ica, pca
 from mmjax.errors import require
-from mmjax.types import Key
-
-_FLOATS = (np.float64, np.float32)
-RandomState = int | np.random.RandomState | None
+from mmjax.sklearn.inputs import FLOATS, RandomState, key_of
 
 
 def _precision(*arrays: np.ndarray):
     """A context in which jax has the precision of the arrays."""
     return jax.enable_x64(any(array.dtype == np.float64 for array in arrays))
-
-
-def _key(random_state: RandomState) -> Key:
-    return jax.random.key(int(check_random_state(random_state).randint(2**31 - 1)))
 
 
 def _numpy(found):
@@ -60,13 +47,13 @@ class _Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Components `[n, k]` of rows `[n, f]`."""
         check_is_fitted(self)
-        X = validated(self, X, reset=False, dtype=_FLOATS)
+        X = validated(self, X, reset=False, dtype=FLOATS)
         return (X - self.mean_.astype(X.dtype)) @ self._unmixing().astype(X.dtype)
 
     def inverse_transform(self, X: np.ndarray) -> np.ndarray:
         """Rows `[n, f]` that have these components `[n, k]`; exact where k is f."""
         check_is_fitted(self)
-        X = check_array(X, dtype=_FLOATS)
+        X = check_array(X, dtype=FLOATS)
         k = self._n_features_out
         require(X.shape[1] == k, "components", X.shape, f"[rows, {k}]")
         return X @ self._mixing().astype(X.dtype) + self.mean_.astype(X.dtype)
@@ -129,7 +116,7 @@ class FastICA(_Linear):
 
     def fit(self, X: np.ndarray, y: None = None) -> Self:
         """Finds components of `[n, f]`, n >= 2; y is ignored."""
-        X = validated(self, X, dtype=_FLOATS, ensure_min_samples=2)
+        X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         k = _components(self.n_components, min(X.shape), "rows and features")
         with _precision(X):
             if self.n_components is None:
@@ -137,7 +124,7 @@ class FastICA(_Linear):
             found = _numpy(
                 fast_ica(
                     jnp.asarray(X),
-                    _key(self.random_state),
+                    key_of(self.random_state),
                     num_components=k,
                     algorithm=self.algorithm,
                     contrast=self.contrast,
@@ -181,7 +168,7 @@ class PCA(_Linear):
 
     def fit(self, X: np.ndarray, y: None = None) -> Self:
         """Finds components of `[n, f]`, n >= 2; y is ignored."""
-        X = validated(self, X, dtype=_FLOATS, ensure_min_samples=2)
+        X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         k = _components(self.n_components, min(X.shape), "rows and features")
         with _precision(X):
             found = _numpy(pca(jnp.asarray(X), k))
@@ -227,7 +214,7 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
         """Finds directions of rows `[n, f]` and `[n, g]` (or `[n]`), n >= 2."""
         X, Y = validated(
-            self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
+            self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True, ensure_min_samples=2
         )
         Y = _block(Y)
         require(self.n_components is not None, "n_components", None, "a whole number")
@@ -248,11 +235,11 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Scores `[n, k]` of X, or of both where y is given."""
         check_is_fitted(self)
-        X = validated(self, X, reset=False, dtype=_FLOATS)
+        X = validated(self, X, reset=False, dtype=FLOATS)
         scores = (X - self.x_mean_.astype(X.dtype)) @ self.x_rotations_.astype(X.dtype)
         if y is None:
             return scores
-        Y = _block(check_array(y, ensure_2d=False, dtype=_FLOATS, input_name="y"))
+        Y = _block(check_array(y, ensure_2d=False, dtype=FLOATS, input_name="y"))
         check_consistent_length(X, Y)
         g = len(self.y_mean_)
         require(Y.shape[1] == g, "y", Y.shape, f"[rows, {g}]")
@@ -267,10 +254,10 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Least squares: the rows `[n, f]` (and `[n, g]`) that scores `[n, k]` tell best."""
         check_is_fitted(self)
-        back = check_array(X, dtype=_FLOATS) @ self.x_loadings_.T + self.x_mean_
+        back = check_array(X, dtype=FLOATS) @ self.x_loadings_.T + self.x_mean_
         if y is None:
             return back
-        return back, check_array(y, dtype=_FLOATS) @ self.y_loadings_.T + self.y_mean_
+        return back, check_array(y, dtype=FLOATS) @ self.y_loadings_.T + self.y_mean_
 
     @property
     def _n_features_out(self) -> int:
@@ -285,7 +272,7 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
 
 def _block(y: np.ndarray) -> np.ndarray:
-    y = y if y.dtype in _FLOATS else y.astype(np.float64)
+    y = y if y.dtype in FLOATS else y.astype(np.float64)
     return y[:, None] if y.ndim == 1 else y
 
 
