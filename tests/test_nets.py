@@ -1,6 +1,8 @@
 """Nets survive being written down; towers of a CLIP are trained as far as told, and no further."""
 
+import copy
 import json
+import pickle
 import shutil
 from functools import partial
 
@@ -10,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import mmjax as mm
 from mmjax import nets
 from mmjax.data import clip_images, fit_image, read_clip, read_pixels, standardise_pixels
 from mmjax.encoders import Encoder, Padded, clip_encoders
 from mmjax.encoders import mlp as mlp_encoder
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
-from mmjax.nets import Observed, as_net, default_net, net_from_json, of_function
+from mmjax.nets import Net, Observed, as_net, default_net, net_from_json, of_function
 from mmjax.nets.clip import clip_pixels
 from tests.clip_folders import GOLDEN, copy_golden, pictures
 
@@ -162,6 +165,22 @@ def test_nets_of_users():
         assert _outputs(net.make(2, observed), observed)[1].shape == (2, 2)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_nets_are_pickled_and_copied_as_recipes(copied):
+    for net, observed in (CASES["mlp"], CASES["clip text"]):
+        again = copied(net)
+        assert (again.name, again.options) == (net.name, net.options)
+        assert _traced(again, observed) == _traced(net, observed)
+    texts = ["a cat", "two dogs"]
+    np.testing.assert_array_equal(again.tokenizer.encode(texts), net.tokenizer.encode(texts))
+    given = copied(Net("", {"function": "own"}, _with_observed))
+    assert given.make is _with_observed and given.options == {"function": "own"}
+
+
+def _with_observed(out, observed):
+    return _own(out)
+
+
 # CLIP.
 
 
@@ -246,3 +265,20 @@ def test_pixels_are_those_of_files(even, shortest, size):
             theirs = standardise_pixels(fit_image(Image.fromarray(picture), how), how)
             ours = clip_pixels(jnp.asarray(picture[None] / 255, jnp.float32), how)[0]
             np.testing.assert_allclose(ours, theirs, atol=2.5 / 255 / 0.2)
+
+
+def test_a_model_of_towers_tunes_their_heads_and_needs_no_folder(tmp_path):
+    """Weight decay and the optimiser leave the frozen towers as they were read."""
+    folder = str(copy_golden(tmp_path / "clip"))
+    images = np.random.default_rng(0).integers(0, 256, (16, 14, 14, 3), np.uint8)
+    words = np.random.default_rng(1).normal(size=(16, 3)).astype(np.float32)
+    data = mm.Dataset.from_arrays(image=images, words=words, split=(1, 0, 0))
+    own = {"image": nets.clip_image(folder), "words": nets.linear()}
+    model = mm.fit(data, dim=3, key=_key(), nets=own, steps=2, batch_size=8, progress=False)
+    tower = model.params["nets"]["image"]["encoder"]["body"]
+    jax.tree.map(np.testing.assert_array_equal, tower, read_clip(folder).params["image"])
+    model.save(str(tmp_path / "model"))
+    shutil.rmtree(folder)
+    again = mm.load(str(tmp_path / "model"))
+    one, two = (m.embed(image=images) for m in (model, again))
+    np.testing.assert_array_equal(one, two)

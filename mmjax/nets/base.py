@@ -58,6 +58,15 @@ class Net(NamedTuple):
     parts: Callable[[int, Observed], tuple[Encoder, Encoder]] | None = None
     tokenizer: Any = None
 
+    def __reduce__(self) -> tuple:
+        """Pickled and copied as its recipe; a user's own as its function, if that can be."""
+        if not self.name:
+            return Net, tuple(self)
+        from mmjax.nets.table import unpickled  # it makes nets of this room
+
+        tokens = self.tokenizer.to_json() if self.tokenizer else None
+        return unpickled, (self.name, dict(self.options), tokens)
+
 
 Given = Net | Encoder | Callable[..., Encoder]  # what a user may give as a net
 

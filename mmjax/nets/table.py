@@ -8,6 +8,7 @@ from mmjax.errors import InvalidInput, choose
 from mmjax.nets.base import Net
 from mmjax.nets.clip import clip_image_from, clip_text_from
 from mmjax.nets.kinds import as_is, convnet, linear, mlp, resnet, text_transformer, transformer
+from mmjax.nets.tokens import tokenizer_from_json
 
 # name -> `options -> Net`
 NETS: dict[str, Callable[[Mapping[str, Any]], Net]] = {
@@ -41,6 +42,12 @@ def net_from_json(name: str, options: Mapping[str, Any]) -> Net:
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         told = json.dumps(options, default=str)[:200]
         raise InvalidInput(f"net {name}: its options {told} are not allowed ({error})") from error
+
+
+def unpickled(name: str, options: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> Net:
+    """The net, with the tokenizer that it came with."""
+    tokenizer = None if tokens is None else tokenizer_from_json(tokens)
+    return net_from_json(name, options)._replace(tokenizer=tokenizer)
 
 
 _LARGE = 40  # side of images from which a residual network is taken

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -15,7 +15,7 @@ from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput, require
 from mmjax.losses import Loss
 from mmjax.models import fit, load
-from mmjax.nets import Net, net_from_json
+from mmjax.nets import Net
 from mmjax.sklearn.inputs import FLOATS, RandomState, key_of
 
 Block = slice | Sequence[int]
@@ -134,16 +134,12 @@ class ContrastiveEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        if state["nets"] is not None:
-            state["nets"] = {name: _recipe(net) for name, net in state["nets"].items()}
         if "model_" in state:
             state["model_"] = _packed(state["model_"])
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         state = dict(state)
-        if state["nets"] is not None:
-            state["nets"] = {name: _of_recipe(net) for name, net in state["nets"].items()}
         if "model_" in state:
             state["model_"] = _unpacked(state["model_"], state["nets"])
         super().__setstate__(state)
@@ -168,21 +164,6 @@ def _columns(blocks: Mapping[str, Block] | None, f: int) -> dict[str, np.ndarray
             raise InvalidInput(f"blocks: {name}: {error}; use columns from 0 to {f - 1}") from error
         require(found[name].size >= 1, f"blocks: {name}", block, f"columns from 0 to {f - 1}")
     return found
-
-
-class _Recipe(NamedTuple):
-    """A Net as what it's made of again: its functions can't be pickled."""
-
-    name: str
-    options: Mapping[str, Any]
-
-
-def _recipe(net: Any) -> Any:
-    return _Recipe(net.name, net.options) if isinstance(net, Net) and net.name else net
-
-
-def _of_recipe(net: Any) -> Any:
-    return net_from_json(*net) if isinstance(net, _Recipe) else net
 
 
 def _packed(model: Any) -> dict[str, bytes]:
