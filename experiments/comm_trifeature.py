@@ -110,7 +110,7 @@ def main(config: Config, run: Run) -> None:
         key = jax.random.fold_in(jax.random.key(config.data_seed), 3)
         task = trifeature_task(config, data(), BIASES[bias], key)
 
-        def figures(place, env, key, represent, read):
+        def figures(place, constants, key, represent, read):
             told = trifeature_figures(data(), represent, key, rows=config.probe_samples)
             return {("joint", *name): value for name, value in told.items()}
 

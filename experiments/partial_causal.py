@@ -107,8 +107,8 @@ def main(config: Config, run: Run) -> None:
     table = settings(config)
 
     def produce(setting, log):
-        outcome, envs, oracle = train_setting(config, setting, run, log)
-        rows, shown = evaluate_setting(config, setting, outcome, envs, run)
+        outcome, constants, oracle = train_setting(config, setting, run, log)
+        rows, shown = evaluate_setting(config, setting, outcome, constants, run)
         draw_setting(config, setting, run, log, shown, oracle)
         return rows
 

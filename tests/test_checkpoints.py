@@ -14,8 +14,8 @@ import pytest
 from mmjax.errors import InvalidInput
 from mmjax.train import (
     NotFinite,
-    Phase,
-    Plan,
+    Recipe,
+    Stage,
     fingerprint,
     init_states,
     make_layout,
@@ -27,8 +27,8 @@ from mmjax.train import (
 KEYS = jax.random.split(jax.random.key(0), 2)
 
 
-def _source(env, key):
-    return env["data"][jax.random.randint(key, (4,), 0, 16)]
+def _source(constants, key):
+    return constants["data"][jax.random.randint(key, (4,), 0, 16)]
 
 
 def _objective(params, batch, key, gather):
@@ -39,15 +39,17 @@ def _data(seed=0):
     return {"data": jax.random.normal(jax.random.key(seed), (2, 16, 3))}
 
 
-def _train(folder, until=40, *, envs=None, size=3, keys=KEYS, phases=None, objective=_objective):
-    phases = phases or [Phase(objective, until)]
-    plan = Plan(_source, phases, optax.adam(1e-2), chunk_steps=5, save_every=10)
+def _train(
+    folder, until=40, *, constants=None, size=3, keys=KEYS, stages=None, objective=_objective
+):
+    stages = stages or [Stage(objective, until)]
+    recipe = Recipe(_source, stages, optax.adam(1e-2), chunk_steps=5, save_every=10)
     said, seen = [], []
     checkpoints = open_checkpoints(str(folder), say=said.append)
     states = train(
-        plan,
-        init_states(plan, lambda key: {"w": jnp.zeros(size)}, keys),
-        _data() if envs is None else envs,
+        recipe,
+        init_states(recipe, lambda key: {"w": jnp.zeros(size)}, keys),
+        _data() if constants is None else constants,
         keys,
         layout=make_layout("single", num_seeds=len(keys), batch_size=4),
         checkpoints=checkpoints,
@@ -96,8 +98,8 @@ def _hurts(folder: Path):
 
 def test_whatever_happens_to_the_newest_the_older_one_is_used(whole, tmp_path):
     folder, want = whole
-    plan = Plan(_source, [], optax.adam(1e-2), 5, 10)
-    like = init_states(plan, lambda key: {"w": jnp.zeros(3)}, KEYS)
+    recipe = Recipe(_source, [], optax.adam(1e-2), 5, 10)
+    like = init_states(recipe, lambda key: {"w": jnp.zeros(3)}, KEYS)
     for number, (name, how) in enumerate(_hurts(folder)):
         run = tmp_path / str(number)
         shutil.copytree(folder, run)
@@ -157,11 +159,11 @@ def test_one_under_another_step_s_name_is_damaged(copied):
     [
         ({"until": 10}, "40: holds step 40, but 10 steps are asked for; use another folder"),
         ({"until": 39}, "holds step 40, but 39 steps"),
-        ({"size": 4, "envs": {"data": jnp.ones((2, 16, 4))}}, r"w is float32\[2, 3\] there, "),
-        ({"envs": _data(1)}, "made of other data or other seeds"),
-        ({"envs": {"data": _data()["data"][:, ::-1]}}, "made of other data"),
+        ({"size": 4, "constants": {"data": jnp.ones((2, 16, 4))}}, r"w is float32\[2, 3\] there, "),
+        ({"constants": _data(1)}, "made of other data or other seeds"),
+        ({"constants": {"data": _data()["data"][:, ::-1]}}, "made of other data"),
         ({"keys": jax.random.split(jax.random.key(1), 2)}, "made of other data or other seeds"),
-        ({"phases": [Phase(_objective, 20), Phase(_objective, 40)]}, "phases ended at steps"),
+        ({"stages": [Stage(_objective, 20), Stage(_objective, 40)]}, "stages ended at steps"),
     ],
 )
 def test_one_of_another_training_is_refused(changed, told, whole):
@@ -236,12 +238,12 @@ def _bursts(after):
 )
 @pytest.mark.parametrize("unrolled", [False, True])
 def test_what_is_not_finite_stops_within_its_chunk(name, objective, unrolled, tmp_path):
-    plan = Plan(_source, [Phase(objective, 40)], optax.sgd(0.1), 5, 5, unrolled=unrolled)
+    recipe = Recipe(_source, [Stage(objective, 40)], optax.sgd(0.1), 5, 5, unrolled=unrolled)
     checkpoints, chunks = open_checkpoints(str(tmp_path)), []
     with pytest.raises(NotFinite) as stop:
         train(
-            plan,
-            init_states(plan, lambda key: {"w": jnp.zeros(3), "count": jnp.zeros(1)}, KEYS),
+            recipe,
+            init_states(recipe, lambda key: {"w": jnp.zeros(3), "count": jnp.zeros(1)}, KEYS),
             _data(),
             KEYS,
             layout=make_layout("single", num_seeds=2, batch_size=4),
@@ -252,7 +254,7 @@ def test_what_is_not_finite_stops_within_its_chunk(name, objective, unrolled, tm
     assert chunks == [5, 10] and stop.value.saved == str(tmp_path / "10")
     assert "not finite at step 13" in str(stop.value) and str(tmp_path / "10") in str(stop.value)
     step, states = checkpoints.restore(
-        init_states(plan, lambda key: {"w": jnp.zeros(3), "count": jnp.zeros(1)}, KEYS)
+        init_states(recipe, lambda key: {"w": jnp.zeros(3), "count": jnp.zeros(1)}, KEYS)
     )
     assert step == 10 and all(np.all(np.isfinite(x)) for x in jax.tree.leaves(states))
 

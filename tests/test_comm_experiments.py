@@ -320,8 +320,8 @@ def traced(config):
     )
     key = jax.random.key(0)
     params = jax.eval_shape(study.init_params, key)
-    batch = jax.eval_shape(study.plan.source, jax.eval_shape(case.task.init_env, key), key)
-    objective = lambda *args: study.plan.phases[0].objective(*args, key, no_gather)
+    batch = jax.eval_shape(study.recipe.source, jax.eval_shape(case.task.init_constants, key), key)
+    objective = lambda *args: study.recipe.stages[0].objective(*args, key, no_gather)
     assert jax.eval_shape(objective, params, batch)[0].shape == ()
     return data, params, study, case
 

@@ -158,9 +158,9 @@ SMALL = dict(
 def _trained(**options):
     study = make_content_style_study(ContentStyleOptions(**{**SMALL, **options}))
     env_key, train_key, look_key = jax.random.split(jax.random.key(0), 3)
-    env = jax.jit(study.init_env)(env_key)
-    params = train_one(study.plan, study.init_params, env, train_key)
-    return study, params, env, look_key
+    constants = jax.jit(study.init_constants)(env_key)
+    params = train_one(study.recipe, study.init_params, constants, train_key)
+    return study, params, constants, look_key
 
 
 SETUPS = {
@@ -183,8 +183,8 @@ _QUICK = "in batch"
     ],
 )
 def test_content_is_found_and_the_rest_dropped(options):
-    study, params, env, key = _trained(**options)
-    seen = study.look(params, env, key, 4000, False)
+    study, params, constants, key = _trained(**options)
+    seen = study.look(params, constants, key, 4000, False)
     assert len(seen.embedded) == study.options.modalities
     for blocks, embedded in zip(seen.latents, seen.embedded, strict=True):
         assert float(linear_r2(embedded, blocks.content)) > 0.9
@@ -195,8 +195,8 @@ def test_content_is_found_and_the_rest_dropped(options):
 @pytest.mark.slow
 def test_style_that_never_changes_is_content():
     """Change probability 0: an embedding that has room for both holds style beside content."""
-    study, params, env, key = _trained(change_prob=0.0, embedding_dim=2)
-    seen = study.look(params, env, key, 4000, False)
+    study, params, constants, key = _trained(change_prob=0.0, embedding_dim=2)
+    seen = study.look(params, constants, key, 4000, False)
     for blocks, embedded in zip(seen.latents, seen.embedded, strict=True):
         assert float(linear_r2(embedded, blocks.style)) > 0.8
         assert float(linear_r2(embedded, blocks.private)) < 0.1
@@ -204,17 +204,17 @@ def test_style_that_never_changes_is_content():
 
 def test_views_share_mixing_whitening_and_encoder():
     study = make_content_style_study(ContentStyleOptions(**SMALL | SETUPS["views"]))
-    env = study.init_env(jax.random.key(0))
-    for shared in (env.mixings, env.whitenings):
+    constants = study.init_constants(jax.random.key(0))
+    for shared in (constants.mixings, constants.whitenings):
         np.testing.assert_array_equal(*shared)
     assert len(study.init_params(jax.random.key(1))["encoders"]) == 1
-    apart = make_content_style_study(ContentStyleOptions(**SMALL)).init_env(jax.random.key(0))
+    apart = make_content_style_study(ContentStyleOptions(**SMALL)).init_constants(jax.random.key(0))
     assert np.any(apart.mixings[0] != apart.mixings[1])
 
 
 def test_permuted_look_embeds_the_permuted_content():
-    study, params, env, key = _trained()
-    seen = study.look(params, env, key, 4000, True)
+    study, params, constants, key = _trained()
+    seen = study.look(params, constants, key, 4000, True)
     assert float(linear_r2(seen.embedded[0], seen.latents[0].content)) > 0.9
     assert abs(float(linear_r2(seen.embedded[0], seen.original_content))) < 0.05
 
@@ -236,8 +236,11 @@ def test_judged_blocks():
     config = Config(**SMALL, eval_samples=256, kernel_samples=64)
     (study,) = settings(config).values()
     keys = {k: v[0] for k, v in seed_keys(config, PURPOSES).items()}
-    env, params = study.init_env(keys["env"]), study.init_params(jax.random.key(3))
-    figures = judge(study, params, env, keys, config)
+    constants, params = (
+        study.init_constants(keys["constants"]),
+        study.init_params(jax.random.key(3)),
+    )
+    figures = judge(study, params, constants, keys, config)
     blocks = ("content", "style", "private")
     plain = {(s, b, f"r2_{m}") for s in "xt" for b in blocks for m in ("linear", "kernel")}
     raw = {(s, b, "r2_linear_raw") for s in "xt" for b in blocks}

@@ -53,9 +53,9 @@ def test_text_labels_agree_across_modalities(by_label):
 
 def test_pairs_by_label_share_it_and_cover_the_training_rows(by_label):
     data = by_label[0]()
-    env, source = pair_source(data, 4000)
-    pair = jax.jit(source)(env, jax.random.key(0))
-    scalings = env["scaling"]
+    constants, source = pair_source(data, 4000)
+    pair = jax.jit(source)(constants, jax.random.key(0))
+    scalings = constants["scaling"]
     x = pair.x * scalings.x.scale + scalings.x.mean
     t = pair.t * scalings.t.scale + scalings.t.mean
     np.testing.assert_allclose(x[:, 0], t[:, 0], atol=1e-2)
@@ -68,8 +68,8 @@ def test_pairs_by_label_share_it_and_cover_the_training_rows(by_label):
 
 def test_pairs_by_index_stay_together():
     data = digit_halves(0.2)
-    env, source = pair_source(data, 64)
-    pair = source(env, jax.random.key(0))
+    constants, source = pair_source(data, 64)
+    pair = source(constants, jax.random.key(0))
     whole = np.concatenate([data.x.values, data.t.values], -1)[~data.x.is_test]
     scalings = fit_scaling(data.x), fit_scaling(data.t)
     left, right = (
@@ -132,8 +132,8 @@ def test_retrieval_of_equal_embeddings_is_perfect_and_of_constant_ones_nil():
 def test_pair_study_trains_dropout_only_with_a_key():
     study = make_pair_study(digit_halves(0.2), PairOptions(), 4, chunk_steps=1, save_every=1)
     params = study.init_params(jax.random.key(0))
-    batch = study.plan.source(study.env, jax.random.key(1))
-    objective = study.plan.phases[0].objective
+    batch = study.recipe.source(study.constants, jax.random.key(1))
+    objective = study.recipe.stages[0].objective
     a, b = (objective(params, batch, jax.random.key(k), lambda v: v)[0] for k in (0, 1))
     assert a != b
     values = digit_halves(0.2).x.values[:5]

@@ -49,10 +49,10 @@ def test_every_method_has_a_loss_and_something_to_read(method, modalities):
         return
     _, task, study = _study(method, modalities)
     key, fused = jax.random.key(0), _method(method).fused
-    world = jax.eval_shape(task.init_env, key)
+    world = jax.eval_shape(task.init_constants, key)
     params = jax.eval_shape(study.init_params, key)
-    batch = jax.eval_shape(study.plan.source, world, key)
-    objective = lambda *args: study.plan.phases[0].objective(*args, key, no_gather)
+    batch = jax.eval_shape(study.recipe.source, world, key)
+    objective = lambda *args: study.recipe.stages[0].objective(*args, key, no_gather)
     loss, changes = jax.eval_shape(objective, params, batch)
     assert loss.shape == () and loss.dtype == jnp.float32
     assert jax.tree.structure(changes["statistics"]) == jax.tree.structure(params["statistics"])
@@ -71,7 +71,7 @@ def test_what_is_behind_the_head_are_directions_that_the_loss_compares(method):
     _, task, study = _study(method)
     key = jax.random.key(0)
     params = jax.jit(study.init_params)(key)
-    batch = jax.jit(lambda key: study.plan.source(task.init_env(key), key))(key)
+    batch = jax.jit(lambda key: study.recipe.source(task.init_constants(key), key))(key)
     found = jax.jit(study.project)(params, batch["views"][0]).reshape(8, -1, 4)
     assert found.shape[1] == (1 if method == "comm" else 2)
     np.testing.assert_allclose(jnp.linalg.norm(found, axis=-1), 1, rtol=1e-5)
@@ -125,8 +125,8 @@ def test_a_loss_of_your_own_trains_a_fusion():
     def traced(method):
         _, task, study = _study(method, 2)
         params = jax.eval_shape(study.init_params, key)
-        batch = jax.eval_shape(study.plan.source, jax.eval_shape(task.init_env, key), key)
-        run = lambda *args: study.plan.phases[0].objective(*args, key, no_gather)
+        batch = jax.eval_shape(study.recipe.source, jax.eval_shape(task.init_constants, key), key)
+        run = lambda *args: study.recipe.stages[0].objective(*args, key, no_gather)
         return str(jax.make_jaxpr(run)(params, batch)), study, params, batch
 
     assert traced(cross(temperature=0.1))[0] == traced("cross")[0]
@@ -195,7 +195,7 @@ def test_targets_and_synergies_by_name():
 def test_the_balancing_bias_makes_half_of_the_rows_synergistic():
     options = TriFactorOptions(**TINY)
     model, task = trifactor_task(options, 0.0)
-    world = task.init_env(jax.random.key(0))
+    world = task.init_constants(jax.random.key(0))
     factors = model.sample(world, jax.random.key(1), 20_000, balancing_bias(10))
     assert abs(float(factors.synergy.mean()) - 0.5) < 0.015  # 4 standard errors
 

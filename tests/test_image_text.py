@@ -48,11 +48,11 @@ def test_both_sources_yield_images_and_tokens_that_match(scenes):
     held = held_source(scenes, WORDS, 16)
     streamed = streamed_source(scene_model(), 32, 16)
     for source in (held, streamed):
-        pair = source.observe(source.draw(source.env, jax.random.key(1))[0])
+        pair = source.observe(source.draw(source.constants, jax.random.key(1))[0])
         assert pair.x.shape == (16, 32, 32, 3) and pair.x.dtype == jnp.uint8
         assert pair.t.shape == (16, source.length) and pair.t.dtype == jnp.int32
         assert int(pair.t.max()) < source.vocabulary_size == WORDS
-    drawn, _ = held.draw(held.env, jax.random.key(1))
+    drawn, _ = held.draw(held.constants, jax.random.key(1))
     for image, tokens in zip(drawn.x, drawn.t, strict=True):
         rows = np.flatnonzero((scenes.images == np.asarray(image)).all((1, 2, 3)))
         assert any((scenes.tokens[row] == np.asarray(tokens)).all() for row in rows)
@@ -65,7 +65,7 @@ def test_a_short_training_changes_weights_and_statistics(encoder, scenes):
     options = ImageTextOptions(**{**SMALL, "text_encoder": encoder})
     study = make_image_text_study(source, options, 3, chunk_steps=2, save_every=2)
     before = study.init_params(jax.random.split(jax.random.key(0))[0])
-    after = train_one(study.plan, study.init_params, study.env, jax.random.key(0))
+    after = train_one(study.recipe, study.init_params, study.constants, jax.random.key(0))
     for part in ("encoders", "statistics"):
         leaves = zip(jax.tree.leaves(before[part]), jax.tree.leaves(after[part]), strict=True)
         assert all(np.any(np.asarray(a) != np.asarray(b)) for a, b in leaves), part

@@ -535,8 +535,8 @@ def test_eight_devices_train_as_one():
     targets = jnp.asarray(np.random.default_rng(6).normal(size=(16, 4)), jnp.float32)
 
     def trained(across):
-        chunk = make_chunk(lambda env, key: env, objective, optimiser, 3, across)
-        return lambda state, env: chunk(state, env, jax.random.key(1), 0)
+        chunk = make_chunk(lambda constants, key: constants, objective, optimiser, 3, across)
+        return lambda state, constants: chunk(state, constants, jax.random.key(1), 0)
 
     args = state, Pair(_images(16), targets)
     ours, loss = _on_devices(trained(collectives(AXIS, DEVICES)), *args)

@@ -58,8 +58,8 @@ def numbered_data(n=20, name="numbers", **changed):
 
 
 def batch_of(task, key, n):
-    env = task.init_env(None)
-    return jax.jit(lambda key: task.observe(task.source(env, key, n)))(key)
+    constants = task.init_constants(None)
+    return jax.jit(lambda key: task.observe(task.source(constants, key, n)))(key)
 
 
 def one_side(name, n, split=None):
@@ -71,7 +71,7 @@ def one_side(name, n, split=None):
 def test_rows_belong_together_and_are_training_rows():
     task = multimodal_task(numbered_data(), {"x": NOTHING, "t": NOTHING})
     batch = batch_of(task, jax.random.key(0), 500)
-    assert task.shared_env and task.classes == 3 and len(batch["views"]) == 2
+    assert task.shared_constants and task.classes == 3 and len(batch["views"]) == 2
     for x, t in batch["views"]:
         np.testing.assert_array_equal(x[:, 0], t[:, 0])
         np.testing.assert_array_equal(x[:, 0].astype(int) % 3, batch["labels"])
@@ -120,8 +120,8 @@ def test_rows_from_files_are_those_from_memory():
     ]
 
     def steps(task):
-        env = task.init_env(None)
-        one = lambda carry, key: (carry, task.observe(task.source(env, key, 7)))
+        constants = task.init_constants(None)
+        one = lambda carry, key: (carry, task.observe(task.source(constants, key, 7)))
         run = jax.jit(lambda keys: jax.lax.scan(one, 0, keys)[1])
         return run(jax.random.split(jax.random.key(0), 3))
 
@@ -142,7 +142,7 @@ def test_a_device_augments_its_rows_as_one_device_augments_all():
     task = multimodal_task(
         numbered_data(t=lazy(np.ones((20, 3), np.float32))), {"x": look, "t": look}
     )
-    batch = jax.jit(lambda key: task.source(task.init_env(None), key, 8))(jax.random.key(0))
+    batch = jax.jit(lambda key: task.source(task.init_constants(None), key, 8))(jax.random.key(0))
     whole = jax.jit(task.observe)(batch)
     halves = [
         jax.jit(task.observe)(jax.tree.map(lambda v, s=slice(k, k + 4): v[s], batch))
@@ -215,9 +215,9 @@ def test_every_kind_of_modality_has_a_network():
         assert [isinstance(seen, Padded) for seen in task.example] == [True, False, False]
         key = jax.random.key(0)
         params = jax.eval_shape(study.init_params, key)
-        env = jax.eval_shape(task.init_env, key)
-        batch = jax.eval_shape(study.plan.source, env, key)
-        objective = lambda *args, s=study, k=key: s.plan.phases[0].objective(*args, k, no_gather)
+        constants = jax.eval_shape(task.init_constants, key)
+        batch = jax.eval_shape(study.recipe.source, constants, key)
+        objective = lambda *args, s=study, k=key: s.recipe.stages[0].objective(*args, k, no_gather)
         assert jax.eval_shape(objective, params, batch)[0].shape == ()
         z = jax.eval_shape(study.embed, params, task.example, jnp.ones((2, 3), bool))
         assert z.shape == (1, 2, 8)
@@ -229,18 +229,18 @@ def test_padding_has_no_influence_from_the_rows_to_gradients_and_features():
     params = jax.jit(study.init_params)(jax.random.key(0))
 
     @jax.jit
-    def learn(params, env):
-        batch = study.plan.source(env, jax.random.key(1))
-        loss = lambda p: study.plan.phases[0].objective(p, batch, jax.random.key(2), no_gather)[0]
+    def learn(params, constants):
+        batch = study.recipe.source(constants, jax.random.key(1))
+        loss = lambda p: study.recipe.stages[0].objective(p, batch, jax.random.key(2), no_gather)[0]
         return jax.value_and_grad(loss)(params)
 
     represent = jax.jit(lambda seen: study.represent(params, seen))
-    env = task.init_env(None)
+    constants = task.init_constants(None)
     assert np.isnan(broken.train.modalities["words"]).any()
     values = [jnp.asarray(broken.train.modalities[name]) for name in ("words", "vector")]
     found = [
-        (learn(params, env), features_of(represent, held.test)),
-        (learn(params, env | {"values": values}), features_of(represent, broken.test)),
+        (learn(params, constants), features_of(represent, held.test)),
+        (learn(params, constants | {"values": values}), features_of(represent, broken.test)),
     ]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
     jax.tree.map(np.testing.assert_array_equal, *found)

@@ -98,8 +98,8 @@ def test_no_image_has_captions_on_both_sides(tmp_path, named):
     assert not set(image[test]) & set(image[~test])
     assert len(set(groups_of(data).x)) == IMAGES
     np.testing.assert_array_equal(groups_of(data).x, groups_of(data).t)
-    env, source = pair_source(data, 64)
-    drawn = source(env, jax.random.key(0))
+    constants, source = pair_source(data, 64)
+    drawn = source(constants, jax.random.key(0))
     t_rows = np.asarray(drawn.ids[:, 1])
     assert len(set(t_rows)) <= IMAGES * 0.8 and len(set(np.asarray(drawn.ids[:, 0]))) > 32
 
@@ -194,8 +194,8 @@ def test_scaling_is_that_of_the_values_not_of_their_storage(dtype):
     scaling = fit_scaling(side(stored))
     np.testing.assert_allclose(standardised(stored, scaling), want, rtol=1e-5, atol=1e-5)
     data = PairedData(side(stored), side(stored), np.arange(200), "a")
-    env, source = pair_source(data, 32)
-    pair = source(env, jax.random.key(0))
+    constants, source = pair_source(data, 32)
+    pair = source(constants, jax.random.key(0))
     near = np.abs(np.asarray(pair.x)[:, None] - want[None, :150]).max(-1).min(1)
     assert pair.x.dtype == jnp.float32 and near.max() < 1e-5
 
@@ -254,7 +254,7 @@ def test_an_export_says_which_rows_were_trained(tmp_path):
     data = _noise()
     options = PairOptions(steps=150, hidden=(128,), dropout=0.0, input_noise=0.0, batch_size=64)
     study = make_pair_study(data, options, 8, chunk_steps=150, save_every=1000)
-    params = train_one(study.plan, study.init_params, study.env, jax.random.key(0))
+    params = train_one(study.recipe, study.init_params, study.constants, jax.random.key(0))
     see = Pair(*(lambda v, s=s: study.embed(params, s, v) for s in "xt"))
     export(SimpleNamespace(path=lambda *p: str(tmp_path.joinpath(*p))), data, see, "dim=8")
     file = np.load(tmp_path / "features" / "dim=8_x.npz")

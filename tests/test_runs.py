@@ -85,7 +85,7 @@ def _whole(folder: Path, *more: str) -> tuple[Path, Path]:
     return folder / "run", folder / "cache"
 
 
-BOX = "--geometry=box"  # whose training changes its phase
+BOX = "--geometry=box"  # whose training changes its stage
 
 
 @pytest.fixture(scope="module")

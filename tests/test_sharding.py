@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
-from mmjax.train import Phase, Plan, collectives, init_states, make_layout, train
+from mmjax.train import Recipe, Stage, collectives, init_states, make_layout, train
 from mmjax.types import Pair
 
 DEVICES = 8
@@ -131,9 +131,9 @@ def test_without_the_gather_the_loss_is_another():
 SEEDS = 8
 
 
-def _source(env, key):
+def _source(constants, key):
     z = jax.random.normal(key, (16, 4))
-    return Pair(z @ env["x"], z @ env["t"])
+    return Pair(z @ constants["x"], z @ constants["t"])
 
 
 def _init(key):
@@ -153,14 +153,16 @@ def _training_loss(params, batch, key, gather):
 
 @cache
 def _trained(name):
-    plan = Plan(_source, [Phase(_training_loss, 6)], optax.sgd(0.1), chunk_steps=6, save_every=6)
+    recipe = Recipe(
+        _source, [Stage(_training_loss, 6)], optax.sgd(0.1), chunk_steps=6, save_every=6
+    )
     keys = jax.random.split(jax.random.key(2), SEEDS)
     mixing = jax.random.normal(jax.random.key(3), (2, SEEDS, 4, 4))
-    envs, reported = {"x": mixing[0], "t": mixing[1]}, []
+    constants, reported = {"x": mixing[0], "t": mixing[1]}, []
     states = train(
-        plan,
-        init_states(plan, _init, keys),
-        envs,
+        recipe,
+        init_states(recipe, _init, keys),
+        constants,
         keys,
         layout=make_layout(name, num_seeds=SEEDS, batch_size=16),
         on_chunk=lambda step, losses: reported.append(losses),

@@ -23,17 +23,17 @@ SMALL = Assumptions(
 
 def _trained(**changes):
     study = make_study(dataclasses.replace(SMALL, **changes))
-    params, env = train_study(study, jax.random.key(0))
-    return study, params, env, study.embed(params, env, jax.random.key(1), 4096)
+    params, constants = train_study(study, jax.random.key(0))
+    return study, params, constants, study.embed(params, constants, jax.random.key(1), 4096)
 
 
 def test_the_sphere_is_recovered_and_private_latents_are_dropped():
-    study, params, env, seen = _trained(geometry="sphere", dim=2)
+    study, params, constants, seen = _trained(geometry="sphere", dim=2)
     figures = {name: float(value) for name, value in identification_metrics(seen).items()}
     for side in "xt":
         assert figures[side, "z", "r2_linear"] > 0.97
         assert figures[side, "m", "r2_linear"] < 0.05 < figures[side, "m", "r2_linear_raw"]
-    trained, oracle = study.losses(params, env, jax.random.key(2), 4)
+    trained, oracle = study.losses(params, constants, jax.random.key(2), 4)
     assert -0.02 < float(trained - oracle) < 0.2
 
 
@@ -56,23 +56,23 @@ def test_the_oracle_reaches_the_mutual_information():
     study = make_study(
         dataclasses.replace(SMALL, kappa=10.0, batch_size=2048, steps=1, pre_steps=0)
     )
-    env = study.init_env(jax.random.key(0))
+    constants = study.init_constants(jax.random.key(0))
     params = study.init_params(jax.random.key(1))
-    _, oracle = study.losses(params, env, jax.random.key(2), 6)
+    _, oracle = study.losses(params, constants, jax.random.key(2), 6)
     assert abs(float(oracle) - np.log(2048) + 1.996) < 0.03
 
 
 def test_observations_are_inverted_to_latents():
     study = make_study(SMALL)
-    env = study.init_env(jax.random.key(0))
-    seen = study.embed(study.init_params(jax.random.key(1)), env, jax.random.key(2), 100)
-    chex.assert_trees_all_close(study.invert(env, seen.observed), seen.latents, atol=1e-4)
+    constants = study.init_constants(jax.random.key(0))
+    seen = study.embed(study.init_params(jax.random.key(1)), constants, jax.random.key(2), 100)
+    chex.assert_trees_all_close(study.invert(constants, seen.observed), seen.latents, atol=1e-4)
 
 
 def test_without_private_latents_there_is_no_leak_to_measure():
     study = make_study(dataclasses.replace(SMALL, private_dim=0))
-    env = study.init_env(jax.random.key(0))
-    seen = study.embed(study.init_params(jax.random.key(1)), env, jax.random.key(2), 128)
+    constants = study.init_constants(jax.random.key(0))
+    seen = study.embed(study.init_params(jax.random.key(1)), constants, jax.random.key(2), 128)
     assert {name[1] for name in identification_metrics(seen)} == {"z"}
 
 

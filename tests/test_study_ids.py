@@ -59,7 +59,9 @@ def _fused_task(ids=None):
 
 def _fused(method):
     options = MultimodalOptions(**TINY)
-    return make_fused_study(options, _fused_task(), method, **SAVES), _fused_task().init_env(None)
+    return make_fused_study(options, _fused_task(), method, **SAVES), _fused_task().init_constants(
+        None
+    )
 
 
 def _paired():
@@ -68,13 +70,13 @@ def _paired():
     sides = [Modality(name, v, None, {}, test) for name, v in (("x", x), ("t", t))]
     data = PairedData(*sides, np.arange(N), "twice")
     study = make_pair_study(data, PairOptions(batch_size=6, hidden=(4,)), 2, **SAVES)
-    return study, study.env
+    return study, study.constants
 
 
 def _image_text(source, negatives):
     options = ImageTextOptions(batch_size=6, text_width=8, negatives=negatives)
     study = make_image_text_study(source, options, 2, **SAVES)
-    return study, study.env
+    return study, study.constants
 
 
 STUDIES = {
@@ -88,20 +90,20 @@ STUDIES = {
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_loss_depends_on_the_ids_that_the_source_gives(name):
     """Traced, not run: of the batch's ids something is left in the program of the loss alone."""
-    study, env = STUDIES[name]()
+    study, constants = STUDIES[name]()
     key = jax.random.key(0)
     params = jax.eval_shape(study.init_params, key)
 
     def loss(params, ids):
-        batch = study.plan.source(env, key)
+        batch = study.recipe.source(constants, key)
         if name == "paired":
             batch = batch._replace(ids=ids)
         else:
             assert "ids" in batch
             batch = dict(batch, ids=ids)
-        return study.plan.phases[0].objective(params, batch, key, no_gather)[0]
+        return study.recipe.stages[0].objective(params, batch, key, no_gather)[0]
 
-    drawn = jax.eval_shape(lambda: study.plan.source(env, key))
+    drawn = jax.eval_shape(lambda: study.recipe.source(constants, key))
     ids = drawn.ids if name == "paired" else drawn["ids"]
     assert ids.ndim == 2 and ids.dtype == jnp.int32
     traced = jax.make_jaxpr(loss)(params, ids)
@@ -121,7 +123,7 @@ def _scenes():
 def test_images_and_captions_that_repeat_have_one_id():
     scenes = _scenes()
     source = held_source(scenes, WORDS, 64)
-    rows, ids = source.draw(source.env, jax.random.key(1))
+    rows, ids = source.draw(source.constants, jax.random.key(1))
     for column, values in enumerate((rows.x, rows.t)):
         flat = np.asarray(values).reshape(64, -1)
         same = (flat[:, None] == flat[None]).all(-1)
@@ -139,13 +141,13 @@ def test_captions_of_fresh_scenes_are_told_by_their_ids():
     np.testing.assert_array_equal(own[:, None] == own, texts[:, None] == texts)
     assert len(set(texts)) < 300
     source = streamed_source(scene_model(), 32, 300)
-    drawn, ids = source.draw(source.env, jax.random.key(0))
+    drawn, ids = source.draw(source.constants, jax.random.key(0))
     np.testing.assert_array_equal(ids[:, 0], caption_ids(drawn.text))
 
 
 def test_rows_of_a_data_set_that_repeat_have_one_id():
     task = _fused_task()
-    batch = jax.jit(lambda key: task.source(task.init_env(None), key, 50))(jax.random.key(0))
+    batch = jax.jit(lambda key: task.source(task.init_constants(None), key, 50))(jax.random.key(0))
     ids, (x, t) = np.asarray(batch["ids"]), (np.asarray(v)[:, 0] for v in batch["values"])
     for own, value in zip(ids.T, (x, t), strict=True):
         np.testing.assert_array_equal(own[:, None] == own, value[:, None] == value)
@@ -153,7 +155,7 @@ def test_rows_of_a_data_set_that_repeat_have_one_id():
 
 def test_names_of_rows_are_ids_too():
     names = np.array([f"film {k // 2}" for k in range(N)])
-    ids = np.asarray(_fused_task(names).init_env(None)["ids"][0])
+    ids = np.asarray(_fused_task(names).init_constants(None)["ids"][0])
     assert ids.shape == (N, 3)
     np.testing.assert_array_equal(ids[:, 2], np.arange(N) // 2)
 
@@ -171,8 +173,8 @@ def test_a_drawn_test_split_keeps_rows_of_one_id_together(tmp_path):
 
 
 def test_a_pair_knows_both_ids_of_its_rows():
-    study, env = _paired()
-    batch = jax.jit(study.plan.source)(env, jax.random.key(0))
+    study, constants = _paired()
+    batch = jax.jit(study.recipe.source)(constants, jax.random.key(0))
     for own, values in zip(np.asarray(batch.ids).T, Pair(batch.x, batch.t), strict=True):
         value = np.asarray(values)[:, 0]
         np.testing.assert_array_equal(own[:, None] == own, value[:, None] == value)

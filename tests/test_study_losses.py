@@ -38,7 +38,7 @@ BARLOW = Loss(lambda key, dim: {}, barlow_twins)
 def _partial_causal(loss=None, named="info_nce", **options):
     small = dict(mixing_candidates=10, hidden=(4,), batch_size=8, steps=3, pre_steps=1, warmup=1)
     study = make_study(Assumptions(**small | options, loss=named), loss=loss, **SAVES)
-    return study, jax.eval_shape(study.init_env, KEY)
+    return study, jax.eval_shape(study.init_constants, KEY)
 
 
 def _content_style(loss=None, named="info_nce", **options):
@@ -46,7 +46,7 @@ def _content_style(loss=None, named="info_nce", **options):
     study = make_content_style_study(
         ContentStyleOptions(**small | options, loss=named), loss=loss, **SAVES
     )
-    return study, jax.eval_shape(study.init_env, KEY)
+    return study, jax.eval_shape(study.init_constants, KEY)
 
 
 def _paired(loss=None, named="info_nce", **options):
@@ -56,7 +56,7 @@ def _paired(loss=None, named="info_nce", **options):
     data = PairedData(*sides, np.arange(12), "drawn")
     options = PairOptions(**dict(batch_size=4, hidden=(4,)) | options, loss=named)
     study = make_pair_study(data, options, 3, loss=loss, **SAVES)
-    return study, study.env
+    return study, study.constants
 
 
 def _image_text(loss=None, named="info_nce", **options):
@@ -64,7 +64,7 @@ def _image_text(loss=None, named="info_nce", **options):
     options = ImageTextOptions(**small | options, loss=named)
     source = streamed_source(scene_model(), 32, 4)
     study = make_image_text_study(source, options, 3, loss=loss, **SAVES)
-    return study, study.env
+    return study, study.constants
 
 
 STUDIES = {
@@ -76,11 +76,11 @@ STUDIES = {
 studies = pytest.mark.parametrize("name", STUDIES)
 
 
-def _program(study, env):
+def _program(study, constants):
     """The objective's program, and shapes of the parameters."""
     params = jax.eval_shape(study.init_params, KEY)
-    batch = jax.eval_shape(study.plan.source, env, KEY)
-    run = lambda *args: study.plan.phases[-1].objective(*args, KEY, no_gather)
+    batch = jax.eval_shape(study.recipe.source, constants, KEY)
+    run = lambda *args: study.recipe.stages[-1].objective(*args, KEY, no_gather)
     return str(jax.make_jaxpr(run)(params, batch)), params
 
 
@@ -118,15 +118,17 @@ def test_barlow_twins_by_hand_trains_in_a_study_of_each_kind():
     """By one argument: a fusion, two towers, the partial causal model."""
     study, _ = _partial_causal(BARLOW)
     lines = []
-    params, env = train_study(study, KEY, on_chunk=lambda step, loss: lines.append(float(loss)))
+    params, constants = train_study(
+        study, KEY, on_chunk=lambda step, loss: lines.append(float(loss))
+    )
     assert np.isfinite(lines).all() and len(lines) == 3
-    trained, oracle = jax.jit(study.losses, static_argnums=3)(params, env, KEY, 1)
+    trained, oracle = jax.jit(study.losses, static_argnums=3)(params, constants, KEY, 1)
     assert np.isfinite(trained) and oracle < trained
     assert "sub" in _program(*_paired(BARLOW))[0]
     options = TriFactorOptions(hidden=(4,), tokens=2, width=8, heads=2, batch_size=8)
     task = trifactor_task(options, 1.0)[1]
     fused = make_fused_study(options, task, BARLOW, **SAVES)
-    _program(fused, jax.eval_shape(task.init_env, KEY))
+    _program(fused, jax.eval_shape(task.init_constants, KEY))
 
 
 def test_a_loss_by_name_is_the_loss_by_value():
@@ -152,8 +154,8 @@ def test_flags_that_a_loss_makes_moot_are_told():
 def test_in_batch_is_info_nces_older_name():
     names = {}
     for loss in ("in_batch", "info_nce"):
-        study, env = _content_style(None, loss)
-        names[loss] = _program(study, env)[0]
+        study, constants = _content_style(None, loss)
+        names[loss] = _program(study, constants)[0]
         assert study.options.loss == "info_nce"
     assert names["in_batch"] == names["info_nce"]
     with pytest.raises(InvalidInput, match="loss: 'clip'"):

@@ -32,7 +32,7 @@ def data():
 
 def _views(data, options, bias, n):
     task = trifeature_task(options, data, bias, jax.random.key(3))
-    return jax.jit(task.source, static_argnums=2)(task.init_env(None), jax.random.key(0), n)
+    return jax.jit(task.source, static_argnums=2)(task.init_constants(None), jax.random.key(0), n)
 
 
 def _rows_of(data, images):
@@ -97,8 +97,8 @@ def test_one_step_of_comm_changes_the_weights(data):
     task = trifeature_task(OPTIONS, data, 1.0, jax.random.key(3))
     study = make_fused_study(OPTIONS, task, "comm", chunk_steps=1, save_every=1)
     params = jax.eval_shape(study.init_params, jax.random.key(0))
-    batch = jax.eval_shape(study.plan.source, task.init_env(None), jax.random.key(1))
-    objective = study.plan.phases[0].objective
+    batch = jax.eval_shape(study.recipe.source, task.init_constants(None), jax.random.key(1))
+    objective = study.recipe.stages[0].objective
     traced = lambda p, b: objective(p, b, jax.random.key(2), no_gather)
     loss, _ = jax.eval_shape(traced, params, batch)
     assert loss.shape == ()

@@ -64,24 +64,24 @@ def study_of(preset: str) -> ContentStyleStudy:
 def train_to_bar(study: ContentStyleStudy, *, most: int, every: int) -> Spent:
     """Trains one seed until both encoders reach the bar, or for `most` steps."""
     env_key, init_key, train_key, look_key, split_key = jax.random.split(jax.random.key(0), 5)
-    env, plan = jax.jit(study.init_env)(env_key), study.plan
+    constants, recipe = jax.jit(study.init_constants)(env_key), study.recipe
 
     @jax.jit
     def worse(params):
-        seen = study.look(params, env, look_key, _LOOK, False)
+        seen = study.look(params, constants, look_key, _LOOK, False)
         sides = zip(seen.embedded, seen.latents, strict=True)
         scores = [linear_r2(f, b.content, split_key) for f, b in sides]
         return jnp.min(jnp.stack(scores))
 
-    chunk = make_chunk(plan.source, plan.phases[0].objective, plan.optimiser, every)
-    state = jax.tree.map(lambda v: v[0], init_states(plan, study.init_params, init_key[None]))
+    chunk = make_chunk(recipe.source, recipe.stages[0].objective, recipe.optimiser, every)
+    state = jax.tree.map(lambda v: v[0], init_states(recipe, study.init_params, init_key[None]))
     weights = sum(v.size for v in jax.tree.leaves(state.params) if v.ndim == 2)
-    compiled = jax.jit(chunk, donate_argnums=0).lower(state, env, train_key, 0).compile()
+    compiled = jax.jit(chunk, donate_argnums=0).lower(state, constants, train_key, 0).compile()
     memory = compiled.memory_analysis()
     steps, spent, r2 = 0, [], float("nan")
     while steps < most and not r2 >= BAR:
         start = time.perf_counter()
-        state, (loss, _) = compiled(state, env, train_key, np.int32(steps))
+        state, (loss, _) = compiled(state, constants, train_key, np.int32(steps))
         jax.block_until_ready(loss)
         spent.append(time.perf_counter() - start)
         steps += every

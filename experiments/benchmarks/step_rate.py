@@ -49,23 +49,23 @@ def matmul(a):
 
 
 def measure(setting, config):
-    """(operations a step, steps a second) of all seeds together, on the last phase."""
+    """(operations a step, steps a second) of all seeds together, on the last stage."""
     study, keys = setting.study, seed_keys(config, PURPOSES)
-    envs = jax.jit(jax.vmap(study.init_env))(keys["env"])
-    states = init_states(study.plan, study.init_params, keys["train"])
-    plan = study.plan
-    chunk = lambda n: make_chunk(plan.source, plan.phases[-1].objective, plan.optimiser, n)
+    constants = jax.jit(jax.vmap(study.init_constants))(keys["constants"])
+    states = init_states(study.recipe, study.init_params, keys["train"])
+    recipe = study.recipe
+    chunk = lambda n: make_chunk(recipe.source, recipe.stages[-1].objective, recipe.optimiser, n)
     # XLA counts the body of a loop once: operations are counted without one over steps or seeds.
     one_step = jax.jit(jax.vmap(chunk(1), in_axes=(0, 0, 0, None)))
     first = np.int32(0)
-    lowered = one_step.lower(states, envs, keys["train"], first)
+    lowered = one_step.lower(states, constants, keys["train"], first)
     operations = lowered.compile().cost_analysis()["flops"]
     layout = make_layout("single", num_seeds=config.seeds, batch_size=config.batch_size)
     compiled = layout.compile(chunk(50), False)
     held = [states]  # each call takes over the states of the one before
 
     def run():
-        held[0], losses = compiled(held[0], envs, keys["train"], first)
+        held[0], losses = compiled(held[0], constants, keys["train"], first)
         return losses
 
     return operations, 50 / seconds(run)

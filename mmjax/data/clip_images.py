@@ -139,39 +139,39 @@ def _three(name: str, value: Any, positive: bool = False) -> tuple[float, float,
     return tuple(map(float, values))
 
 
-def fit_image(image: Image.Image, how: ClipPixels) -> np.ndarray:
+def fit_image(image: Image.Image, pixels: ClipPixels) -> np.ndarray:
     """A picture of any size and mode (see as_rgb) as `[size, size, 3]` uint8.
 
     Raises ValueError for a picture whose sides are so unequal that it can't be resized, and
     whatever as_rgb does.
     """
     image = as_rgb(image)
-    sides = (how.size, how.size)
-    if how.shortest is not None:
+    sides = (pixels.size, pixels.size)
+    if pixels.shortest is not None:
         least = min(image.size)
-        sides = tuple(how.shortest * side // least for side in image.size)
+        sides = tuple(pixels.shortest * side // least for side in image.size)
     if sides[0] * sides[1] > _LARGEST:
         raise ValueError(f"sides of {image.width} and {image.height} pixels are too unequal")
-    image = image if image.size == sides else image.resize(sides, how.filter)
-    halves = [(side - how.size) / 2 for side in image.size]
-    left, top = (round(half) if how.even else int(half // 1) for half in halves)
+    image = image if image.size == sides else image.resize(sides, pixels.filter)
+    halves = [(side - pixels.size) / 2 for side in image.size]
+    left, top = (round(half) if pixels.even else int(half // 1) for half in halves)
     # Beyond the image's edge, where it is smaller than the cut, Pillow gives black.
-    return np.asarray(image.crop((left, top, left + how.size, top + how.size)))
+    return np.asarray(image.crop((left, top, left + pixels.size, top + pixels.size)))
 
 
-def standardise_pixels(images: Any, how: ClipPixels) -> Any:
+def standardise_pixels(images: Any, pixels: ClipPixels) -> Any:
     """uint8 `[batch, size, size, 3]` as the float32 that the image encoder takes (jax or NumPy)."""
-    mean, std = (np.asarray(values, np.float32) for values in (how.mean, how.std))
-    return (images.astype(np.float32) * np.float32(how.scale) - mean) / std
+    mean, std = (np.asarray(values, np.float32) for values in (pixels.mean, pixels.std))
+    return (images.astype(np.float32) * np.float32(pixels.scale) - mean) / std
 
 
-def read_image(path: str, how: ClipPixels) -> np.ndarray | str:
+def read_image(path: str, pixels: ClipPixels) -> np.ndarray | str:
     """A file as `[size, size, 3]` uint8, upright, or what is wrong with it."""
-    return read_picture(path, lambda image: fit_image(image, how))
+    return read_picture(path, lambda image: fit_image(image, pixels))
 
 
 def image_batches(
-    paths: Sequence[str], how: ClipPixels, *, batch_size: int, workers: int = 8
+    paths: Sequence[str], pixels: ClipPixels, *, batch_size: int, workers: int = 8
 ) -> Iterator[list[np.ndarray | str]]:
     """Files in order, batch_size at a time, as read_image gives them.
 
@@ -182,7 +182,7 @@ def image_batches(
     require(workers >= 1, "workers", workers, "a whole number >= 1")
     pool, ahead = ThreadPoolExecutor(workers), deque()
     submit = lambda start: [
-        pool.submit(read_image, path, how) for path in paths[start : start + batch_size]
+        pool.submit(read_image, path, pixels) for path in paths[start : start + batch_size]
     ]
     try:
         for start in range(0, len(paths), batch_size):

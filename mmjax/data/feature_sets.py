@@ -148,12 +148,12 @@ class Unseen(NamedTuple):
 
     Attributes:
       features: these.
-      told: how many they are and how many were left out; empty where there is no split.
+      remark: how many they are and how many were left out; empty where there is no split.
       trained: whether an encoder was fitted on some of them.
     """
 
     features: FeatureSet
-    told: str
+    remark: str
     trained: bool
 
 

@@ -130,9 +130,9 @@ def pair_source(data: PairedData, batch_size: int) -> tuple[Tree, Callable[[Tree
     """The training rows on device, in at most 4 bytes a value, and a source of standardised pairs.
 
     Returns:
-      (env, source): `source(env, key)` draws a Drawn of batch_size pairs, rows of x uniformly with
-      replacement; t is the partner, or uniform among training rows of the label. A row drawn
-      twice, a repeated image or caption are told by their ids.
+      (constants, source): `source(constants, key)` draws a Drawn of batch_size pairs, rows of x
+      uniformly with replacement; t is the partner, or uniform among training rows of the label. A
+      row drawn twice, a repeated image or caption are told by their ids.
 
     Raises InvalidInput where a label of x has no training row of t.
     """
@@ -146,26 +146,26 @@ def pair_source(data: PairedData, batch_size: int) -> tuple[Tree, Callable[[Tree
         _held(side.values[rows], fit_scaling(side))
         for side, rows in ((data.x, x_rows), (data.t, t_rows))
     ]
-    env = index | {
+    constants = index | {
         "x": held[0][0],
         "t": held[1][0],
         "scaling": Pair(*(jax.tree.map(np.float32, left) for _, left in held)),
         "ids": Pair(jnp.asarray(ids_of(data.x)[x_rows]), jnp.asarray(ids_of(data.t)[t_rows])),
     }
 
-    def source(env, key):
-        drawn = Pair(*draw(env, key, batch_size))
+    def source(constants, key):
+        drawn = Pair(*draw(constants, key, batch_size))
         see = lambda side: standardised(
-            env[side][getattr(drawn, side)], getattr(env["scaling"], side)
+            constants[side][getattr(drawn, side)], getattr(constants["scaling"], side)
         )
-        ids = [own[row] for own, row in zip(env["ids"], drawn, strict=True)]
+        ids = [own[row] for own, row in zip(constants["ids"], drawn, strict=True)]
         return Drawn(see("x"), see("t"), jnp.stack(ids, axis=1))
 
-    return env, source
+    return constants, source
 
 
-def _draw_row(env, key, count):
-    rows = jax.random.randint(key, (count,), 0, env["x"].shape[0])
+def _draw_row(constants, key, count):
+    rows = jax.random.randint(key, (count,), 0, constants["x"].shape[0])
     return rows, rows
 
 
@@ -187,12 +187,12 @@ def _by_label(data: PairedData, x_rows: np.ndarray) -> tuple[np.ndarray, dict[st
     }
 
 
-def _draw_by_label(env, key, count):
+def _draw_by_label(constants, key, count):
     x_key, t_key = jax.random.split(key)
-    rows = jax.random.randint(x_key, (count,), 0, env["x"].shape[0])
-    label = env["label"][rows]
-    within = jax.random.randint(t_key, (count,), 0, env["count"][label])
-    return rows, env["start"][label] + within
+    rows = jax.random.randint(x_key, (count,), 0, constants["x"].shape[0])
+    label = constants["label"][rows]
+    within = jax.random.randint(t_key, (count,), 0, constants["count"][label])
+    return rows, constants["start"][label] + within
 
 
 __all__ = [

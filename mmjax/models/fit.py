@@ -29,8 +29,8 @@ from mmjax.models.stopping import Watcher, restored_best, watch_validation
 from mmjax.nets import Net
 from mmjax.nets.tokens import Tokenizer
 from mmjax.train import (
-    Phase,
-    Plan,
+    Recipe,
+    Stage,
     init_states,
     make_layout,
     make_optimiser,
@@ -183,19 +183,19 @@ def fit(
             return done
         chunk_steps = chunk_steps_of(rows, batch_size, steps, validate_every)
         objective = objective_of(parts.embedder, parts.loss, parts.rows, parts.augment, chunk)
-        plan = Plan(
+        recipe = Recipe(
             parts.rows.source,
-            [Phase(objective, steps)],
+            [Stage(objective, steps)],
             trained_only(parts, rule),
             chunk_steps,
             max(chunk_steps, steps // 10),
-            shared_env=True,
+            shared_constants=True,
             unrolled=has_convolutions(parts),
             feed=parts.rows.feed,
         )
         figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
         params, history = _trained(
-            plan, parts, record, figure, init_key, train_key, validate_every, patience, parallel
+            recipe, parts, record, figure, init_key, train_key, validate_every, patience, parallel
         )
         model = make_model(params, spec._replace(about=about | {"validation": history}))
         record.finish(model)
@@ -273,7 +273,7 @@ def _figure(
 
 
 def _trained(
-    plan: Plan,
+    recipe: Recipe,
     parts: Parts,
     record: Record,
     figure: Callable[[Tree], float] | None,
@@ -284,7 +284,7 @@ def _trained(
     parallel: str,
 ) -> tuple[Tree, list[tuple[int, float]]]:
     """Trains; the best parameters, and what was seen of the validation rows."""
-    size = plan.phases[-1].until
+    size = recipe.stages[-1].until
     watcher: Watcher | None = None
     if figure:
         watcher = watch_validation(
@@ -300,10 +300,10 @@ def _trained(
         if watcher:
             watcher.resume(step)
 
-    first = init_states(plan, init_of(parts), init_key[None])
+    first = init_states(recipe, init_of(parts), init_key[None])
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:], leaf.dtype), first.params)
     states = train(
-        plan,
+        recipe,
         first,
         parts.rows.constants,
         train_key[None],

@@ -29,7 +29,7 @@ class Record(NamedTuple):
       resume: `step ->` forgets what came after it.
       stop: returns a signal number when training should stop.
       say: takes a line for people.
-      told: whether lines are shown.
+      verbose: whether lines are shown.
       finished: `nets -> the model` of a training that is done, or None.
       finish: takes the model.
     """
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     resume: Callable[[int], None]
     stop: Callable[[], int | None]
     say: Callable[[str], object]
-    told: bool
+    verbose: bool
     finished: Callable[[Mapping[str, Any]], Model | None]
     finish: Callable[[Model], None]
 

@@ -29,7 +29,7 @@ def curves_figure(
     oracle: Mapping[int, float],
     *,
     title: str,
-    phase_end: int = 0,
+    stage_end: int = 0,
 ) -> "Figure":
     """Loss against step, a line a seed, with the oracle's loss as dashed lines of the same colour.
 
@@ -37,7 +37,7 @@ def curves_figure(
       curves: seed -> (steps, losses).
       oracle: seed -> loss of the true latents.
       title: above the axes.
-      phase_end: step at which the pre-phase ended; 0 draws nothing.
+      stage_end: step at which the pre-stage ended; 0 draws nothing.
     """
     figure, axes = _panels(1, width=5.0)
     ax = axes[0, 0]
@@ -50,11 +50,11 @@ def curves_figure(
     if levels:
         # The first chunk's loss says nothing and would flatten the rest.
         ax.set_ylim(min(levels) - 0.1, min(max(levels), min(levels) + 2.5))
-    if phase_end:
-        ax.axvline(phase_end, color="0.6", lw=0.8)
+    if stage_end:
+        ax.axvline(stage_end, color="0.6", lw=0.8)
         ax.annotate(
-            "pre-phase ends",
-            (phase_end, ax.get_ylim()[1]),
+            "pre-stage ends",
+            (stage_end, ax.get_ylim()[1]),
             fontsize=7,
             color="0.4",
             xytext=(3, -9),

@@ -13,7 +13,7 @@ from mmjax.run.progress import progress_line
 from mmjax.train import (
     NotFinite,
     Outcome,
-    Plan,
+    Recipe,
     init_states,
     make_layout,
     open_checkpoints,
@@ -42,11 +42,11 @@ class Fit(NamedTuple):
 def fit_seeds(
     run: Run,
     setting: str,
-    plan: Plan,
+    recipe: Recipe,
     init_params: Callable[[Key], Tree],
     gap: Callable[[Tree, Sequence[int]], np.ndarray] = lambda params, rows: np.zeros(len(rows)),
     *,
-    envs: Tree,
+    constants: Tree,
     keys: Key,
     seeds: Sequence[int],
     fit: Fit,
@@ -56,10 +56,10 @@ def fit_seeds(
 
     Args:
       run, setting: where it is written to, and under which name.
-      plan, init_params: what is trained.
+      recipe, init_params: what is trained.
       gap: `(params [k, ...], rows) -> [k]` loss gaps of the seeds in these rows; by default none
         is ever stuck.
-      envs: constants of each seed `[seeds, ...]`, or of all (plan.shared_env).
+      constants: of each seed `[seeds, ...]`, or of all (recipe.shared_constants).
       keys: `[seeds]` root keys of training.
       seeds: numbers of the seeds, for the logs.
       fit: see Fit.
@@ -68,7 +68,7 @@ def fit_seeds(
     Raises Interrupted after a checkpoint, where a signal came; NotFinite where a loss, a gradient
     or a parameter is not.
     """
-    total = plan.phases[-1].until
+    total = recipe.stages[-1].until
 
     def attempt(number: int, rows: Sequence[int]) -> Tree:
         index = np.asarray(rows)
@@ -95,9 +95,11 @@ def fit_seeds(
         checkpoints = open_checkpoints(run.path("checkpoints", slug(setting), f"attempt{number}"))
         try:
             states = train(
-                plan,
-                init_states(plan, init_params, init_keys),
-                envs if plan.shared_env else jax.tree.map(lambda x: x[index], envs),
+                recipe,
+                init_states(recipe, init_params, init_keys),
+                constants
+                if recipe.shared_constants
+                else jax.tree.map(lambda x: x[index], constants),
                 train_keys,
                 layout=layout,
                 checkpoints=checkpoints,

@@ -25,7 +25,7 @@ from mmjax.losses import SIMILARITIES, Context, Loss, info_nce, make_similarity,
 from mmjax.losses.ids import Gather
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
 from mmjax.studies.aligned import ALIGNING, aligning_loss
-from mmjax.train import OptimiserOptions, Phase, Plan, optimiser_of
+from mmjax.train import OptimiserOptions, Recipe, Stage, optimiser_of
 from mmjax.types import Array, Key, Pair, Tree
 
 _SAMPLES = 8192  # unlabelled observations that the whitening is fitted on
@@ -127,21 +127,21 @@ class Seen(NamedTuple):
 
 
 class ContentStyleStudy(NamedTuple):
-    """A study as pure functions; `env` is a seed's World.
+    """A study as pure functions; `constants` is a seed's World.
 
     Attributes:
       options: resolved.
-      init_env: `key -> env`.
+      init_constants: `key -> constants`.
       init_params: `key -> params`.
-      plan: what `train` takes.
-      look: `(params, env, key, n, permuted) -> Seen`; permuted exchanges content between rows
+      recipe: what `train` takes.
+      look: `(params, constants, key, n, permuted) -> Seen`; permuted exchanges content between rows
         before mixing (permute_content).
     """
 
     options: ContentStyleOptions
-    init_env: Callable[[Key], World]
+    init_constants: Callable[[Key], World]
     init_params: Callable[[Key], Tree]
-    plan: Plan
+    recipe: Recipe
     look: Callable[[Tree, World, Key, int, bool], Seen]
 
 
@@ -216,7 +216,7 @@ def make_content_style_study(
 
     Args:
       options: every choice.
-      chunk_steps, save_every: see Plan.
+      chunk_steps, save_every: see Recipe.
       loss: of embeddings x1, x2, ..., instead of the one that options name.
 
     Raises InvalidInput for a value out of range.
@@ -225,7 +225,7 @@ def make_content_style_study(
       >>> import jax
       >>> study = make_content_style_study(ContentStyleOptions(mixing_candidates=100))
       >>> world_key, params_key, data_key = jax.random.split(jax.random.key(0), 3)
-      >>> world, params = study.init_env(world_key), study.init_params(params_key)
+      >>> world, params = study.init_constants(world_key), study.init_params(params_key)
       >>> [e.shape for e in study.look(params, world, data_key, 10, False).embedded]
       [(10, 2), (10, 2)]
     """
@@ -250,7 +250,7 @@ def make_content_style_study(
     make_similarity(o.similarity, p=o.p)  # checked
     chosen = None if official else aligning_loss(o, loss)
 
-    def init_env(key):
+    def init_constants(key):
         mechanism_key, mixing_key, sample_key = jax.random.split(key, 3)
         mechanisms = model.init(mechanism_key)
         keys = jax.random.split(mixing_key, count)
@@ -305,8 +305,8 @@ def make_content_style_study(
         return Seen(latents, observed, embedded, drawn[0].content)
 
     optimiser = optimiser_of(o)
-    plan = Plan(source, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every)
-    return ContentStyleStudy(o, init_env, init_params, plan, look)
+    recipe = Recipe(source, [Stage(objective, o.steps)], optimiser, chunk_steps, save_every)
+    return ContentStyleStudy(o, init_constants, init_params, recipe, look)
 
 
 __all__ = [

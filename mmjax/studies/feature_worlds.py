@@ -179,7 +179,7 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
 
     def unseen(features: FeatureSet) -> FeatureSet:
         found = unseen_rows(features, o.use_trained_rows)
-        counts.extend([found.told] if found.told else [])
+        counts.extend([found.remark] if found.remark else [])
         trained.append(found.trained)
         return found.features
 
@@ -300,7 +300,7 @@ def read_control(
     """A control's features, treated as the others are; what is said of its rows is in the world."""
     names = FeatureNames(values, "", "", text_values, (), options.split, options.group)
     found = unseen_rows(read_feature_set(path, names), options.use_trained_rows)
-    counts = world.counts + ([found.told] if found.told else [])
+    counts = world.counts + ([found.remark] if found.remark else [])
     world = world._replace(counts=counts, mark=TRAINED if found.trained else world.mark)
     return world, _scaled(found.features, options.normalise)
 

@@ -19,7 +19,7 @@ from mmjax.errors import choose, require
 from mmjax.losses import Context, Loss
 from mmjax.numerics import normalise
 from mmjax.studies.fusing_methods import METHODS, Method, side_by_side, view_names
-from mmjax.train import OPTIMISER_HELP, OPTIMISERS, OptimiserOptions, Phase, Plan, optimiser_of
+from mmjax.train import OPTIMISER_HELP, OPTIMISERS, OptimiserOptions, Recipe, Stage, optimiser_of
 from mmjax.types import Array, Key, Tree
 
 
@@ -50,10 +50,10 @@ class FusedTask(NamedTuple):
     Attributes:
       modalities: their encoders and tokens.
       example: a tuple of arrays or Padded, `[1, ...]` each; shapes and dtypes alone are used.
-      init_env: `key -> environment` of one seed, which source sees.
-      source: `(environment, key, n) -> batch` of n rows, `[n, ...]` each.
+      init_constants: `key -> constants` of one seed, which source sees.
+      source: `(constants, key, n) -> batch` of n rows, `[n, ...]` each.
       classes: of the labels, for supervised methods.
-      shared_env: whether all seeds see one environment; init_env's key is then ignored.
+      shared_constants: whether all seeds have the same; init_constants's key is then ignored.
       observe: `batch -> {"views": (first, second), "labels": [n] int32}`, all modalities augmented
         twice, and where rows are drawn from a data set their "ids" `[n, k]` int32. A device calls
         it for its own rows alone: what is costly belongs here. By default the source gives that
@@ -63,10 +63,10 @@ class FusedTask(NamedTuple):
 
     modalities: Sequence[Modality]
     example: tuple
-    init_env: Callable[[Key], Tree]
+    init_constants: Callable[[Key], Tree]
     source: Callable[[Tree, Key, int], dict[str, Any]]
     classes: int
-    shared_env: bool = False
+    shared_constants: bool = False
     observe: Callable[[dict[str, Any]], dict[str, Any]] = lambda batch: batch
     names: Sequence[str] = ()
 
@@ -76,7 +76,7 @@ class FusedStudy(NamedTuple):
 
     Attributes:
       init_params: `key -> params`.
-      plan: what `train` takes.
+      recipe: what `train` takes.
       embed: `(params, observations, masks) -> [n, views, width]`, Z of any subsets.
       read: `(params, observations, subsets) -> [subsets, n, f]`, what is probed of any subsets.
       represent: `(params, observations) -> [n, f]`, the same of all modalities.
@@ -85,7 +85,7 @@ class FusedStudy(NamedTuple):
     """
 
     init_params: Callable[[Key], Tree]
-    plan: Plan
+    recipe: Recipe
     embed: Callable[[Tree, tuple, Array], Array]
     read: Callable[[Tree, tuple, Array], Array]
     represent: Callable[[Tree, tuple], Array]
@@ -187,7 +187,7 @@ def make_fused_study(
       method: a name in METHODS, or your own. A Loss sees each modality alone and is read side by
         side; one that reads `joint` too is given as `together(loss)`. Options' temperature is that
         of methods by name.
-      chunk_steps, save_every, unrolled: see Plan.
+      chunk_steps, save_every, unrolled: see Recipe.
       network: further options of mmjax.encoders.fusion.
 
     Raises InvalidInput for an option out of range.
@@ -224,14 +224,14 @@ def make_fused_study(
 
         return subset_features(projected, observations, everything, fused=chosen.fused)[0]
 
-    plan = Plan(
-        lambda env, key: task.source(env, key, o.batch_size),
-        [Phase(make_objective(net, chosen, task), o.steps)],
+    recipe = Recipe(
+        lambda constants, key: task.source(constants, key, o.batch_size),
+        [Stage(make_objective(net, chosen, task), o.steps)],
         optimiser_of(o),
         chunk_steps,
         save_every,
-        task.shared_env,
+        task.shared_constants,
         unrolled,
     )
     behind = project if chosen.projects else None
-    return FusedStudy(init_params, plan, embed, read, represent, behind)
+    return FusedStudy(init_params, recipe, embed, read, represent, behind)

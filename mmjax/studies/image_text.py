@@ -38,7 +38,7 @@ from mmjax.evaluate import (
 from mmjax.losses import SIMILARITIES, Context, Loss
 from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.studies.scene_data import AT_ONCE, SceneData, Source
-from mmjax.train import OptimiserOptions, Phase, Plan, optimiser_of
+from mmjax.train import OptimiserOptions, Recipe, Stage, optimiser_of
 from mmjax.types import Array, Key, Pair, ScenePairs, Tree
 
 IMAGE_ENCODERS = ("narrow", "convnet", "resnet18", "resnet18_small")
@@ -81,15 +81,15 @@ class ImageTextStudy(NamedTuple):
     """Encoders of images and captions as pure functions.
 
     Attributes:
-      env: constants of the source, on device, shared by all seeds.
+      constants: of the source, on device, shared by all seeds.
       init_params: `key -> params`.
-      plan: what `train` takes.
+      recipe: what `train` takes.
       embed: `(params, Pair of images and tokens) -> Pair of [n, encoding_size]`, heads applied.
     """
 
-    env: Tree
+    constants: Tree
     init_params: Callable[[Key], Tree]
-    plan: Plan
+    recipe: Recipe
     embed: Callable[[Tree, Pair], Pair]
 
 
@@ -134,7 +134,7 @@ def make_image_text_study(
       source: of images and captions.
       options: of networks, loss and training.
       encoding_size: dimension of the embeddings.
-      chunk_steps, save_every: see Plan.
+      chunk_steps, save_every: see Recipe.
       loss: of embeddings image and text, instead of the one that options name.
 
     Raises InvalidInput for an option out of range.
@@ -151,8 +151,8 @@ def make_image_text_study(
     )
     chosen = aligning_loss(o, loss, within=o.negatives == "both")
 
-    def draw(env, key):
-        rows, ids = source.draw(env, key)
+    def draw(constants, key):
+        rows, ids = source.draw(constants, key)
         return {"rows": rows, "ids": ids}
 
     def objective(params, batch, key, gather):
@@ -162,13 +162,15 @@ def make_image_text_study(
         return chosen.value(params["loss"], z, context)[0], changes
 
     optimiser = optimiser_of(o)
-    plan = Plan(draw, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True, True)
+    recipe = Recipe(
+        draw, [Stage(objective, o.steps)], optimiser, chunk_steps, save_every, True, True
+    )
 
     def init_params(key):
         own = chosen.init(jax.random.fold_in(key, 0), encoding_size)
         return nets.init(key, Pair(source.shape, (source.length,))) | {"loss": own}
 
-    return ImageTextStudy(source.env, init_params, plan, nets.embed)
+    return ImageTextStudy(source.constants, init_params, recipe, nets.embed)
 
 
 def embedded(study: ImageTextStudy, params: Tree, data: SceneData) -> Pair:

@@ -115,7 +115,7 @@ def multimodal_task(
       recorded: name of a modality -> what is done with it, of all modalities of all data sets.
 
     Returns:
-      The task, of one environment for all seeds. Only training rows are in it.
+      The task, of the same constants for all seeds. Only training rows are in it.
 
     Raises InvalidInput where modalities are missing or doubled, and where data sets to be paired by
     label have other classes, or one lacks training rows of a class.
@@ -131,24 +131,24 @@ def multimodal_task(
     stored = [None if isinstance(v, Lazy) else v for v in every]
     partners = [_by_label(sides[0], other) for other in sides[1:]]
 
-    def init_env(key):
+    def init_constants(key):
         on_device = lambda arrays: [v if v is None else jnp.asarray(v) for v in arrays]
         held = {"values": on_device(stored), "seen": on_device(masks)}
         held |= {"ids": [jnp.asarray(_ids(side.train)) for side in sides]}
         return held | {"labels": jnp.asarray(_labels(sides[0])), "partners": partners}
 
-    def source(env, key, n):
+    def source(constants, key, n):
         row_key, view_key = jax.random.split(key)
-        rows = _drawn(env["labels"], env["partners"], row_key, n)
+        rows = _drawn(constants["labels"], constants["partners"], row_key, n)
         pick = lambda arrays: [
             v if v is None else v[rows[:, side]]
             for v, (side, _) in zip(arrays, places, strict=True)
         ]
-        batch = {"values": pick(env["values"]), "seen": pick(env["seen"])}
-        own = [ids[rows[:, side]] for side, ids in enumerate(env["ids"])]
+        batch = {"values": pick(constants["values"]), "seen": pick(constants["seen"])}
+        own = [ids[rows[:, side]] for side, ids in enumerate(constants["ids"])]
         batch |= {"ids": jnp.concatenate(own, axis=1)}
         keys = jax.random.split(view_key, n)
-        return batch | {"labels": env["labels"][rows[:, 0]], "rows": rows, "keys": keys}
+        return batch | {"labels": constants["labels"][rows[:, 0]], "rows": rows, "keys": keys}
 
     def observe(batch):
         seen = []
@@ -171,4 +171,6 @@ def multimodal_task(
     )
     classes = len(sides[0].label_names) if sides[0].kind == "classification" else 1
     modalities = [r.modality for r in chosen]
-    return FusedTask(modalities, example, init_env, source, max(1, classes), True, observe, names)
+    return FusedTask(
+        modalities, example, init_constants, source, max(1, classes), True, observe, names
+    )

@@ -29,8 +29,8 @@ from mmjax.train import (
     OPTIMISER_HELP,
     OPTIMISERS,
     OptimiserOptions,
-    Phase,
-    Plan,
+    Recipe,
+    Stage,
     optimiser_of,
 )
 from mmjax.types import Array, Key, Pair, Tree
@@ -59,16 +59,16 @@ class PairStudy(NamedTuple):
     """Encoders of paired data as pure functions.
 
     Attributes:
-      env: the training data, on device, shared by all seeds.
+      constants: the training data, on device, shared by all seeds.
       init_params: `key -> params`.
-      plan: what `train` takes.
+      recipe: what `train` takes.
       embed: `(params, side, values [n, ...]) -> [n, embedding_dim]` float32, side x or t, heads
         applied; compiled. Values on the host are standardised in float64, see standardised.
     """
 
-    env: Tree
+    constants: Tree
     init_params: Callable[[Key], Tree]
-    plan: Plan
+    recipe: Recipe
     embed: Callable[[Tree, str, Array], Array]
 
 
@@ -87,7 +87,7 @@ def make_pair_study(
       data: the pairs.
       options: of networks, loss and training.
       embedding_dim: of both encoders.
-      chunk_steps, save_every: see Plan.
+      chunk_steps, save_every: see Recipe.
       loss: of embeddings x and t, instead of the one that options name.
 
     Raises InvalidInput for an option out of range.
@@ -101,7 +101,7 @@ def make_pair_study(
         embedding_dim=embedding_dim,
     )
     chosen = aligning_loss(o, loss)
-    env, source = pair_source(data, o.batch_size)
+    constants, source = pair_source(data, o.batch_size)
     scalings = Pair(fit_scaling(data.x), fit_scaling(data.t))
 
     def init_params(key):
@@ -120,8 +120,8 @@ def make_pair_study(
         return embed_side(params, side, standardised(values, getattr(scalings, side)))
 
     optimiser = optimiser_of(o)
-    plan = Plan(source, [Phase(objective, o.steps)], optimiser, chunk_steps, save_every, True)
-    return PairStudy(env, init_params, plan, embed)
+    recipe = Recipe(source, [Stage(objective, o.steps)], optimiser, chunk_steps, save_every, True)
+    return PairStudy(constants, init_params, recipe, embed)
 
 
 def probe_accuracies(

@@ -23,8 +23,8 @@ from mmjax.spaces import SPACES, make_space
 from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.train import (
     OptimiserOptions,
-    Phase,
-    Plan,
+    Recipe,
+    Stage,
     optimiser_of,
     train_one,
 )
@@ -151,24 +151,24 @@ class Environment(NamedTuple):
 
 
 class Study(NamedTuple):
-    """A study as pure functions; `env` is a seed's Environment.
+    """A study as pure functions; `constants` is a seed's Environment.
 
     Attributes:
       assumptions: resolved.
-      init_env: `key -> env`.
+      init_constants: `key -> constants`.
       init_params: `key -> params`.
-      plan: what `train` takes.
-      embed: `(params, env, key, n) -> Embedded`.
-      invert: `(env, Pair of observations) -> Latents`, by the exact inverse of the mixings;
+      recipe: what `train` takes.
+      embed: `(params, constants, key, n) -> Embedded`.
+      invert: `(constants, Pair of observations) -> Latents`, by the exact inverse of the mixings;
         z_x, m_x from x and z_t, m_t from t.
-      losses: `(params, env, key, batches) -> (trained, oracle)`: mean loss over fresh batches of
-        the embeddings, and of the true latents put through the same loss on the same samples.
+      losses: `(params, constants, key, batches) -> (trained, oracle)`: mean loss over fresh batches
+        of the embeddings, and of the true latents put through the same loss on the same samples.
     """
 
     assumptions: Assumptions
-    init_env: Callable[[Key], Tree]
+    init_constants: Callable[[Key], Tree]
     init_params: Callable[[Key], Tree]
-    plan: Plan
+    recipe: Recipe
     embed: Callable[[Tree, Tree, Key, int], Embedded]
     invert: Callable[[Tree, Pair], Latents]
     losses: Callable[[Tree, Tree, Key, int], tuple[Array, Array]]
@@ -185,7 +185,7 @@ def make_study(
 
     Args:
       assumptions: every choice.
-      chunk_steps, save_every: see Plan.
+      chunk_steps, save_every: see Recipe.
       loss: of embeddings x and t, instead of the one that assumptions name. The first pre_steps
         are on the squared distance all the same.
 
@@ -195,8 +195,8 @@ def make_study(
       >>> import jax
       >>> study = make_study(Assumptions(mixing_candidates=100))
       >>> env_key, params_key, data_key = jax.random.split(jax.random.key(0), 3)
-      >>> env, params = study.init_env(env_key), study.init_params(params_key)
-      >>> study.embed(params, env, data_key, 10).embedded.x.shape
+      >>> constants, params = study.init_constants(env_key), study.init_params(params_key)
+      >>> study.embed(params, constants, data_key, 10).embedded.x.shape
       (10, 3)
     """
     a = resolve(assumptions)
@@ -222,7 +222,7 @@ def make_study(
     chosen = aligning_loss(a, loss)
     early = make_similarity("squared_l2")
 
-    def init_env(key):
+    def init_constants(key):
         x_key, t_key, sample_key = jax.random.split(key, 3)
         weights = Pair(mixing.init(x_key), mixing.init(t_key))
         seen = observe(weights, model.sample(sample_key, _SAMPLES))
@@ -240,28 +240,33 @@ def make_study(
             mixing.apply(weights.t, jnp.concatenate([latents.z_t, latents.m_t], axis=-1)),
         )
 
-    def whitened(env, observed):
-        return Pair(observed.x @ env.whitening.x, observed.t @ env.whitening.t)
+    def whitened(constants, observed):
+        return Pair(observed.x @ constants.whitening.x, observed.t @ constants.whitening.t)
 
-    def invert(env, pair):
-        x, t = mixing.inverse(env.mixing.x, pair.x), mixing.inverse(env.mixing.t, pair.t)
+    def invert(constants, pair):
+        x, t = (
+            mixing.inverse(constants.mixing.x, pair.x),
+            mixing.inverse(constants.mixing.t, pair.t),
+        )
         return Latents(x[:, : a.dim], t[:, : a.dim], x[:, a.dim :], t[:, a.dim :])
 
-    def source(env, key):
-        return whitened(env, observe(env.mixing, model.sample(key, a.batch_size)))
+    def source(constants, key):
+        return whitened(constants, observe(constants.mixing, model.sample(key, a.batch_size)))
 
     def early_objective(params, batch, key, gather):
         raw = nets.raw(params, batch)
         return info_nce(*raw, similarity=early, temperature=2 * a.temperature, gather=gather), {}
 
-    def select_canonical(params, env, key):
+    def select_canonical(params, constants, key):
         """The directions that the two encoders agree on most; spare dimensions go.
 
         With just embedding_dim dimensions the squared distance may keep a second function of an
         easy latent and lose a hard one for good; with spare ones it keeps both, and a latent
         correlates more across modalities than a function of another one.
         """
-        raw = nets.raw(params, whitened(env, observe(env.mixing, model.sample(key, _SAMPLES))))
+        raw = nets.raw(
+            params, whitened(constants, observe(constants.mixing, model.sample(key, _SAMPLES)))
+        )
         found = canonical_directions(*raw)
         select = []
         for values, directions in zip(raw, (found.x, found.t), strict=True):
@@ -275,14 +280,14 @@ def make_study(
     def objective(params, batch, key, gather):
         return loss_of(params, nets.embed(params, batch), Context(gather, key=key)), {}
 
-    def embed(params, env, key, n):
+    def embed(params, constants, key, n):
         latents = model.sample(key, n)
-        observed = observe(env.mixing, latents)
-        return Embedded(latents, observed, nets.embed(params, whitened(env, observed)))
+        observed = observe(constants.mixing, latents)
+        return Embedded(latents, observed, nets.embed(params, whitened(constants, observed)))
 
-    def losses(params, env, key, batches):
+    def losses(params, constants, key, batches):
         def one(batch_key):
-            seen = embed(params, env, batch_key, a.batch_size)
+            seen = embed(params, constants, batch_key, a.batch_size)
             true = Pair(seen.latents.z_x, seen.latents.z_t)
             context = Context(key=jax.random.fold_in(batch_key, 0))
             return tuple(loss_of(params, pair, context) for pair in (seen.embedded, true))
@@ -291,11 +296,11 @@ def make_study(
         return jnp.mean(trained), jnp.mean(oracle)
 
     optimiser = optimiser_of(a)
-    phases = [Phase(early_objective, a.pre_steps)] if a.pre_steps else []
+    stages = [Stage(early_objective, a.pre_steps)] if a.pre_steps else []
     enter = select_canonical if a.pre_steps and a.spare_dims else None
-    phases.append(Phase(objective, a.steps, enter))
-    plan = Plan(source, phases, optimiser, chunk_steps, save_every)
-    return Study(a, init_env, init_params, plan, embed, invert, losses)
+    stages.append(Stage(objective, a.steps, enter))
+    recipe = Recipe(source, stages, optimiser, chunk_steps, save_every)
+    return Study(a, init_constants, init_params, recipe, embed, invert, losses)
 
 
 def train_study(
@@ -309,11 +314,13 @@ def train_study(
       on_chunk: called with (steps done, mean loss) after every chunk.
 
     Returns:
-      (params, env) for `study.embed` and `study.losses`.
+      (params, constants) for `study.embed` and `study.losses`.
     """
     env_key, train_key = jax.random.split(key)
-    env = jax.jit(study.init_env)(env_key)
-    return train_one(study.plan, study.init_params, env, train_key, on_chunk=on_chunk), env
+    constants = jax.jit(study.init_constants)(env_key)
+    return train_one(
+        study.recipe, study.init_params, constants, train_key, on_chunk=on_chunk
+    ), constants
 
 
 def identification_metrics(

@@ -104,15 +104,15 @@ class Source(NamedTuple):
     """Where training pairs come from.
 
     Attributes:
-      env: constants on device, shared by all seeds.
-      draw: `(env, key) -> (batch, ids [n, k] int32)`; cheap, for every device draws the whole
+      constants: on device, shared by all seeds.
+      draw: `(constants, key) -> (batch, ids [n, k] int32)`; cheap, for every device draws the whole
         batch. Rows that agree in an id are one image, or have one caption.
       observe: `batch rows -> Pair(images, tokens)`; a device calls it for its rows only.
       shape: of an image.
       vocabulary_size, length: of the tokens.
     """
 
-    env: Tree
+    constants: Tree
     draw: Callable[[Tree, Key], tuple[Tree, Array]]
     observe: Callable[[Tree], Pair]
     shape: tuple[int, int, int]
@@ -122,16 +122,16 @@ class Source(NamedTuple):
 
 def held_source(data: SceneData, vocabulary_size: int, batch_size: int) -> Source:
     """Rows of the data, drawn with replacement."""
-    env = {"images": jnp.asarray(data.images), "tokens": jnp.asarray(data.tokens)}
+    constants = {"images": jnp.asarray(data.images), "tokens": jnp.asarray(data.tokens)}
     ids = np.stack([content_ids(data.images), content_ids(data.tokens)], axis=1)
-    env |= {"ids": jnp.asarray(ids)}
+    constants |= {"ids": jnp.asarray(ids)}
 
-    def draw(env, key):
-        rows = jax.random.randint(key, (batch_size,), 0, len(env["tokens"]))
-        return Pair(env["images"][rows], env["tokens"][rows]), env["ids"][rows]
+    def draw(constants, key):
+        rows = jax.random.randint(key, (batch_size,), 0, len(constants["tokens"]))
+        return Pair(constants["images"][rows], constants["tokens"][rows]), constants["ids"][rows]
 
     shape, length = data.images.shape[1:], data.tokens.shape[1]
-    return Source(env, draw, lambda pair: pair, shape, vocabulary_size, length)
+    return Source(constants, draw, lambda pair: pair, shape, vocabulary_size, length)
 
 
 def streamed_source(model: SceneModel, resolution: int, batch_size: int) -> Source:
@@ -142,7 +142,7 @@ def streamed_source(model: SceneModel, resolution: int, batch_size: int) -> Sour
     def observe(factors):
         return Pair(render(factors.image, resolution), tokens(factors.text))
 
-    def draw(env, key):
+    def draw(constants, key):
         factors = model.sample(key, batch_size)
         return factors, caption_ids(factors.text)[:, None]
 

@@ -123,28 +123,32 @@ def trifeature_task(
     """
     o = options
     look = augment_images(IMAGE_AUGMENTATIONS[o.augmentation])
-    env = {"images": jnp.asarray(data.gallery.images), "pool": data.train, "mapping": data.mapping}
+    constants = {
+        "images": jnp.asarray(data.gallery.images),
+        "pool": data.train,
+        "mapping": data.mapping,
+    }
     if o.train_pairs:
         require(bias in (0, 1), "bias", bias, "0 or 1 with a fixed set of training pairs")
         factors, rows = fixed_pairs(
             data.train, data.mapping, fixed_key, o.train_pairs, biased=bias == 1
         )
-        env |= {"shape": factors.shape, "rows": rows}
+        constants |= {"shape": factors.shape, "rows": rows}
 
-    def source(env, key, n):
+    def source(constants, key, n):
         pair_key, pose_key, *view_keys = jax.random.split(key, 2 + 2 * MODALITIES)
         if o.train_pairs:
             chosen = jax.random.randint(pair_key, (n,), 0, o.train_pairs)
-            shape, rows = env["shape"][chosen], env["rows"][chosen]
+            shape, rows = constants["shape"][chosen], constants["rows"][chosen]
         else:
-            factors, rows = sample_pairs(env["pool"], env["mapping"], pair_key, n, bias)
+            factors, rows = sample_pairs(constants["pool"], constants["mapping"], pair_key, n, bias)
             shape = factors.shape
         # Known to match: one image, or where poses are augmentation all those of its triple.
         ids = rows // o.renderings if o.poses == "redrawn" else rows
         rows = jnp.tile(rows, 2)  # of both views, [n, 4]
         if o.poses == "redrawn":
             rows = redrawn(pose_key, rows, o.renderings)
-        images = env["images"][rows].astype(jnp.float32) / 255  # [n, 4, size, size, 3]
+        images = constants["images"][rows].astype(jnp.float32) / 255  # [n, 4, size, size, 3]
         views = [look(own_key, images[:, k]) for k, own_key in enumerate(view_keys)]
         return {"labels": shape, "views": (tuple(views[:2]), tuple(views[2:])), "ids": ids}
 
@@ -152,7 +156,7 @@ def trifeature_task(
     modality = Modality(image_maps(o.widths), positions=side * side)
     image = jax.ShapeDtypeStruct((1, o.resolution, o.resolution, 3), jnp.float32)
     return FusedTask(
-        [modality] * MODALITIES, (image,) * MODALITIES, lambda key: env, source, CLASSES, True
+        [modality] * MODALITIES, (image,) * MODALITIES, lambda key: constants, source, CLASSES, True
     )
 
 

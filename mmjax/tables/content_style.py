@@ -11,7 +11,7 @@ from mmjax.run import Fit, MetricsLog, Row, Run, fit_seeds, machine, seed_keys, 
 from mmjax.studies import ContentStyleStudy
 
 EXPERIMENT = "content_style"
-PURPOSES = ("env", "train", "evaluate", "evaluate_permuted", "split")
+PURPOSES = ("constants", "train", "evaluate", "evaluate_permuted", "split")
 
 
 def names_of(count: int) -> tuple[str, ...]:
@@ -22,19 +22,19 @@ def names_of(count: int) -> tuple[str, ...]:
 def train_setting(config: Any, setting: str, study: ContentStyleStudy, run: Run, log):
     """Trains a row's seeds. Returns (parameters, worlds), `[seeds, ...]`."""
     keys = seed_keys(config, PURPOSES)
-    envs = jax.jit(jax.vmap(study.init_env))(keys["env"])
+    constants = jax.jit(jax.vmap(study.init_constants))(keys["constants"])
     outcome = fit_seeds(
         run,
         setting,
-        study.plan,
+        study.recipe,
         study.init_params,
-        envs=envs,
+        constants=constants,
         keys=keys["train"],
         seeds=seed_numbers(config),
         fit=Fit(config.parallel, config.batch_size),
         log=log,
     )
-    return outcome.params, envs
+    return outcome.params, constants
 
 
 def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Any) -> dict:
@@ -72,11 +72,13 @@ def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Any) -
 
 def produce(config: Any, run: Run, setting: str, study, log: MetricsLog) -> list[Row]:
     """Trains and judges a row."""
-    params, envs = train_setting(config, setting, study, run, log)
+    params, constants = train_setting(config, setting, study, run, log)
     keys, rows = seed_keys(config, PURPOSES), []
     for k, seed in enumerate(run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")):
-        own_params, own_env, own_keys = jax.tree.map(lambda v, k=k: v[k], (params, envs, keys))
-        figures = judge(study, own_params, own_env, own_keys, config)
+        own_params, own_constants, own_keys = jax.tree.map(
+            lambda v, k=k: v[k], (params, constants, keys)
+        )
+        figures = judge(study, own_params, own_constants, own_keys, config)
         rows += [Row(EXPERIMENT, setting, seed, *name, v) for name, v in figures.items()]
     return rows
 

@@ -14,14 +14,14 @@ from mmjax.studies.fused import FusedStudy, FusedTask
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.types import Tree
 
-PURPOSES = ("env", "train", "evaluate", "untrained")
+PURPOSES = ("constants", "train", "evaluate", "untrained")
 
 
 class Judge(NamedTuple):
     """How a representation is judged.
 
     Attributes:
-      figures: `(place of the seed, its environment, its evaluation key, represent, read) ->
+      figures: `(place of the seed, its constants, its evaluation key, represent, read) ->
         {(modality, target, metric): value}`, where represent maps observations to features `[n, f]`
         and read maps (observations, subsets) to `[subsets, n, f]` (None of raw observations).
       raw: `observations -> [n, f]`, what representations are compared with.
@@ -45,21 +45,25 @@ def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _environments(config, task: FusedTask):
-    keys = seed_keys(config, PURPOSES)["env"]
-    return task.init_env(keys[0]) if task.shared_env else jax.vmap(task.init_env)(keys)
+def _constants(config, task: FusedTask):
+    keys = seed_keys(config, PURPOSES)["constants"]
+    return (
+        task.init_constants(keys[0])
+        if task.shared_constants
+        else jax.vmap(task.init_constants)(keys)
+    )
 
 
 def _judged(experiment, config, task, judge, run, setting, represent, read) -> list[Row]:
     """Rows of every seed; `represent` and `read` take the seed's place first."""
-    keys, envs, rows = seed_keys(config, PURPOSES), _environments(config, task), []
+    keys, constants, rows = seed_keys(config, PURPOSES), _constants(config, task), []
     seeds = run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")
     for place, seed in enumerate(seeds):
         own = lambda leaf, k=place: leaf[k]
-        env = envs if task.shared_env else jax.tree.map(own, envs)
+        seed_constants = constants if task.shared_constants else jax.tree.map(own, constants)
         figures = judge.figures(
             place,
-            env,
+            seed_constants,
             keys["evaluate"][place],
             lambda seen, k=place: represent(k, seen),
             read and (lambda seen, subsets, k=place: read(k, seen, subsets)),
@@ -87,15 +91,15 @@ def trained_rows(
     same setting (the part before an @), goes on from there. With `projected`, what is behind the
     head is judged too, if the loss compares it: as the modality `projected` instead of `joint`.
     """
-    plan = study.plan
+    recipe = study.recipe
     if until is not None:
-        plan = plan._replace(phases=[phase._replace(until=until) for phase in plan.phases])
+        recipe = recipe._replace(stages=[stage._replace(until=until) for stage in recipe.stages])
     params = fit_seeds(
         run,
         setting.split("@")[0],
-        plan,
+        recipe,
         study.init_params,
-        envs=_environments(config, task),
+        constants=_constants(config, task),
         keys=seed_keys(config, PURPOSES)["train"],
         seeds=seed_numbers(config),
         fit=Fit(config.parallel, config.batch_size),

@@ -107,9 +107,9 @@ def train_setting(config: Any, setting: str, study, run: Run, log: MetricsLog):
     outcome = fit_seeds(
         run,
         setting,
-        study.plan,
+        study.recipe,
         study.init_params,
-        envs=study.env,
+        constants=study.constants,
         keys=seed_keys(config, PURPOSES)["train"],
         seeds=seed_numbers(config),
         fit=Fit(config.parallel, config.batch_size),

@@ -92,9 +92,9 @@ def train_setting(config, study: PairStudy, setting: str, run: Run, log: Metrics
     outcome = fit_seeds(
         run,
         setting,
-        study.plan,
+        study.recipe,
         study.init_params,
-        envs=study.env,
+        constants=study.constants,
         keys=jax.vmap(jax.random.key)(jnp.asarray(numbers)),
         seeds=numbers,
         fit=Fit(config.parallel, config.batch_size),

@@ -46,13 +46,13 @@ class Setting(NamedTuple):
     why: str
 
 
-PURPOSES = ("env", "train", "gap", "evaluate", "diagnose", "split")
+PURPOSES = ("constants", "train", "gap", "evaluate", "diagnose", "split")
 
 
 def train_setting(config: Any, setting: Setting, run: Run, log: MetricsLog):
-    """Trains a row's seeds. Returns (outcome, envs, oracle loss of each seed)."""
+    """Trains a row's seeds. Returns (outcome, constants, oracle loss of each seed)."""
     study, keys = setting.study, seed_keys(config, PURPOSES)
-    envs = jax.jit(jax.vmap(study.init_env))(keys["env"])
+    constants = jax.jit(jax.vmap(study.init_constants))(keys["constants"])
     batches = max(1, config.eval_samples // config.batch_size)
     losses = jax.jit(jax.vmap(lambda p, e, k: study.losses(p, e, k, batches)))
     lowest = [np.inf]
@@ -61,7 +61,7 @@ def train_setting(config: Any, setting: Setting, run: Run, log: MetricsLog):
     def gap(params, rows):
         index = np.asarray(rows)
         pick = lambda tree: jax.tree.map(lambda x: x[index], tree)
-        trained, oracle = losses(params, pick(envs), keys["gap"][index])
+        trained, oracle = losses(params, pick(constants), keys["gap"][index])
         oracles[index] = oracle
         above = np.asarray(trained - oracle)
         if setting.as_theory:
@@ -74,33 +74,33 @@ def train_setting(config: Any, setting: Setting, run: Run, log: MetricsLog):
     outcome = fit_seeds(
         run,
         setting.name,
-        study.plan,
+        study.recipe,
         study.init_params,
         gap,
-        envs=envs,
+        constants=constants,
         keys=keys["train"],
         seeds=seed_numbers(config),
         fit=Fit(config.parallel, config.batch_size, config.stuck_gap, config.max_restarts),
         log=log,
     )
-    trained, oracle = losses(outcome.params, envs, keys["gap"])
-    return outcome._replace(gap=np.asarray(trained - oracle)), envs, np.asarray(oracle)
+    trained, oracle = losses(outcome.params, constants, keys["gap"])
+    return outcome._replace(gap=np.asarray(trained - oracle)), constants, np.asarray(oracle)
 
 
-def evaluate_setting(config: Any, setting: Setting, outcome: Outcome, envs, run: Run):
+def evaluate_setting(config: Any, setting: Setting, outcome: Outcome, constants, run: Run):
     """All rows of results.csv of a setting, and what its figures need of the first seed."""
     study, keys = setting.study, seed_keys(config, PURPOSES)
 
     @jax.jit
-    def look(params, env, key, split_key):
-        seen = study.embed(params, env, key, config.eval_samples)
+    def look(params, constants, key, split_key):
+        seen = study.embed(params, constants, key, config.eval_samples)
         return seen, identification_metrics(seen, split_key)
 
     rows, shown = [], []
     for k in run.tracked(range(config.seeds), f"{setting.name}, judging", "seeds"):
         first = lambda tree, k=k: jax.tree.map(lambda x: x[k], tree)
         own_keys = keys["evaluate"][k], keys["split"][k]
-        seen, figures = look(first(outcome.params), first(envs), *own_keys)
+        seen, figures = look(first(outcome.params), first(constants), *own_keys)
         figures = {name: float(value) for name, value in figures.items()}
         for side in ("x", "t"):
             z, f = getattr(seen.latents, f"z_{side}"), getattr(seen.embedded, side)
@@ -129,7 +129,7 @@ def draw_setting(config: Any, setting: Setting, run: Run, log: MetricsLog, shown
             losses.append(float(value))
     levels = {config.seed + k: float(v) for k, v in enumerate(oracle)}
     pre = setting.study.assumptions.pre_steps
-    save_figure(curves_figure(curves, levels, title=setting.name, phase_end=pre), path("loss"))
+    save_figure(curves_figure(curves, levels, title=setting.name, stage_end=pre), path("loss"))
     heat = {
         s: np.asarray(correlations(getattr(shown.latents, f"z_{s}"), getattr(shown.embedded, s)))
         for s in ("x", "t")

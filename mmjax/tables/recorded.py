@@ -75,7 +75,7 @@ def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarra
 def judge_of(case: Case, limit: int) -> Judge:
     """Linear probes of every target from every subset; limit: training rows, at most."""
 
-    def figures(place, env, key, represent, read):
+    def figures(place, constants, key, represent, read):
         masks, features, found = np.array(list(case.subsets.values())), {}, {}
         for part in PARTS:
             split = getattr(case.data, part)

@@ -2,7 +2,7 @@
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
 from mmjax.train.fingerprint import fingerprint, same_fingerprint
-from mmjax.train.loop import NotFinite, Phase, Plan, init_states, train, train_one
+from mmjax.train.loop import NotFinite, Recipe, Stage, init_states, train, train_one
 from mmjax.train.optimisers import (
     DECAY_HELP,
     OPTIMISER_HELP,
@@ -32,8 +32,8 @@ __all__ = [
     "Layout",
     "NotFinite",
     "Outcome",
-    "Phase",
-    "Plan",
+    "Stage",
+    "Recipe",
     "Progress",
     "State",
     "collectives",

@@ -31,7 +31,7 @@ class Checkpoints(NamedTuple):
       restore: `(like, about={}) -> (step, tree)` of the newest that is whole, with like's
         structure; None if there is none. A damaged one is left out with a line. Raises InvalidInput
         where all are damaged, or the newest whole one has other shapes or dtypes, or was saved
-        about other `data`, or of a plan (`until`, the ends of its phases) that is not this one's.
+        about other `data`, or of a recipe (`until`, the ends of its stages) that is not this one's.
       close: releases the folder.
       path: `step -> where its checkpoint lies`.
     """
@@ -120,7 +120,7 @@ def _refuse_others(path: str, step: int, body: dict, like: Tree, about: Mapping[
     if until and step > until[-1]:
         refuse(f"holds step {step}, but {until[-1]} steps are asked for")
     if until and before and [u for u in before if u < step] != [u for u in until if u < step]:
-        refuse(f"its phases ended at steps {before}, here at {until}")
+        refuse(f"its stages ended at steps {before}, here at {until}")
     data, theirs = about.get("data"), body["about"].get("data")
     if data is not None and theirs is not None and not same_fingerprint(data, theirs):
         refuse("was made of other data or other seeds")

@@ -1,4 +1,4 @@
-"""The training loop: phases of compiled chunks, with checkpoints, resume and signals between."""
+"""The training loop: stages of compiled chunks, with checkpoints, resume and signals between."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -38,14 +38,14 @@ class NotFinite(ArithmeticError):
         self.step, self.rows, self.saved = step, rows, saved
 
 
-class Phase(NamedTuple):
+class Stage(NamedTuple):
     """A stretch of training with one objective.
 
     Attributes:
       objective: see mmjax.train.step.
       until: the step (exclusive) at which it ends.
-      enter: `(params, env, key) -> params` of one seed, applied once before its first step; None
-        changes nothing.
+      enter: `(params, constants, key) -> params` of one seed, applied once before its first step;
+        None changes nothing.
     """
 
     objective: Objective
@@ -53,16 +53,16 @@ class Phase(NamedTuple):
     enter: Callable[[Tree, Tree, Key], Tree] | None = None
 
 
-class Plan(NamedTuple):
+class Recipe(NamedTuple):
     """What is trained and how, the same for all seeds.
 
     Attributes:
       source: draws batches.
-      phases: objectives in order; the last one's `until` is the number of steps.
+      stages: objectives in order; the last one's `until` is the number of steps.
       optimiser: from optax.
       chunk_steps: steps a compiled call; logs and checkpoints lie between calls.
       save_every: steps between checkpoints (rounded up to whole chunks).
-      shared_env: whether all seeds see one environment (a data set) or each its own.
+      shared_constants: whether all seeds have the same (a data set) or each its own (a world).
       unrolled: on a CPU, compile no loop over steps or seeds: there XLA runs a convolution inside a
         loop some thirty times slower than outside of one.
       feed: `first step -> iterator` of what the host gives each step from there on (rows to take,
@@ -70,30 +70,34 @@ class Plan(NamedTuple):
     """
 
     source: Source
-    phases: Sequence[Phase]
+    stages: Sequence[Stage]
     optimiser: optax.GradientTransformation
     chunk_steps: int
     save_every: int
-    shared_env: bool = False
+    shared_constants: bool = False
     unrolled: bool = False
     feed: Callable[[int], Iterator[Tree]] | None = None
 
 
-def _compiled_chunk(plan: Plan, phase: Phase, size: int, layout: Layout) -> Callable:
-    """`(states, envs, keys, first step, fed) -> (states, Progress of [seeds])`, `size` steps."""
-    unrolled = plan.unrolled and jax.default_backend() == "cpu"
+def _compiled_chunk(recipe: Recipe, stage: Stage, size: int, layout: Layout) -> Callable:
+    """`(states, constants, keys, first, fed) -> (states, Progress of [seeds])`, `size` steps."""
+    unrolled = recipe.unrolled and jax.default_backend() == "cpu"
     chunk = make_chunk(
-        plan.source, phase.objective, plan.optimiser, 1 if unrolled else size, layout.collectives
+        recipe.source,
+        stage.objective,
+        recipe.optimiser,
+        1 if unrolled else size,
+        layout.collectives,
     )
-    run = layout.compile(chunk, plan.shared_env, unrolled)
+    run = layout.compile(chunk, recipe.shared_constants, unrolled)
     if not unrolled:
         return run
 
-    def one_by_one(states, envs, keys, first, fed=None):
+    def one_by_one(states, constants, keys, first, fed=None):
         total, broken = 0.0, []
         for step in range(first, first + size):
             own = jax.tree.map(lambda leaf, k=step - first: leaf[k : k + 1], fed)
-            states, progress = run(states, envs, keys, np.int32(step), own)
+            states, progress = run(states, constants, keys, np.int32(step), own)
             total = total + progress.loss
             broken.append(progress.broken)
         return states, Progress(total / size, first_broken(jnp.stack(broken)))
@@ -101,24 +105,26 @@ def _compiled_chunk(plan: Plan, phase: Phase, size: int, layout: Layout) -> Call
     return one_by_one
 
 
-def init_states(plan: Plan, init: Callable[[Key], Tree], keys: Key) -> State:
+def init_states(recipe: Recipe, init: Callable[[Key], Tree], keys: Key) -> State:
     """States of all seeds, `[seeds, ...]`, from `init: key -> params` and keys `[seeds]`."""
 
     def one(key):
         params = init(key)
-        return State(params, plan.optimiser.init(params))
+        return State(params, recipe.optimiser.init(params))
 
     return jax.jit(jax.vmap(one))(keys)
 
 
-def _entered(plan: Plan, phase: Phase, states: State, envs: Tree, keys: Key, step: int) -> State:
-    def one(params, env, key):
+def _entered(
+    recipe: Recipe, stage: Stage, states: State, constants: Tree, keys: Key, step: int
+) -> State:
+    def one(params, constants, key):
         # 2^32 - 1 is no step of training: a key of entering's own.
         own_key = jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), step)
-        return phase.enter(params, env, own_key)
+        return stage.enter(params, constants, own_key)
 
-    over_seeds = jax.vmap(one, in_axes=(0, None if plan.shared_env else 0, 0))
-    return states._replace(params=jax.jit(over_seeds)(states.params, envs, keys))
+    over_seeds = jax.vmap(one, in_axes=(0, None if recipe.shared_constants else 0, 0))
+    return states._replace(params=jax.jit(over_seeds)(states.params, constants, keys))
 
 
 def _stacked(feed: Iterator[Tree], size: int) -> Tree:
@@ -127,9 +133,9 @@ def _stacked(feed: Iterator[Tree], size: int) -> Tree:
 
 
 def train(
-    plan: Plan,
+    recipe: Recipe,
     states: State,
-    envs: Tree,
+    constants: Tree,
     keys: Key,
     *,
     layout: Layout,
@@ -139,12 +145,12 @@ def train(
     stop: Callable[[], int | None] = lambda: None,
     watch: Callable[[int, Callable[[], State]], bool] = lambda step, states: False,
 ) -> State:
-    """Trains all seeds to the end of the plan, or until it is watched enough.
+    """Trains all seeds to the end of the recipe, or until it is watched enough.
 
     Args:
-      plan: what to train.
+      recipe: what to train.
       states: `[seeds, ...]`, the initial states; donated.
-      envs: constants for the source: `[seeds, ...]`, or one for all seeds (plan.shared_env).
+      constants: of the source: `[seeds, ...]`, or those of all seeds (recipe.shared_constants).
       keys: `[seeds]`, root of each seed's randomness in training.
       layout: how seeds and batches lie on devices.
       checkpoints: where to save and resume; None keeps nothing.
@@ -162,36 +168,38 @@ def train(
     """
     about = {}
     if checkpoints:
-        about["until"] = [phase.until for phase in plan.phases]
-        about["data"] = fingerprint((envs, keys))
+        about["until"] = [stage.until for stage in recipe.stages]
+        about["data"] = fingerprint((constants, keys))
     restored = checkpoints.restore(states, about) if checkpoints else None
     saved = checkpoints.path(restored[0]) if restored else None
     step, states = restored or (0, states)
     on_resume(step)
     states = layout.put(states)
     compiled, over = {}, step > 0 and watch(step, lambda: states)
-    feed = plan.feed(step) if plan.feed else None
+    feed = recipe.feed(step) if recipe.feed else None
     with closing(feed) if hasattr(feed, "close") else nullcontext():
-        for number, phase in enumerate(plan.phases):
-            if phase.enter and step == (plan.phases[number - 1].until if number else 0):
+        for number, stage in enumerate(recipe.stages):
+            if stage.enter and step == (recipe.stages[number - 1].until if number else 0):
                 # A checkpoint at this very step was taken before entering: a resume enters again.
-                states = layout.put(_entered(plan, phase, layout.take(states), envs, keys, step))
-            while step < phase.until and not over:
-                size = min(plan.chunk_steps, phase.until - step)
+                states = layout.put(
+                    _entered(recipe, stage, layout.take(states), constants, keys, step)
+                )
+            while step < stage.until and not over:
+                size = min(recipe.chunk_steps, stage.until - step)
                 if (number, size) not in compiled:
-                    compiled[number, size] = _compiled_chunk(plan, phase, size, layout)
+                    compiled[number, size] = _compiled_chunk(recipe, stage, size, layout)
                 fed = feed and _stacked(feed, size)
-                states, progress = compiled[number, size](states, envs, keys, step, fed)
+                states, progress = compiled[number, size](states, constants, keys, step, fed)
                 losses, broken = map(np.asarray, progress)  # waits for the device
                 if np.any(broken >= 0):  # before anything is saved
                     seeds = np.flatnonzero(broken >= 0)
                     raise NotFinite(min(broken[broken >= 0]) + 1, seeds, saved)
-                due = (step + size) // plan.save_every > step // plan.save_every
+                due = (step + size) // recipe.save_every > step // recipe.save_every
                 step += size
                 on_chunk(step, losses)
                 over = watch(step, lambda states=states: layout.take(states))
                 signum = stop()
-                done = over or step == plan.phases[-1].until
+                done = over or step == recipe.stages[-1].until
                 if checkpoints and (due or done or signum):
                     checkpoints.save(step, layout.take(states), about)
                     saved = checkpoints.path(step)
@@ -201,9 +209,9 @@ def train(
 
 
 def train_one(
-    plan: Plan,
+    recipe: Recipe,
     init: Callable[[Key], Tree],
-    env: Tree,
+    constants: Tree,
     key: Key,
     *,
     on_chunk: Callable[[int, Array], None] = lambda step, loss: None,
@@ -211,9 +219,9 @@ def train_one(
     """Trains one seed in memory: no folder, no checkpoints. For notebooks and tests.
 
     Args:
-      plan: what to train.
+      recipe: what to train.
       init: `key -> params`.
-      env: constants of the source, without an axis of seeds.
+      constants: of the source, without an axis of seeds.
       key: root of initial weights and data.
       on_chunk: called with (steps done, mean loss of the chunk, a scalar).
 
@@ -222,9 +230,9 @@ def train_one(
     """
     init_key, train_key = jax.random.split(key)
     states = train(
-        plan,
-        init_states(plan, init, init_key[None]),
-        env if plan.shared_env else jax.tree.map(lambda leaf: leaf[None], env),
+        recipe,
+        init_states(recipe, init, init_key[None]),
+        constants if recipe.shared_constants else jax.tree.map(lambda leaf: leaf[None], constants),
         train_key[None],
         layout=make_layout("single", num_seeds=1, batch_size=1),
         on_chunk=lambda step, losses: on_chunk(step, losses[0]),

@@ -27,11 +27,12 @@ class Layout(NamedTuple):
     Attributes:
       name: single, data or seeds.
       collectives: what the chunk is to be made with.
-      compile: `(chunk of one seed, shared_env, unrolled) -> run`, where `run(state, env, keys,
-        first, fed) -> (state, Progress of [seeds])` is compiled, over seeds; the state is in device
-        form and donated. With shared_env all seeds see one env (a data set), else env is
-        `[seeds, ...]`. What is fed, `[steps, ...]` or None, all seeds and devices see.
-        Unrolled means no loop over seeds on a CPU, see Plan.
+      compile: `(chunk of one seed, shared_constants, unrolled) -> run`, where
+        `run(state, constants, keys, first, fed) -> (state, Progress of [seeds])` is compiled, over
+        seeds; the state is in device form and donated. With shared_constants all seeds have the
+        same (a data set), else constants are `[seeds, ...]`. What is fed, `[steps, ...]` or None,
+        all seeds and devices see.
+        Unrolled means no loop over seeds on a CPU, see Recipe.
       put: tree of `[seeds, ...]` -> device form.
       take: its inverse.
     """
@@ -61,14 +62,16 @@ def collectives(axis: str, count: int) -> Collectives:
     )
 
 
-def _over_seeds(chunk: Chunk, shared_env: bool, unrolled: bool) -> Callable:
+def _over_seeds(chunk: Chunk, shared_constants: bool, unrolled: bool) -> Callable:
     if jax.default_backend() != "cpu":
-        return jax.vmap(chunk, in_axes=(0, None if shared_env else 0, 0, None, None))
+        return jax.vmap(chunk, in_axes=(0, None if shared_constants else 0, 0, None, None))
 
-    def one_by_one(state, env, keys, first, fed):
+    def one_by_one(state, constants, keys, first, fed):
         # One seed's matmuls fill the cores of a CPU; batches of small ones run on a single core.
-        own = None if shared_env else env
-        each = lambda args: chunk(args[0], env if shared_env else args[1], args[2], first, fed)
+        own = None if shared_constants else constants
+        each = lambda args: chunk(
+            args[0], constants if shared_constants else args[1], args[2], first, fed
+        )
         if not unrolled:
             return jax.lax.map(each, (state, own, keys))
         seeds = [jax.tree.map(lambda v, k=k: v[k], (state, own, keys)) for k in range(len(keys))]
@@ -80,9 +83,11 @@ def _over_seeds(chunk: Chunk, shared_env: bool, unrolled: bool) -> Callable:
 def _single() -> Layout:
     same = lambda tree: tree
 
-    def compiled(chunk, shared_env=False, unrolled=False):
-        run = jax.jit(_over_seeds(chunk, shared_env, unrolled), donate_argnums=0)
-        return lambda state, env, keys, first, fed=None: run(state, env, keys, first, fed)
+    def compiled(chunk, shared_constants=False, unrolled=False):
+        run = jax.jit(_over_seeds(chunk, shared_constants, unrolled), donate_argnums=0)
+        return lambda state, constants, keys, first, fed=None: run(
+            state, constants, keys, first, fed
+        )
 
     return Layout("single", SINGLE, compiled, same, same)
 
@@ -95,16 +100,16 @@ def _placed(tree: Tree, count: int) -> Tree:
 
 
 def _data(count: int) -> Layout:
-    def compiled(chunk, shared_env=False, unrolled=False):
+    def compiled(chunk, shared_constants=False, unrolled=False):
         mapped = jax.pmap(
-            _over_seeds(chunk, shared_env, unrolled),
+            _over_seeds(chunk, shared_constants, unrolled),
             _AXIS,
             in_axes=(0, None, None, None, None),
             donate_argnums=0,
         )
 
-        def run(state, env, keys, first, fed=None):
-            state, progress = mapped(state, env, keys, first, fed)
+        def run(state, constants, keys, first, fed=None):
+            state, progress = mapped(state, constants, keys, first, fed)
             return state, jax.tree.map(lambda x: x[0], progress)
 
         return run
@@ -128,17 +133,17 @@ def _seeds(count: int) -> Layout:
     def join(tree):
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
-    def compiled(chunk, shared_env=False, unrolled=False):
+    def compiled(chunk, shared_constants=False, unrolled=False):
         mapped = jax.pmap(
-            _over_seeds(chunk, shared_env, unrolled),
+            _over_seeds(chunk, shared_constants, unrolled),
             _AXIS,
-            in_axes=(0, None if shared_env else 0, 0, None, None),
+            in_axes=(0, None if shared_constants else 0, 0, None, None),
             donate_argnums=0,
         )
 
-        def run(state, env, keys, first, fed=None):
-            env = env if shared_env else split(env)
-            state, progress = mapped(state, env, split(keys), first, fed)
+        def run(state, constants, keys, first, fed=None):
+            constants = constants if shared_constants else split(constants)
+            state, progress = mapped(state, constants, split(keys), first, fed)
             return state, jax.tree.map(lambda x: x.reshape(-1), progress)
 
         return run

@@ -1,4 +1,4 @@
-"""The training step: a pure function of (state, environment, key). It knows nothing of devices."""
+"""The training step: a pure function of (state, constants, key). It knows nothing of devices."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -43,8 +43,8 @@ class Collectives(NamedTuple):
 
 SINGLE = Collectives()
 
-# (environment, key) -> batch. The environment holds constants of a seed, such as mixing weights; a
-# plan that is fed (see Plan.feed) gives what was fed to the step as a third argument.
+# (constants, key) -> batch. Constants are a seed's own, such as mixing weights, or a data set; a
+# recipe that is fed (see Recipe.feed) gives what was fed to the step as a third argument.
 Source = Callable[..., Batch]
 # (parameters, local batch, key, gather) -> (local loss, changes). The loss is the devices' mean.
 # Changes, {} for most, are entries of the parameters that a step replaces instead of learning them,
@@ -65,7 +65,7 @@ class Progress(NamedTuple):
     broken: Array
 
 
-# (state, environment, key, first step, fed or None) -> (state, progress)
+# (state, constants, key, first step, fed or None) -> (state, progress)
 Chunk = Callable[[State, Tree, Key, Array, Tree], tuple[State, Progress]]
 
 
@@ -101,9 +101,9 @@ def make_chunk(
     and the run doesn't depend on the number of devices. What is fed is `[num_steps, ...]`.
     """
 
-    def step(state, env, key, number, fed):
+    def step(state, constants, key, number, fed):
         batch_key, noise_key = jax.random.split(key)
-        batch = collectives.shard(source(env, batch_key, *fed))
+        batch = collectives.shard(source(constants, batch_key, *fed))
         noise_key = collectives.fold(noise_key)
         (loss, changes), grads = jax.value_and_grad(objective, has_aux=True)(
             state.params, batch, noise_key, collectives.gather
@@ -115,14 +115,14 @@ def make_chunk(
         broken = jnp.where(_finite(loss, grads, params), -1, number)
         return State(params, opt_state), Progress(loss, broken.astype(jnp.int32))
 
-    def chunk(state, env, key, first, fed=None):
+    def chunk(state, constants, key, first, fed=None):
         fed = () if fed is None else (fed,)
 
         def body(state, place):
             number = first + place[0]
-            return step(state, env, jax.random.fold_in(key, number), number, place[1])
+            return step(state, constants, jax.random.fold_in(key, number), number, place[1])
 
-        if num_steps == 1:  # a loop of one is still a loop, see Plan.unrolled
+        if num_steps == 1:  # a loop of one is still a loop, see Recipe.unrolled
             return body(state, (0, jax.tree.map(lambda leaf: leaf[0], fed)))
         state, steps = jax.lax.scan(body, state, (jnp.arange(num_steps), fed))
         return state, Progress(jnp.mean(steps.loss), first_broken(steps.broken))

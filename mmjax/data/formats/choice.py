@@ -111,9 +111,9 @@ def beside_of(names: Iterable[str]) -> set[str]:
     return {form.format(name) for name in names for form in _BESIDE}
 
 
-def beside(table: Table, form: Sequence[str], name: str, own: str) -> str:
+def beside(table: Table, form: Sequence[str], name: str, stem: str) -> str:
     """The column that says a modality's lengths or presence, by its name or its column's."""
-    tried = (pattern.format(key) for key in (name, own) for pattern in form)
+    tried = (pattern.format(key) for key in (name, stem) for pattern in form)
     return next((found for found in tried if found in table.columns), "")
 
 
