@@ -28,8 +28,7 @@ from mmjax.types import Array, Tree
 
 NEEDS = ("views", "labels", "ids", "key")
 SIZES = 2048, 8192  # of batches whose memory is compared
-_AXIS = "devices"
-_DIRECTIONS = 3
+_AXIS, _DIRECTIONS = "devices", 3
 # Steps of differences and errors allowed: in float64, and where a loss casts to float32.
 _STEPS = (1e-5, 1e-6), (1e-2, 1e-2)
 
@@ -39,7 +38,8 @@ class LossFigures(NamedTuple):
 
     Attributes:
       value: the loss of the batch, float32.
-      gradient_error: of the gradient against central differences, the worst of three directions.
+      gradient_error: of the gradient against central differences, the worst of three directions;
+        NaN where they were not taken.
       jit_error: compiled against not compiled.
       row_error: rows in another order.
       name_error: names in another order.
@@ -156,9 +156,9 @@ def _checked(loss: Loss, modalities: Sequence[str], needs: Sequence[str]) -> _Ch
             jax.random.key(0) if "key" in needs else None,
         )
         found = loss.value(params, views[0], context)
-        told = "value: it must return (scalar, metrics), metrics a dict of scalars"
         good = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
         if not good or any(jnp.shape(v) for v in (found[0], *found[1].values())):
+            told = "value: it must return (scalar, metrics), metrics a dict of scalars"
             raise AssertionError(f"check_loss: {told}")
         return found[0]
 
@@ -248,16 +248,14 @@ def _device_error(checked: _Checked, params: Tree, batch: _Batch, alone) -> tupl
             else ("candidates are the rows of all devices: context.gather(rows)")
         )
         _fail("devices", told, advice)
-    error = _apart((value, slopes), alone)
-    if error > 1e-3:
+    if (error := _apart((value, slopes), alone)) > 1e-3:
         advice = "use context.gather, which has the right gradient, for what other devices hold"
         _fail("devices", f"{told}, but gradients are {error:.1e} apart", advice)
     return error, count
 
 
 def _order_error(what: str, one: Array, two: Array, advice: str, allowed: float = 1e-4) -> float:
-    error = _apart(two, one)
-    if error > allowed:
+    if (error := _apart(two, one)) > allowed:
         _fail(what, f"{float(one):.6g} in one order, {float(two):.6g} in another", advice)
     return error
 
@@ -267,11 +265,10 @@ def _check_finite(checked: _Checked, params: Tree, batch: _Batch) -> None:
     same = lambda make: batch._replace(
         views=tuple({name: make(view, name) for name in view} for view in batch.views)
     )
-    first = lambda view: next(iter(view.values()))
     cases = {
         "identical rows": same(lambda view, name: jnp.ones_like(view[name])),
         "zeros": same(lambda view, name: jnp.zeros_like(view[name])),
-        "equal modalities": same(lambda view, name: first(view)),
+        "equal modalities": same(lambda view, name: next(iter(view.values()))),
         "a batch of one row": _rows(batch, slice(0, 1)),
         "a batch of two rows": _rows(batch, slice(0, 2)),
     }
@@ -279,7 +276,7 @@ def _check_finite(checked: _Checked, params: Tree, batch: _Batch) -> None:
         value, slopes = checked.compiled(params, case)
         if not _finite((value, slopes)):
             where = "its gradient is not finite" if _finite(value) else f"it is {float(value)}"
-            advice = "guard roots, logarithms, norms and divisions at 0 (mmjax.numerics.normalise)"
+            advice = "guard roots, logarithms and divisions at 0 (mmjax.numerics.normalise)"
             _fail("finite", f"at {name} {where}", advice)
 
 
@@ -333,6 +330,7 @@ def check_loss(
     dim: int = 3,
     batch: int = 16,
     needs: Sequence[str] = (),
+    stops_gradients: bool = False,
     memory: bool = True,
 ) -> LossFigures:
     """Checks a Loss on random embeddings: all that training relies on, and some that it would like.
@@ -349,6 +347,8 @@ def check_loss(
       dim: of the embeddings.
       batch: rows, >= 4; with a multiple of the devices at hand, these are used.
       needs: what it reads of the context, of views, labels (0 and 1), ids, key.
+      stops_gradients: whether it does so on purpose (parts that learn from terms of their own, such
+        as FactorCL's critics); then no differences are taken.
       memory: whether the memory of large batches is measured, which compiles two more programs.
 
     Returns:
@@ -359,18 +359,18 @@ def check_loss(
     """
     require(batch >= 4, "batch", batch, "a whole number >= 4")
     require(set(needs) <= set(NEEDS), "needs", tuple(needs), "some of " + ", ".join(NEEDS))
-    checked, given = _checked(loss, modalities, needs), _drawn(batch, modalities, dim, needs)
-    given = jax.tree.map(jnp.asarray, given)
+    checked = _checked(loss, modalities, needs)
+    given = jax.tree.map(jnp.asarray, _drawn(batch, modalities, dim, needs))
     params = loss.init(jax.random.key(0), dim)
     alone = checked.compiled(params, given)
     if not _finite(alone):
         _fail("finite", f"of normal embeddings it is {float(alone[0])}", "look for a NaN")
     eager = checked.value(params, given)
-    jit_error = _apart(alone[0], eager)
-    if jit_error > 1e-4:
+    if (jit_error := _apart(alone[0], eager)) > 1e-4:
         told = f"{float(alone[0]):.6g} compiled, {float(eager):.6g} not"
         _fail("jit", told, "a loss is a pure function: no state, no random numbers but of key")
-    gradient_error, row_error = _gradient_error(checked, params, given), 0.0
+    row_error = 0.0
+    gradient_error = float("nan") if stops_gradients else _gradient_error(checked, params, given)
     if "key" not in needs:
         order = np.random.default_rng(2).permutation(batch)
         moved = checked.compiled(params, _rows(given, order))[0]

@@ -12,6 +12,8 @@ from mmjax.testing import check_loss
 
 FUSED = dict(modalities=("x", "t", "joint"))
 VIEWS = dict(needs=("views", "ids"))
+LABELS = dict(needs=("labels",))
+STOPS = dict(stops_gradients=True)  # FactorCL's critics learn from a term of their own
 # name -> (options of the loss, of the check); what singles a modality out names it.
 CASES = {
     "info_nce": (dict(learn_temperature=True), dict(needs=("ids",))),
@@ -27,8 +29,8 @@ CASES = {
     "supcon": ({}, dict(needs=("labels", "ids"))),
     "comm": ({}, FUSED | VIEWS),
     "comm_of_paper": ({}, FUSED | VIEWS),
-    "factor_cl": (dict(projected=2, hidden=4), VIEWS),
-    "factor_cl_supervised": (dict(classes=2, projected=2, hidden=4), dict(needs=("labels",))),
+    "factor_cl": (dict(projected=2, hidden=4), VIEWS | STOPS),
+    "factor_cl_supervised": (dict(classes=2, projected=2, hidden=4), LABELS | STOPS),
 }
 QUICK = ("info_nce", "supcon")
 
@@ -47,7 +49,8 @@ def test_every_loss_passes(case):
     assert found.devices == 8
     # FactorCL's critics score all pairs, as published.
     assert found.memory == ("O(N^2)" if "factor" in case else "O(N)")
-    assert max(found.gradient_error, found.device_error, found.row_error) < 1e-4
+    assert max(found.device_error, found.row_error) < 1e-4
+    assert np.isnan(found.gradient_error) if "factor" in case else found.gradient_error < 1e-4
     assert len(str(found).splitlines()) == 9 and "left out" in str(found)
 
 
