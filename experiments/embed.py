@@ -25,6 +25,7 @@ class Config(DataOptions):
     out: str = option("features.npz", "the file that is written")
 
 
+EXPERIMENT = "embed"
 PRESETS = {"quick": {}}
 
 
@@ -39,4 +40,4 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment="embed", doc=__doc__))
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))

@@ -26,6 +26,7 @@ class Config(DataOptions):
     use_trained_rows: bool = option(False, "judge rows too that the encoder was trained on")
 
 
+EXPERIMENT = "probe"
 PRESETS = {"quick": {}}
 
 
@@ -47,4 +48,4 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment="probe", doc=__doc__))
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
