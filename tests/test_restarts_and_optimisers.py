@@ -8,6 +8,7 @@ import optax
 import pytest
 from hypothesis import strategies as st
 
+from mmjax import train as train_module
 from mmjax.encoders import mlp, text_convnet, text_transformer
 from mmjax.errors import InvalidInput
 from mmjax.train import (
@@ -337,3 +338,20 @@ def test_muon_leaves_tables_and_biases_to_adam():
     for value in jax.tree.leaves(updates):
         np.testing.assert_allclose(jnp.abs(value), jnp.abs(value).max(), rtol=1e-4)
         assert 0.1 <= jnp.abs(value).max() < 0.2
+
+
+def test_former_names_of_a_recipe_train_as_it_does():
+    def source(constants, key):
+        return jax.random.normal(key, (4, 2))
+
+    def objective(params, batch, key, gather):
+        return jnp.mean((batch @ params["w"]) ** 2), {}
+
+    parts = (source, [train_module.Stage(objective, 3)], optax.sgd(0.1), 3, 3)
+    init = lambda key: {"w": jnp.ones(2)}
+    found = [
+        train_module.train_one(kind(*parts), init, {}, jax.random.key(0))
+        for kind in (train_module.Recipe, train_module.Plan)
+    ]
+    chex.assert_trees_all_equal(*found)
+    assert train_module.Phase is train_module.Stage

@@ -25,7 +25,7 @@ from mmjax.losses import SIMILARITIES, Context, Loss, info_nce, make_similarity,
 from mmjax.losses.ids import Gather
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
 from mmjax.studies.aligned import ALIGNING, aligning_loss
-from mmjax.train import OptimiserOptions, Recipe, Stage, optimiser_of
+from mmjax.train import OptimiserOptions, Recipe, Stage, former, optimiser_of
 from mmjax.types import Array, Key, Pair, Tree
 
 _SAMPLES = 8192  # unlabelled observations that the whitening is fitted on
@@ -143,6 +143,9 @@ class ContentStyleStudy(NamedTuple):
     init_params: Callable[[Key], Tree]
     recipe: Recipe
     look: Callable[[Tree, World, Key, int, bool], Seen]
+
+    plan = former.plan
+    init_env = former.init_env
 
 
 def _resolve(options: ContentStyleOptions, size: int) -> ContentStyleOptions:

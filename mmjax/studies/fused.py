@@ -19,7 +19,15 @@ from mmjax.errors import choose, require
 from mmjax.losses import Context, Loss
 from mmjax.numerics import normalise
 from mmjax.studies.fusing_methods import METHODS, Method, side_by_side, view_names
-from mmjax.train import OPTIMISER_HELP, OPTIMISERS, OptimiserOptions, Recipe, Stage, optimiser_of
+from mmjax.train import (
+    OPTIMISER_HELP,
+    OPTIMISERS,
+    OptimiserOptions,
+    Recipe,
+    Stage,
+    former,
+    optimiser_of,
+)
 from mmjax.types import Array, Key, Tree
 
 
@@ -90,6 +98,8 @@ class FusedStudy(NamedTuple):
     read: Callable[[Tree, tuple, Array], Array]
     represent: Callable[[Tree, tuple], Array]
     project: Callable[[Tree, tuple], Array] | None
+
+    plan = former.plan
 
 
 def subset_features(

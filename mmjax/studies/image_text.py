@@ -38,7 +38,7 @@ from mmjax.evaluate import (
 from mmjax.losses import SIMILARITIES, Context, Loss
 from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.studies.scene_data import AT_ONCE, SceneData, Source
-from mmjax.train import OptimiserOptions, Recipe, Stage, optimiser_of
+from mmjax.train import OptimiserOptions, Recipe, Stage, former, optimiser_of
 from mmjax.types import Array, Key, Pair, ScenePairs, Tree
 
 IMAGE_ENCODERS = ("narrow", "convnet", "resnet18", "resnet18_small")
@@ -91,6 +91,9 @@ class ImageTextStudy(NamedTuple):
     init_params: Callable[[Key], Tree]
     recipe: Recipe
     embed: Callable[[Tree, Pair], Pair]
+
+    plan = former.plan
+    env = former.env
 
 
 def _image_encoder(options: ImageTextOptions, size: int, side: int):

@@ -31,6 +31,7 @@ from mmjax.train import (
     OptimiserOptions,
     Recipe,
     Stage,
+    former,
     optimiser_of,
 )
 from mmjax.types import Array, Key, Pair, Tree
@@ -70,6 +71,9 @@ class PairStudy(NamedTuple):
     init_params: Callable[[Key], Tree]
     recipe: Recipe
     embed: Callable[[Tree, str, Array], Array]
+
+    plan = former.plan
+    env = former.env
 
 
 def make_pair_study(

@@ -25,6 +25,7 @@ from mmjax.train import (
     OptimiserOptions,
     Recipe,
     Stage,
+    former,
     optimiser_of,
     train_one,
 )
@@ -172,6 +173,9 @@ class Study(NamedTuple):
     embed: Callable[[Tree, Tree, Key, int], Embedded]
     invert: Callable[[Tree, Pair], Latents]
     losses: Callable[[Tree, Tree, Key, int], tuple[Array, Array]]
+
+    plan = former.plan
+    init_env = former.init_env
 
 
 def make_study(

@@ -2,6 +2,7 @@
 
 from mmjax.train.checkpoints import Checkpoints, open_checkpoints
 from mmjax.train.fingerprint import fingerprint, same_fingerprint
+from mmjax.train.former import Plan
 from mmjax.train.loop import NotFinite, Recipe, Stage, init_states, train, train_one
 from mmjax.train.optimisers import (
     DECAY_HELP,
@@ -17,6 +18,8 @@ from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout, requ
 from mmjax.train.restarts import Outcome, train_with_restarts
 from mmjax.train.signals import GRACE, Interrupted, noted_signals
 from mmjax.train.step import Collectives, Progress, State, make_chunk
+
+Phase = Stage  # its former name
 
 __all__ = [
     "DECAY_HELP",
@@ -34,6 +37,8 @@ __all__ = [
     "Outcome",
     "Stage",
     "Recipe",
+    "Phase",
+    "Plan",
     "Progress",
     "State",
     "collectives",

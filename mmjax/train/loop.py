@@ -166,6 +166,7 @@ def train(
     Raises Interrupted after saving, where stop said so; NotFinite after the chunk in which a loss,
     gradient or parameter was not; InvalidInput for checkpoints of another training.
     """
+    recipe = Recipe(*recipe)  # or a Plan
     about = {}
     if checkpoints:
         about["until"] = [stage.until for stage in recipe.stages]
@@ -228,6 +229,7 @@ def train_one(
     Returns:
       The trained parameters.
     """
+    recipe = Recipe(*recipe)  # or a Plan
     init_key, train_key = jax.random.split(key)
     states = train(
         recipe,

@@ -1,0 +1,23 @@
+"""Former names, for scripts that still have them: a Recipe was a Plan, its stages were phases."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+
+class Plan(NamedTuple):
+    """A Recipe under its former field names, in the same order; whatever takes one takes both."""
+
+    source: Callable[..., Any]
+    phases: Sequence[Any]
+    optimiser: Any
+    chunk_steps: int
+    save_every: int
+    shared_env: bool = False
+    unrolled: bool = False
+    feed: Callable[[int], Any] | None = None
+
+
+# Of a study: `study.plan`, `study.env`, `study.init_env`.
+plan = property(lambda study: Plan(*study.recipe), doc="The recipe under its former names.")
+env = property(lambda study: study.constants, doc="The constants under their former name.")
+init_env = property(lambda study: study.init_constants, doc="Likewise.")
