@@ -1,5 +1,6 @@
 """Restarts by the loss gap, optimisers under their schedule, layouts by name."""
 
+import chex
 import hypothesis
 import jax
 import jax.numpy as jnp

@@ -7,7 +7,6 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.multimodal import Lazy
-from mmjax.disentangle import pca
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe
@@ -17,7 +16,7 @@ from mmjax.models.model import Model, embedded, trained_on
 from mmjax.models.prepare import prepared_rows
 
 _CHOSEN_ON = 0.2  # share of the fitting rows that the penalty is chosen on
-_MOST_RAW = 4096  # raw values a row beyond which they are no baseline: their probe takes minutes
+_MOST_RAW = 2**16  # raw values a row beyond which they are no baseline: their probe takes minutes
 _KEPT_RAW = 256  # principal components of raw values that a probe reads, where there are more
 _STRENGTHS = (1e3, 1e2, 1e1, 1e0, 1e-1)  # of the probes' L2 penalty
 _MAX_STEPS = 100  # of each fit
@@ -279,14 +278,20 @@ def _padded(x: np.ndarray) -> np.ndarray:
 
 def _shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
     """The leading principal components of the fitting rows, where there are many columns."""
+    from sklearn.decomposition import PCA  # heavy, and only needed here
+
     if x.shape[1] <= _KEPT_RAW:
         return x
     rows = x[fit & np.isfinite(x).all(1)]
     spread = rows.std(0)
     scale = np.maximum(spread, 0.1 * np.sqrt(np.mean(spread**2)) + 1e-12)
     rows, x = rows / scale, x / scale
-    found = pca(rows, min(_KEPT_RAW, len(rows) - 1))
-    return np.asarray((x - found.mean) @ found.directions)
+    kept = max(1, min(_KEPT_RAW, len(rows) - 1))
+    found = PCA(kept, svd_solver="randomized", random_state=0).fit(rows)
+    out = np.full((len(x), kept), np.nan, np.float32)
+    whole = np.isfinite(x).all(1)
+    out[whole] = found.transform(x[whole])
+    return out
 
 
 def _by_groups(groups: np.ndarray, share: float) -> np.ndarray:
