@@ -56,8 +56,8 @@ class Embedder(NamedTuple):
       compared: `(params, observations, present) -> z`, the same in evaluation.
       apply: `(params, observations, present) -> name -> [batch, dim]`, what is kept: of towers an
         entry a modality that is given, of a fusion `joint` of those that are.
-      encoders: `nets of the parameters -> modality -> parameters of its encoder`.
-      replaced: `(nets, modality -> tree) -> nets` with these in the encoders' places.
+      encoders: `params -> modality -> (parameters, statistics) of its encoder`.
+      replaced: `(params, modality -> such a pair) -> params` with these in the encoders' places.
       loss_dim: dimension of z.
     """
 
@@ -65,8 +65,8 @@ class Embedder(NamedTuple):
     forward: Callable[..., tuple[dict[str, Array], dict[str, Array], Tree]]
     compared: Callable[..., dict[str, Array]]
     apply: Callable[..., dict[str, Array]]
-    encoders: Callable[[Tree], dict[str, Tree]]
-    replaced: Callable[[Tree, Mapping[str, Tree]], Tree]
+    encoders: Callable[[Tree], dict[str, tuple[Tree, Tree]]]
+    replaced: Callable[[Tree, Mapping[str, tuple[Tree, Tree]]], Tree]
     loss_dim: int
 
 
@@ -101,11 +101,13 @@ def towers(encoders: Mapping[str, Encoder], head: Head, dim: int) -> Embedder:
             out[name] = head.apply(own["head"], seen)
         return out
 
-    def inner(nets):
-        return {name: nets[name]["encoder"] for name in names}
+    def inner(params):
+        nets, statistics = params["nets"], params["statistics"]
+        return {name: (nets[name]["encoder"], statistics[name]) for name in names}
 
-    def replaced(nets, own):
-        return {name: nets[name] | {"encoder": own[name]} for name in names}
+    def replaced(params, pairs):
+        nets = {n: params["nets"][n] | {"encoder": own} for n, (own, _) in pairs.items()}
+        return params | {"nets": nets, "statistics": {n: kept for n, (_, kept) in pairs.items()}}
 
     return Embedder(init, forward, apply, apply, inner, replaced, dim)
 
@@ -185,10 +187,15 @@ def fused(encoders: Mapping[str, Encoder], options: Fusion, dim: int) -> Embedde
         )
         return {JOINT: z[:, 0]}
 
-    def inner(nets):
-        return dict(zip(names, nets["encoders"], strict=True))
+    def inner(params):
+        sides = params["nets"]["encoders"], params["statistics"]["encoders"]
+        return dict(zip(names, zip(*sides, strict=True), strict=True))
 
-    def replaced(nets, own):
-        return nets | {"encoders": tuple(own[name] for name in names)}
+    def replaced(params, pairs):
+        nets, statistics = zip(*(pairs[name] for name in names), strict=True)
+        return params | {
+            "nets": params["nets"] | {"encoders": nets},
+            "statistics": params["statistics"] | {"encoders": statistics},
+        }
 
     return Embedder(init, forward, compared, apply, inner, replaced, o.head_out or dim)

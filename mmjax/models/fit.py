@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from mmjax.data.dataset import Dataset, data_hash, hashes_of, is_classes
 from mmjax.encoders import HEADS, Encoder
@@ -23,6 +24,7 @@ from mmjax.models.parts import (
     init_of,
     make_parts,
     trained_only,
+    whole_params,
 )
 from mmjax.models.record import Record, open_record
 from mmjax.models.stopping import Watcher, restored_best, watch_validation
@@ -121,13 +123,14 @@ def fit(
         values = choose(dict(data.labels), "label", label)
         require(is_classes(values), "label", label, "a column of classes; floats are quantities")
     validate_every = _looks(validate_every, steps, held, patience)
-    told = _told(loss, fusion)
-    init_key, train_key, order_key = jax.random.split(key, 3)
+    chosen, told = _loss(loss, fusion), _told(loss, fusion)
+    init_key, train_key, parts_key = jax.random.split(key, 3)
     parts = make_parts(
         rows,
+        held,
         dim=dim,
-        loss=_loss(loss, fusion),
-        nets=dict(nets or {}),
+        loss=chosen,
+        nets=nets or {},
         fusion=fusion,
         head=head,
         tokenizer=tokenizer,
@@ -135,27 +138,21 @@ def fit(
         label=label,
         batch_size=batch_size,
         steps=steps,
-        seed=int(jax.random.bits(order_key)),
+        key=parts_key,
     )
-    seen = hashes_of(data.part("train", "validation") if validate_every else rows)
-    about = {
-        "loss": told,
-        "steps": steps,
-        "rows": {"train": rows.num_rows, "validation": held.num_rows if validate_every else 0},
-        "data": data.name,
-        "data_hash": data_hash(hashes_of(rows)),
-        "labels": {k: _names(v) for k, v in data.labels.items()},
-        "remarks": list(data.remarks),
-    }
-    spec = Spec(
-        dim,
-        parts.nets,
-        parts.preparations,
-        head,
-        fusion,
-        {name: np.unique(hashes) for name, hashes in seen.items()},
-        about,
+    about = _about(data, bool(validate_every), told, steps)
+    hashes = hashes_of(data.part("train", "validation") if validate_every else rows)
+    known = {name: np.unique(own) for name, own in hashes.items()}
+    spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, about)
+    optimising = dict(
+        learning_rate=learning_rate,
+        steps=steps,
+        warmup=warmup,
+        schedule=schedule,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
     )
+    rule = trained_only(parts, make_optimiser(optimiser, **optimising))
     options = dict(
         about=about,
         dim=dim,
@@ -164,42 +161,57 @@ def fit(
         head=head,
         label=label,
         batch_size=batch_size,
-        optimiser=[optimiser, learning_rate, warmup, schedule, weight_decay, clip_norm],
+        optimiser=[optimiser, optimising],
         validation=[validate_every, patience, monitor if isinstance(monitor, str) else "own"],
         key=np.asarray(jax.random.key_data(key)).tolist(),
     )
-    rule = make_optimiser(
-        optimiser,
-        learning_rate=learning_rate,
-        steps=steps,
-        warmup=warmup,
-        schedule=schedule,
-        weight_decay=weight_decay,
-        clip_norm=clip_norm,
-    )
     _check_loss(parts)
+    figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
     with open_record(workdir, options, steps=steps, progress=progress, stop=stop) as record:
         if (done := record.finished(_own(nets, parts))) is not None:
             return done
-        chunk_steps = chunk_steps_of(rows, batch_size, steps, validate_every)
-        objective = objective_of(parts.embedder, parts.loss, parts.rows, parts.augment, chunk)
-        recipe = Recipe(
-            parts.rows.source,
-            [Stage(objective, steps)],
-            trained_only(parts, rule),
-            chunk_steps,
-            max(chunk_steps, steps // 10),
-            shared_constants=True,
-            unrolled=has_convolutions(parts),
-            feed=parts.rows.feed,
-        )
-        figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
-        params, history = _trained(
-            recipe, parts, record, figure, init_key, train_key, validate_every, patience, parallel
-        )
+        recipe = _recipe(parts, rule, steps, validate_every, chunk)
+        how = dict(every=validate_every, patience=patience, parallel=parallel)
+        params, history = _trained(recipe, parts, record, figure, init_key, train_key, **how)
+        params = whole_params(parts, params)
         model = make_model(params, spec._replace(about=about | {"validation": history}))
         record.finish(model)
         return model
+
+
+def _about(data: Dataset, validated: bool, loss: str, steps: int) -> dict[str, Any]:
+    """What a model tells of its training, of JSON's types."""
+    counts = {name: data.part(name).num_rows for name in ("train", "validation")}
+    return {
+        "loss": loss,
+        "steps": steps,
+        "rows": counts if validated else counts | {"validation": 0},
+        "data": data.name,
+        "data_hash": data_hash(hashes_of(data.part("train"))),
+        "labels": {k: _names(v) for k, v in data.labels.items()},
+        "remarks": list(data.remarks),
+    }
+
+
+def _recipe(
+    parts: Parts,
+    rule: optax.GradientTransformation,
+    steps: int,
+    validate_every: int,
+    chunk: int | None,
+) -> Recipe:
+    chunk_steps = chunk_steps_of(parts, steps, validate_every)
+    objective = objective_of(parts.embedder, parts.loss, parts.rows, parts.augment, chunk)
+    return Recipe(
+        parts.rows.source,
+        [Stage(objective, steps)],
+        rule,
+        chunk_steps,
+        max(chunk_steps, steps // 10),
+        shared_constants=True,
+        unrolled=has_convolutions(parts),
+        feed=parts.rows.feed,
+    )
 
 
 def _looks(every: int | None, steps: int, held: Dataset, patience: int | None) -> int:
@@ -265,10 +277,16 @@ def _figure(
 ) -> Callable[[Tree], float]:
     """`params -> figure`, lower is better."""
     if callable(monitor):
-        return lambda params: -float(monitor(make_model(params, spec), held))
+        return lambda params: -float(monitor(make_model(whole_params(parts, params), spec), held))
     require(monitor == "loss", "monitor", monitor, "loss, or a function (model, rows) -> number")
     return validation_loss(
-        parts.embedder, parts.loss, held, parts.preparations, parts.augment, label, batch_size
+        parts.embedder,
+        parts.loss,
+        parts.shown.held,
+        parts.shown.preparations,
+        parts.augment,
+        label,
+        batch_size,
     )
 
 
@@ -279,7 +297,8 @@ def _trained(
     figure: Callable[[Tree], float] | None,
     init_key: Key,
     train_key: Key,
-    validate_every: int,
+    *,
+    every: int,
     patience: int | None,
     parallel: str,
 ) -> tuple[Tree, list[tuple[int, float]]]:
@@ -289,7 +308,7 @@ def _trained(
     if figure:
         watcher = watch_validation(
             figure,
-            every=validate_every,
+            every=every,
             patience=patience,
             folder=record.path("validation"),
             say=record.validated,

@@ -12,6 +12,7 @@ from mmjax.data.multimodal import Lazy
 from mmjax.errors import require
 from mmjax.losses import Loss
 from mmjax.models.embedders import Embedder, Fusion
+from mmjax.models.frozen import Shown, shown, whole
 from mmjax.models.looks import Augment, augmentations
 from mmjax.models.model import make_embedder
 from mmjax.models.objective import Rows, rows_of
@@ -24,10 +25,20 @@ _FED_AT_ONCE = 2**26  # bytes read from files for one compiled call
 
 
 class Parts(NamedTuple):
-    """What a training is made of, before its first step."""
+    """What a training is made of, before its first step.
+
+    Attributes:
+      nets, preparations: of the model.
+      shown: what training sees of these, see mmjax.models.frozen.
+      embedder: of what training sees.
+      loss: what is minimised.
+      rows: the training rows as a source.
+      augment: random views by modality.
+    """
 
     nets: Mapping[str, Net]
     preparations: Mapping[str, Preparation]
+    shown: Shown
     embedder: Embedder
     loss: Loss
     rows: Rows
@@ -36,10 +47,11 @@ class Parts(NamedTuple):
 
 def make_parts(
     rows: Dataset,
+    held: Dataset,
     *,
     dim: int,
     loss: Loss,
-    nets: dict[str, Any],
+    nets: Mapping[str, Any],
     fusion: Fusion | None,
     head: str,
     tokenizer: Tokenizer | None,
@@ -47,12 +59,15 @@ def make_parts(
     label: str,
     batch_size: int,
     steps: int,
-    seed: int,
+    key: Key,
 ) -> Parts:
+    """The parts of a training on these rows; see fit for the options.
+
+    Raises InvalidInput for options that don't fit the data.
+    """
     for name in nets:
-        require(
-            name in rows.columns, "nets", name, "names of modalities: " + ", ".join(rows.columns)
-        )
+        known = ", ".join(rows.columns)
+        require(name in rows.columns, "nets", name, f"names of modalities: {known}")
     chosen, preparations = {}, {}
     for name, column in rows.columns.items():
         default = default_net(column.kind, column.values.shape[1:])
@@ -63,14 +78,33 @@ def make_parts(
             words = tokenizer or net.tokenizer or train_bpe(list(column.values[here]))
         chosen[name] = net
         preparations[name] = fit_preparation(name, column, here, words)
-    embedder = make_embedder(chosen, preparations, dim=dim, head=head, fusion=fusion)
+    body_key, order_key = jax.random.split(key)
     views = augmentations(preparations, fusion, augment)
-    source = rows_of(rows, preparations, batch_size=batch_size, steps=steps, label=label, seed=seed)
-    return Parts(chosen, preparations, embedder, loss, source, views)
+    width = dim if fusion is None else dim * fusion.tokens
+    seen = shown(rows, held, chosen, preparations, width=width, augmented=views, key=body_key)
+    embedder = make_embedder(seen.nets, seen.preparations, dim=dim, head=head, fusion=fusion)
+    source = rows_of(
+        seen.rows,
+        seen.preparations,
+        batch_size=batch_size,
+        steps=steps,
+        label=label,
+        seed=int(jax.random.bits(order_key)),
+    )
+    return Parts(chosen, preparations, seen, embedder, loss, source, views)
+
+
+def whole_params(parts: Parts, params: Tree) -> Tree:
+    """The model's parameters, frozen towers among them, of those that were trained."""
+    if not parts.shown.bodies:
+        return params
+    pairs = whole(parts.shown.bodies, parts.embedder.encoders(params))
+    return parts.embedder.replaced(params, pairs)
 
 
 def init_of(parts: Parts) -> Callable[[Key], Tree]:
-    examples = {name: example_of(p) for name, p in parts.preparations.items()}
+    """`key -> parameters` of what is trained."""
+    examples = {name: example_of(p) for name, p in parts.shown.preparations.items()}
 
     def init(key):
         net_key, loss_key = jax.random.split(key)
@@ -106,18 +140,19 @@ def trained_only(
     return optax.multi_transform({"on": optimiser, "off": optax.set_to_zero()}, labels)
 
 
-def chunk_steps_of(rows: Dataset, batch_size: int, steps: int, validate_every: int) -> int:
+def chunk_steps_of(parts: Parts, steps: int, validate_every: int) -> int:
     """Steps a compiled call: a divisor of what lies between two looks."""
-    most = min(50, steps)
+    most, rows = min(50, steps), parts.shown.rows
     lazy = [c.values for c in rows.columns.values() if isinstance(c.values, Lazy)]
     if lazy:
         size = sum(int(np.prod(v.shape[1:])) * np.dtype(v.dtype).itemsize for v in lazy)
-        most = max(1, min(most, _FED_AT_ONCE // max(1, size * batch_size)))
+        most = max(1, min(most, _FED_AT_ONCE // max(1, size * parts.rows.batch_size)))
     if not validate_every:
         return most
     return max(k for k in range(1, most + 1) if validate_every % k == 0)
 
 
 def has_convolutions(parts: Parts) -> bool:
-    own = lambda name: parts.nets[name].name in ("", "convnet", "resnet")
-    return any(p.kind == "image" and own(name) for name, p in parts.preparations.items())
+    """Whether a step convolves images: then a CPU compiles no loop around it, see Recipe."""
+    own = lambda name: parts.shown.nets[name].name in ("", "convnet", "resnet")
+    return any(p.kind == "image" and own(name) for name, p in parts.shown.preparations.items())
