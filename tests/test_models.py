@@ -17,7 +17,7 @@ from mmjax.data.multimodal import Lazy
 from mmjax.encoders import mlp
 from mmjax.errors import InvalidInput
 from mmjax.models import trained_on
-from mmjax.models.figures import Judged, features_of, judged_rows, probe_features
+from mmjax.tables.models import export_columns, probe_file, write_embeddings
 from mmjax.train import Interrupted
 
 N = 60
@@ -259,13 +259,6 @@ def test_perfect_embeddings_find_any_caption_of_an_image(model):
     assert found.chance[1] == pytest.approx(5 / N)
 
 
-def test_a_probe_of_an_export_is_that_of_the_model(data, model):
-    rows = judged_rows(model, data, False)
-    fresh = features_of(model, data)
-    again = probe_features(fresh, {}, data.labels["kind"], data, "kind", Judged(*rows))
-    assert again.embedding == mm.probe(model, data, "kind").embedding
-
-
 def test_eight_devices_train_as_one(data):
     still = {name: nets.mlp((8,), dropout=0.0, input_noise=0.0) for name in ("a", "b")}
     one = fit(data, nets=still, steps=4)
@@ -343,3 +336,17 @@ def test_the_front_door_is_light():
     assert set(mm.__all__) <= set(dir(mm))
     with pytest.raises(AttributeError, match="fitt"):
         mm.fitt  # noqa: B018
+
+
+def test_an_export_keeps_split_groups_and_ids_and_is_probed_alike(tmp_path, data, model):
+    told = write_embeddings(model, data, str(tmp_path / "z.npz"))
+    assert "36 train" in told and "12 test" in told
+    back = mm.read(str(tmp_path / "z.npz"), modalities={"a": "a", "b": "b"}, labels=["kind"])
+    np.testing.assert_array_equal(back.split, data.split)
+    np.testing.assert_array_equal(back.ids, data.ids)
+    np.testing.assert_array_equal(back.groups, data.groups)
+    assert probe_file(back, "kind", False).embedding == mm.probe(model, data, "kind").embedding
+    swapped = data._replace(split=np.where(data.split == "test", "train", "test"))
+    assert "test" not in export_columns(model, swapped)["split"]
+    with pytest.raises(InvalidInput, match="out"):
+        write_embeddings(model, data, str(tmp_path / "z.csv"))

@@ -62,6 +62,7 @@ class Dataset(NamedTuple):
         present: Mapping[str, Sequence[bool] | np.ndarray] | None = None,
         lengths: Mapping[str, Sequence[int] | np.ndarray] | None = None,
         kinds: Mapping[str, str] | None = None,
+        linked: bool = False,
         seed: int = 0,
         name: str = "data",
         remarks: Sequence[str] = (),
@@ -85,6 +86,8 @@ class Dataset(NamedTuple):
             padding.
           kinds: name -> kind, where shape and dtype don't say it: a uint8 `[n, h, w]` that is a
             sequence.
+          linked: whether groups hold all that belongs together already, as an export's do: then
+            ids link nothing more.
           seed: of the split by shares.
           name, remarks: see Dataset.
           more: modalities as keywords.
@@ -119,7 +122,7 @@ class Dataset(NamedTuple):
         codes = _ids(columns, absent, ids, n)
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
         own = None if groups is None else encode_labels(of_length("groups", groups, n))[0]
-        group, told = _linked(codes, own, ids is not None)
+        group, told = (_in_order(own), []) if linked else _linked(codes, own, ids is not None)
         where = _split(split, group, own, seed, n)
         return cls(columns, kept, group, where, codes, absent, name, (*remarks, *told))
 
@@ -252,6 +255,11 @@ def _content(column: Column, n: int) -> np.ndarray:
     if column.kind == "text":
         return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)
     return content_ids(column.values)
+
+
+def _in_order(own: np.ndarray | None) -> np.ndarray:
+    require(own is not None, "linked", True, "groups, that are linked already")
+    return np.asarray(own, np.int64)
 
 
 _OFTEN = 8, 0.01  # rows, and share of them, beyond which equal contents are a class ("a dog")

@@ -123,19 +123,12 @@ def trained_only(
         every = lambda tree, value: jax.tree.map(lambda _: value, tree)
         told = every(params, "on") | {"statistics": every(params["statistics"], "off")}
         on = lambda tree: jax.tree.map(lambda flag: "on" if flag else "off", tree)
-        owns = params["nets"].get("encoders")
-        told["nets"] = dict(told["nets"])
-        for number, (name, net) in enumerate(parts.nets.items()):
-            if owns is None:
-                own = params["nets"][name]
-                told["nets"][name] = told["nets"][name] | {
-                    "encoder": on(net.trained(own["encoder"]))
-                }
-            else:
-                inner = list(told["nets"]["encoders"])
-                inner[number] = on(net.trained(owns[number]))
-                told["nets"]["encoders"] = tuple(inner)
-        return told
+        own, kept = parts.embedder.encoders(params), parts.embedder.encoders(told)
+        pairs = {
+            name: (on(net.trained(own[name][0])), kept[name][1])
+            for name, net in parts.shown.nets.items()
+        }
+        return parts.embedder.replaced(told, pairs)
 
     return optax.multi_transform({"on": optimiser, "off": optax.set_to_zero()}, labels)
 

@@ -88,9 +88,8 @@ def read(
             (n for n in usual if n in table.columns and n not in (*named, *labels)), ""
         )
         groups = groups or free((*GROUPS, "groups"))
-        ids = (
-            _listed(ids) or [name for name in [free(("ids",))] if name] or _numbered(table.columns)
-        )
+        numbered = _numbered(table.columns)
+        ids = _listed(ids) or [name for name in [free(("ids",))] if name] or numbered
         split = (free(SPLITS) or _SHARES) if split is None else split
         rest = [*labels, groups, *ids, split if isinstance(split, str) else ""]
         rest = [name for name in rest if name]
@@ -116,6 +115,7 @@ def read(
             groups=labelled[groups] if groups else None,
             split=_split(path, split, labelled),
             ids={name: labelled[name] for name in ids} if ids else None,
+            linked=bool(ids and groups and ids == numbered),
             present=_some("present", found),
             lengths=_some("lengths", found),
             kinds={**_some("kind", found), **options.kinds},
