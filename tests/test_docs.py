@@ -14,10 +14,13 @@ from experiments import (
     comm_trifeature,
     content_style,
     disentangle,
+    embed,
     extract_features,
+    fit,
     image_text,
     paired_data,
     partial_causal,
+    probe,
     render_dataset,
 )
 from mmjax.run import launch
@@ -35,10 +38,13 @@ EXPERIMENTS = {
         comm_trifeature,
         content_style,
         disentangle,
+        embed,
         extract_features,
+        fit,
         image_text,
         paired_data,
         partial_causal,
+        probe,
         render_dataset,
     )
 }
@@ -89,7 +95,7 @@ def test_readme_has_its_sections_in_order():
     assert titles == [
         "Two commands",
         "What you get",
-        "Your own pairs",
+        "Your own data",
         "GPUs, TPUs, many seeds",
         "Anatomy",
         "Results",
@@ -142,3 +148,14 @@ def test_commands_run_with_small_settings(words, tmp_path):
     assert code == 0
     made = {p.name for p in tmp_path.iterdir()}
     assert {"results.csv", "summary.md"} <= made or {"train", "val", "test"} <= made
+
+
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_python_of_readme_runs(number, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = BLOCKS[number].replace("steps=500", "steps=4, progress=False")
+    exec(compile(code, f"README block {number}", "exec"), {})
+    assert capsys.readouterr().out
