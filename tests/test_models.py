@@ -247,6 +247,16 @@ def test_figures_stand_beside_chance_and_raw(data, model):
     assert set(parts.figures) == {"as they are", "PCA", "whitening", "FastICA"}
 
 
+def test_a_label_that_names_the_groups_is_probed_within_them(model):
+    rows, _ = arrays(seed=4)
+    who = np.array(["u", "v", "w", "x"])[np.arange(N) // 15]
+    split = np.where(np.isin(who, ["u", "v"]), "train", "test")
+    held = mm.Dataset.from_arrays(rows, labels={"who": who}, groups=who, split=split)
+    found = mm.probe(model, held, "who", raw=False)
+    assert (found.fitted, found.scored) == (15, 15) and "no training row" in str(found)
+    assert max(found.embedding.values()) > 0
+
+
 def test_perfect_embeddings_find_any_caption_of_an_image(model):
     rows, _ = arrays(seed=7)
     image = np.repeat(np.arange(N // 5), 5)

@@ -231,18 +231,21 @@ def probe_features(
     targets = encode_labels(values)[0] if classes else np.asarray(values, np.float32)[:, None]
     told = list(rows.remarks)
     fit, score = rows.fit, rows.score
-    if fit.sum() < 4:
-        half = _by_groups(data.groups[score], 0.5)
-        places = np.flatnonzero(score)
+    names_groups = classes and not np.isin(targets[score], targets[fit]).any()
+    if fit.sum() < 4 or names_groups:
+        by = np.arange(int(score.sum())) if names_groups and fit.any() else data.groups[score]
+        half, places = _by_groups(by, 0.5), np.flatnonzero(score)
         fit, score = np.zeros_like(fit), np.zeros_like(score)
         fit[places[half]], score[places[~half]] = True, True
-        told.append("no rows to fit on but held-out ones: half of them, by groups, fit the probe")
+        why = f"no training row has a class of {label}" if names_groups else "no training rows"
+        told.append(f"{why}: half of the held-out rows fit the probe, the others are judged")
     if classes and len(np.unique(targets[fit])) < 2:
         raise InvalidInput(
             f"label {label}: {fit.sum()} fitting rows hold one class; two are needed"
         )
     choosing = np.zeros_like(fit)
-    choosing[np.flatnonzero(fit)[_by_groups(data.groups[fit], _CHOSEN_ON)]] = True
+    by = np.arange(int(fit.sum())) if names_groups else data.groups[fit]
+    choosing[np.flatnonzero(fit)[_by_groups(by, _CHOSEN_ON)]] = True
     task = "classification" if classes else "regression"
     metric = "accuracy" if classes else "r2"
 
