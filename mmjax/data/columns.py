@@ -29,6 +29,8 @@ class Column(NamedTuple):
 
 def rows_of(name: str, rows: Any) -> int:
     try:
+        if isinstance(rows, Mapping | str | bytes | set):
+            raise TypeError
         return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)
     except (TypeError, IndexError):
         raise InvalidInput(f"{name}: {type(rows).__name__} is no array or list of rows") from None

@@ -112,7 +112,9 @@ class Dataset(NamedTuple):
         absent: dict[str, np.ndarray] = {}
         n = None
         for key, rows in given.items():
+            rows = rows.to_numpy() if hasattr(rows, "to_numpy") else rows  # of a table
             n = rows_of(key, rows) if n is None else n
+            require(n >= 1, f"rows of {key}", n, "one or more")
             require(rows_of(key, rows) == n, f"rows of {key}", rows_of(key, rows), f"{n}")
             mask = presence(key, rows, shown.get(key), n)
             columns[key] = column_of(key, rows, kinds.get(key), lengths.get(key), mask)
@@ -263,6 +265,7 @@ def _in_order(own: np.ndarray | None) -> np.ndarray:
 
 
 _OFTEN = 8, 0.01  # rows, and share of them, beyond which equal contents are a class ("a dog")
+_FEWEST = 4  # groups below which equal contents are classes, not recordings
 _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is none
 
 
@@ -279,8 +282,9 @@ def _linked(ids: np.ndarray, own: np.ndarray | None, asked: bool) -> tuple[np.nd
             )
             continue
         group, _ = linked_groups(group, column, np.arange(n))
-    if not asked and np.bincount(group).max() > max(_OFTEN[0], _TOO_LARGE * n):
-        if own is None or np.bincount(own).max() <= _TOO_LARGE * n:
+    few = len(np.unique(group)) < min(_FEWEST, len(np.unique(start)))
+    if not asked and (few or np.bincount(group).max() > max(_OFTEN[0], _TOO_LARGE * n)):
+        if few or own is None or np.bincount(own).max() <= _TOO_LARGE * n:
             told.append("equal contents link most rows with each other: a split may part them")
             group = start
     return np.asarray(group, np.int64), told
@@ -310,9 +314,13 @@ def _by_shares(shares: Sequence[float], group: np.ndarray, seed: int, n: int) ->
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]  # what is large finds its place first
     lack, part_of = np.array([share * n for share in shares]), np.zeros(len(sizes), int)
-    for place in order:
-        part_of[place] = int(np.argmax(lack))
-        lack[part_of[place]] -= sizes[place]
+    empty = [part for part, share in enumerate(shares) if share * n >= 1]
+    for left, place in zip(range(len(order), 0, -1), order, strict=True):
+        # The last groups are for parts that have none yet.
+        part = empty[0] if left <= len(empty) else int(np.argmax(lack))
+        empty = [other for other in empty if other != part]
+        part_of[place] = part
+        lack[part] -= sizes[place]
     where = np.array(SPLITS)[part_of[group]]
     for name, share in zip(SPLITS, shares, strict=True):
         if share * n >= 1 and not np.any(where == name):

@@ -231,9 +231,10 @@ def probe_features(
     targets = encode_labels(values)[0] if classes else np.asarray(values, np.float32)[:, None]
     told = list(rows.remarks)
     fit, score = rows.fit, rows.score
-    names_groups = classes and not np.isin(targets[score], targets[fit]).any()
-    if fit.sum() < 4 or names_groups:
-        by = np.arange(int(score.sum())) if names_groups and fit.any() else data.groups[score]
+    enough = fit.sum() >= 4
+    names_groups = classes and enough and not np.isin(targets[score], targets[fit]).any()
+    if not enough or names_groups:
+        by = np.arange(int(score.sum())) if names_groups else data.groups[score]
         half, places = _by_groups(by, 0.5), np.flatnonzero(score)
         fit, score = np.zeros_like(fit), np.zeros_like(score)
         fit[places[half]], score[places[~half]] = True, True

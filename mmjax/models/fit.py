@@ -13,7 +13,7 @@ from mmjax.encoders import HEADS, Encoder
 from mmjax.errors import InvalidInput, choose, naming, require
 from mmjax.labels import encode_labels
 from mmjax.losses import LOSSES, Loss
-from mmjax.models.embedders import Fusion
+from mmjax.models.embedders import JOINT, Fusion
 from mmjax.models.looks import Augment
 from mmjax.models.model import Model, Spec, make_model
 from mmjax.models.objective import objective_of, validation_loss
@@ -115,6 +115,8 @@ def fit(
     require(dim >= 1, "dim", dim, "a whole number >= 1")
     require(steps >= 1, "steps", steps, "a whole number >= 1")
     require(head in HEADS, "head", head, "one of " + ", ".join(sorted(HEADS)))
+    reserved = JOINT in data.columns and len(data.columns) > 1
+    require(not reserved, "modality", JOINT, "another name: it is that of fused embeddings")
     rows, held = data.part("train"), data.part("validation")
     require(rows.num_rows >= 2, "data", f"{rows.num_rows} training rows", "two or more")
     batch_size = min(batch_size, rows.num_rows)
