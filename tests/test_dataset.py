@@ -13,6 +13,7 @@ MAKE = Dataset.from_arrays
 EYE = np.eye(10)
 
 
+@hypothesis.settings(deadline=None, max_examples=30)
 @hypothesis.given(
     groups=st.lists(st.integers(0, 30), min_size=30, max_size=90),
     shares=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.25, 0.25), (0.6, 0.0, 0.4), (1, 0, 0)]),
@@ -36,6 +37,7 @@ def test_shares_are_met_to_the_row_and_seeds_differ():
     assert (first != second).any()
 
 
+@hypothesis.settings(deadline=None, max_examples=30)
 @hypothesis.given(order=st.permutations(range(12)))
 def test_rows_travel_with_all_that_protects_them(order):
     order = np.array(order)
