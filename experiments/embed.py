@@ -13,7 +13,7 @@ import sys
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.models import load
-from mmjax.run import Run, launch
+from mmjax.run import Run, atomic_write, claim_workdir, launch
 from mmjax.tables.models import DataOptions, read_data, tell, write_embeddings
 
 
@@ -36,7 +36,10 @@ def main(config: Config, run: Run) -> None:
     model = load(config.model)
     data = read_data(config)
     tell(data.remarks)
-    print(write_embeddings(model, data, config.out))
+    claim_workdir(run, EXPERIMENT, config)
+    told = write_embeddings(model, data, config.out)
+    atomic_write(run.path("summary.md"), told + "\n")
+    print(told)
 
 
 if __name__ == "__main__":

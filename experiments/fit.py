@@ -31,7 +31,7 @@ from mmjax.tables.models import (
     trained_model,
 )
 from mmjax.tables.needs import NEEDS
-from mmjax.train import DECAY_HELP, LAYOUTS, OPTIMISER_HELP, OPTIMISERS, OptimiserOptions
+from mmjax.train import DECAY_HELP, OPTIMISER_HELP, OPTIMISERS, OptimiserOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Config(DataOptions, OptimiserOptions, SeedOptions):
     validate_every: int = option(-1, "steps between looks at validation rows; 0 none, -1 twenty")
     patience: int = option(0, "looks without a better figure that end training; 0: never")
     seeds: int = option(1, "number of models a dimension; each its own order and initial weights")
-    parallel: str = option("auto", "batches on devices", LAYOUTS)
+    parallel: str = option("auto", "batches on devices", ("auto", "single", "data"))
 
 
 PRESETS = {"quick": {}, "fusion": dict(fusion=True, loss="comm", dim=(48,), batch_size=64)}

@@ -14,7 +14,7 @@ import sys
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.models import load, probe, retrieval
-from mmjax.run import Run, launch
+from mmjax.run import Run, atomic_write, claim_workdir, launch
 from mmjax.tables.models import DataOptions, probe_file, read_data, tell
 
 
@@ -31,20 +31,22 @@ PRESETS = {"quick": {}}
 
 
 def main(config: Config, run: Run) -> None:
-    """Prints a table a label, and of a model's modalities their retrieval."""
+    """Prints and keeps a table a label, and of a model's modalities their retrieval."""
     data = read_data(config)
     require(bool(data.labels), "labels", config.labels, "one column or more to probe")
     tell(data.remarks)
+    claim_workdir(run, EXPERIMENT, config)
     how = dict(use_trained_rows=config.use_trained_rows)
-    if not config.model:
-        for label in data.labels:
-            print(probe_file(data, label, config.use_trained_rows), end="\n\n")
-        return
-    model = load(config.model)
-    for label in data.labels:
-        print(probe(model, data, label, **how), end="\n\n")
-    if sum(name in data.columns for name in model.modalities) > 1:
-        print(retrieval(model, data, **how))
+    if config.model:
+        model = load(config.model)
+        found = [probe(model, data, label, **how) for label in data.labels]
+        several = sum(name in data.columns for name in model.modalities) > 1
+        found += [retrieval(model, data, **how)] if several else []
+    else:
+        found = [probe_file(data, label, **how) for label in data.labels]
+    text = "\n\n".join(map(str, found))
+    atomic_write(run.path("summary.md"), text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -173,9 +173,10 @@ SCENES: dict[str, list[dict[str, str]]] = {
     ],
     "fit": [
         _OF_PAIRS,
-        {**_OF_ALBUM, "clip": "@clip"},
+        {**_OF_ALBUM, "clip": "@clip", "dim": "8"},
         {**_OF_PAIRS, "fusion": "true", "loss": "comm"},
         {**_OF_PAIRS, "train_label": "word", "loss": "supcon"},
+        {**_OF_PAIRS, "train_label": "word", "loss": "factor_cl_supervised"},
     ],
     "probe": [
         {**_OF_PAIRS, "model": "@pairs_model"},

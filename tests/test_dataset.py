@@ -122,6 +122,15 @@ def test_kinds_are_told_by_shape_and_type(values, kind, shape):
     assert (column.kind, column.values.shape[1:]) == (kind, shape)
 
 
+@pytest.mark.parametrize("kind", ["features", "image"])
+def test_what_stays_in_files_has_the_shape_of_what_does_not(kind):
+    x = np.random.default_rng(0).integers(0, 9, (6, 4, 5)).astype(np.uint8)
+    lazy = Lazy(x.shape, x.dtype, lambda rows: x[rows], str)
+    held, left = (MAKE(x=v, kinds={"x": kind}).columns["x"].values for v in (x, lazy))
+    assert left.shape == held.shape
+    np.testing.assert_array_equal(left.read(np.array([3, 1])), held[[3, 1]])
+
+
 @pytest.mark.parametrize(
     "given, told",
     [

@@ -355,7 +355,7 @@ def test_an_export_keeps_split_groups_and_ids_and_is_probed_alike(tmp_path, data
     np.testing.assert_array_equal(back.split, data.split)
     np.testing.assert_array_equal(back.ids, data.ids)
     np.testing.assert_array_equal(back.groups, data.groups)
-    assert probe_file(back, "kind", False).embedding == mm.probe(model, data, "kind").embedding
+    assert probe_file(back, "kind").embedding == mm.probe(model, data, "kind").embedding
     swapped = data._replace(split=np.where(data.split == "test", "train", "test"))
     assert "test" not in export_columns(model, swapped)["split"]
     with pytest.raises(InvalidInput, match="out"):

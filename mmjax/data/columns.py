@@ -70,7 +70,8 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
         require(kind in KINDS, f"kind of {name}", kind, ", ".join(KINDS))
     if isinstance(rows, Lazy):
         seen = None if lengths is None else _seen(name, lengths, rows)
-        return Column(rows, kind or _kind_of(name, rows, seen is not None), seen)
+        kind = kind or _kind_of(name, rows, seen is not None)
+        return Column(_shaped(rows, kind, seen), kind, seen)
     first = rows[int(np.argmax(mask))]
     if isinstance(first, str | bytes | np.str_ | np.bytes_):
         return Column(_texts(name, rows, mask), "text")
@@ -98,6 +99,18 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
     fits = values.ndim == wanted.get(kind)
     require(fits, f"shape of {name}", values.shape, f"one with {wanted.get(kind)} axes, for {kind}")
     return Column(values, kind, seen)
+
+
+def _shaped(rows: Lazy, kind: str, seen: np.ndarray | None) -> Lazy:
+    """Rows in files with the axes of their kind, as those in memory have."""
+    if kind == "features" and seen is None and len(rows.shape) != 2:
+        own = (int(np.prod(rows.shape[1:])),)
+    elif kind == "image" and len(rows.shape) == 3:
+        own = (*rows.shape[1:], 1)
+    else:
+        return rows
+    read = lambda chosen: rows.read(chosen).reshape(len(chosen), *own)
+    return rows._replace(shape=(rows.shape[0], *own), read=read)
 
 
 def _alike(name: str, rows: Sequence[np.ndarray]) -> None:

@@ -81,6 +81,9 @@ def loss_of(name: str, **options: Any) -> Loss:
     """The loss of that name with those of the options that it has."""
     make = choose(LOSSES, "loss", name)
     known = inspect.signature(make).parameters
+    needs_label = "classes" in known and known["classes"].default is inspect.Parameter.empty
+    if needs_label and "classes" not in options:
+        raise InvalidInput(f"loss: {name} needs --train_label, a column of classes")
     return make(**{k: v for k, v in options.items() if k in known})
 
 
@@ -115,6 +118,9 @@ def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> 
     """Trains a model in the run's folder, or reads the one that is there."""
     nets = clip_nets(data, config.clip, config.tune)
     how = dict(temperature=config.temperature, learn_temperature=config.learn_temperature)
+    if config.train_label:
+        label = choose(dict(data.labels), "train_label", config.train_label)
+        how["classes"] = len(np.unique(label))
     return fit(
         data,
         dim=dim,
@@ -230,7 +236,7 @@ def write_embeddings(model: Model, data: Dataset, out: str) -> str:
     return f"{out}: {data.num_rows} rows ({counts})"
 
 
-def probe_file(data: Dataset, label: str, use_trained_rows: bool) -> ProbeFigures:
+def probe_file(data: Dataset, label: str, *, use_trained_rows: bool = False) -> ProbeFigures:
     """What linear probes read from embeddings in a file, as mmjax.probe has it.
 
     Fitted on rows of split train, judged on those of test, which no encoder has seen.
