@@ -360,3 +360,28 @@ def test_an_export_keeps_split_groups_and_ids_and_is_probed_alike(tmp_path, data
     assert "test" not in export_columns(model, swapped)["split"]
     with pytest.raises(InvalidInput, match="out"):
         write_embeddings(model, data, str(tmp_path / "z.csv"))
+
+
+@pytest.mark.slow
+def test_pictures_and_captions_in_five_lines(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(48) % 3
+    pictures = rng.integers(0, 80, (48, 16, 16, 3)).astype(np.uint8)
+    pictures[np.arange(48), :, :, y] += 150
+    colour = np.array(["red", "green", "blue"])[y]
+    captions = [f"a {c} square, number {k}" for k, c in enumerate(colour)]
+    author = np.arange(48) // 2
+
+    split = (0.8, 0.1, 0.1)
+    data = mm.Dataset.from_arrays(
+        image=pictures, text=captions, labels={"class": y}, groups=author, split=split
+    )
+    loss = mm.losses.info_nce(temperature=0.1)
+    model = mm.fit(data, dim=16, loss=loss, steps=8, key=KEY, progress=False)
+    z = model.embed(image=pictures[:5])
+    assert z.shape == (5, 16)
+    assert "class" in str(mm.probe(model, data, "class")) and str(mm.retrieval(model, data))
+    model.save(str(tmp_path / "mine"))
+    np.testing.assert_array_equal(mm.load(str(tmp_path / "mine")).embed(image=pictures[:5]), z)
+    many = mm.sweep(data, dims=(2, 4), key=KEY, steps=2, progress=False, validate_every=0)
+    assert set(many.models) == {2, 4} and "dim 2" in str(many)
