@@ -3,7 +3,7 @@
   python -m experiments.fit --data=pairs.npz --labels=word --dim=16
   python -m experiments.fit --data=captions.csv --modalities=image:photo,text:caption \\
       --labels=class --image_size=64 --workdir=mine
-  python -m experiments.fit --data=recordings.npz --fusion --groups=speaker --dim=48
+  python -m experiments.fit --data=recordings.npz --preset=fusion --groups=speaker
   python -m experiments.fit --data=captions.csv --clip=FOLDER --tune=head
 
 Reads .npz, .csv, .tsv, .jsonl, .parquet, .safetensors, .h5, .tar shards and folders (mmjax.read).
