@@ -287,6 +287,22 @@ def test_a_fusion_embeds_what_it_is_given(data, tmp_path):
     np.testing.assert_array_equal(mm.load(str(tmp_path / "mine")).embed(**rows), joint)
 
 
+def test_a_class_has_one_code_in_training_and_in_validation():
+    seen = []
+
+    def value(params, z, context):
+        jax.debug.callback(lambda v: seen.append(set(np.asarray(v).tolist())), context.labels)
+        return jnp.mean(z["a"] ** 2), {}
+
+    rows, _ = arrays()
+    names = np.array(["x", "y", "z"])[np.arange(N) % 3]
+    split = np.where(names == "z", "validation", "train")  # x and y are 0 and 1 in training
+    data = mm.Dataset.from_arrays(a=rows["a"], labels={"k": names}, split=split)
+    fit(data, nets={"a": SMALL["a"]}, loss=mm.Loss(lambda k, d: {}, value), label="k", steps=4)
+    jax.effects_barrier()
+    assert {0, 1} in seen and {2} in seen and set().union(*seen) == {0, 1, 2}
+
+
 def barlow_twins():
     def value(params, z, context):
         a, b = (context.gather(v) for v in z.values())

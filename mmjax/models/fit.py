@@ -117,13 +117,11 @@ def fit(
     require(head in HEADS, "head", head, "one of " + ", ".join(sorted(HEADS)))
     reserved = JOINT in data.columns and len(data.columns) > 1
     require(not reserved, "modality", JOINT, "another name: it is that of fused embeddings")
-    rows, held = data.part("train"), data.part("validation")
+    coded = _coded(data, label)
+    rows, held = coded.part("train"), coded.part("validation")
     require(rows.num_rows >= 2, "data", f"{rows.num_rows} training rows", "two or more")
     batch_size = min(batch_size, rows.num_rows)
     require(batch_size >= 2, "batch_size", batch_size, "a whole number >= 2")
-    if label:
-        values = choose(dict(data.labels), "label", label)
-        require(is_classes(values), "label", label, "a column of classes; floats are quantities")
     validate_every = _looks(validate_every, steps, held, patience)
     chosen, told = _loss(loss, fusion), _told(loss, fusion)
     init_key, train_key, parts_key = jax.random.split(key, 3)
@@ -179,6 +177,16 @@ def fit(
         model = make_model(params, spec._replace(about=about | {"validation": history}))
         record.finish(model)
         return model
+
+
+def _coded(data: Dataset, label: str) -> Dataset:
+    """The data with the loss's label as int codes, which are of all rows: a class has one code in
+    training and in validation, also where one of them lacks others."""
+    if not label:
+        return data
+    values = choose(dict(data.labels), "label", label)
+    require(is_classes(values), "label", label, "a column of classes; floats are quantities")
+    return data._replace(labels={**data.labels, label: encode_labels(values)[0]})
 
 
 def _about(data: Dataset, validated: bool, loss: str, steps: int) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import numpy as np
 from mmjax.data.dataset import Dataset
 from mmjax.data.multimodal import Lazy
 from mmjax.data.stream import batches, epoch_rows
-from mmjax.labels import encode_labels
 from mmjax.losses import Context, Loss
 from mmjax.models.embedders import Embedder
+from mmjax.models.looks import Augment
 from mmjax.models.prepare import (
     Observation,
     Preparation,
@@ -21,8 +21,6 @@ from mmjax.models.prepare import (
     prepared_rows,
 )
 from mmjax.types import Array, Key, Tree
-
-Augment = Callable[[Key, Observation], Observation]
 
 
 class Rows(NamedTuple):
@@ -59,7 +57,7 @@ def rows_of(
       preparations: of all modalities.
       batch_size: rows a step.
       steps: of the training.
-      label: column of classes that the loss sees; empty for none.
+      label: column of int codes of classes that the loss sees; empty for none.
       seed: of the order.
     """
     kept = [n for n, c in data.columns.items() if not isinstance(c.values, Lazy)]
@@ -72,7 +70,7 @@ def rows_of(
         "present": {k: jnp.asarray(v) for k, v in data.present.items()},
     }
     if label:
-        constants["labels"] = jnp.asarray(encode_labels(data.labels[label])[0])
+        constants["labels"] = jnp.asarray(data.labels[label])
     order = epoch_rows(data.num_rows, batch_size, seed)
     streamed = data.only(*lazy) if lazy else None
 
@@ -179,7 +177,7 @@ def validation_loss(
     size = min(batch_size, data.num_rows)
     count = max(1, data.num_rows // size)
     order = np.random.default_rng(0).permutation(data.num_rows)[: count * size]
-    labels = encode_labels(data.labels[label])[0] if label else None
+    labels = data.labels[label] if label else None
     key = jax.random.key(0)
 
     @jax.jit
