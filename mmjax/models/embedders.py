@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mmjax.encoders import (
     Encoder,
@@ -52,7 +51,7 @@ class Embedder(NamedTuple):
       init: `(key, name -> shapes of one observation [1, ...]) -> params`.
       forward: `(params, observations, present, keys, gather) -> (z, present of z, statistics)`,
         training; z is name -> `[batch, loss_dim]`, what the loss compares. present: name ->
-        `[batch]` bool. keys: of what views see, the same for all devices, and of the networks.
+        `[batch]` bool. keys: of what the views of each row see, and of the networks' noise.
       compared: `(params, observations, present) -> z`, the same in evaluation.
       apply: `(params, observations, present) -> name -> [batch, dim]`, what is kept: of towers an
         entry a modality that is given, of a fusion `joint` of those that are.
@@ -178,13 +177,10 @@ def fused(encoders: Mapping[str, Encoder], options: Fusion, dim: int) -> Embedde
 
     def apply(params, observations, present):
         rows = rows_of(observations)
-        given = np.array([name in observations for name in names])
-        shown = jnp.broadcast_to(jnp.asarray(given), (rows, 1, len(names)))
         here = [present.get(name, jnp.ones(rows, bool)) for name in names]
         seen = tuple(observations[name] for name in names)
-        z = net.apply(
-            params["nets"], params["statistics"], seen, shown & jnp.stack(here, 1)[:, None]
-        )
+        shown = jnp.stack(here, 1)[:, None]
+        z = net.apply(params["nets"], params["statistics"], seen, shown)
         return {JOINT: z[:, 0]}
 
     def inner(params):

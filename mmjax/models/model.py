@@ -35,8 +35,8 @@ class Spec(NamedTuple):
       fusion: the Fusion's options, or None for towers.
       trained_rows: modality -> uint64 hashes (see hashes_of) of the rows that training saw,
         validation rows included where it chose something by them; sorted, each once.
-      about: what a report should know: loss, steps, counts of rows, label names, hash of the data,
-        versions; of JSON's types.
+      about: what a report should know: loss, steps, counts of rows, label names, hash of the data;
+        of JSON's types.
     """
 
     dim: int

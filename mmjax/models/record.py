@@ -29,7 +29,6 @@ class Record(NamedTuple):
       resume: `step ->` forgets what came after it.
       stop: returns a signal number when training should stop.
       say: takes a line for people.
-      verbose: whether lines are shown.
       finished: `nets -> the model` of a training that is done, or None.
       finish: takes the model.
     """
@@ -41,7 +40,6 @@ class Record(NamedTuple):
     resume: Callable[[int], None]
     stop: Callable[[], int | None]
     say: Callable[[str], object]
-    verbose: bool
     finished: Callable[[Mapping[str, Any]], Model | None]
     finish: Callable[[Model], None]
 
@@ -77,7 +75,6 @@ def open_record(
             lambda step: None,
             stop or (lambda: None),
             tell,
-            progress,
             lambda nets: None,
             lambda model: None,
         )
@@ -112,7 +109,6 @@ def open_record(
             resume,
             noted,
             tell,
-            progress,
             finished,
             lambda model: save(model, path("model"), overwrite=True),
         )
