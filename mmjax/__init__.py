@@ -14,7 +14,7 @@ Rooms, lowest first; a module imports only from lower ones (tests/test_layers.py
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 if TYPE_CHECKING:  # what the names below are, for tools that read types
     from mmjax import disentangle, losses, nets, report, sklearn, testing

@@ -1,4 +1,4 @@
-"""README is code: its order, its links, its commands."""
+"""README, the results and docs/ are code: their order, links, commands and Python."""
 
 import re
 import shlex
@@ -28,6 +28,13 @@ from mmjax.run.flags import make_flags, parse_flags, read_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (
+        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "experiments/RESULTS.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
+    )
+}
 EXPERIMENTS = {
     module.EXPERIMENT: module
     for module in (
@@ -49,7 +56,7 @@ EXPERIMENTS = {
     )
 }
 STEPS = ["--steps=4", "--chunk_steps=2", "--seeds=1"]
-# What makes a command of README small enough to be run here.
+# What makes a command small enough to be run here.
 SMALL = {
     "paired_data": [*STEPS, "--hidden=8"],
     "content_style": [
@@ -81,40 +88,61 @@ LONG = (
 
 
 def _commands() -> list[str]:
-    blocks = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+    blocks = re.findall(r"```bash\n(.*?)```", "\n".join(PAGES.values()), flags=re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [part.strip() for line in lines for part in line.split("&&") if "-m " in part]
+    found = [part.strip() for line in lines for part in line.split("&&") if "-m " in part]
+    return list(dict.fromkeys(" ".join(command.split()) for command in found))
 
 
-RUNS = [shlex.split(c.split("experiments.")[1]) for c in _commands() if "experiments." in c]
-RUNS = [words for words in RUNS if not words[0].startswith("benchmarks")]
+ALL = [shlex.split(c.split("-m experiments.")[1]) for c in _commands() if "-m experiments." in c]
+RUNS = [words for words in ALL if not words[0].startswith("benchmarks")]
 
 
-def test_readme_has_its_sections_in_order():
+def test_commands_are_found():
+    assert {"partial_causal", "content_style", "fit", "disentangle"} <= {w[0] for w in RUNS}
+    named = {w[0].split(".")[0] for w in ALL}
+    assert named <= {*EXPERIMENTS, "benchmarks"}
+
+
+def test_readme_is_short_and_has_its_sections_in_order():
+    assert len(README.splitlines()) <= 150
     titles = re.findall(r"^## (.*)", README, flags=re.M)
     assert titles == [
+        "Install",
         "Two commands",
-        "What you get",
-        "Your own data",
-        "GPUs, TPUs, many seeds",
-        "Anatomy",
-        "Results",
-        "Papers",
+        "Five lines of Python",
+        "Your own files",
+        "Your own loss",
+        "What else there is",
+        "Cite",
     ]
-    assert README.index("![") < README.index("## Two commands")
+    assert README.index("![") < README.index("## Install")
 
 
-def test_links_and_pictures_exist():
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    assert targets
-    for target in targets:
-        assert (ROOT / target).exists(), target
+def _anchors(page: str) -> set[str]:
+    """What GitHub and these docs make of a page's titles."""
+    titles = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", page, flags=re.S), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).strip().replace(" ", "-") for t in titles}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_and_pictures_exist(name):
+    text = re.sub(r"```.*?```", "", PAGES[name], flags=re.S)
+    for alt, target in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        to = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert to.exists(), target
+        if anchor:
+            assert anchor in _anchors(to.read_text()), target
+        assert alt, f"{target} has no words"
 
 
 def test_every_room_is_in_the_anatomy():
     rooms = {p.name for p in (ROOT / "mmjax").iterdir() if p.is_dir() and p.name[0] != "_"}
     for room in rooms:
-        assert f"mmjax/{room}`" in README, room
+        assert f"mmjax/{room}`" in PAGES["docs/anatomy.md"], room
 
 
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
@@ -150,12 +178,23 @@ def test_commands_run_with_small_settings(words, tmp_path):
     assert {"results.csv", "summary.md"} <= made or {"train", "val", "test"} <= made
 
 
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+BLOCKS = {
+    f"{name}:{number}": code
+    for name, text in PAGES.items()
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", text, flags=re.S))
+}
+SMALLER = {
+    "steps=500": "steps=4, progress=False",
+    "pre_steps=0": "pre_steps=0, steps=4, mixing_candidates=50",
+}
+_nightly = lambda name: [] if name.startswith("README") else [pytest.mark.slow]
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_python_of_readme_runs(number, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", [pytest.param(n, marks=_nightly(n)) for n in BLOCKS])
+def test_python_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code = BLOCKS[number].replace("steps=500", "steps=4, progress=False")
-    exec(compile(code, f"README block {number}", "exec"), {})
+    code = BLOCKS[name]
+    for whole, small in SMALLER.items():
+        code = code.replace(whole, small)
+    exec(compile(code, name, "exec"), {})
     assert capsys.readouterr().out

@@ -67,8 +67,11 @@ def test_rooms_keep_their_own(path):
 
 def test_top_level_is_the_design_card():
     """Only what the design card names, plus licence, CI and dotfiles."""
-    allowed = {"pyproject.toml", "README.md", "LICENSE", "mmjax", "experiments", "tests", "colabs"}
-    made = {"build", "runs", "mmjax.egg-info"}  # by installing and running; git ignores them
+    rooms = {"mmjax", "experiments", "tests", "colabs", "docs"}
+    papers = {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"}
+    allowed = {"pyproject.toml", "mkdocs.yml", *rooms, *papers}
+    # By installing, running and building; git ignores them.
+    made = {"build", "dist", "site", "runs", "mmjax.egg-info"}
     found = {p.name for p in ROOT.iterdir() if not p.name.startswith(".")}
     assert found - made <= allowed, f"unexpected at the top level: {found - made - allowed}"
     assert allowed <= found
@@ -100,9 +103,9 @@ def test_a_benchmark_is_short(path):
 
 
 def test_the_map_of_the_rooms_is_of_today():
-    from tests.draw_rooms import DIAGRAM, README, drawing, needed, uses
+    from tests.draw_rooms import PICTURE, drawing, levels, needed, uses
 
     assert needed({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": {"b"}, "b": {"c"}, "c": set()}
     assert "losses" in uses()["studies"] and "studies" not in uses()["losses"]
-    drawn = DIAGRAM.findall(README.read_text())
-    assert drawn == [drawing()], "draw it again: python -m tests.draw_rooms"
+    assert levels({"a": {"b"}, "b": {"c"}, "c": set()}) == {"a": 2, "b": 1, "c": 0}
+    assert PICTURE.read_text() == drawing(), "draw it again: python -m tests.draw_rooms"
