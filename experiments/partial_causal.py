@@ -19,7 +19,7 @@ from functools import partial
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.report import save_figure
-from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies import Assumptions, Study, make_study, resolve
 from mmjax.tables.corollary import corollary
 from mmjax.tables.needs import NEEDS
@@ -29,10 +29,19 @@ from mmjax.tables.partial_causal import (
     _table_figure,
     draw_setting,
     evaluate_setting,
+    expected,
     summary,
     train_setting,
 )
 from mmjax.tables.violations import VIOLATIONS, Violation
+
+ABOUT = About(
+    question="Do pairs of observations recover the latents that couple them?",
+    paper="Liu et al. 2026, Section 6.1",
+    minutes="",
+    needs="no files: pairs are drawn on device",
+    expected=expected,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,5 +130,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,6 +41,22 @@ def naming(name: str) -> Iterator[None]:
         raise InvalidInput(f"{name}: {error}") from error
 
 
+_HEARD: ContextVar[tuple[list[str], ...]] = ContextVar("heard", default=())
+
+
 def say(line: str) -> None:
     """A line for people, on stderr: results alone go to stdout."""
+    for lines in _HEARD.get():
+        lines.append(line)
     print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """The lines that are said inside, by this thread."""
+    lines: list[str] = []
+    token = _HEARD.set((*_HEARD.get(), lines))
+    try:
+        yield lines
+    finally:
+        _HEARD.reset(token)

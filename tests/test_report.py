@@ -19,6 +19,7 @@ def _figures(name):
     text = dict(xlabel=name, ylabel=name)
     return {
         "curves": lambda: report.curves_figure({0: ([1, 2], [2.0, 1.0])}, {0: 1.0}, title=name),
+        "losses": lambda: report.loss_panels_figure({name: {name: ([1, 2], [2.0, 1.0])}}),
         "heat": lambda: report.heat_map_figure({name: np.eye(2)}, title=name),
         "scatter": lambda: report.scatter_figure(np.eye(3), np.eye(3), title=name, ylabel=name),
         "lines": lambda: report.lines_figure(points, title=name, **text, levels={name: 0.2}),

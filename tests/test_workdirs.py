@@ -199,7 +199,7 @@ def test_a_run_among_its_data_is_no_data(tmp_path):
 def test_what_a_kill_left_is_cleaned_up(tmp_path):
     (tmp_path / ".abc.tmp").write_text("half a fi")
     assert _launch(_claims, f"--workdir={tmp_path}") == 0
-    assert set(os.listdir(tmp_path)) == {".lock", "config.json"}
+    assert set(os.listdir(tmp_path)) == {".lock", "config.json", "report.html"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,11 @@ def spectrum_figure(
 
     The band is one standard deviation. The axis is linear near 0 and logarithmic beyond 1.
     """
-    figure = blank_figure(3.4 * len(panels) + 0.6, 3.0)
+    reading = (
+        "The further above 0 a line stays, the less Normal its components are; where it lies on "
+        "that of a Normal twin there is nothing that FastICA could find."
+    )
+    figure = blank_figure(3.4 * len(panels) + 0.6, 3.0, reading=reading)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
         for number, (name, arrays) in enumerate(lines.items()):
@@ -40,7 +44,8 @@ def spectrum_figure(
 
 def examples_figure(images: np.ndarray, rows: np.ndarray, titles: Sequence[str]) -> "Figure":
     """Images `[n, h, w, 3]` of each component's rows `[components, count]`, a line a component."""
-    figure = blank_figure(0.62 * rows.shape[1] + 1.4, 0.62 * len(rows))
+    reading = "A row a component: the images at its end. What they share is what it stands for."
+    figure = blank_figure(0.62 * rows.shape[1] + 1.4, 0.62 * len(rows), reading=reading)
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for ax, title, own in zip(axes, titles, rows, strict=True):
         ax.imshow(np.concatenate(list(images[own]), axis=1), interpolation="nearest")
@@ -59,7 +64,10 @@ def response_figure(
     width = 0.42 * len(attributes) + 1.3
     size = (width * len(responses) + 0.8, 0.3 * len(components) + 1.6)
     components, attributes = (list(map(figure_text, n)) for n in (components, attributes))
-    figure = blank_figure(*size)
+    reading = (
+        "One bright cell a row: moving that component moves one attribute and leaves the others."
+    )
+    figure = blank_figure(*size, reading=reading)
     axes = figure.subplots(1, len(responses), squeeze=False)[0]
     for ax, (title, values) in zip(axes, responses.items(), strict=True):
         image = ax.imshow(values, vmin=0, vmax=1, cmap="magma", aspect="auto")

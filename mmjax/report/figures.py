@@ -12,62 +12,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE = 2.8  # inches a panel
+_MEANS = "Means over seeds, bars of one standard deviation: lines whose bars overlap are alike."
 
 
-def save_figure(figure: "Figure", path: str) -> None:
-    """Writes a PNG."""
-    figure.savefig(path, dpi=110, bbox_inches="tight")
-
-
-def _panels(columns: int, rows: int = 1, width: float = _SIZE):
-    figure = blank_figure(width * columns + 0.6, _SIZE * rows + 0.4)
+def _panels(columns: int, rows: int = 1, width: float = _SIZE, *, reading: str):
+    figure = blank_figure(width * columns + 0.6, _SIZE * rows + 0.4, reading=reading)
     return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def curves_figure(
-    curves: Mapping[int, tuple[Sequence[int], Sequence[float]]],
-    oracle: Mapping[int, float],
-    *,
-    title: str,
-    stage_end: int = 0,
-) -> "Figure":
-    """Loss against step, a line a seed, with the oracle's loss as dashed lines of the same colour.
-
-    Args:
-      curves: seed -> (steps, losses).
-      oracle: seed -> loss of the true latents.
-      title: above the axes.
-      stage_end: step at which the pre-stage ended; 0 draws nothing.
-    """
-    figure, axes = _panels(1, width=5.0)
-    ax = axes[0, 0]
-    for number, (seed, (steps, losses)) in enumerate(sorted(curves.items())):
-        ax.plot(steps, losses, color=f"C{number}", lw=1.2, label=f"seed {seed}")
-        if seed in oracle:
-            label = "oracle (true latents)" if number == 0 else None
-            ax.axhline(oracle[seed], color=f"C{number}", ls="--", lw=0.9, label=label)
-    levels = [*oracle.values(), *(v for _, losses in curves.values() for v in losses)]
-    if levels:
-        # The first chunk's loss says nothing and would flatten the rest.
-        ax.set_ylim(min(levels) - 0.1, min(max(levels), min(levels) + 2.5))
-    if stage_end:
-        ax.axvline(stage_end, color="0.6", lw=0.8)
-        ax.annotate(
-            "pre-stage ends",
-            (stage_end, ax.get_ylim()[1]),
-            fontsize=7,
-            color="0.4",
-            xytext=(3, -9),
-            textcoords="offset points",
-        )
-    ax.set(xlabel="step", ylabel="loss (nats)", title=figure_text(title))
-    ax.legend(fontsize=7, frameon=False)
-    return figure
 
 
 def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> "Figure":
     """|correlation| of latents (rows) with features (columns), a panel a modality, in [0, 1]."""
-    figure, axes = _panels(len(correlations))
+    reading = (
+        "One bright cell a row and a column: each latent has its own feature. Rows that are bright "
+        "all over: recovered up to a rotation, or mixed."
+    )
+    figure, axes = _panels(len(correlations), reading=reading)
     for ax, (name, values) in zip(axes[0], correlations.items(), strict=True):
         image = ax.imshow(values, vmin=0, vmax=1, cmap="magma")
         shown = figure_text(name)
@@ -89,7 +48,8 @@ def scatter_figure(
     """Each latent `[n, d]` against its matched estimate `[n, d]`, a panel a coordinate."""
     count = latents.shape[1]
     columns = min(count, 5)
-    figure, axes = _panels(columns, -(-count // columns), width=2.2)
+    reading = "A thin diagonal: the latent is recovered; a cloud: it is not."
+    figure, axes = _panels(columns, -(-count // columns), width=2.2, reading=reading)
     for k, ax in enumerate(axes.flat):
         if k >= count:
             ax.axis("off")
@@ -116,7 +76,11 @@ def lines_figure(
       title, xlabel, ylabel: texts.
       levels: name -> height of a dotted reference line in the colour of that name's line.
     """
-    figure, axes = _panels(1, width=5.0)
+    reading = (
+        "Means over seeds, bars of one standard deviation; lines whose bars overlap are alike."
+    )
+    reading += " Dotted: the level without training." if levels else ""
+    figure, axes = _panels(1, width=5.0, reading=reading)
     ax = axes[0, 0]
     for number, (name, points) in enumerate(lines.items()):
         where = sorted(points)
@@ -153,7 +117,10 @@ def line_panels_figure(
       xlabel, ylabel: texts.
       width: of a panel in inches.
     """
-    figure, axes = _panels(len(panels), width=width)
+    reading = (
+        "Means over seeds, bars of one standard deviation; lines whose bars overlap are alike."
+    )
+    figure, axes = _panels(len(panels), width=width, reading=reading)
     colours: dict[str, str] = {}
     styles: dict[str, str] = {}
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
@@ -184,7 +151,8 @@ def bars_figure(bars: Mapping[str, Sequence[float]], *, title: str, level: float
       title: above the axes.
       level: where to draw a dotted reference line.
     """
-    figure = blank_figure(7, 0.28 * len(bars) + 1)
+    reading = "Longer is better; a bar that ends at the dotted line is what was published."
+    figure = blank_figure(7, 0.28 * len(bars) + 1, reading=reading)
     ax = figure.subplots()
     means = [float(np.mean(v)) for v in bars.values()]
     errors = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in bars.values()]
@@ -212,7 +180,12 @@ def grouped_bars_figure(
       ylabel: text.
     """
     names = list(dict.fromkeys(name for bars in groups.values() for name in bars))
-    figure = blank_figure(1.2 + 0.24 * len(names) * len(groups) + 0.4, 3.2)
+    reading = (
+        "Bars that end at their dotted line know no more than a guess; error bars are one standard "
+        "deviation over seeds."
+    )
+    width = 1.2 + 0.24 * len(names) * len(groups) + 0.4
+    figure = blank_figure(width, 3.2, reading=reading)
     ax, width = figure.subplots(), 0.8 / len(names)
     for place, (title, bars) in enumerate(groups.items()):
         for number, name in enumerate(names):

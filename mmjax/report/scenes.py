@@ -27,7 +27,9 @@ def _show(ax, image: np.ndarray | None, text: str, width: int = 30) -> None:
 def caption_grid_figure(images: np.ndarray, texts: Sequence[str], *, columns: int = 6) -> "Figure":
     """Images `[n, r, r, 3]`, each under its caption."""
     rows = -(-len(images) // columns)
-    figure = blank_figure(1.45 * columns, 1.75 * rows)
+    figure = blank_figure(
+        1.45 * columns, 1.75 * rows, reading="Pairs as the networks see them: an image, its text."
+    )
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for k, ax in enumerate(axes):
         _show(ax, images[k] if k < len(images) else None, texts[k] if k < len(images) else "")
@@ -36,7 +38,9 @@ def caption_grid_figure(images: np.ndarray, texts: Sequence[str], *, columns: in
 
 def sheet_figure(rows: Mapping[str, np.ndarray]) -> "Figure":
     """A strip of images `[n, r, r, 3]` under its title, a row an entry."""
-    figure = blank_figure(4.2, 0.78 * len(rows))
+    figure = blank_figure(
+        4.2, 0.78 * len(rows), reading="A strip a row: what its title names varies."
+    )
     for ax, (title, images) in zip(figure.subplots(len(rows)), rows.items(), strict=True):
         ax.imshow(np.concatenate(list(images), axis=1), interpolation="nearest")
         ax.set_title(figure_text(title), fontsize=7, loc="left", pad=2)
@@ -62,7 +66,8 @@ def neighbours_figure(
       queries: how many rows of either kind; the first ones.
       nearest: neighbours shown of each.
     """
-    figure = blank_figure(1.5 * (nearest + 1), 1.5 * 2 * queries)
+    reading = "Left what is asked for, beside it the nearest: the best match comes first."
+    figure = blank_figure(1.5 * (nearest + 1), 1.5 * 2 * queries, reading=reading)
     axes = figure.subplots(2 * queries, nearest + 1, squeeze=False)
     for k in range(min(queries, len(images))):
         _show(axes[k, 0], images[k], "image, its nearest captions:")

@@ -1,6 +1,7 @@
 """Runs: flags from a config, the workdir's contract, results, metrics, exit codes."""
 
 from mmjax.config import Need
+from mmjax.run.about import About
 from mmjax.run.files import atomic_write, save_arrays
 from mmjax.run.fit import Fit, fit_seeds
 from mmjax.run.launch import Run, claim_workdir, launch, slug
@@ -19,6 +20,7 @@ from mmjax.run.table import (
 )
 
 __all__ = [
+    "About",
     "Fit",
     "MetricsLog",
     "Need",

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import sys
 import tempfile
 import time
@@ -18,12 +19,14 @@ from absl.flags import FlagValues
 from jax.errors import JaxRuntimeError
 
 from mmjax.config import Need, moot
-from mmjax.errors import InvalidInput, say
+from mmjax.errors import InvalidInput, heard, say
+from mmjax.run.about import About
 from mmjax.run.files import atomic_write
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from mmjax.run.identity import code_of, data_of
 from mmjax.run.lock import locked
 from mmjax.run.progress import tracked
+from mmjax.run.report import Told, keep_notes, write_report
 from mmjax.train import GRACE, Interrupted, NotFinite, noted_signals, require_one_process
 
 
@@ -181,6 +184,20 @@ def _of_preset(said: str, presets: Mapping[str, Mapping[str, Any]], values: Flag
     return f" (it is that of --preset={preset})"
 
 
+@contextmanager
+def _noting(run: Run) -> Iterator[list[str]]:
+    """Notes that are said inside; the run's folder keeps them, however the run ends."""
+    notes: list[str] = []
+    with heard() as lines:
+        try:
+            yield notes
+        finally:
+            notes += [line for line in lines if line.startswith("note: ")]
+            if notes and os.path.exists(run.path("config.json")):
+                with suppress(OSError):  # a full disk has its own line
+                    keep_notes(run.workdir, notes)
+
+
 def launch(
     main: Callable[[Any, Run], None],
     config_class: type,
@@ -188,10 +205,11 @@ def launch(
     *,
     experiment: str,
     doc: str,
+    about: About | None = None,
     needs: Mapping[str, Need] = MappingProxyType({}),
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Runs an experiment and returns its exit code.
+    """Runs an experiment, writes its report.html, prints its path and returns the exit code.
 
     0 done; 2 bad flag or input, told in one line; 128 + n stopped by signal n, its state saved.
     1 with a line: a loss that is not finite, and failures of the machine (disk, memory, compiler),
@@ -204,6 +222,7 @@ def launch(
       presets: name -> fields that differ from the class's defaults; the first is the default.
       experiment: its name.
       doc: text above the flags in --help.
+      about: what it asks; None: the first line of doc.
       needs: of flags that are moot beside some others; one that is given in vain is told in a line.
       argv: command line, program name first; default sys.argv.
     """
@@ -220,7 +239,21 @@ def launch(
         with ExitStack() as stack:
             workdir = values.workdir or stack.enter_context(fresh_workdir(experiment))
             stop = stack.enter_context(noted_signals(grace=GRACE if argv is None else None))
-            main(config, Run(experiment, workdir, stop, stack.enter_context, notes))
+            run = Run(experiment, workdir, stop, stack.enter_context, notes)
+            with _noting(run) as lines:
+                main(config, run)
+            if os.path.exists(run.path("config.json")):
+                words = (sys.argv if argv is None else argv)[1:]
+                told = Told(
+                    experiment,
+                    about or About(doc.strip().split("\n")[0], "", "", ""),
+                    config,
+                    values.preset,
+                    presets[values.preset],
+                    shlex.join(["python", "-m", f"experiments.{experiment}", *words]),
+                    lines,
+                )
+                print(write_report(workdir, told))
         return 0
     except InvalidInput as error:
         say(f"error: {error}{_of_preset(str(error), presets, values)}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmjax.evaluate import correlations, match, mcc
 from mmjax.report import (
+    Expected,
     bars_figure,
     curves_figure,
     heat_map_figure,
@@ -35,6 +36,23 @@ EXPERIMENT = "partial_causal"
 
 # Liu et al. 2026, synthetic results: mean over seeds, percent there, fractions here.
 PUBLISHED = {"sphere": ("r2_linear", "R2 0.995 ± 0.001"), "box": ("mcc", "MCC 0.991 ± 0.001")}
+
+
+_THEOREMS = {"sphere/vmf": ("r2_linear", 0.995, 0.001), "box/laplace": ("mcc", 0.991, 0.001)}
+
+
+def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
+    """Latents as published, nothing of what is private, where the theorem's assumptions hold."""
+    found = []
+    for setting, (metric, value, error) in _THEOREMS.items():
+        if setting in settings:
+            for side in ("x", "t"):
+                name = (setting, side, "z", metric)
+                found.append(Expected(*name, value, error, "Liu et al. 2026, synthetic"))
+            for side in ("x", "t"):
+                name = (setting, side, "m", "r2_linear")
+                found.append(Expected(*name, 0.0, 0.01, "theory: private latents leave no trace"))
+    return found
 
 
 class Setting(NamedTuple):
