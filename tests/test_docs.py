@@ -185,6 +185,8 @@ BLOCKS = {
 }
 SMALLER = {
     "steps=500": "steps=4, progress=False",
+    "steps=2000": "steps=4, progress=False",
+    "steps=1200, pre_steps=400": "steps=4, pre_steps=2, mixing_candidates=50",
     "pre_steps=0": "pre_steps=0, steps=4, mixing_candidates=50",
 }
 _nightly = lambda name: [] if name.startswith("README") else [pytest.mark.slow]
