@@ -16,18 +16,26 @@ import sys
 from mmjax.config import names_in, option
 from mmjax.data.digits import PARTS, chosen_views, digit_views, speech_data, speech_pairs
 from mmjax.errors import require
-from mmjax.run import Run, RunOptions, launch, machine, run_table
+from mmjax.run import About, Run, RunOptions, launch, machine, run_table
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import MultimodalOptions, default_recorded, prepared
 from mmjax.tables.digits import EXPERIMENT, TARGETS, speech_summary, views_summary
 from mmjax.tables.fused import chosen_names, methods_option
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.recorded import Case, Target, case_table, named_subsets, target_of
+from mmjax.tables.recorded import Case, Target, case_table, facts_of, named_subsets, target_of
 
 TEST_PAIRS = 3000  # of speech
 CHOICE_PAIRS = 1000  # that C is chosen on
 WIDTHS = {"views": 48, "speech": 16}
+
+
+ABOUT = About(
+    question="Do fusions of recorded digits keep what each view has of its own?",
+    paper="after Dufumier et al. 2025, on other data",
+    minutes="1",
+    needs="no files: quadrants of scikit-learn's digits; or an .npz of views or of speech",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +115,10 @@ def main(config: Config, run: Run) -> None:
         )
         return "\n\n".join([f"# {EXPERIMENT}, {config.table}", about, *parts]) + "\n"
 
-    run_table(EXPERIMENT, config, run, table, summarise)
+    facts = {f"{c.name}, {k}": v for c in cases for k, v in facts_of(c.data).items()}
+    run_table(EXPERIMENT, config, run, table, summarise, facts)
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

@@ -22,15 +22,23 @@ from mmjax.data.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
 from mmjax.errors import InvalidInput, naming, require
 from mmjax.observations.augment import SequenceAugmentation
-from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import Recorded, augmenter, check_augmentations, in_memory
 from mmjax.tables.fused import chosen_names, methods_option, with_steps
-from mmjax.tables.mm_imdb import EXPERIMENT, embedded_films, summary
+from mmjax.tables.mm_imdb import EXPERIMENT, embedded_films, expected, summary
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
+from mmjax.tables.recorded import Case, case_table, facts_of, named_subsets, target_of
+
+ABOUT = About(
+    question="Which genres of a film are in its poster, its plot, and both?",
+    paper="Dufumier et al. 2025, Table 3",
+    minutes="",
+    needs="MM-IMDb: its folder and a CLIP's, or multimodal_imdb.hdf5",
+    expected=expected,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +125,10 @@ def main(config: Config, run: Run) -> None:
         run,
         table,
         lambda rows, seconds: summary(config, run, case, rows, seconds),
+        facts_of(data),
     )
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

@@ -18,7 +18,7 @@ import sys
 from mmjax.config import names_in, option
 from mmjax.data import MultimodalData, split_size
 from mmjax.errors import naming, require
-from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
@@ -27,6 +27,7 @@ from mmjax.tables.fused import chosen_names, methods_option, with_steps
 from mmjax.tables.multibench import (
     EXPERIMENT,
     augmentation_of,
+    expected,
     in_full,
     read_data,
     summary,
@@ -34,7 +35,15 @@ from mmjax.tables.multibench import (
 )
 from mmjax.tables.multibench_sources import SOURCES, chosen_modalities, chosen_task
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
+from mmjax.tables.recorded import Case, case_table, facts_of, named_subsets, target_of
+
+ABOUT = About(
+    question="Does fusion beat alignment on MultiBench's recordings?",
+    paper="Dufumier et al. 2025, Tables 1 and 2",
+    minutes="",
+    needs="a data set of MultiBench: MOSI, UR-FUNNY, MUStARD, MIMIC or Vision&Touch",
+    expected=expected,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +135,10 @@ def main(config: Config, run: Run) -> None:
         run,
         table,
         lambda rows, seconds: summary(config, run, case, task, rows, seconds),
+        facts_of(data),
     )
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

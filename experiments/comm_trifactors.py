@@ -17,7 +17,7 @@ from functools import partial
 
 from mmjax.config import option
 from mmjax.errors import require
-from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies.fused import make_fused_study
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.trifactors import (
@@ -27,10 +27,19 @@ from mmjax.studies.trifactors import (
     subset_figures,
     trifactor_task,
 )
-from mmjax.tables.factors import BIASES, TableOptions, summary, table_of
+from mmjax.tables.factors import BIASES, TableOptions, expected, summary, table_of
 from mmjax.tables.fused import Judge, control_rows, trained_rows
 
 EXPERIMENT = "comm_trifactors"
+
+
+ABOUT = About(
+    question="What do aligned and fused representations keep: shared, unique, synergistic?",
+    paper="Dufumier et al. 2025, Section 4.1, in numbers",
+    minutes="5",
+    needs="no files: pairs are drawn on device",
+    expected=expected,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +103,12 @@ def main(config: Config, run: Run) -> None:
     table = table_of(config, control, trained)
     told = dict(classes=config.classes, published=config.modalities == 2, about="")
     summarise = partial(summary, EXPERIMENT, config, run, list(table), **told)
-    run_table(EXPERIMENT, config, run, table, summarise)
+    facts = {
+        "training": f"{config.steps} steps of {config.batch_size} fresh pairs a seed",
+        "judged on": f"{config.probe_samples} fresh unbiased pairs: to fit, to choose, to score",
+    }
+    run_table(EXPERIMENT, config, run, table, summarise, facts)
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__, about=ABOUT))

@@ -14,7 +14,7 @@ drop what Z still holds.
 
 import dataclasses
 import sys
-from functools import partial
+from functools import cache, partial
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ from mmjax.config import option
 from mmjax.errors import require
 from mmjax.observations.trifeature import PUBLISHED_PERIOD, SCALE
 from mmjax.report import save_figure, sheet_figure
-from mmjax.run import Run, RunOptions, launch, progress_line, run_table
+from mmjax.run import About, Run, RunOptions, launch, progress_line, run_table
 from mmjax.studies.fused import make_fused_study
 from mmjax.studies.trifeature import (
     CLASSES,
@@ -34,10 +34,19 @@ from mmjax.studies.trifeature import (
     trifeature_figures,
     trifeature_task,
 )
-from mmjax.tables.factors import BIASES, TableOptions, summary, table_of
+from mmjax.tables.factors import BIASES, TableOptions, published, summary, table_of
 from mmjax.tables.fused import Judge, control_rows, trained_rows
 
 EXPERIMENT = "comm_trifeature"
+
+
+ABOUT = About(
+    question="What do aligned and fused representations of images keep?",
+    paper="Dufumier et al. 2025, Section 4.1",
+    minutes="108",
+    needs="no files: images are rendered here",
+    expected=published,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,18 +87,6 @@ PRESETS = {
 }
 
 
-def _lazily(make):
-    """make(), once, when it is first asked for."""
-    made = []
-
-    def get():
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return get
-
-
 def _rendered(config: Config, run: Run):
     count = CLASSES**3 * config.renderings
     data = trifeature_data(config, progress_line("rendering", count, unit="images"))
@@ -104,7 +101,7 @@ def main(config: Config, run: Run) -> None:
     """Runs or resumes all methods on all laws of pairs; writes results, figures and summary."""
     check_options(config)
     require(config.probe_samples >= 30, "probe_samples", config.probe_samples, "30 or more")
-    data = _lazily(lambda: _rendered(config, run))  # by the first row that runs
+    data = cache(lambda: _rendered(config, run))  # by the first row that runs
 
     def parts(method, bias):
         key = jax.random.fold_in(jax.random.key(config.data_seed), 3)
@@ -135,8 +132,12 @@ def main(config: Config, run: Run) -> None:
     about = f"Images of {config.resolution} pixels, tested on triples that no training has seen. "
     told = dict(classes=CLASSES, published=True, about=about)
     summarise = partial(summary, EXPERIMENT, config, run, list(table), **told)
-    run_table(EXPERIMENT, config, run, table, summarise)
+    facts = {
+        "training": f"{config.train_pairs or 'any'} pairs of rendered images",
+        "probes": f"fitted on {config.probe_samples} pairs, judged on triples of their own",
+    }
+    run_table(EXPERIMENT, config, run, table, summarise, facts)
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__, about=ABOUT))

@@ -21,17 +21,26 @@ from functools import partial
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.generative import DEPENDENCES
-from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies import (
     PUBLISHED_RECIPE,
     ContentStyleOptions,
     ContentStyleStudy,
     make_content_style_study,
 )
-from mmjax.tables.content_style import EXPERIMENT, draw, produce, summary
+from mmjax.tables.content_style import EXPERIMENT, draw, expected, produce, summary
 from mmjax.tables.needs import NEEDS
 
 CHANGE_PROBS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+ABOUT = About(
+    question="Do encoders keep the content that modalities share, and nothing of their styles?",
+    paper="Daunhawer et al. 2023, Section 5.1",
+    minutes="1",
+    needs="no files: tuples are drawn on device",
+    expected=expected,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +123,13 @@ def main(config: Config, run: Run) -> None:
         return summary(config, rows, table, seconds)
 
     jobs = {name: partial(produce, config, run, name, study) for name, study in table.items()}
-    run_table(EXPERIMENT, config, run, jobs, summarise)
+    facts = {
+        "training": f"{config.steps} steps of {config.batch_size} fresh tuples a seed",
+        "judged on": f"{config.eval_samples} fresh tuples: half to fit probes, half to score",
+    }
+    run_table(EXPERIMENT, config, run, jobs, summarise, facts)
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

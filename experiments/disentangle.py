@@ -20,13 +20,21 @@ import dataclasses
 import sys
 
 from mmjax.config import option
-from mmjax.errors import require
+from mmjax.errors import require, say
 from mmjax.evaluate import PROBES
-from mmjax.run import Run, SeedOptions, atomic_write, launch, run_table
+from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.studies import FeatureOptions, read_world
 from mmjax.tables import disentangle_report as report
 from mmjax.tables.disentangle import EXPERIMENT, probe_names, settings, with_controls
 from mmjax.tables.needs import NEEDS
+
+ABOUT = About(
+    question="What do features of a frozen model give once they are unmixed?",
+    paper="Liu et al. 2026, Section 6.2",
+    minutes="1",
+    needs="no files: features are generated; or yours (.npz, .npy, .safetensors, .parquet)",
+    trains=False,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +81,7 @@ def main(config: Config, run: Run) -> None:
     table = settings(config, world, controls, run)
     notes = [f"note: {world.name}: {line}" for line in world.remarks]
     for line in notes + [f"rows: {line}" for line in world.counts]:
-        print(line, file=sys.stderr)
+        say(line)
 
     def summarise(rows, seconds):
         report.draw_shots(config, run, world, rows)
@@ -83,9 +91,9 @@ def main(config: Config, run: Run) -> None:
         atomic_write(run.path("summary.md"), text)
         return text
 
-    run_table(EXPERIMENT, config, run, table, summarise)
+    run_table(EXPERIMENT, config, run, table, summarise, {"rows": world.counts})
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

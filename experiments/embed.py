@@ -13,8 +13,16 @@ import sys
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.models import load
-from mmjax.run import Run, atomic_write, claim_workdir, launch
-from mmjax.tables.models import DataOptions, read_data, tell, write_embeddings
+from mmjax.run import About, Run, atomic_write, claim_workdir, keep_facts, launch
+from mmjax.tables.models import DataOptions, facts_of, read_data, tell, write_embeddings
+
+ABOUT = About(
+    question="Where do rows of yours lie in the space of a trained model?",
+    paper="",
+    minutes="",
+    needs="a model of experiments.fit, and rows of its modalities",
+    trains=False,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +45,11 @@ def main(config: Config, run: Run) -> None:
     data = read_data(config)
     tell(data.remarks)
     claim_workdir(run, EXPERIMENT, config)
+    keep_facts(run.workdir, facts_of(data))
     told = write_embeddings(model, data, config.out)
     atomic_write(run.path("summary.md"), told + "\n")
     print(told)
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__, about=ABOUT))

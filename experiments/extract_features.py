@@ -22,8 +22,8 @@ import sys
 from mmjax.config import option
 from mmjax.data.clip_inputs import read_inputs
 from mmjax.data.pictures import left_out
-from mmjax.errors import InvalidInput, require
-from mmjax.run import Run, atomic_write, claim_workdir, launch, save_arrays
+from mmjax.errors import InvalidInput, note, require
+from mmjax.run import About, Run, atomic_write, claim_workdir, launch, save_arrays
 from mmjax.tables.clip_features import (
     EXPERIMENT,
     Claim,
@@ -37,6 +37,14 @@ from mmjax.tables.clip_features import (
     summary,
 )
 from mmjax.tables.needs import NEEDS
+
+ABOUT = About(
+    question="What does a CLIP from a folder see in images and texts?",
+    paper="",
+    minutes="",
+    needs="a CLIP's folder, and images or texts",
+    trains=False,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +70,7 @@ def main(config: Config, run: Run) -> None:
     inputs = read_inputs(config.images, config.texts)
     if inputs.others:
         why = "no picture by its ending, hidden, or a link to a folder"
-        print(left_out(config.images, inputs.others, why), file=sys.stderr)
+        note(left_out(config.images, inputs.others, why))
     output, told = checked_output(config.output, run), run.path("summary.md")
     given = {f.name: getattr(config, f.name, "") for f in dataclasses.fields(Claim)}
     claim = Claim(**given | {"inputs": fingerprint(inputs, config.model)})
@@ -88,5 +96,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

@@ -20,10 +20,11 @@ from mmjax.config import option
 from mmjax.encoders import HEADS
 from mmjax.errors import require
 from mmjax.losses import LOSSES, SIMILARITIES
-from mmjax.run import Piece, Run, SeedOptions, launch, run_table, seed_numbers
+from mmjax.run import About, Piece, Run, SeedOptions, launch, run_table, seed_numbers
 from mmjax.tables.models import (
     EXPERIMENT,
     DataOptions,
+    facts_of,
     judged,
     read_data,
     summary,
@@ -32,6 +33,13 @@ from mmjax.tables.models import (
 )
 from mmjax.tables.needs import NEEDS
 from mmjax.train import DECAY_HELP, OPTIMISER_HELP, OPTIMISERS, OptimiserOptions
+
+ABOUT = About(
+    question="What do encoders trained on your own pairs keep and find again?",
+    paper="",
+    minutes="",
+    needs="yours: .npz, .csv, .tsv, .jsonl, .parquet, .safetensors, .h5, .tar or a folder",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +97,10 @@ def main(config: Config, run: Run) -> None:
         run,
         table,
         lambda rows, seconds: summary(config, data, rows, list(table), seconds),
+        facts_of(data),
     )
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

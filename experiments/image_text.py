@@ -19,7 +19,7 @@ from functools import partial
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.generative import scene_model
-from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies import ImageTextOptions, make_image_text_study, streamed_source
 from mmjax.tables.image_text import (
     EXPERIMENT,
@@ -31,6 +31,13 @@ from mmjax.tables.image_text import (
     summary,
 )
 from mmjax.tables.needs import NEEDS
+
+ABOUT = About(
+    question="Which factors of a scene do encoders of images and of captions tell?",
+    paper="Daunhawer et al. 2023, Section 5.2",
+    minutes="63",
+    needs="no files: scenes are rendered here; or a Multimodal3DIdent folder",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +124,11 @@ def main(config: Config, run: Run) -> None:
         draw(config, run, rows)
         return summary(config, rows, seconds)
 
-    run_table(EXPERIMENT, config, run, jobs, summarise)
+    facts = {"training": config.data or f"{config.rendered or 'endless'} rendered pairs"}
+    facts["probes"] = "val, test" if config.data else f"{config.eval_pairs} pairs, and as many more"
+    run_table(EXPERIMENT, config, run, jobs, summarise, facts)
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

@@ -22,10 +22,25 @@ from functools import partial
 from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
 from mmjax.errors import require
-from mmjax.run import Run, RunOptions, launch, run_table
+from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies import PairOptions, make_pair_study
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.paired import EXPERIMENT, draw, raw_rows, summary, train_setting, trained_rows
+from mmjax.tables.paired import (
+    EXPERIMENT,
+    draw,
+    facts_of,
+    raw_rows,
+    summary,
+    train_setting,
+    trained_rows,
+)
+
+ABOUT = About(
+    question="What do two encoders trained on your paired recordings keep, and what do they drop?",
+    paper="",
+    minutes="1",
+    needs="no files: halves of scikit-learn's digits; or an .npz of pairs",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +108,9 @@ def main(config: Config, run: Run) -> None:
         draw(config, run, rows)
         return summary(config, data, rows, seconds)
 
-    run_table(EXPERIMENT, config, run, table, summarise)
+    run_table(EXPERIMENT, config, run, table, summarise, facts_of(data))
 
 
 if __name__ == "__main__":
-    how = dict(experiment=EXPERIMENT, doc=__doc__, needs=NEEDS[EXPERIMENT])
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

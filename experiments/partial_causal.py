@@ -38,7 +38,7 @@ from mmjax.tables.violations import VIOLATIONS, Violation
 ABOUT = About(
     question="Do pairs of observations recover the latents that couple them?",
     paper="Liu et al. 2026, Section 6.1",
-    minutes="",
+    minutes="2",
     needs="no files: pairs are drawn on device",
     expected=expected,
 )
@@ -126,7 +126,12 @@ def main(config: Config, run: Run) -> None:
             save_figure(_table_figure(rows, table), run.path("figures", "table.png"))
         return summary(config, rows, table, seconds)
 
-    run_table(EXPERIMENT, config, run, {s.name: partial(produce, s) for s in table}, summarise)
+    facts = {
+        "training": f"{config.steps} steps of {config.batch_size} fresh pairs a seed",
+        "judged on": f"{config.eval_samples} fresh pairs",
+    }
+    jobs = {s.name: partial(produce, s) for s in table}
+    run_table(EXPERIMENT, config, run, jobs, summarise, facts)
 
 
 if __name__ == "__main__":

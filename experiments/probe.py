@@ -14,8 +14,16 @@ import sys
 from mmjax.config import option
 from mmjax.errors import require
 from mmjax.models import load, probe, retrieval
-from mmjax.run import Run, atomic_write, claim_workdir, launch
-from mmjax.tables.models import DataOptions, probe_file, read_data, tell
+from mmjax.run import About, Run, atomic_write, claim_workdir, keep_facts, launch
+from mmjax.tables.models import DataOptions, facts_of, probe_file, read_data, tell
+
+ABOUT = About(
+    question="What do linear probes read from embeddings, on rows that nothing has seen?",
+    paper="",
+    minutes="",
+    needs="embeddings, or a model and rows of its modalities",
+    trains=False,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +44,7 @@ def main(config: Config, run: Run) -> None:
     require(bool(data.labels), "labels", config.labels, "one column or more to probe")
     tell(data.remarks)
     claim_workdir(run, EXPERIMENT, config)
+    keep_facts(run.workdir, facts_of(data))
     how = dict(use_trained_rows=config.use_trained_rows)
     if config.model:
         model = load(config.model)
@@ -50,4 +59,4 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__, about=ABOUT))

@@ -24,13 +24,22 @@ from mmjax.data.export_3dident import check_free, write_split
 from mmjax.errors import require
 from mmjax.generative.scenes import scene_model
 from mmjax.observations.rendering import render
-from mmjax.run import Run, claim_workdir, launch, progress_line
+from mmjax.run import About, Run, claim_workdir, launch, progress_line
 from mmjax.train import Interrupted
 from mmjax.types import Key, SceneFactors, ScenePairs
 
 EXPERIMENT = "render_dataset"
 SPLITS = ("train", "val", "test")
 BLOCK = 1024  # rows drawn in one call, so that all splits share its compilation
+
+
+ABOUT = About(
+    question="How does one get images, captions and their factors in any number?",
+    paper="layout of Multimodal3DIdent, Daunhawer et al. 2023",
+    minutes="1",
+    needs="no files: scenes are rendered here",
+    trains=False,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,4 +124,4 @@ def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) ->
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__))
+    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__, about=ABOUT))

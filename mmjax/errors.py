@@ -1,7 +1,8 @@
 """The one error that users cause: bad input, told in one line; and lines that are no error."""
 
+import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -19,9 +20,29 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
         raise InvalidInput(f"{name}: {value!r} is not allowed; use {allowed}")
 
 
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """`; did you mean 'that'?` of the known name that is nearest, or nothing where none is near.
+
+    Example:
+      >>> did_you_mean("info_nec", ("info_nce", "siglip"))
+      "; did you mean 'info_nce'?"
+      >>> did_you_mean("audio", ("image", "text"))
+      ''
+    """
+    known = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(str(value).lower(), known, n=1, cutoff=0.6)
+    return f"; did you mean {known[found[0]]!r}?" if found else ""
+
+
+def one_of(known: Iterable[str], value: str) -> str:
+    """`one of a, b`, and which of them was perhaps meant: what `require` says is allowed."""
+    known = list(known)
+    return "one of " + ", ".join(known) + did_you_mean(value, known)
+
+
 def choose(table: Mapping[str, T], name: str, value: str) -> T:
     """`table[value]`, or InvalidInput that lists the names in the table."""
-    require(value in table, name, value, "one of " + ", ".join(sorted(table)))
+    require(value in table, name, value, one_of(sorted(table), value))
     return table[value]
 
 
@@ -46,6 +67,14 @@ _HEARD: ContextVar[tuple[list[str], ...]] = ContextVar("heard", default=())
 
 def say(line: str) -> None:
     """A line for people, on stderr: results alone go to stdout."""
+    if line.startswith("note: "):
+        note(line)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def note(line: str) -> None:
+    """A line that belongs into a run's report too: something was left out, clipped or odd."""
     for lines in _HEARD.get():
         lines.append(line)
     print(line, file=sys.stderr, flush=True)
@@ -53,7 +82,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """The lines that are said inside, by this thread."""
+    """What is noted inside, by this thread."""
     lines: list[str] = []
     token = _HEARD.set((*_HEARD.get(), lines))
     try:

@@ -6,7 +6,7 @@ from mmjax.conditionals.base import Conditional, Marginal
 from mmjax.conditionals.noise import Noise, make_noise
 from mmjax.conditionals.restricted import restricted
 from mmjax.conditionals.vmf import von_mises_fisher
-from mmjax.errors import choose, require
+from mmjax.errors import choose, one_of, require
 from mmjax.spaces import Space
 
 
@@ -65,7 +65,7 @@ def make_marginal(name: str, space: Space, *, scale: float) -> Marginal:
 
     Raises InvalidInput for an unknown name, or uniform on unbounded space.
     """
-    require(name in MARGINALS, "marginal", name, "one of " + ", ".join(MARGINALS))
+    require(name in MARGINALS, "marginal", name, one_of(MARGINALS, name))
     if name == "uniform":
         uniform = space.uniform
         require(uniform is not None, "marginal", name, f"normal or laplace on {space.kind}")

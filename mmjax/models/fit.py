@@ -10,7 +10,7 @@ import optax
 
 from mmjax.data.dataset import Dataset, data_hash, hashes_of, is_classes
 from mmjax.encoders import HEADS, Encoder
-from mmjax.errors import InvalidInput, choose, naming, require
+from mmjax.errors import InvalidInput, choose, naming, one_of, require
 from mmjax.labels import encode_labels
 from mmjax.losses import LOSSES, Loss
 from mmjax.models.embedders import JOINT, Fusion
@@ -114,7 +114,7 @@ def fit(
     """
     require(dim >= 1, "dim", dim, "a whole number >= 1")
     require(steps >= 1, "steps", steps, "a whole number >= 1")
-    require(head in HEADS, "head", head, "one of " + ", ".join(sorted(HEADS)))
+    require(head in HEADS, "head", head, one_of(sorted(HEADS), head))
     reserved = JOINT in data.columns and len(data.columns) > 1
     require(not reserved, "modality", JOINT, "another name: it is that of fused embeddings")
     coded = _coded(data, label)

@@ -7,6 +7,7 @@ from mmjax.run.fit import Fit, fit_seeds
 from mmjax.run.launch import Run, claim_workdir, launch, slug
 from mmjax.run.metrics import MetricsLog
 from mmjax.run.progress import progress_line, tracked
+from mmjax.run.report import keep_facts
 from mmjax.run.results import Row, read_results, write_results
 from mmjax.run.table import (
     Piece,
@@ -32,6 +33,7 @@ __all__ = [
     "atomic_write",
     "claim_workdir",
     "fit_seeds",
+    "keep_facts",
     "launch",
     "machine",
     "progress_line",

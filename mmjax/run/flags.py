@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from mmjax.errors import InvalidInput
+from mmjax.errors import InvalidInput, did_you_mean
 
 
 def _tuple_of_ints(text: str) -> tuple[int, ...]:
@@ -81,12 +82,26 @@ def read_config(config_class: type, presets: Mapping[str, Mapping[str, Any]], va
     return config_class(**config)
 
 
+def _told(said: str, values: flags.FlagValues) -> str:
+    """What absl says of wrong flags in a line, with the nearest of the values allowed."""
+    said = " ".join(said.split())
+    wrong = re.match(r"flag --(\w+)=(.*?): value should be one of", said)
+    if wrong and wrong[1] in values:
+        known = getattr(values[wrong[1]].parser, "enum_values", [])
+        allowed = f"use {', '.join(known)}{did_you_mean(wrong[2], known)}"
+        return f"--{wrong[1]}: {wrong[2]!r} is not allowed; {allowed}"
+    if unknown := re.match(r"Unknown command line flag '(\w+)'", said):
+        more = did_you_mean(unknown[1], values) or "; --help lists all"
+        return f"--{unknown[1]}: there is no such flag{more}"
+    return said
+
+
 def parse_flags(values: flags.FlagValues, argv: Sequence[str]) -> None:
     """Parses argv into the flags; raises InvalidInput for anything unknown or malformed."""
     try:
         rest = values(argv)
     except flags.Error as error:
-        raise InvalidInput(" ".join(str(error).split())) from error
+        raise InvalidInput(_told(str(error), values)) from error
     if len(rest) > 1:
         raise InvalidInput(f"{rest[1]!r} is not a flag; use --name=value")
 

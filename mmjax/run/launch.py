@@ -173,6 +173,12 @@ def _failed(workdir: str | None, error: BaseException) -> str:
     return f"error: {type(error).__name__}: {said} (traceback in {path})"
 
 
+def _meant_first(said: str) -> str:
+    """The line that starts with what to do, where a name is meant that stands at its end."""
+    told, asks, meant = said.rpartition("; did you mean ")
+    return f"did you mean {meant} {told}" if asks else said
+
+
 def _of_preset(said: str, presets: Mapping[str, Mapping[str, Any]], values: FlagValues) -> str:
     """Where the value came from that is refused, if from a preset: the user gave no such flag."""
     refused = re.match(r"(?:--)?(\w+): ", said)
@@ -192,7 +198,7 @@ def _noting(run: Run) -> Iterator[list[str]]:
         try:
             yield notes
         finally:
-            notes += [line for line in lines if line.startswith("note: ")]
+            notes += lines
             if notes and os.path.exists(run.path("config.json")):
                 with suppress(OSError):  # a full disk has its own line
                     keep_notes(run.workdir, notes)
@@ -256,7 +262,7 @@ def launch(
                 print(write_report(workdir, told))
         return 0
     except InvalidInput as error:
-        say(f"error: {error}{_of_preset(str(error), presets, values)}")
+        say(f"error: {_meant_first(str(error))}{_of_preset(str(error), presets, values)}")
         return 2
     except Interrupted as error:
         say(f"{error}; the same command goes on from here")

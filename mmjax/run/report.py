@@ -74,6 +74,18 @@ def keep_notes(workdir: str, notes: Sequence[str]) -> list[str]:
     return lines
 
 
+def keep_facts(workdir: str, facts: Mapping[str, Any]) -> None:
+    """Writes data.json, for the report: what is told of the data.
+
+    Args:
+      workdir: a claimed one.
+      facts: name, such as `training rows` -> value of JSON's types; a list is shown a line each.
+    """
+    if facts:
+        path = os.path.join(workdir, "data.json")
+        atomic_write(path, json.dumps(dict(facts), indent=2) + "\n")
+
+
 def read_curves(workdir: str) -> Curves:
     """Losses of all trainings: setting -> name of a line -> (steps, losses)."""
     found: Curves = {}
@@ -157,7 +169,11 @@ def config_tables(told: Told, held: Mapping[str, Any]) -> tuple[Table, Table]:
 
 def data_section(told: Told, held: Mapping[str, Any], facts: Mapping[str, Any]) -> Section:
     """Rows, splits and hashes."""
-    rows = [[name, _shown(value)] for name, value in facts.items()]
+    rows = [
+        [name, _shown(each)]
+        for name, value in facts.items()
+        for each in (value if isinstance(value, list) else [value])
+    ]
     hashes = [[name, str(value)] for name, value in (held.get("data_hash") or {}).items()]
     tables = [Table(["", ""], rows)] if rows else []
     tables += [Table(["file", "hash of its contents"], hashes)] if hashes else []

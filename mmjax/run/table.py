@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from mmjax.errors import InvalidInput, require, say
 from mmjax.run.files import atomic_write
 from mmjax.run.launch import Run, claim_workdir
 from mmjax.run.metrics import MetricsLog
+from mmjax.run.report import keep_facts
 from mmjax.run.results import Row, read_results, write_results
 from mmjax.train import LAYOUTS, Interrupted, make_layout
 from mmjax.types import Key
@@ -112,6 +114,7 @@ def run_table(
     run: Run,
     settings: Mapping[str, Callable[[MetricsLog], list[Row]] | Sequence[Piece]],
     summarise: Callable[[list[Row], Mapping[str, float]], str],
+    data: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Runs or resumes all rows of a table; writes results.csv, timings.json and summary.md.
 
@@ -125,6 +128,7 @@ def run_table(
       settings: name of a row -> trains and judges it, returns its figures; or its pieces, each of
         which is written as soon as it is done.
       summarise: `(rows, wall seconds of each setting run) -> markdown`; may draw figures.
+      data: see keep_facts.
 
     Raises InvalidInput for an option out of range or a folder that holds another run, Interrupted
     between two pieces where a signal came.
@@ -138,6 +142,7 @@ def run_table(
         sizes = dict(num_seeds=whole.seeds, batch_size=whole.batch_size)
         make_layout(whole.parallel, **sizes, say=idle.append)
     claim_workdir(run, experiment, config)
+    keep_facts(run.workdir, data)
     for line in idle:
         say(line)
     say(f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}")

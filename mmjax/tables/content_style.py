@@ -1,12 +1,18 @@
 """Tables of what is kept of content, style and private factors: rows trained, judged, told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 from mmjax.evaluate import kernel_r2, linear_r2
-from mmjax.report import line_panels_figure, markdown_table, mean_and_deviation, save_figure
+from mmjax.report import (
+    Expected,
+    line_panels_figure,
+    markdown_table,
+    mean_and_deviation,
+    save_figure,
+)
 from mmjax.run import Fit, MetricsLog, Row, Run, fit_seeds, machine, seed_keys, seed_numbers, values
 from mmjax.studies import ContentStyleStudy
 
@@ -81,6 +87,17 @@ def produce(config: Any, run: Run, setting: str, study, log: MetricsLog) -> list
         figures = judge(study, own_params, own_constants, own_keys, config)
         rows += [Row(EXPERIMENT, setting, seed, *name, v) for name, v in figures.items()]
     return rows
+
+
+def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
+    """All of content and nothing else, where style always changes and depends on nothing."""
+    source = "Daunhawer et al. 2023, Theorem 1"
+    return [
+        Expected("independent/1.0", side, target, "r2_kernel", value, 0.01, source)
+        for side in names_of(config.modalities)
+        for target, value in (("content", 1.0), ("style", 0.0), ("private", 0.0))
+        if "independent/1.0" in settings and config.embedding_dim in ("content", config.content_dim)
+    ]
 
 
 def summary(config: Any, rows: list[Row], table: Mapping, seconds: Mapping) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmjax.config import option
 from mmjax.errors import require
-from mmjax.report import grouped_bars_figure, line_panels_figure, save_figure
+from mmjax.report import Expected, grouped_bars_figure, line_panels_figure, save_figure
 from mmjax.run import Row, Run, machine, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.trifactors import chance_of
@@ -22,6 +22,41 @@ PUBLISHED = {
     "cross_self": (99.7, 86.9, 50.0),
     "factor_cl": (99.8, 62.5, 46.5),
 }
+
+
+# What each kind of training is asked for, and where PUBLISHED has it.
+_ASKED = {
+    "unbiased": {("shared", "accuracy"): 0, ("unique1", "accuracy"): 1, ("unique2", "accuracy"): 1},
+    "biased": {("synergy", "accuracy_balanced"): 2},
+}
+
+
+def published(config: Any, settings: Sequence[str]) -> list[Expected]:
+    """The published figures of images: R and U of unbiased, S of biased training."""
+    found = []
+    for setting in settings:
+        method, _, bias = setting.partition("/")
+        for cell, place in _ASKED.get(bias, {}).items():
+            if method in PUBLISHED:
+                value = PUBLISHED[method][place] / 100
+                source = "Dufumier et al. 2025" + ", mean of both" * (place == 1)
+                found.append(Expected(setting, "joint", *cell, value, None, source))
+    return found
+
+
+def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
+    """What follows from theory: alignment keeps what is shared, and learns no synergy."""
+    source = "theory: alignment keeps what is shared, and no synergy"
+    cells = {
+        "cross/unbiased": {("shared", "accuracy"): (1.0, 0.05)},
+        "cross/biased": {("synergy", "accuracy_balanced"): (0.5, 0.03)},
+    }
+    return [
+        Expected(setting, "joint", *cell, value, error, source)
+        for setting, own in cells.items()
+        if setting in settings
+        for cell, (value, error) in own.items()
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from mmjax.config import names_in, option
-from mmjax.errors import require
+from mmjax.errors import did_you_mean, require
 from mmjax.report import markdown_table, mean_and_deviation
 from mmjax.run import Fit, MetricsLog, Row, Run, fit_seeds, seed_keys, seed_numbers, values
 from mmjax.studies.fused import FusedStudy, FusedTask
@@ -41,7 +41,8 @@ def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> list[str]:
     """The comma-separated names of a flag. Raises InvalidInput for one that is not known."""
     names = names_in(text)
     good = len(names) > 0 and all(name in known for name in names)
-    require(good, flag, text, "one or more of " + ", ".join(known))
+    wrong = next((name for name in names if name not in known), "")
+    require(good, flag, text, f"one or more of {', '.join(known)}{did_you_mean(wrong, known)}")
     return names
 
 

@@ -1,7 +1,6 @@
 """Tables of what encoders of images and captions tell of every factor of a scene."""
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 import numpy as np
 
 from mmjax.data import load_split, remarks_on, scene_vocabulary, split_columns, vocabulary_to_json
+from mmjax.errors import note
 from mmjax.generative import scene_model
 from mmjax.losses import make_similarity
 from mmjax.report import (
@@ -64,7 +64,7 @@ def _loaded(config: Any, run: Run):
     parts = [load_split(config.data, split, **how) for split in ("val", "test")]
     for name, part in zip(("train", "val", "test"), (train, *parts), strict=True):
         for line in remarks_on(part, os.path.join(config.data, name)):
-            print(line, file=sys.stderr)
+            note(line)
     length = max(part.tokens.shape[1] for part in (train, *parts))
     parts = [loaded_scenes(_padded(part, length)) for part in (train, *parts)]
     source = held_source(parts[0], len(train.vocabulary.words), config.batch_size)

@@ -1,13 +1,14 @@
 """Films of MM-IMDb: features by a CLIP, kept in the workdir, and the table of F1."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mmjax.data import ClipInputs, MultimodalData, load_mm_imdb, split_size
 from mmjax.data.mm_imdb import poster_paths
-from mmjax.report import grouped_bars_figure, save_figure
+from mmjax.report import Expected, grouped_bars_figure, save_figure
 from mmjax.run import Run, machine, save_arrays, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.tables import clip_features
@@ -46,6 +47,18 @@ def embedded_films(config: Any, run: Run) -> MultimodalData:
         rows = {name: values[start:end] for name, values in features.items()}
         changed[part] = split._replace(modalities=rows)
     return data._replace(**changed)
+
+
+def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
+    """The published figures of CLIP's features, where the run has a CLIP."""
+    return [
+        Expected(setting, "joint", "genres", metric, value / 100, None, "Dufumier et al. 2025")
+        for setting in settings
+        for metric, value in zip(
+            METRICS.values(), PUBLISHED.get(setting.split("/")[0], ()), strict=False
+        )
+        if config.clip
+    ]
 
 
 def summary(config: Any, run: Run, case: Case, rows, seconds: dict) -> str:

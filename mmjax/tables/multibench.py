@@ -6,16 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.config import names_in
 from mmjax.data import Lazy, MultimodalData, split_size, standardised_by_train
 from mmjax.encoders import Padded
 from mmjax.errors import require
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, SequenceAugmentation, augment_images
-from mmjax.report import grouped_bars_figure, save_figure
+from mmjax.report import Expected, grouped_bars_figure, save_figure
 from mmjax.run import Run, machine, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.recorded import augmenter, in_memory
 from mmjax.tables.fused import chosen_names, percent_table, seconds_a_model
-from mmjax.tables.multibench_sources import PUBLISHED, SOURCES, Published, load_source
+from mmjax.tables.multibench_sources import (
+    PUBLISHED,
+    SOURCES,
+    Published,
+    chosen_modalities,
+    chosen_task,
+    load_source,
+)
 from mmjax.tables.recorded import CONTROLS, Case
 
 EXPERIMENT = "comm_multibench"
@@ -75,6 +83,20 @@ def guessing(data: MultimodalData, metric: str) -> float:
     if metric == "mse":
         return float(((test - train.mean(0)) ** 2).mean())
     return float((test == np.argmax(np.bincount(train))).mean())
+
+
+def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
+    """The published figures of all modalities."""
+    task = chosen_task(config.dataset, config.task)
+    names = chosen_modalities(config.dataset, names_in(config.modalities), task)
+    known = PUBLISHED.get((config.dataset, task, len(names)), Published({}))
+    figures = {**known.probes, **known.supervised}
+    metric, scale = ("mse", 1e4) if task == "position" else ("accuracy", 100.0)
+    return [
+        Expected(setting, "joint", "label", metric, value / scale, None, "Dufumier et al. 2025")
+        for setting in settings
+        if (value := figures.get(setting.split("/")[0])) is not None
+    ]
 
 
 def summary(config: Any, run: Run, case: Case, task: str, rows, seconds: dict) -> str:

@@ -148,6 +148,17 @@ def summary(config: Any, data: PairedData, rows: list[Row], seconds: dict) -> st
     return "\n\n".join([f"# {EXPERIMENT}", about, *tables]) + "\n"
 
 
+def facts_of(data: PairedData) -> dict[str, Any]:
+    """What a report tells of the data."""
+    facts: dict[str, Any] = {"pairs": "by label" if data.partner is None else "by index"}
+    for name, side in (("x", data.x), ("t", data.t)):
+        held = int(side.is_test.sum())
+        facts[f"{name}, {side.name}"] = (
+            f"{len(side.values) - held} training and {held} test rows of {side.values.shape[1:]}"
+        )
+    return facts | {"remark": list(data.remarks)}
+
+
 def draw(config: Any, run: Run, rows: list[Row]) -> None:
     """Probe accuracy against embedding dimension; dotted: from the raw recordings."""
     settings = {f"dim={dim}": dim for dim in config.embedding_dims}

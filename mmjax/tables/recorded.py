@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax.data import MultimodalData
+from mmjax.data import MultimodalData, split_size
 from mmjax.encoders import single_and_joint_masks, subset_masks
 from mmjax.errors import naming, require
 from mmjax.run import Row, Run
@@ -38,6 +38,18 @@ class Target(NamedTuple):
     kind: str
     classes: int
     labels: Mapping[str, np.ndarray]
+
+
+def facts_of(data: MultimodalData) -> dict[str, Any]:
+    """What a report tells of the data."""
+    splits = {part: split for part in PARTS if (split := getattr(data, part)) is not None}
+    rows = {f"{part} rows": split_size(split) for part, split in splits.items()}
+    shapes = {
+        f"modality {name}": str(tuple(values.shape[1:]))
+        for name, values in data.train.modalities.items()
+    }
+    labels = {"labels": f"{data.kind}, {len(data.label_names)}"} if data.kind else {}
+    return {"data set": data.name} | rows | shapes | labels
 
 
 class Case(NamedTuple):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mmjax.errors import require, say
+from mmjax.errors import one_of, require, say
 from mmjax.train.step import SINGLE, Chunk, Collectives
 from mmjax.types import Tree
 
@@ -175,7 +175,7 @@ def make_layout(
     Raises InvalidInput for an unknown name, a batch or seeds that the devices can't share, or
     several processes.
     """
-    require(name in LAYOUTS, "parallel", name, "one of " + ", ".join(LAYOUTS))
+    require(name in LAYOUTS, "parallel", name, one_of(LAYOUTS, name))
     require_one_process()
     count = jax.local_device_count()
     if name == "auto":
