@@ -38,7 +38,7 @@ ABOUT = About(
     question="What do encoders trained on your own pairs keep and find again?",
     paper="",
     minutes="",
-    needs="yours: .npz, .csv, .tsv, .jsonl, .parquet, .safetensors, .h5, .tar or a folder",
+    needs="your pairs: .npz, .csv, .tsv, .jsonl, .parquet, .safetensors, .h5, .tar or a folder",
 )
 
 

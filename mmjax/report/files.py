@@ -75,5 +75,5 @@ def read_picture(path: str, beside: str) -> Picture:
         drawn = drawn.resize((_WIDE, round(drawn.height * _WIDE / drawn.width)))
     out = io.BytesIO()
     drawn.quantize(_COLOURS).save(out, "PNG", optimize=True)
-    title = name.replace("_", " ")
+    title = name[:1].upper() + name[1:].replace("_", " ")
     return Picture(title, alt or f"Figure {title}.", reading, out.getvalue(), files, drawn.size)
