@@ -159,3 +159,30 @@ def test_bad_rows_are_told_in_a_line(given, told):
     with pytest.raises(InvalidInput, match=told) as error:
         MAKE(**given)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("values", [["b", "a"], [b"b", b"a"], [2, 1], [True, False], [1.5, 0.5]])
+def test_labels_of_a_table_in_memory_are_those_of_an_array(values):
+    rows = values * 5
+    objects = np.empty(10, object)
+    objects[:] = rows
+    found = MAKE(x=EYE, labels={"k": objects}).labels["k"]
+    np.testing.assert_array_equal(found, MAKE(x=EYE, labels={"k": np.array(rows)}).labels["k"])
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [(None, "labels k: row 3 has None"), (np.nan, "row 3 has nan"), ({}, "dict, str together")],
+)
+def test_objects_that_are_no_labels_are_told(row, told):
+    objects = np.array(["a", "b", "c", row, "d"] * 2, object)
+    with pytest.raises(InvalidInput, match=told):
+        MAKE(x=EYE, labels={"k": objects})
+
+
+def test_what_is_behind_a_mask_is_never_read():
+    hidden = np.ma.masked_array(EYE, EYE > 0)
+    for bad in ({"x": hidden}, {"x": EYE, "labels": {"k": hidden[:, 0]}}):
+        with pytest.raises(InvalidInput, match="values are masked"):
+            MAKE(**bad)
+    np.testing.assert_array_equal(MAKE(x=np.ma.masked_array(EYE)).columns["x"].values, EYE)

@@ -37,9 +37,34 @@ def rows_of(name: str, rows: Any) -> int:
 
 
 def of_length(name: str, values: Any, n: int) -> np.ndarray:
+    _unmasked(name, values)
     values = np.asarray(values)
     require(values.shape[:1] == (n,), f"rows of {name}", values.shape[:1], f"({n},)")
     return values
+
+
+def _unmasked(name: str, values: Any) -> None:
+    """NumPy forgets a mask silently, and what is behind it is anything."""
+    if np.ma.is_masked(values):
+        hidden = int(np.ma.count_masked(values))
+        raise InvalidInput(f"{name}: {hidden} values are masked; fill them, or see present=")
+
+
+def of_objects(name: str, values: np.ndarray) -> np.ndarray:
+    """Labels as a table in memory holds them, objects that are all text or all numbers, as NumPy's.
+    Raises InvalidInput for a lacking label and for a mixture."""
+    if values.dtype != np.dtype(object) or values.ndim != 1:
+        return values
+    rows = [v.item() if isinstance(v, np.generic) else v for v in values]
+    if all(isinstance(v, str | bytes) for v in rows):
+        return np.array([v if isinstance(v, str) else v.decode("utf-8", "replace") for v in rows])
+    if all(isinstance(v, bool | int | float) for v in rows):
+        return np.array(rows)
+    lacking = [row for row, v in enumerate(rows) if v is None or v != v]
+    if lacking:
+        raise InvalidInput(f"labels {name}: row {lacking[0]} has {rows[lacking[0]]}, no label")
+    strange = sorted({type(v).__name__ for v in rows})
+    raise InvalidInput(f"labels {name}: {', '.join(strange)} together; use text or numbers")
 
 
 def presence(name: str, rows: Any, given: Any, n: int) -> np.ndarray:
@@ -72,6 +97,7 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
         seen = None if lengths is None else _seen(name, lengths, rows)
         kind = kind or _kind_of(name, rows, seen is not None)
         return Column(_shaped(rows, kind, seen), kind, seen)
+    _unmasked(name, rows)
     first = rows[int(np.argmax(mask))]
     if isinstance(first, str | bytes | np.str_ | np.bytes_):
         return Column(_texts(name, rows, mask), "text")

@@ -11,6 +11,7 @@ from mmjax.data.columns import (
     Column,
     column_of,
     of_length,
+    of_objects,
     presence,
     rows_of,
     some_present,
@@ -221,7 +222,7 @@ def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
 
 
 def _labels(name: str, values: Any, n: int) -> np.ndarray:
-    column = plain(of_length(f"labels {name}", values, n), name, "labels")
+    column = plain(of_objects(name, of_length(f"labels {name}", values, n)), name, "labels")
     if column.ndim == 1 and column.dtype.kind == "f" and (column != np.round(column)).any():
         check_finite(f"labels {name}", column)
         return column.astype(np.float64)
