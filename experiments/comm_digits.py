@@ -13,17 +13,23 @@ modalities (cross) keep the digit and drop the others; self-supervision and fusi
 import dataclasses
 import sys
 
+import numpy as np
+
 from mmjax.config import names_in, option
-from mmjax.data.digits import PARTS, chosen_views, digit_views, speech_data, speech_pairs
+from mmjax.data.as_dataset import LABEL, dataset_of
+from mmjax.data.dataset import SPLITS
+from mmjax.data.digits import digit_views, speech_data, speech_pairs
 from mmjax.errors import require
+from mmjax.nets.prepare import preparations_of
 from mmjax.run import About, Run, RunOptions, launch, machine, run_table
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
-from mmjax.studies.recorded import MultimodalOptions, default_recorded, prepared
+from mmjax.studies.recorded import MultimodalOptions, default_recorded
 from mmjax.tables.digits import EXPERIMENT, TARGETS, speech_summary, views_summary
 from mmjax.tables.fused import chosen_names, methods_option
+from mmjax.tables.models import facts_of
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.recorded import Case, Target, case_table, facts_of, named_subsets, target_of
+from mmjax.tables.recorded import Case, Target, case_table, named_subsets, target_of
 
 TEST_PAIRS = 3000  # of speech
 CHOICE_PAIRS = 1000  # that C is chosen on
@@ -64,16 +70,18 @@ PRESETS = {"quick": {}, "paper": {}}
 
 def view_cases(config: Config) -> list[Case]:
     """A case a number of views."""
-    data = prepared(digit_views(config.data, names_in(config.view_names), config.split_seed))
-    known = len(data.train.modalities)
+    views = digit_views(config.data, names_in(config.view_names), config.split_seed)
+    data = dataset_of(views, vectors=True)
+    preparations, known = preparations_of(data.part("train")), len(data.columns)
     good = len(config.views) > 0 and min(config.views) >= 2 and known >= 2
     require(good, "views", config.views, f"numbers from 2 to {known}")
     cases = []
     for count in dict.fromkeys(min(count, known) for count in config.views):
-        part = chosen_views(data, count)
-        task = multimodal_task(part, default_recorded(config, part))
-        subsets = named_subsets(list(part.train.modalities))
-        cases.append(Case(f"views={count}", task, part, {"digit": target_of(part)}, subsets))
+        names = list(data.columns)[:count]
+        part, own = data.only(*names), {name: preparations[name] for name in names}
+        task = multimodal_task(part, default_recorded(config, own), own, label=LABEL)
+        targets = {"digit": target_of(part, "classification")}
+        cases.append(Case(f"views={count}", task, part, own, targets, named_subsets(names)))
     return cases
 
 
@@ -82,15 +90,19 @@ def speech_case(config: Config) -> Case:
     require(config.image_rows >= 100, "image_rows", config.image_rows, "100 or more")
     require(config.probe_samples >= 100, "probe_samples", config.probe_samples, "100 or more")
     speech = speech_data(config.data, config.image_rows)
-    sides = [prepared(speech.audio), prepared(speech.image)]
-    speech = speech._replace(audio=sides[0], image=sides[1])
-    recorded = {k: v for side in sides for k, v in default_recorded(config, side).items()}
+    sides = [dataset_of(side, vectors=True) for side in (speech.audio, speech.image)]
+    own = {k: p for side in sides for k, p in preparations_of(side.part("train")).items()}
     sizes = {"train": config.probe_samples, "validation": CHOICE_PAIRS, "test": TEST_PAIRS}
-    pairs, labels = speech_pairs(speech, sizes, seed=0)
+    drawn, labels = speech_pairs(speech, sizes, seed=0)
+    pairs = dataset_of(drawn, vectors=True)
+    parts = [part for part in SPLITS if part in sizes]
+    pairs = pairs._replace(
+        labels={name: np.concatenate([labels[name][part] for part in parts]) for name in TARGETS}
+    )
     classes = {"digit": 10, "speaker": speech.speakers, "slant": 3}
-    targets = {name: Target("classification", classes[name], labels[name]) for name in TARGETS}
-    task = multimodal_task(sides, recorded)
-    return Case("speech", task, pairs, targets, named_subsets(["audio", "image"]))
+    targets = {name: Target("classification", classes[name], (name,)) for name in TARGETS}
+    task = multimodal_task(sides, default_recorded(config, own), own, label=LABEL, pairs=LABEL)
+    return Case("speech", task, pairs, own, targets, named_subsets(["audio", "image"]))
 
 
 def main(config: Config, run: Run) -> None:
@@ -107,7 +119,7 @@ def main(config: Config, run: Run) -> None:
     def summarise(rows, seconds):
         told = views_summary if views else speech_summary
         parts = told(config, run, cases if views else cases[0], rows, seconds)
-        sizes = {part: len(s.labels) for part in PARTS if (s := getattr(cases[0].data, part))}
+        sizes = {part: n for part in SPLITS if (n := int(np.sum(cases[0].data.split == part)))}
         about = (
             f"{config.data or 'scikit-learn digits, quadrants'}; probed: "
             + ", ".join(f"{size} {part} rows" for part, size in sizes.items())

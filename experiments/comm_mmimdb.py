@@ -17,20 +17,25 @@ import sys
 import numpy as np
 
 from mmjax.config import option
-from mmjax.data import MultimodalData, load_mm_imdb_hdf5, split_size, standardised_by_train
+from mmjax.data import load_mm_imdb_hdf5
+from mmjax.data.as_dataset import dataset_of
+from mmjax.data.dataset import Dataset
 from mmjax.data.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
 from mmjax.errors import InvalidInput, naming, require
+from mmjax.nets.looks import augmenter
+from mmjax.nets.prepare import preparations_of
 from mmjax.observations.augment import SequenceAugmentation
 from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
-from mmjax.studies.recorded import Recorded, augmenter, check_augmentations, in_memory
+from mmjax.studies.recorded import Recorded, check_augmentations, in_memory
 from mmjax.tables.fused import chosen_names, methods_option, with_steps
 from mmjax.tables.mm_imdb import EXPERIMENT, embedded_films, expected, summary
+from mmjax.tables.models import facts_of
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.recorded import Case, case_table, facts_of, named_subsets, target_of
+from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
 
 ABOUT = About(
     question="Which genres of a film are in its poster, its plot, and both?",
@@ -70,8 +75,8 @@ PRESETS = {
 }
 
 
-def read_data(config: Config, run: Run) -> MultimodalData:
-    """Films with two feature vectors each, standardised by the training rows."""
+def read_data(config: Config, run: Run) -> Dataset:
+    """Films with two feature vectors each."""
     if not config.data:
         raise InvalidInput(
             "--data: pass the folder of MM-IMDb (split.json, dataset/<id>.json and .jpeg) with "
@@ -81,11 +86,9 @@ def read_data(config: Config, run: Run) -> MultimodalData:
         there = bool(config.clip) and os.path.isdir(config.clip)
         allowed = "the folder of a CLIP (config.json, model.safetensors, tokenizer.json)"
         require(there, "--clip", config.clip, f"{allowed}, for --data is a folder of films")
-        data = embedded_films(config, run)
-    else:
-        require(not config.clip, "--clip", config.clip, "none, for an HDF5 file has its features")
-        data = in_memory(load_mm_imdb_hdf5(config.data, ends=config.ends), np.inf)
-    return standardised_by_train(data, list(data.train.modalities))
+        return dataset_of(embedded_films(config, run))
+    require(not config.clip, "--clip", config.clip, "none, for an HDF5 file has its features")
+    return in_memory(dataset_of(load_mm_imdb_hdf5(config.data, ends=config.ends)), np.inf)
 
 
 def in_full(config: Config, rows: int) -> Config:
@@ -98,25 +101,25 @@ def in_full(config: Config, rows: int) -> Config:
     return dataclasses.replace(config, warmup=config.warmup or config.warmup_epochs * an_epoch)
 
 
-def case_of(config: Config, data: MultimodalData) -> Case:
-    """Frozen features, fused."""
+def case_of(config: Config, data: Dataset) -> Case:
+    """Frozen features, standardised by the training rows, fused."""
+    own = preparations_of(data.part("train"), floor=0.0)
     with naming("augmentation"):
         look = augmenter(SequenceAugmentation(config.augmentation))
         recorded = {
-            name: Recorded(Modality(as_is(), tokens=config.tokens), look)
-            for name in data.train.modalities
+            name: Recorded(Modality(as_is(), tokens=config.tokens), look) for name in data.columns
         }
-        check_augmentations(recorded, data)
-    task = multimodal_task(data, recorded)
+        check_augmentations(recorded, own)
+    task = multimodal_task(data, recorded, own)
     subsets = named_subsets(list(recorded))
-    return Case("mmimdb", task, data, {"genres": target_of(data)}, subsets)
+    return Case("mmimdb", task, data, own, {"genres": target_of(data, "multilabel")}, subsets)
 
 
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all methods on the films; writes results, figure and summary."""
     methods = chosen_names("methods", config.methods, METHODS)
     data = read_data(config, run)
-    config = in_full(config, split_size(data.train))
+    config = in_full(config, int(np.sum(data.split == "train")))
     case = case_of(config, data)
     table = case_table(EXPERIMENT, config, case, methods, run, limit=config.probe_samples)
     run_table(

@@ -7,16 +7,17 @@
   python -m experiments.comm_multibench --preset=contact3 --data=episodes_folder
 
 A preset is a published row (Dufumier et al. 2025): its modalities, networks, augmentations and
-optimiser; --methods=comm,cross,cross_self,factor_cl trains its competitors too. Rows are drawn with
-replacement. Features are standardised by the training rows, steps that an augmentation drops aren't
-attended to, and a sensor is one token, which the published code has otherwise.
+optimiser; --methods=comm,cross,cross_self,factor_cl trains its competitors too. Features are
+standardised by the training rows, steps that an augmentation drops aren't attended to, and a sensor
+is one token, which the published code has otherwise.
 """
 
 import dataclasses
 import sys
 
 from mmjax.config import names_in, option
-from mmjax.data import MultimodalData, split_size
+from mmjax.data.as_dataset import LABEL
+from mmjax.data.dataset import Dataset
 from mmjax.errors import naming, require
 from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions
@@ -24,18 +25,20 @@ from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import Recorded, check_augmentations
 from mmjax.tables.fused import chosen_names, methods_option, with_steps
+from mmjax.tables.models import facts_of
 from mmjax.tables.multibench import (
     EXPERIMENT,
     augmentation_of,
     expected,
     in_full,
+    preparations,
     read_data,
     summary,
     training_steps,
 )
 from mmjax.tables.multibench_sources import SOURCES, chosen_modalities, chosen_task
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.recorded import Case, case_table, facts_of, named_subsets, target_of
+from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
 
 ABOUT = About(
     question="Does fusion beat alignment on MultiBench's recordings?",
@@ -94,9 +97,9 @@ PRESETS = {
 }
 
 
-def case_of(config: Config, data: MultimodalData) -> Case:
+def case_of(config: Config, data: Dataset, kind: str) -> Case:
     """The case of the data set: its networks and augmentations."""
-    parts, names = SOURCES[config.dataset].parts, list(data.train.modalities)
+    parts, names = SOURCES[config.dataset].parts, list(data.columns)
     given = names_in(config.augmentations) or [parts[name].augmentation for name in names]
     allowed = f"{len(names)} names, one a modality"
     require(len(given) == len(names), "augmentations", config.augmentations, allowed)
@@ -105,9 +108,12 @@ def case_of(config: Config, data: MultimodalData) -> Case:
             name: Recorded(parts[name].network(config), augmentation_of(kind))
             for name, kind in zip(names, given, strict=True)
         }
-        check_augmentations(recorded, data)
-    task = multimodal_task(data, recorded)
-    return Case(config.dataset, task, data, {"label": target_of(data)}, named_subsets(names))
+        own = preparations(config, data)
+        check_augmentations(recorded, own)
+    label = LABEL if kind == "classification" else ""
+    task = multimodal_task(data, recorded, own, label=label)
+    targets = {"label": target_of(data, kind)}
+    return Case(config.dataset, task, data, own, targets, named_subsets(names))
 
 
 def main(config: Config, run: Run) -> None:
@@ -116,10 +122,11 @@ def main(config: Config, run: Run) -> None:
     task = chosen_task(config.dataset, config.task)
     names = chosen_modalities(config.dataset, names_in(config.modalities), task)
     config = in_full(config, task)
-    data = read_data(config, names, task)
-    config = with_steps(config, training_steps(config, split_size(data.train)))
-    case = case_of(config, data)
-    images = any(len(values.shape) == 4 for values in data.train.modalities.values())
+    data, kind = read_data(config, names, task)
+    rows = int((data.split == "train").sum())
+    config = with_steps(config, training_steps(config, rows))
+    case = case_of(config, data, kind)
+    images = any(column.kind == "image" for column in data.columns.values())
     table = case_table(
         EXPERIMENT,
         config,

@@ -16,12 +16,13 @@ from experiments import (
 )
 from mmjax.data import digits as digit_data
 from mmjax.data import split_size
+from mmjax.data.as_dataset import dataset_of
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
+from mmjax.nets.prepare import observations_of, preparations_of
 from mmjax.run import Run, launch, read_results
 from mmjax.studies.fused import make_fused_study
-from mmjax.studies.recorded import prepared
-from mmjax.tables import clip_features, mm_imdb, recorded
+from mmjax.tables import clip_features, mm_imdb, multibench, recorded
 from mmjax.tables.multibench_sources import PUBLISHED, SOURCES
 from tests.clip_folders import GOLDEN
 from tests.test_multimodal_data import affect, write_affect, write_mimic
@@ -105,20 +106,18 @@ def test_views_of_digits(tmp_path, monkeypatch):
 
 
 def test_views_are_split_by_class_and_standardised(tmp_path):
-    data = prepared(digit_data.digit_views(views_file(tmp_path / "v.npz"), ("a", "b"), 3))
-    sizes = [split_size(split) for split in (data.train, data.validation, data.test)]
-    assert sizes == [70, 10, 40] and np.bincount(data.test.labels).tolist() == [4] * 10
-    b = data.train.modalities["b"]
+    path = views_file(tmp_path / "v.npz")
+    data = dataset_of(digit_data.digit_views(path, ("a", "b"), 3), vectors=True)
+    train, held, test = (data.part(name) for name in ("train", "validation", "test"))
+    assert [part.num_rows for part in (train, held, test)] == [70, 10, 40]
+    assert np.bincount(test.labels["label"]).tolist() == [4] * 10
+    b = observations_of(train, preparations_of(train), np.arange(70))["b"]
     np.testing.assert_allclose([b.mean(0), b.std(0)], [[0, 0], [1, 1]], atol=1e-4)
-    other = digit_data.digit_views(str(tmp_path / "v.npz"), ("a", "b"), 4)
-    assert (other.train.modalities["b"] != b).any()
-    digits = prepared(digit_data.digit_views("", (), 0))
-    assert {v.shape for v in digits.train.modalities.values()} == {(1078, 16)}
-    assert list(digit_data.chosen_views(digits, 3).test.modalities) == [
-        "top_left",
-        "bottom_right",
-        "top_right",
-    ]
+    other = digit_data.digit_views(path, ("a", "b"), 4)
+    assert (other.train.modalities["b"] != train.columns["b"].values).any()
+    digits = dataset_of(digit_data.digit_views("", (), 0), vectors=True).part("train")
+    assert {c.values.shape for c in digits.columns.values()} == {(1078, 16)}
+    assert list(digits.columns)[:3] == ["top_left", "bottom_right", "top_right"]
 
 
 @pytest.mark.parametrize("dtype", ["f8", "S1", "U1", ">i8", "u1"])
@@ -312,15 +311,16 @@ def traced(config):
     names = comm_multibench.names_in(config.modalities)
     names = comm_multibench.chosen_modalities(config.dataset, names, task)
     config = comm_multibench.in_full(config, task)
-    data = comm_multibench.read_data(config, names, task)
-    assert list(data.train.modalities) == list(names)
-    case = comm_multibench.case_of(config, data)
+    data, kind = comm_multibench.read_data(config, names, task)
+    assert list(data.columns) == list(names)
+    case = comm_multibench.case_of(config, data, kind)
     study = make_fused_study(
         dataclasses.replace(config, steps=1), case.task, "comm", chunk_steps=1, save_every=1
     )
     key = jax.random.key(0)
     params = jax.eval_shape(study.init_params, key)
-    batch = jax.eval_shape(study.recipe.source, jax.eval_shape(case.task.init_constants, key), key)
+    fed = next(study.recipe.feed(0, key))
+    batch = jax.eval_shape(study.recipe.source, case.task.init_constants(key), key, fed)
     objective = lambda *args: study.recipe.stages[0].objective(*args, key, no_gather)
     assert jax.eval_shape(objective, params, batch)[0].shape == ()
     return data, params, study, case
@@ -334,16 +334,17 @@ def test_networks_of_the_other_data_sets(tmp_path, robot):  # noqa: F811
     assert z.shape == (1, 1, 512)
     for memory in (0.0, 1.0):  # images that stay in their files, or in memory
         how = dict(dataset="vision_touch", data=str(robot), memory=memory, image_width=4)
-        data, *_ = traced(make(**how))
-        assert data.kind == "regression" and comm_multibench.measure(data)[0] == "mse"
-        assert isinstance(data.train.modalities["image"], np.ndarray) == bool(memory)
-        mean = data.train.labels.mean(0)
-        found = comm_multibench.guessing(data, "mse")
-        assert found == pytest.approx(np.mean((data.test.labels - mean) ** 2), rel=1e-5)
-    data, *_ = traced(make(**how, task="contact", modalities="image,force,proprio"))
-    assert data.kind == "classification"
-    half = np.mean(data.test.labels == np.bincount(data.train.labels).argmax())
-    assert comm_multibench.guessing(data, "accuracy") == half
+        data, *_, case = traced(make(**how))
+        target = case.targets["label"]
+        assert target.kind == "regression" and multibench.measure(target.kind)[0] == "mse"
+        assert isinstance(data.columns["image"].values, np.ndarray) == bool(memory)
+        test, train = (recorded.labels_of(data.part(p), target) for p in ("test", "train"))
+        found = multibench.guessing(case, "mse")
+        assert found == pytest.approx(np.mean((test - train.mean(0)) ** 2), rel=1e-5)
+    data, *_, case = traced(make(**how, task="contact", modalities="image,force,proprio"))
+    assert case.targets["label"].kind == "classification"
+    test, train = (data.part(part).labels["label"] for part in ("test", "train"))
+    assert multibench.guessing(case, "accuracy") == np.mean(test == np.bincount(train).argmax())
 
 
 def test_networks_of_av_mnist():
@@ -380,13 +381,13 @@ def test_films_in_a_folder_are_embedded_once(tmp_path, films, monkeypatch):  # n
     run = Run("comm_mmimdb", str(tmp_path / "run"), lambda: None)
     config = comm_mmimdb.Config(data=str(films), clip=str(GOLDEN), embed_batch=2, workers=1)
     data = comm_mmimdb.read_data(config, run)
-    assert list(data.train.modalities) == ["image", "text"]
-    assert data.train.ids.tolist() == PARTS["train"] and data.train.labels.shape == (2, 23)
+    assert list(data.columns) == ["image", "text"]
+    assert len(data.labels) == 23 and np.sum(data.split == "train") == len(PARTS["train"])
+    assert data.ids.shape[1] == 3 and len(set(data.ids[:, 2])) == data.num_rows  # films' names
     monkeypatch.setattr(clip_features, "make_encoders", None)
     again = comm_mmimdb.read_data(config, run)
-    for part in ("train", "validation", "test"):
-        ours, theirs = getattr(data, part).modalities, getattr(again, part).modalities
-        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    for name, column in data.columns.items():
+        np.testing.assert_array_equal(column.values, again.columns[name].values)
     raw = mm_imdb.embedded_films(config, run)
     assert len({row.tobytes() for row in raw.train.modalities["text"]}) == 2
     assert raw.test.modalities["image"].shape == (1, 8)

@@ -12,11 +12,13 @@ from mmjax.data import (
     encode_labels,
     fit_scaling,
     load_pairs,
-    pair_source,
     standardised,
 )
+from mmjax.data.as_dataset import LABEL, datasets_of_pairs
 from mmjax.errors import InvalidInput
+from mmjax.nets.prepare import preparations_of
 from mmjax.studies import PairOptions, make_pair_study, probe_accuracies, raw_features, retrieval
+from mmjax.train.rows import rows_of
 
 
 @pytest.fixture
@@ -51,32 +53,35 @@ def test_text_labels_agree_across_modalities(by_label):
     assert a[1] == b[0] and len({*a, *b}) == 3
 
 
+def _fed(data, batch):
+    """A batch of pairs as training sees them, in the file's units; and its ids."""
+    parts = [side.part("train") for side in datasets_of_pairs(data)]
+    preparations = {name: p for part in parts for name, p in preparations_of(part).items()}
+    rows, key = rows_of(parts, preparations, {}, pairs=LABEL), jax.random.key(0)
+    seen = rows.look(rows.source(rows.constants, key, next(rows.feed(batch, 1)(0, key))))
+    of = {name: p.scaling for name, p in preparations.items()}
+    x, t = (np.asarray(seen.views[0][k]) * of[k].scale + of[k].mean for k in "xt")
+    return x, t, np.asarray(seen.ids)
+
+
 def test_pairs_by_label_share_it_and_cover_the_training_rows(by_label):
-    data = by_label[0]()
-    constants, source = pair_source(data, 4000)
-    pair = jax.jit(source)(constants, jax.random.key(0))
-    scalings = constants["scaling"]
-    x = pair.x * scalings.x.scale + scalings.x.mean
-    t = pair.t * scalings.t.scale + scalings.t.mean
+    x, t, ids = _fed(by_label[0](), 4000)
     np.testing.assert_allclose(x[:, 0], t[:, 0], atol=1e-2)
-    assert set(np.round(np.asarray(x[:, 2])).astype(int)) == set(range(45))
-    assert set(np.round(np.asarray(t[:, 1])).astype(int)) == set(range(60))
+    assert set(np.round(x[:, 2]).astype(int)) == set(range(45))
+    assert set(np.round(t[:, 1]).astype(int)) == set(range(60))
     # Independent given the label: each of its 20 rows of t meets each row of x.
-    first = np.round(np.asarray(t[:, 1]))[np.round(np.asarray(x[:, 2])) == 0]
+    first = np.round(t[:, 1])[np.round(x[:, 2]) == 0]
     assert len(set(first)) > 15
+    for own, value in zip(ids.T, (x[:, 2], t[:, 1]), strict=True):
+        value = np.round(value).astype(int)
+        np.testing.assert_array_equal(own[:, None] == own, value[:, None] == value)
 
 
 def test_pairs_by_index_stay_together():
     data = digit_halves(0.2)
-    constants, source = pair_source(data, 64)
-    pair = source(constants, jax.random.key(0))
+    left, right, _ = _fed(data, 64)
     whole = np.concatenate([data.x.values, data.t.values], -1)[~data.x.is_test]
-    scalings = fit_scaling(data.x), fit_scaling(data.t)
-    left, right = (
-        (np.asarray(v) * s.scale + s.mean).reshape(64, 8, 4)
-        for v, s in zip((pair.x, pair.t), scalings, strict=True)
-    )
-    drawn = np.round(np.concatenate([left, right], -1))
+    drawn = np.round(np.concatenate([left.reshape(64, 8, 4), right.reshape(64, 8, 4)], -1))
     for image in drawn:
         assert (np.abs(whole - image).sum((1, 2)) < 1e-3).any()
 
@@ -132,7 +137,8 @@ def test_retrieval_of_equal_embeddings_is_perfect_and_of_constant_ones_nil():
 def test_pair_study_trains_dropout_only_with_a_key():
     study = make_pair_study(digit_halves(0.2), PairOptions(), 4, chunk_steps=1, save_every=1)
     params = study.init_params(jax.random.key(0))
-    batch = study.recipe.source(study.constants, jax.random.key(1))
+    fed = next(study.recipe.feed(0, jax.random.key(1)))
+    batch = study.recipe.source(study.constants, jax.random.key(1), fed)
     objective = study.recipe.stages[0].objective
     a, b = (objective(params, batch, jax.random.key(k), lambda v: v)[0] for k in (0, 1))
     assert a != b

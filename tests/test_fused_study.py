@@ -53,9 +53,11 @@ def test_every_method_has_a_loss_and_something_to_read(method, modalities):
     params = jax.eval_shape(study.init_params, key)
     batch = jax.eval_shape(study.recipe.source, world, key)
     objective = lambda *args: study.recipe.stages[0].objective(*args, key, no_gather)
-    loss, changes = jax.eval_shape(objective, params, batch)
+    loss, aside = jax.eval_shape(objective, params, batch)
     assert loss.shape == () and loss.dtype == jnp.float32
-    assert jax.tree.structure(changes["statistics"]) == jax.tree.structure(params["statistics"])
+    assert jax.tree.structure(aside.changes["statistics"]) == jax.tree.structure(
+        params["statistics"]
+    )
     read = jax.eval_shape(study.represent, params, batch["views"][0])
     assert read.shape == (8, 8 if fused else 8 * modalities)
     if method in OF_TWO:  # their critics read Z
@@ -79,8 +81,8 @@ def test_what_is_behind_the_head_are_directions_that_the_loss_compares(method):
     z = jax.jit(study.embed)(params, batch["views"][0], masks)
     x = z
     for k in range(2):
-        x = jax.nn.relu(x @ params["net"]["head"][f"linear_{k}"]["kernel"] / (1 + 1e-5) ** 0.5)
-    x = x @ params["net"]["head"]["linear_2"]["kernel"]
+        x = jax.nn.relu(x @ params["nets"]["head"][f"linear_{k}"]["kernel"] / (1 + 1e-5) ** 0.5)
+    x = x @ params["nets"]["head"]["linear_2"]["kernel"]
     want = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
     np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-4)
 
@@ -138,7 +140,7 @@ def test_a_loss_of_your_own_trains_a_fusion():
 
     own = Loss(lambda key, dim: {"centre": jnp.zeros(dim)}, value)
     _, study, params, batch = traced(own)
-    assert params["own"]["centre"].shape == (4,)  # head_out
+    assert params["loss"]["centre"].shape == (4,)  # head_out
     assert seen[-1] == (["modality0", "modality1"], 2, (8,))
     assert jax.eval_shape(study.represent, params, batch["views"][0]).shape == (8, 16)
     with pytest.raises(InvalidInput, match="joint among them"):

@@ -9,9 +9,14 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from mmjax.data import Lazy, MultimodalData, MultimodalSplit
+from mmjax.data.as_dataset import LABEL, dataset_of
+from mmjax.data.columns import Column
+from mmjax.data.dataset import Dataset
 from mmjax.encoders import Modality, Padded, as_is, mlp
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
+from mmjax.nets.looks import augmenter
+from mmjax.nets.prepare import observations_of, preparations_of, raw_of
 from mmjax.observations.augment import SequenceAugmentation
 from mmjax.studies import multimodal_probes
 from mmjax.studies.fused import make_fused_study, subset_features
@@ -19,25 +24,22 @@ from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.multimodal_probes import (
     features_of,
     probe_splits,
-    raw_features,
     raw_subset_features,
-    split_subset_features,
+    subset_features_of,
 )
 from mmjax.studies.recorded import (
     MultimodalOptions,
     Recorded,
-    augmenter,
     before,
     default_recorded,
     flat,
     in_memory,
-    observed,
-    prepared,
 )
 
 TINY = dict(tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=6, hidden=(4,))
 NOTHING = Recorded(Modality(as_is()), lambda key, seen: seen)
 LABELS = ("a", "b", "c")
+KEY = jax.random.key(0)
 
 
 def lazy(values):
@@ -57,9 +59,23 @@ def numbered_data(n=20, name="numbers", **changed):
     return MultimodalData(name, "classification", LABELS, train, None, test)
 
 
-def batch_of(task, key, n):
-    constants = task.init_constants(None)
-    return jax.jit(lambda key: task.observe(task.source(constants, key, n)))(key)
+def task_of(data, recorded, scaled=False, **how):
+    """The task of data as they are, so that values can be told."""
+    sides = [dataset_of(d) for d in data] if isinstance(data, list) else [dataset_of(data)]
+    parts = [side.part("train") for side in sides]
+    plain = {
+        k: p
+        for part in parts
+        for k, p in preparations_of(part, unscaled=() if scaled else part.columns).items()
+    }
+    how = dict(label=LABEL) | (dict(pairs=LABEL) if len(sides) > 1 else {}) | how
+    return multimodal_task(sides, recorded, plain, **how)
+
+
+def batches_of(task, n, steps=1, key=KEY):
+    constants, feed = task.init_constants(None), task.feed(n, steps)(0, key)
+    see = jax.jit(lambda key, fed: task.observe(task.source(constants, key, n, fed)))
+    return [see(jax.random.fold_in(key, step), fed) for step, fed in enumerate(feed)]
 
 
 def one_side(name, n, split=None):
@@ -68,81 +84,96 @@ def one_side(name, n, split=None):
     return data._replace(train=keep(split or data.train), test=keep(data.test))
 
 
-def test_rows_belong_together_and_are_training_rows():
-    task = multimodal_task(numbered_data(), {"x": NOTHING, "t": NOTHING})
-    batch = batch_of(task, jax.random.key(0), 500)
-    assert task.shared_constants and task.classes == 3 and len(batch["views"]) == 2
-    for x, t in batch["views"]:
-        np.testing.assert_array_equal(x[:, 0], t[:, 0])
-        np.testing.assert_array_equal(x[:, 0].astype(int) % 3, batch["labels"])
-        counts = np.bincount(x[:, 0].astype(int), minlength=20)
-        assert len(counts) == 20 and counts.min() > 0  # every training row, no test row
-    assert abs(counts - 25).max() < 5 * 25**0.5  # uniform
+def test_rows_belong_together_and_every_epoch_sees_each_training_row_once():
+    task = task_of(numbered_data(), {"x": NOTHING, "t": NOTHING})
+    orders = []
+    for batch in batches_of(task, 20, 3):
+        assert task.shared_constants and task.classes == 3 and len(batch["views"]) == 2
+        for x, t in batch["views"]:
+            np.testing.assert_array_equal(x[:, 0], t[:, 0])
+            np.testing.assert_array_equal(x[:, 0].astype(int) % 3, batch["labels"])
+            assert sorted(x[:, 0].tolist()) == list(range(20))  # no test row
+        orders.append(batch["views"][0][0][:, 0].tolist())
+    assert len(set(map(tuple, orders))) == 3
+    other = batches_of(task, 20, 1, jax.random.key(1))[0]["views"][0][0][:, 0].tolist()
+    assert other not in orders  # a seed has an order of its own
+
+
+def test_a_resumed_feed_goes_on():
+    task = task_of([one_side("x", 12), one_side("t", 21)], {"x": NOTHING, "t": NOTHING})
+    whole = [fed["rows"] for fed in task.feed(5, 7)(0, KEY)]
+    rest = [fed["rows"] for fed in task.feed(5, 7)(3, KEY)]
+    np.testing.assert_array_equal(whole[3:], rest)
+    assert len(whole) == 7 and whole[0].shape == (5, 2)
 
 
 def test_modalities_that_pair_by_label_share_it_and_nothing_else():
     sides = [one_side("x", 12), one_side("t", 21)]
-    task = multimodal_task(sides, {"x": NOTHING, "t": NOTHING})
-    batch = batch_of(task, jax.random.key(0), 2000)
+    task = task_of(sides, {"x": NOTHING, "t": NOTHING})
+    (batch,) = batches_of(task, 1992)
     x, t = (seen[:, 0].astype(int) for seen in batch["views"][0])
     np.testing.assert_array_equal(x % 3, t % 3)
     np.testing.assert_array_equal(x % 3, batch["labels"])
+    assert np.bincount(x).tolist() == [166] * 12
     together = np.zeros((12, 21), int)
     np.add.at(together, (x, t), 1)
     possible = np.arange(12)[:, None] % 3 == np.arange(21) % 3
     assert together[~possible].sum() == 0
-    expected = 2000 / 12 / 7
+    expected = 1992 / 12 / 7
     assert abs(together[possible] - expected).max() < 5 * expected**0.5  # uniform in the label
-    again = batch_of(task, jax.random.key(1), 2000)["views"][0][1]
+    again = batches_of(task, 1992, 1, jax.random.key(1))[0]["views"][0][1]
     assert (again[:, 0].astype(int) != t).any()
 
 
 def test_sides_that_cannot_pair_are_refused():
-    two = one_side("t", 20)._replace(label_names=("a", "b"))
     few = one_side("t", 2)  # no row of label 2
-    values = one_side("t", 20)._replace(kind="regression")
+    values = one_side("t", 20)
+    halves = (np.arange(20) / 2).astype(np.float32)[:, None]
+    values = values._replace(kind="regression", label_names=("label",))
+    values = values._replace(
+        train=values.train._replace(labels=halves), test=values.test._replace(labels=halves[:9])
+    )
     both = {"x": NOTHING, "t": NOTHING}
-    for other, told in ((two, "labels of t"), (few, "row 2 has a label"), (values, "classes")):
+    for other, told in ((few, "row 2 has a label"), (values, "classes")):
         with pytest.raises(InvalidInput, match=told):
-            multimodal_task([one_side("x", 12), other], both)
+            task_of([one_side("x", 12), other], both)
+    with pytest.raises(InvalidInput, match="labels of x"):
+        task_of([one_side("x", 12), one_side("t", 12)], both, pairs="size")
     with pytest.raises(InvalidInput, match="modalities"):
-        multimodal_task(numbered_data(), {"x": NOTHING})
+        task_of(numbered_data(), {"x": NOTHING})
     with pytest.raises(InvalidInput, match="modalities"):
-        multimodal_task([one_side("x", 12), one_side("x", 12)], {"x": NOTHING})
+        task_of([one_side("x", 12), one_side("x", 12)], {"x": NOTHING})
+
+
+def with_pixels(change):
+    pixels = np.arange(29 * 12, dtype=np.uint8).reshape(29, 2, 2, 3)
+    data = numbered_data(p=change(pixels[:20]))
+    return data._replace(test=numbered(9, 1000, p=change(pixels[20:]))), pixels
 
 
 def test_rows_from_files_are_those_from_memory():
-    """The same batches, in a loop of compiled steps; small ones are read at once."""
-    pixels = np.arange(20 * 12, dtype=np.uint8).reshape(20, 2, 2, 3)
+    """The same batches; small ones are read at once."""
     names = {"x": NOTHING, "t": NOTHING, "p": NOTHING}
-    tasks = [
-        multimodal_task(numbered_data(p=change(pixels)), names) for change in (lambda v: v, lazy)
-    ]
-
-    def steps(task):
-        constants = task.init_constants(None)
-        one = lambda carry, key: (carry, task.observe(task.source(constants, key, 7)))
-        run = jax.jit(lambda keys: jax.lax.scan(one, 0, keys)[1])
-        return run(jax.random.split(jax.random.key(0), 3))
-
-    memory, files = map(steps, tasks)
-    jax.tree.map(np.testing.assert_array_equal, memory, files)
-    seen = memory["views"][0][2]
+    memory, files = (
+        batches_of(task_of(with_pixels(change)[0], names), 7, 3) for change in (lambda v: v, lazy)
+    )
+    for own, other in zip(memory, files, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, own["views"], other["views"])
+    seen = memory[0]["views"][0][2]
     assert seen.dtype == jnp.float32 and 0 <= seen.min() and seen.max() <= 1  # uint8 maps
-    stays = numbered_data(p=lazy(pixels))
-    test = stays.test._replace(modalities={**stays.test.modalities, "p": lazy(pixels[:9])})
-    stays = stays._replace(test=test)
-    size = 29 * 12
-    assert isinstance(in_memory(stays, size - 1).train.modalities["p"], Lazy)
-    np.testing.assert_array_equal(in_memory(stays, size).test.modalities["p"], pixels[:9])
+    data, pixels = with_pixels(lazy)
+    data = dataset_of(data)
+    assert isinstance(in_memory(data, pixels.size - 1).columns["p"].values, Lazy)
+    np.testing.assert_array_equal(in_memory(data, pixels.size).columns["p"].values, pixels)
 
 
 def test_a_device_augments_its_rows_as_one_device_augments_all():
     look = Recorded(Modality(as_is()), augmenter(SequenceAugmentation("drop+noise", 0.7, 0.3)))
-    task = multimodal_task(
-        numbered_data(t=lazy(np.ones((20, 3), np.float32))), {"x": look, "t": look}
-    )
-    batch = jax.jit(lambda key: task.source(task.init_constants(None), key, 8))(jax.random.key(0))
+    data = numbered_data(t=np.ones((20, 3), np.float32))
+    data = data._replace(test=numbered(9, t=np.ones((9, 3), np.float32)))
+    task = task_of(data, {"x": look, "t": look})
+    fed = next(task.feed(8, 1)(0, KEY))
+    batch = jax.jit(lambda key: task.source(task.init_constants(None), key, 8, fed))(KEY)
     whole = jax.jit(task.observe)(batch)
     halves = [
         jax.jit(task.observe)(jax.tree.map(lambda v, s=slice(k, k + 4): v[s], batch))
@@ -161,19 +192,52 @@ def test_training_rows_alone_standardise_and_flat_features_stay_small():
     x = rng.normal(3, 2, (20, 2, 2)).astype(np.float32)
     x[:, 0, 0] = 0
     x[0, 0, 0] = 1e-3  # the rim of an image: one row differs
-    test = numbered(9)
-    test.modalities["x"] = np.full((9, 2, 2), 50, np.float32)
+    test = numbered(9, x=np.full((9, 2, 2), 50, np.float32))
     data = numbered_data(x=x)._replace(test=test)
-    found = prepared(data)
-    flat_x = x.reshape(20, 4)
+
+    def seen(data, part):
+        data = dataset_of(data, vectors=True)
+        own = preparations_of(data.part("train"))
+        rows = data.part(part)
+        return np.asarray(observations_of(rows, own, np.arange(rows.num_rows))["x"])
+
+    found, flat_x = seen(data, "train"), x.reshape(20, 4)
     expected = StandardScaler().fit(flat_x[:, 1:])
     np.testing.assert_allclose(
-        found.train.modalities["x"][:, 1:], expected.transform(flat_x[:, 1:]), rtol=1e-4, atol=1e-5
+        found[:, 1:], expected.transform(flat_x[:, 1:]), rtol=1e-4, atol=1e-5
     )
-    assert abs(found.train.modalities["x"][:, 0]).max() < 0.01
-    other = prepared(data._replace(test=numbered(9, x=np.zeros((9, 2, 2), np.float32))))
-    jax.tree.map(np.testing.assert_array_equal, other.train.modalities, found.train.modalities)
-    assert (found.test.modalities["x"] > 10).any()
+    assert abs(found[:, 0]).max() < 0.01
+    other = data._replace(test=numbered(9, x=np.zeros((9, 2, 2), np.float32)))
+    np.testing.assert_array_equal(seen(other, "train"), found)
+    assert (seen(data, "test") > 10).any()
+
+
+def test_a_row_that_lacks_a_modality_trains_with_what_it_has():
+    """The gradient of a batch with such a row, whatever stands there; it is in no view."""
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(2, 8, 3)).astype(np.float32)
+    present = np.arange(8) != 5
+    options = MultimodalOptions(**TINY | dict(batch_size=8), augmentation="")
+    found = {}
+    for filling in (0.0, 7.0):
+        data = Dataset.from_arrays(x=x, t=t, present={"t": present}, split=["train"] * 8)
+        own = np.where(present[:, None], t, filling).astype(np.float32)
+        data = data._replace(columns={**data.columns, "t": Column(own, "features")})
+        preparations = preparations_of(data, unscaled=("x", "t"))
+        recorded = default_recorded(options, preparations)
+        task = multimodal_task(data, recorded, preparations)
+        for method in ("cross", "comm"):
+            study = make_fused_study(options, task, method, chunk_steps=1, save_every=1)
+            params = jax.jit(study.init_params)(KEY)
+            fed = next(study.recipe.feed(0, KEY))
+            batch = study.recipe.source(task.init_constants(None), KEY, fed)
+            assert int(batch["present"]["t"].sum()) == 7
+            loss = lambda p, b=batch, s=study: s.recipe.stages[0].objective(p, b, KEY, no_gather)[0]
+            found[method, filling] = jax.jit(jax.value_and_grad(loss))(params)
+    for method in ("cross", "comm"):
+        own, other = found[method, 0.0], found[method, 7.0]
+        assert np.isfinite(own[0]) and own[0] > 0
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), own, other)
 
 
 # Padded sequences beside vectors and maps.
@@ -204,19 +268,21 @@ def without_map(data):
 
 def mixed_study(method, data, **options):
     o = MultimodalOptions(**(TINY | options))
-    task = multimodal_task(data, default_recorded(o, data, sequence_layers=1))
-    return task, make_fused_study(o, task, method, chunk_steps=1, save_every=1)
+    data = dataset_of(data)
+    own = preparations_of(data.part("train"))
+    task = multimodal_task(data, default_recorded(o, own, sequence_layers=1), own, label=LABEL)
+    return task, make_fused_study(o, task, method, chunk_steps=1, save_every=1), data, own
 
 
 def test_every_kind_of_modality_has_a_network():
     """Traced, not run."""
     for method in ("comm", "cross_self", "supcon"):
-        task, study = mixed_study(method, mixed_data())
+        task, study, *_ = mixed_study(method, mixed_data())
         assert [isinstance(seen, Padded) for seen in task.example] == [True, False, False]
         key = jax.random.key(0)
         params = jax.eval_shape(study.init_params, key)
-        constants = jax.eval_shape(task.init_constants, key)
-        batch = jax.eval_shape(study.recipe.source, constants, key)
+        constants, fed = task.init_constants(key), next(study.recipe.feed(0, key))
+        batch = jax.eval_shape(study.recipe.source, constants, key, fed)
         objective = lambda *args, s=study, k=key: s.recipe.stages[0].objective(*args, k, no_gather)
         assert jax.eval_shape(objective, params, batch)[0].shape == ()
         z = jax.eval_shape(study.embed, params, task.example, jnp.ones((2, 3), bool))
@@ -224,30 +290,29 @@ def test_every_kind_of_modality_has_a_network():
 
 
 def test_padding_has_no_influence_from_the_rows_to_gradients_and_features():
-    held, broken = (without_map(mixed_data(filling)) for filling in (0.0, np.nan))
-    task, study = mixed_study("cross", held)
-    params = jax.jit(study.init_params)(jax.random.key(0))
-
-    @jax.jit
-    def learn(params, constants):
-        batch = study.recipe.source(constants, jax.random.key(1))
-        loss = lambda p: study.recipe.stages[0].objective(p, batch, jax.random.key(2), no_gather)[0]
-        return jax.value_and_grad(loss)(params)
-
-    represent = jax.jit(lambda seen: study.represent(params, seen))
-    constants = task.init_constants(None)
-    assert np.isnan(broken.train.modalities["words"]).any()
-    values = [jnp.asarray(broken.train.modalities[name]) for name in ("words", "vector")]
-    found = [
-        (learn(params, constants), features_of(represent, held.test)),
-        (learn(params, constants | {"values": values}), features_of(represent, broken.test)),
+    made = [
+        mixed_study("cross", without_map(mixed_data(filling, more)))
+        for filling, more in ((0.0, 0), (np.nan, 0), (1e3, 3))
     ]
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
-    jax.tree.map(np.testing.assert_array_equal, *found)
-    longer = without_map(mixed_data(np.nan, more=3))
-    features = features_of(represent, longer.test)
-    np.testing.assert_allclose(features, found[0][1], rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(longer.test.labels, held.test.labels)
+    params = jax.jit(made[0][1].init_params)(KEY)
+
+    def learnt(task, study, data, own):
+        fed = next(study.recipe.feed(0, KEY))
+
+        @jax.jit
+        def learn(params, constants):
+            batch = study.recipe.source(constants, jax.random.key(1), fed)
+            loss = lambda p: study.recipe.stages[0].objective(p, batch, KEY, no_gather)[0]
+            return jax.value_and_grad(loss)(params)
+
+        represent = jax.jit(lambda seen: study.represent(params, seen))
+        features = features_of(represent, data.part("test"), own)
+        return learn(params, task.init_constants(None)), features
+
+    held, broken, longer = (learnt(*of) for of in made)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(held))
+    jax.tree.map(np.testing.assert_array_equal, held, broken)
+    np.testing.assert_allclose(longer[1], held[1], rtol=1e-4, atol=1e-5)
 
 
 def test_bare_sequences_and_maps_are_augmented_in_their_shape():
@@ -281,38 +346,47 @@ def test_before_encodes_what_was_changed():
 # What is probed.
 
 
+SUBSETS = np.array([[1, 0], [0, 1], [1, 1]], bool)
+
+
+def plain(**values):
+    data = Dataset.from_arrays(**values, split=["test"] * values["x"].shape[0])
+    return data, preparations_of(data, unscaled=data.columns)
+
+
 def test_features_come_in_the_order_of_rows():
-    split = numbered(7, x=lazy(np.arange(7, dtype=np.float32)[:, None]))
+    rows = np.arange(7, dtype=np.float32)[:, None]
+    data, own = plain(x=lazy(rows), t=rows)
     sizes = set()
 
     def represent(seen):
         sizes.add(len(seen[0]))
         return jnp.concatenate(seen, 1)
 
-    found = features_of(represent, split, at_once=4)
+    found = features_of(represent, data, own, at_once=4)
     assert found.shape == (7, 2) and found[:, 0].tolist() == list(range(7)) and sizes == {4}
-    assert features_of(represent, split, at_once=100).tolist() == found.tolist()
+    assert features_of(represent, data, own, at_once=100).tolist() == found.tolist()
 
 
 def test_features_of_subsets():
-    split, subsets = numbered(5), np.array([[1, 0], [0, 1], [1, 1]], bool)
+    rows = np.arange(5.0)
+    (data, own), subsets = plain(x=np.stack([rows, rows], 1), t=rows[:, None]), SUBSETS
     # Z of a view: the numbers of the modalities that it sees.
     embed = lambda seen, masks: masks * jnp.stack([s[:, 0] for s in seen], 1)[:, None]
-    fused = split_subset_features(partial(subset_features, embed, fused=True), split, subsets)
-    rows = np.arange(5.0)
+    fused = subset_features_of(partial(subset_features, embed, fused=True), data, own, subsets)
     assert fused.shape == (3, 5, 2)
     np.testing.assert_array_equal(fused[0], np.stack([rows, 0 * rows], 1))
     np.testing.assert_array_equal(fused[2], np.stack([rows, rows], 1))
-    apart = split_subset_features(partial(subset_features, embed, fused=False), split, subsets)
+    apart = subset_features_of(partial(subset_features, embed, fused=False), data, own, subsets)
     assert apart.shape == (3, 5, 4)
     np.testing.assert_array_equal(apart[0], np.stack([rows, 0 * rows, 0 * rows, 0 * rows], 1))
     np.testing.assert_array_equal(apart[2], np.stack([rows, 0 * rows, 0 * rows, rows], 1))
-    raw = raw_subset_features(split, subsets)
+    raw = raw_subset_features(data, own, subsets)
     np.testing.assert_array_equal(raw[1], np.stack([0 * rows, 0 * rows, rows], 1))
     words = Padded(
         jnp.ones((2, 3, 1)).at[:, 2].set(jnp.nan), jnp.array([[1, 1, 0], [0, 0, 0]], bool)
     )
-    assert raw_features([words]).tolist() == [[1.0], [0.0]]
+    assert raw_of(own["x"], words).tolist() == [[1.0], [0.0]]
 
 
 def labelled(seed=0, n=90):
@@ -379,11 +453,3 @@ def test_probes_choose_their_penalty_on_validation_rows_or_a_share_of_training(m
     for bad in ({"share": 0.0}, {"limit": 1}):
         with pytest.raises(InvalidInput):
             rows(features, **bad)
-
-
-def test_observed_values():
-    vector = observed(jnp.arange(6, dtype=jnp.uint8).reshape(2, 3))
-    assert vector.dtype == jnp.float32 and vector[1, 2] == 5  # small whole numbers, no pixels
-    assert observed(jnp.full((1, 2, 2), 255, jnp.uint8)).max() == 1
-    words = observed(jnp.ones((1, 2, 3)), jnp.ones((1, 2), bool))
-    assert isinstance(words, Padded)

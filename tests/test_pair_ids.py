@@ -18,13 +18,14 @@ from mmjax.data import (
     groups_of,
     linked_groups,
     load_pairs,
-    pair_source,
     random_split,
     split_columns,
     standardised,
 )
+from mmjax.data.as_dataset import datasets_of_pairs
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import linear_probe_accuracy, recall_at
+from mmjax.nets.prepare import observations_of, preparations_of
 from mmjax.studies import PairOptions, make_pair_study, retrieval
 from mmjax.tables.paired import export
 from mmjax.train import train_one
@@ -98,10 +99,12 @@ def test_no_image_has_captions_on_both_sides(tmp_path, named):
     assert not set(image[test]) & set(image[~test])
     assert len(set(groups_of(data).x)) == IMAGES
     np.testing.assert_array_equal(groups_of(data).x, groups_of(data).t)
-    constants, source = pair_source(data, 64)
-    drawn = source(constants, jax.random.key(0))
-    t_rows = np.asarray(drawn.ids[:, 1])
-    assert len(set(t_rows)) <= IMAGES * 0.8 and len(set(np.asarray(drawn.ids[:, 0]))) > 32
+    (rows,) = datasets_of_pairs(data)
+    ids = rows.part("train").ids
+    assert len(set(ids[:, 1])) <= IMAGES * 0.8 and len(set(ids[:, 0])) > 32
+    np.testing.assert_array_equal(rows.split == "test", test)
+    own = rows.ids[:, 1]
+    np.testing.assert_array_equal(own[:, None] == own, image[:, None] == image)
 
 
 def test_contents_that_are_classes_do_not_split_by_class(tmp_path):
@@ -193,11 +196,11 @@ def test_scaling_is_that_of_the_values_not_of_their_storage(dtype):
     stored = whole.astype(dtype)
     scaling = fit_scaling(side(stored))
     np.testing.assert_allclose(standardised(stored, scaling), want, rtol=1e-5, atol=1e-5)
-    data = PairedData(side(stored), side(stored), np.arange(200), "a")
-    constants, source = pair_source(data, 32)
-    pair = source(constants, jax.random.key(0))
-    near = np.abs(np.asarray(pair.x)[:, None] - want[None, :150]).max(-1).min(1)
-    assert pair.x.dtype == jnp.float32 and near.max() < 1e-5
+    (rows,) = datasets_of_pairs(PairedData(side(stored), side(stored), np.arange(200), "a"))
+    train = rows.part("train")
+    seen = observations_of(train, preparations_of(train), np.arange(150))["x"]
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(seen, want[:150], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e12, -3e15])

@@ -17,6 +17,7 @@ from mmjax.data import (
     load_multimodal,
     scene_vocabulary,
 )
+from mmjax.data.as_dataset import dataset_of
 from mmjax.encoders import Modality as Tokens
 from mmjax.encoders import as_is
 from mmjax.generative import scene_model
@@ -34,7 +35,6 @@ from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import MultimodalOptions, Recorded
 from mmjax.studies.scene_data import SceneData
-from mmjax.types import Pair
 
 SAVES = dict(chunk_steps=1, save_every=1)
 WORDS = len(scene_vocabulary().words)
@@ -54,7 +54,7 @@ def _fused_task(ids=None):
     values = {"x": x, "t": t}
     split = MultimodalSplit(values, {}, np.arange(N, dtype=np.int32) % 3, ids)
     data = MultimodalData("twice", "classification", ("a", "b", "c"), split, None, split)
-    return multimodal_task(data, dict.fromkeys(values, AS_IS))
+    return multimodal_task(dataset_of(data), dict.fromkeys(values, AS_IS), label="label")
 
 
 def _fused(method):
@@ -94,17 +94,14 @@ def test_the_loss_depends_on_the_ids_that_the_source_gives(name):
     key = jax.random.key(0)
     params = jax.eval_shape(study.init_params, key)
 
-    def loss(params, ids):
-        batch = study.recipe.source(constants, key)
-        if name == "paired":
-            batch = batch._replace(ids=ids)
-        else:
-            assert "ids" in batch
-            batch = dict(batch, ids=ids)
-        return study.recipe.stages[0].objective(params, batch, key, no_gather)[0]
+    fed = () if study.recipe.feed is None else (next(study.recipe.feed(0, key)),)
 
-    drawn = jax.eval_shape(lambda: study.recipe.source(constants, key))
-    ids = drawn.ids if name == "paired" else drawn["ids"]
+    def loss(params, ids):
+        batch = study.recipe.source(constants, key, *fed)
+        assert "ids" in batch
+        return study.recipe.stages[0].objective(params, dict(batch, ids=ids), key, no_gather)[0]
+
+    ids = jax.eval_shape(lambda: study.recipe.source(constants, key, *fed))["ids"]
     assert ids.ndim == 2 and ids.dtype == jnp.int32
     traced = jax.make_jaxpr(loss)(params, ids)
     _, used = partial_eval.dce_jaxpr(traced.jaxpr, [True])
@@ -146,10 +143,12 @@ def test_captions_of_fresh_scenes_are_told_by_their_ids():
 
 
 def test_rows_of_a_data_set_that_repeat_have_one_id():
-    task = _fused_task()
-    batch = jax.jit(lambda key: task.source(task.init_constants(None), key, 50))(jax.random.key(0))
-    ids, (x, t) = np.asarray(batch["ids"]), (np.asarray(v)[:, 0] for v in batch["values"])
-    for own, value in zip(ids.T, (x, t), strict=True):
+    task, key = _fused_task(), jax.random.key(0)
+    fed = next(task.feed(50, 1)(0, key))
+    batch = jax.jit(lambda key: task.source(task.init_constants(None), key, 50, fed))(key)
+    ids, values = np.asarray(batch["ids"]), batch["values"]
+    for own, name in zip(ids.T, ("x", "t"), strict=True):
+        value = np.asarray(values[name]["values"])[:, 0]
         np.testing.assert_array_equal(own[:, None] == own, value[:, None] == value)
 
 
@@ -174,7 +173,8 @@ def test_a_drawn_test_split_keeps_rows_of_one_id_together(tmp_path):
 
 def test_a_pair_knows_both_ids_of_its_rows():
     study, constants = _paired()
-    batch = jax.jit(study.recipe.source)(constants, jax.random.key(0))
-    for own, values in zip(np.asarray(batch.ids).T, Pair(batch.x, batch.t), strict=True):
-        value = np.asarray(values)[:, 0]
+    key = jax.random.key(0)
+    batch = jax.jit(study.recipe.source)(constants, key, next(study.recipe.feed(0, key)))
+    for own, name in zip(np.asarray(batch["ids"]).T, ("x", "t"), strict=True):
+        value = np.asarray(batch["values"][name]["values"])[:, 0]
         np.testing.assert_array_equal(own[:, None] == own, value[:, None] == value)

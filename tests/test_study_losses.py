@@ -79,7 +79,8 @@ studies = pytest.mark.parametrize("name", STUDIES)
 def _program(study, constants):
     """The objective's program, and shapes of the parameters."""
     params = jax.eval_shape(study.init_params, KEY)
-    batch = jax.eval_shape(study.recipe.source, constants, KEY)
+    fed = () if study.recipe.feed is None else (next(study.recipe.feed(0, KEY)),)
+    batch = jax.eval_shape(study.recipe.source, constants, KEY, *fed)
     run = lambda *args: study.recipe.stages[-1].objective(*args, KEY, no_gather)
     return str(jax.make_jaxpr(run)(params, batch)), params
 

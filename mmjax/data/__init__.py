@@ -66,7 +66,6 @@ from mmjax.data.npz import read_arrays
 from mmjax.data.pair_ids import content_ids, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
 from mmjax.data.pairs import (
-    Drawn,
     Modality,
     PairedData,
     Scaling,
@@ -74,7 +73,6 @@ from mmjax.data.pairs import (
     fit_scaling,
     groups_of,
     ids_of,
-    pair_source,
     standardised,
 )
 from mmjax.data.pickles import read_pickle
@@ -98,7 +96,6 @@ __all__ = [
     "ClipPixels",
     "ClipTokenizer",
     "ClipTower",
-    "Drawn",
     "FeatureNames",
     "FeatureSet",
     "Features",
@@ -154,7 +151,6 @@ __all__ = [
     "pair_pool",
     "random_split",
     "redrawn",
-    "pair_source",
     "plain",
     "read_arrays",
     "read_batches",

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmjax.data.checks import label_column
 from mmjax.data.feature_sets import class_codes, stratified_split
-from mmjax.data.multimodal import MultimodalData, MultimodalSplit, map_splits, take_rows
+from mmjax.data.multimodal import MultimodalData, MultimodalSplit, take_rows
 from mmjax.data.npz import read_arrays
 from mmjax.errors import InvalidInput, require
 
@@ -58,13 +58,6 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalD
     whole = MultimodalSplit(values, {}, labels, None)
     parts = [take_rows(whole, rows) for rows in stratified_split(labels, SHARES, split_seed)]
     return MultimodalData(path or "digits", "classification", DIGITS, *parts)
-
-
-def chosen_views(data: MultimodalData, count: int) -> MultimodalData:
-    """The first views."""
-    names = list(data.train.modalities)[:count]
-    change = lambda split: split._replace(modalities={k: split.modalities[k] for k in names})
-    return map_splits(change, data)
 
 
 class Speech(NamedTuple):

@@ -1,10 +1,10 @@
 """Paired recordings on disk: two modalities, their labels and private factors, and how they pair.
 
 The modalities may have different numbers of rows: pairs are given row by row, by an index, or drawn
-anew at every step among rows with the same label.
+anew at every step among rows with the same label. Training takes them as Datasets, see as_dataset.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,9 +13,8 @@ import numpy as np
 
 from mmjax.data.pair_ids import content_ids, linked_groups
 from mmjax.data.scaling import Scaling, scaled, scaling_of
-from mmjax.errors import InvalidInput
 from mmjax.labels import encode_labels
-from mmjax.types import Array, Key, Pair, Tree
+from mmjax.types import Array, Pair
 
 
 class Modality(NamedTuple):
@@ -37,20 +36,6 @@ class Modality(NamedTuple):
     private: Mapping[str, np.ndarray]
     is_test: np.ndarray
     ids: np.ndarray | None = None
-
-
-class Drawn(NamedTuple):
-    """A batch of pairs.
-
-    Attributes:
-      x, t: `[batch, features]` float32, standardised.
-      ids: `[batch, 2]` int32, of the row of x and of that of t: pairs that agree in either are no
-        negatives of each other.
-    """
-
-    x: Array
-    t: Array
-    ids: Array
 
 
 class PairedData(NamedTuple):
@@ -117,86 +102,7 @@ def standardised(values: Array | np.ndarray, scaling: Scaling) -> Array:
     return jnp.asarray(out)
 
 
-def _held(values: np.ndarray, scaling: Scaling) -> tuple[Array, Scaling]:
-    """Rows as a device holds them, and the scaling that is left to do: small dtypes as they are,
-    which float32 holds exactly, others standardised."""
-    if values.dtype.itemsize <= 2 and values.dtype.isnative:
-        return jnp.asarray(values), scaling
-    left = Scaling(np.zeros_like(scaling.mean), np.ones_like(scaling.scale))
-    return standardised(values, scaling), left
-
-
-def pair_source(data: PairedData, batch_size: int) -> tuple[Tree, Callable[[Tree, Key], Drawn]]:
-    """The training rows on device, in at most 4 bytes a value, and a source of standardised pairs.
-
-    Returns:
-      (constants, source): `source(constants, key)` draws a Drawn of batch_size pairs, rows of x
-      uniformly with replacement; t is the partner, or uniform among training rows of the label. A
-      row drawn twice, a repeated image or caption are told by their ids.
-
-    Raises InvalidInput where a label of x has no training row of t.
-    """
-    x_rows = np.flatnonzero(~data.x.is_test)
-    if data.partner is not None:
-        t_rows, index, draw = data.partner[x_rows], {}, _draw_row
-    else:
-        t_rows, index = _by_label(data, x_rows)
-        draw = _draw_by_label
-    held = [
-        _held(side.values[rows], fit_scaling(side))
-        for side, rows in ((data.x, x_rows), (data.t, t_rows))
-    ]
-    constants = index | {
-        "x": held[0][0],
-        "t": held[1][0],
-        "scaling": Pair(*(jax.tree.map(np.float32, left) for _, left in held)),
-        "ids": Pair(jnp.asarray(ids_of(data.x)[x_rows]), jnp.asarray(ids_of(data.t)[t_rows])),
-    }
-
-    def source(constants, key):
-        drawn = Pair(*draw(constants, key, batch_size))
-        see = lambda side: standardised(
-            constants[side][getattr(drawn, side)], getattr(constants["scaling"], side)
-        )
-        ids = [own[row] for own, row in zip(constants["ids"], drawn, strict=True)]
-        return Drawn(see("x"), see("t"), jnp.stack(ids, axis=1))
-
-    return constants, source
-
-
-def _draw_row(constants, key, count):
-    rows = jax.random.randint(key, (count,), 0, constants["x"].shape[0])
-    return rows, rows
-
-
-def _by_label(data: PairedData, x_rows: np.ndarray) -> tuple[np.ndarray, dict[str, Array]]:
-    """Training rows of t sorted by label, and where those of each row of x lie among them."""
-    t_rows = np.flatnonzero(~data.t.is_test)
-    t_rows = t_rows[np.argsort(data.t.label[t_rows], kind="stable")]
-    counts = np.bincount(data.t.label[t_rows], minlength=int(data.x.label.max()) + 1)
-    missing = np.flatnonzero(counts[data.x.label[x_rows]] == 0)
-    if missing.size:
-        raise InvalidInput(
-            f"labels: row {x_rows[missing[0]]} of {data.x.name} has a label that no training "
-            f"row of {data.t.name} has; pairs can't be drawn by label"
-        )
-    return t_rows, {
-        "label": jnp.asarray(data.x.label[x_rows]),
-        "count": jnp.asarray(counts),
-        "start": jnp.asarray(np.concatenate([[0], np.cumsum(counts)[:-1]])),
-    }
-
-
-def _draw_by_label(constants, key, count):
-    x_key, t_key = jax.random.split(key)
-    rows = jax.random.randint(x_key, (count,), 0, constants["x"].shape[0])
-    label = constants["label"][rows]
-    within = jax.random.randint(t_key, (count,), 0, constants["count"][label])
-    return rows, constants["start"][label] + within
-
-
 __all__ = [
-    "Drawn",
     "Modality",
     "PairedData",
     "Scaling",
@@ -204,6 +110,5 @@ __all__ = [
     "fit_scaling",
     "groups_of",
     "ids_of",
-    "pair_source",
     "standardised",
 ]

@@ -11,20 +11,23 @@ class Scaling(NamedTuple):
 
     Attributes:
       mean: `[features]` float64.
-      scale: `[features]` float64, at least a tenth of the root mean variance, so that nearly
-        constant features (the rim of an image) stay small; 1 where nothing varies.
+      scale: `[features]` float64, at least a share (a tenth, see scaling_of) of the root mean
+        variance, so that nearly constant features (the rim of an image) stay small; 1 where
+        nothing varies.
     """
 
     mean: np.ndarray
     scale: np.ndarray
 
 
-def scaling_of(parts: Callable[[], Iterable[np.ndarray]]) -> Scaling:
+def scaling_of(parts: Callable[[], Iterable[np.ndarray]], floor: float = 0.1) -> Scaling:
     """The scaling of rows that come in parts, in float64 and two passes.
 
     Args:
       parts: returns the same `[rows, features]` numbers of any dtype each time; one part at a time
         is widened.
+      floor: the least scale, as a share of the root mean variance. A feature that does not vary is
+        divided by 1 where it is 0.
     """
     wide = lambda: (part.astype(np.float64) for part in parts())
     total, count = 0.0, 0
@@ -37,7 +40,11 @@ def scaling_of(parts: Callable[[], Iterable[np.ndarray]]) -> Scaling:
     top = np.max(spread, initial=0.0)
     if top == 0:
         return Scaling(mean, np.ones_like(mean))
-    return Scaling(mean, np.maximum(spread, 0.1 * top * np.sqrt(np.mean((spread / top) ** 2))))
+    spread = np.maximum(spread, floor * top * np.sqrt(np.mean((spread / top) ** 2)))
+    if floor > 0:
+        return Scaling(mean, spread)
+    # Of what is constant a sum leaves its rounding, against the offset's own size.
+    return Scaling(mean, np.where(spread > 1e-12 * np.abs(mean), spread, 1.0))
 
 
 def scaled(values: np.ndarray, scaling: Scaling) -> np.ndarray:

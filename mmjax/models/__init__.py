@@ -8,7 +8,6 @@ from mmjax.models.analyses import (
     report_model,
     sweep,
 )
-from mmjax.models.embedders import JOINT, Fusion
 from mmjax.models.figures import (
     ProbeFigures,
     RetrievalFigures,
@@ -18,6 +17,7 @@ from mmjax.models.figures import (
 from mmjax.models.files import load, save
 from mmjax.models.fit import fit
 from mmjax.models.model import Model, Spec, trained_on
+from mmjax.nets.embedders import JOINT, Fusion
 
 __all__ = [
     "JOINT",

@@ -11,9 +11,9 @@ from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe
 from mmjax.labels import encode_labels
-from mmjax.models.embedders import JOINT
 from mmjax.models.model import Model, embedded, trained_on
-from mmjax.models.prepare import prepared_rows
+from mmjax.nets.embedders import JOINT
+from mmjax.nets.prepare import prepared_rows
 
 _CHOSEN_ON = 0.2  # share of the fitting rows that the penalty is chosen on
 _MOST_RAW = 2**16  # raw values a row beyond which they are no baseline: their probe takes minutes

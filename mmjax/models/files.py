@@ -16,10 +16,10 @@ import mmjax
 from mmjax.data.scaling import Scaling
 from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput
-from mmjax.models.embedders import Fusion
 from mmjax.models.model import Model, Spec, make_model
-from mmjax.models.prepare import Preparation
 from mmjax.nets import Net, as_net, net_from_json
+from mmjax.nets.embedders import Fusion
+from mmjax.nets.prepare import Preparation
 from mmjax.nets.tokens import tokenizer_from_json
 from mmjax.types import Tree
 

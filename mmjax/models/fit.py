@@ -13,11 +13,9 @@ from mmjax.encoders import HEADS, Encoder
 from mmjax.errors import InvalidInput, choose, naming, one_of, require
 from mmjax.labels import encode_labels
 from mmjax.losses import LOSSES, Loss
-from mmjax.models.embedders import JOINT, Fusion
-from mmjax.models.looks import Augment
 from mmjax.models.model import Model, Spec, make_model
-from mmjax.models.objective import objective_of, validation_loss
 from mmjax.models.parts import (
+    Design,
     Parts,
     chunk_steps_of,
     has_convolutions,
@@ -29,8 +27,11 @@ from mmjax.models.parts import (
 from mmjax.models.record import Record, open_record
 from mmjax.models.stopping import Watcher, restored_best, watch_validation
 from mmjax.nets import Net
+from mmjax.nets.embedders import JOINT, Fusion
+from mmjax.nets.looks import Augment
 from mmjax.nets.tokens import Tokenizer
 from mmjax.train import (
+    Layout,
     Recipe,
     Stage,
     init_states,
@@ -38,6 +39,7 @@ from mmjax.train import (
     make_optimiser,
     train,
 )
+from mmjax.train.objective import objective_of, validation_loss
 from mmjax.types import Key, Tree
 
 Monitor = Callable[[Model, Dataset], float]
@@ -125,21 +127,8 @@ def fit(
     validate_every = _looks(validate_every, steps, held, patience)
     chosen, told = _loss(loss, fusion), _told(loss, fusion)
     init_key, train_key, parts_key = jax.random.split(key, 3)
-    parts = make_parts(
-        rows,
-        held,
-        dim=dim,
-        loss=chosen,
-        nets=nets or {},
-        fusion=fusion,
-        head=head,
-        tokenizer=tokenizer,
-        augment=augment,
-        label=label,
-        batch_size=batch_size,
-        steps=steps,
-        key=parts_key,
-    )
+    design = Design(dim, chosen, nets or {}, fusion, head, tokenizer, augment, label)
+    parts = make_parts(rows, held, design, key=parts_key)
     about = _about(data, bool(validate_every), told, steps)
     hashes = hashes_of(data.part("train", "validation") if validate_every else rows)
     known = {name: np.unique(own) for name, own in hashes.items()}
@@ -165,14 +154,23 @@ def fit(
         validation=[validate_every, patience, monitor if isinstance(monitor, str) else "own"],
         key=np.asarray(jax.random.key_data(key)).tolist(),
     )
-    _check_loss(parts)
+    _check_loss(parts, batch_size)
     figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
     with open_record(workdir, options, steps=steps, progress=progress, stop=stop) as record:
         if (done := record.finished(_own(nets, parts))) is not None:
             return done
-        recipe = _recipe(parts, rule, steps, validate_every, chunk)
-        how = dict(every=validate_every, patience=patience, parallel=parallel)
-        params, history = _trained(recipe, parts, record, figure, init_key, train_key, **how)
+        recipe = _recipe(parts, rule, batch_size, steps, validate_every, chunk)
+        layout = make_layout(parallel, num_seeds=1, batch_size=batch_size, say=record.say)
+        watcher = None
+        if figure:
+            watcher = watch_validation(
+                figure,
+                every=validate_every,
+                patience=patience,
+                folder=record.path("validation"),
+                say=record.validated,
+            )
+        params, history = _trained(recipe, parts, record, watcher, layout, init_key, train_key)
         params = whole_params(parts, params)
         model = make_model(params, spec._replace(about=about | {"validation": history}))
         record.finish(model)
@@ -206,12 +204,13 @@ def _about(data: Dataset, validated: bool, loss: str, steps: int) -> dict[str, A
 def _recipe(
     parts: Parts,
     rule: optax.GradientTransformation,
+    batch_size: int,
     steps: int,
     validate_every: int,
     chunk: int | None,
 ) -> Recipe:
-    chunk_steps = chunk_steps_of(parts, steps, validate_every)
-    objective = objective_of(parts.embedder, parts.loss, parts.rows, parts.augment, chunk)
+    chunk_steps = chunk_steps_of(parts, batch_size, steps, validate_every)
+    objective = objective_of(parts.embedder, parts.loss, parts.rows.look, chunk)
     return Recipe(
         parts.rows.source,
         [Stage(objective, steps)],
@@ -220,7 +219,7 @@ def _recipe(
         max(chunk_steps, steps // 10),
         shared_constants=True,
         unrolled=has_convolutions(parts),
-        feed=parts.rows.feed,
+        feed=parts.rows.feed(batch_size, steps),
     )
 
 
@@ -251,12 +250,12 @@ def _loss(loss: Loss | str | None, fusion: Fusion | None) -> Loss:
     return loss
 
 
-def _check_loss(parts: Parts) -> None:
+def _check_loss(parts: Parts, batch_size: int) -> None:
     """Raises InvalidInput, before anything is written, where the loss can't have what there is."""
-    value = objective_of(parts.embedder, parts.loss, parts.rows, parts.augment, None)
-    with closing(parts.rows.feed(0)) as feed:
-        fed = next(feed)
+    value = objective_of(parts.embedder, parts.loss, parts.rows.look)
     key = jax.random.key(0)
+    with closing(parts.rows.feed(batch_size, 1)(0, key)) as feed:
+        fed = next(feed)
     with naming("loss"):
         params = jax.eval_shape(init_of(parts), key)
         batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)
@@ -304,25 +303,13 @@ def _trained(
     recipe: Recipe,
     parts: Parts,
     record: Record,
-    figure: Callable[[Tree], float] | None,
+    watcher: Watcher | None,
+    layout: Layout,
     init_key: Key,
     train_key: Key,
-    *,
-    every: int,
-    patience: int | None,
-    parallel: str,
 ) -> tuple[Tree, list[tuple[int, float]]]:
     """Trains; the best parameters, and what was seen of the validation rows."""
     size = recipe.stages[-1].until
-    watcher: Watcher | None = None
-    if figure:
-        watcher = watch_validation(
-            figure,
-            every=every,
-            patience=patience,
-            folder=record.path("validation"),
-            say=record.validated,
-        )
 
     def resumed(step):
         record.resume(step)
@@ -336,10 +323,13 @@ def _trained(
         first,
         parts.rows.constants,
         train_key[None],
-        layout=make_layout(parallel, num_seeds=1, batch_size=parts.rows.batch_size, say=record.say),
+        layout=layout,
         checkpoints=record.checkpoints,
         on_resume=resumed,
         on_chunk=lambda step, losses: record.show(step, float(losses[0])),
+        on_metrics=lambda step, metrics: record.told(
+            step, {name: float(value[0]) for name, value in metrics.items()}
+        ),
         stop=record.stop,
         watch=watcher.watch if watcher else lambda step, states: False,
     )

@@ -10,8 +10,8 @@ from mmjax.data.columns import Column
 from mmjax.data.dataset import Dataset
 from mmjax.data.scaling import Scaling
 from mmjax.encoders import Encoder
-from mmjax.models.prepare import Preparation, observe, observed_of, prepared_rows
 from mmjax.nets import Net
+from mmjax.nets.prepare import Preparation, observe, observed_of, prepared_rows
 from mmjax.types import Key, Tree
 
 _BATCH = 64  # rows that a tower sees at once

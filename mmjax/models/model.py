@@ -9,8 +9,9 @@ import numpy as np
 from mmjax.data.dataset import Dataset, hashes_of
 from mmjax.encoders import make_head
 from mmjax.errors import InvalidInput, choose, require
-from mmjax.models.embedders import JOINT, Embedder, Fusion, fused, towers
-from mmjax.models.prepare import (
+from mmjax.nets import Net
+from mmjax.nets.embedders import JOINT, Embedder, Fusion, fused, towers
+from mmjax.nets.prepare import (
     Preparation,
     check_column,
     example_of,
@@ -18,7 +19,6 @@ from mmjax.models.prepare import (
     observed_of,
     prepared_rows,
 )
-from mmjax.nets import Net
 from mmjax.types import Array, Tree
 
 _BATCH = 512  # rows embedded together

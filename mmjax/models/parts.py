@@ -11,17 +11,41 @@ from mmjax.data.dataset import Dataset
 from mmjax.data.multimodal import Lazy
 from mmjax.errors import require
 from mmjax.losses import Loss
-from mmjax.models.embedders import Embedder, Fusion
 from mmjax.models.frozen import Shown, shown, whole
-from mmjax.models.looks import Augment, augmentations
 from mmjax.models.model import make_embedder
-from mmjax.models.objective import Rows, rows_of
-from mmjax.models.prepare import Preparation, example_of, fit_preparation
 from mmjax.nets import Net, as_net, default_net
+from mmjax.nets.embedders import Embedder, Fusion
+from mmjax.nets.looks import Augment, augmentations
+from mmjax.nets.prepare import Preparation, example_of, fit_preparation
 from mmjax.nets.tokens import Tokenizer, train_bpe
+from mmjax.train.rows import Rows, rows_of
 from mmjax.types import Key, Tree
 
 _FED_AT_ONCE = 2**26  # bytes read from files for one compiled call
+
+
+class Design(NamedTuple):
+    """What a model is to be, and to be trained on; see fit for each.
+
+    Attributes:
+      dim: of the embeddings.
+      loss: what is minimised.
+      nets: modality -> what the user gave.
+      fusion: options of a fusion, or None for towers.
+      head: space of the embeddings of towers.
+      tokenizer: of text, or None.
+      augment: modality -> a random view; None: by kind.
+      label: column of classes that the loss sees, or empty.
+    """
+
+    dim: int
+    loss: Loss
+    nets: Mapping[str, Any]
+    fusion: Fusion | None
+    head: str
+    tokenizer: Tokenizer | None
+    augment: Mapping[str, Augment] | None
+    label: str
 
 
 class Parts(NamedTuple):
@@ -48,50 +72,36 @@ class Parts(NamedTuple):
 def make_parts(
     rows: Dataset,
     held: Dataset,
+    design: Design,
     *,
-    dim: int,
-    loss: Loss,
-    nets: Mapping[str, Any],
-    fusion: Fusion | None,
-    head: str,
-    tokenizer: Tokenizer | None,
-    augment: Mapping[str, Augment] | None,
-    label: str,
-    batch_size: int,
-    steps: int,
     key: Key,
 ) -> Parts:
-    """The parts of a training on these rows; see fit for the options.
+    """The parts of a training on these rows.
 
     Raises InvalidInput for options that don't fit the data.
     """
-    for name in nets:
+    d = design
+    for name in d.nets:
         known = ", ".join(rows.columns)
         require(name in rows.columns, "nets", name, f"names of modalities: {known}")
-    chosen, preparations = {}, {}
+    nets, preparations = {}, {}
     for name, column in rows.columns.items():
         default = default_net(column.kind, column.values.shape[1:])
-        net = as_net(nets[name], name) if name in nets else default
+        net = as_net(d.nets[name], name) if name in d.nets else default
         here = rows.present.get(name, np.ones(rows.num_rows, bool))
         words = None
         if column.kind == "text":
-            words = tokenizer or net.tokenizer or train_bpe(list(column.values[here]))
-        chosen[name] = net
+            words = d.tokenizer or net.tokenizer or train_bpe(list(column.values[here]))
+        nets[name] = net
         preparations[name] = fit_preparation(name, column, here, words)
     body_key, order_key = jax.random.split(key)
-    views = augmentations(preparations, fusion, augment)
-    width = dim if fusion is None else dim * fusion.tokens
-    seen = shown(rows, held, chosen, preparations, width=width, augmented=views, key=body_key)
-    embedder = make_embedder(seen.nets, seen.preparations, dim=dim, head=head, fusion=fusion)
-    source = rows_of(
-        seen.rows,
-        seen.preparations,
-        batch_size=batch_size,
-        steps=steps,
-        label=label,
-        seed=int(jax.random.bits(order_key)),
-    )
-    return Parts(chosen, preparations, seen, embedder, loss, source, views)
+    views = augmentations(preparations, d.fusion, d.augment)
+    width = d.dim if d.fusion is None else d.dim * d.fusion.tokens
+    seen = shown(rows, held, nets, preparations, width=width, augmented=views, key=body_key)
+    embedder = make_embedder(seen.nets, seen.preparations, dim=d.dim, head=d.head, fusion=d.fusion)
+    order = int(jax.random.bits(order_key))
+    source = rows_of(seen.rows, seen.preparations, views, label=d.label, order=order)
+    return Parts(nets, preparations, seen, embedder, d.loss, source, views)
 
 
 def whole_params(parts: Parts, params: Tree) -> Tree:
@@ -133,13 +143,13 @@ def trained_only(
     return optax.multi_transform({"on": optimiser, "off": optax.set_to_zero()}, labels)
 
 
-def chunk_steps_of(parts: Parts, steps: int, validate_every: int) -> int:
+def chunk_steps_of(parts: Parts, batch_size: int, steps: int, validate_every: int) -> int:
     """Steps a compiled call: a divisor of what lies between two looks."""
     most, rows = min(50, steps), parts.shown.rows
     lazy = [c.values for c in rows.columns.values() if isinstance(c.values, Lazy)]
     if lazy:
         size = sum(int(np.prod(v.shape[1:])) * np.dtype(v.dtype).itemsize for v in lazy)
-        most = max(1, min(most, _FED_AT_ONCE // max(1, size * parts.rows.batch_size)))
+        most = max(1, min(most, _FED_AT_ONCE // max(1, size * batch_size)))
     if not validate_every:
         return most
     return max(k for k in range(1, most + 1) if validate_every % k == 0)

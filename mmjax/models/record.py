@@ -25,6 +25,7 @@ class Record(NamedTuple):
       path: `name -> path` of a folder in the workdir, or None without one.
       checkpoints: or None.
       show: `(steps done, loss)`.
+      told: `(steps done, name -> figure)` of what the loss tells beside its value.
       validated: `(steps done, figure)`.
       resume: `step ->` forgets what came after it.
       stop: returns a signal number when training should stop.
@@ -36,6 +37,7 @@ class Record(NamedTuple):
     path: Callable[[str], str | None]
     checkpoints: Checkpoints | None
     show: Callable[[int, float], None]
+    told: Callable[[int, Mapping[str, float]], None]
     validated: Callable[[int, float], None]
     resume: Callable[[int], None]
     stop: Callable[[], int | None]
@@ -71,6 +73,7 @@ def open_record(
             lambda name: None,
             None,
             line,
+            lambda step, metrics: None,
             lambda step, value: None,
             lambda step: None,
             stop or (lambda: None),
@@ -92,6 +95,9 @@ def open_record(
             log.add(_NAME, 0, step, "loss", {0: loss})
             line(step, loss)
 
+        def told(step, metrics):
+            log.add_metrics(_NAME, 0, step, {name: {0: value} for name, value in metrics.items()})
+
         def resume(step):
             log.resume(_NAME, 0, step)
             if step:
@@ -105,6 +111,7 @@ def open_record(
             path,
             checkpoints,
             show,
+            told,
             lambda step, value: log.add(_NAME, 0, step, "validation", {0: value}),
             resume,
             noted,

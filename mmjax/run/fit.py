@@ -92,6 +92,11 @@ def fit_seeds(
             log.add(setting, number, step, "loss", values)
             show(step, float(np.mean(losses)))
 
+        def on_metrics(step, metrics):
+            by_seed = lambda v: {seeds[r]: float(x) for r, x in zip(rows, v, strict=True)}
+            told = {metric: by_seed(v) for metric, v in metrics.items()}
+            log.add_metrics(setting, number, step, told)
+
         checkpoints = open_checkpoints(run.path("checkpoints", slug(setting), f"attempt{number}"))
         try:
             states = train(
@@ -105,6 +110,7 @@ def fit_seeds(
                 checkpoints=checkpoints,
                 on_resume=lambda step: log.resume(setting, number, step),
                 on_chunk=on_chunk,
+                on_metrics=on_metrics,
                 stop=run.stop,
             )
         except NotFinite as error:

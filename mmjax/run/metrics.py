@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mmjax.run.files import atomic_write
@@ -11,6 +12,7 @@ from mmjax.run.launch import slug
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
+_TAKEN = ("loss", "validation")
 _HEADER = ("setting", "attempt", "seed", "step", "metric", "value")
 
 
@@ -54,6 +56,15 @@ class MetricsLog:
         for seed, value in values.items():
             events.add_scalar(f"{metric}/seed{seed}", value, step)
         events.flush()
+
+    def add_metrics(
+        self, setting: str, attempt: int, step: int, metrics: Mapping[str, Mapping[int, float]]
+    ) -> None:
+        """Appends what a loss tells of itself: name -> seed -> value. A name that figures of the
+        training have is preceded by `own`."""
+        for name, values in metrics.items():
+            metric = f"own {name}" if name in _TAKEN else name
+            self.add(setting, attempt, step, metric, dict(values))
 
     def _writer(self, setting: str, attempt: int, purge_step: int | None = None) -> "SummaryWriter":
         from tensorboardX import SummaryWriter

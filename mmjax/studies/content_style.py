@@ -25,7 +25,7 @@ from mmjax.losses import SIMILARITIES, Context, Loss, info_nce, make_similarity,
 from mmjax.losses.ids import Gather
 from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whitening
 from mmjax.studies.aligned import ALIGNING, aligning_loss
-from mmjax.train import OptimiserOptions, Recipe, Stage, former, optimiser_of
+from mmjax.train import Aside, OptimiserOptions, Recipe, Stage, former, optimiser_of
 from mmjax.types import Array, Key, Pair, Tree
 
 _SAMPLES = 8192  # unlabelled observations that the whitening is fitted on
@@ -297,7 +297,8 @@ def make_content_style_study(
         if official:
             return official_loss(*embedded, options=o, gather=gather), {}
         z = dict(zip(names, embedded[0], strict=True))
-        return chosen.value(params["loss"], z, Context(gather, key=key))[0], {}
+        value, metrics = chosen.value(params["loss"], z, Context(gather, key=key))
+        return value, Aside(metrics=metrics)
 
     def look(params, world, key, n, permuted=False):
         sample_key, permute_key = jax.random.split(key)

@@ -16,7 +16,8 @@ import numpy as np
 from mmjax.config import option
 from mmjax.encoders import Fusion, Modality, check_temperature, fusion
 from mmjax.errors import choose, require
-from mmjax.losses import Context, Loss
+from mmjax.losses import Loss
+from mmjax.nets.embedders import of_fusion
 from mmjax.numerics import normalise
 from mmjax.studies.fusing_methods import METHODS, Method, side_by_side, view_names
 from mmjax.train import (
@@ -28,6 +29,8 @@ from mmjax.train import (
     former,
     optimiser_of,
 )
+from mmjax.train.objective import objective_of
+from mmjax.train.rows import Seen
 from mmjax.types import Array, Key, Tree
 
 
@@ -59,24 +62,28 @@ class FusedTask(NamedTuple):
       modalities: their encoders and tokens.
       example: a tuple of arrays or Padded, `[1, ...]` each; shapes and dtypes alone are used.
       init_constants: `key -> constants` of one seed, which source sees.
-      source: `(constants, key, n) -> batch` of n rows, `[n, ...]` each.
+      source: `(constants, key, n) -> batch` of n rows, `[n, ...]` each; of a task that is fed, what
+        was fed to the step is a fourth argument.
       classes: of the labels, for supervised methods.
       shared_constants: whether all seeds have the same; init_constants's key is then ignored.
       observe: `batch -> {"views": (first, second), "labels": [n] int32}`, all modalities augmented
-        twice, and where rows are drawn from a data set their "ids" `[n, k]` int32. A device calls
-        it for its own rows alone: what is costly belongs here. By default the source gives that
-        itself.
+        twice, and where rows are drawn from a data set their "ids" `[n, k]` int32 and, name ->
+        `[n]` bool, "present", of modalities that rows lack. Labels that nobody has are left out. A
+        device calls it for its own rows alone: what is costly belongs here. By default the source
+        gives that itself.
       names: of the modalities, for the loss; () numbers them.
+      feed: `(batch_size, steps) -> feed of a Recipe`; None: the source needs nothing.
     """
 
     modalities: Sequence[Modality]
     example: tuple
     init_constants: Callable[[Key], Tree]
-    source: Callable[[Tree, Key, int], dict[str, Any]]
+    source: Callable[..., dict[str, Any]]
     classes: int
     shared_constants: bool = False
     observe: Callable[[dict[str, Any]], dict[str, Any]] = lambda batch: batch
     names: Sequence[str] = ()
+    feed: Callable[[int, int], Callable[[int, Key], Any]] | None = None
 
 
 class FusedStudy(NamedTuple):
@@ -145,38 +152,20 @@ def _method_of(method: str | Method | Loss, options: FusedOptions, task: FusedTa
     return make(options.temperature, _named(task), task.classes)
 
 
-def make_objective(net: Fusion, method: Method, task: FusedTask) -> Callable:
-    """The method's loss of two augmentations, as training wants it (mmjax.train.step)."""
-    modalities = _named(task)
+def make_objective(net: Fusion, method: Method, task: FusedTask, dim: int) -> Callable:
+    """The method's loss of two augmentations, as training wants it (mmjax.train.step); `dim` is
+    that of what the loss compares."""
+    names = _named(task)
+    named = partial(view_names, modalities=names, fused=method.fused)
+    embedder = of_fusion(net, names, method.masks, named, dim, projects=method.projects)
 
-    def by_name(out):
-        compared = out.projected if method.projects else out.z
-        names = view_names(compared.shape[1], modalities, method.fused)
-        return {name: compared[:, view] for view, name in enumerate(names)}
-
-    def objective(params, batch, key, gather):
-        batch = task.observe(batch)
-        statistics, seen = params["statistics"], []
-        rows = batch["labels"].shape[0]
-        mask_key, *keys = jax.random.split(key, 3)
-        masks = method.masks(mask_key, rows, net.modalities)
-        for observations, own_key in zip(batch["views"], keys, strict=True):
-            out, statistics = net.forward(
-                params["net"], statistics, observations, masks, own_key, gather
-            )
-            seen.append(by_name(out))
+    def look(batch):
         # A row drawn twice is no negative of itself; fresh samples have no ids.
-        context = Context(
-            gather,
-            batch.get("ids"),
-            views=seen,
-            labels=batch["labels"],
-            key=jax.random.fold_in(key, 0),
-        )
-        loss, _ = method.loss.value(params["own"], seen[0], context)
-        return loss, {"statistics": jax.lax.stop_gradient(statistics)}
+        found = task.observe(batch)
+        views = [dict(zip(names, view, strict=True)) for view in found["views"]]
+        return Seen(views, found.get("present", {}), found.get("ids"), found.get("labels"))
 
-    return objective
+    return objective_of(embedder, method.loss, look)
 
 
 def make_fused_study(
@@ -207,16 +196,17 @@ def make_fused_study(
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     net = _network(o, task, **network)
 
+    sizes = dict(width=o.width, head_out=o.head_out) | network
+    dim = sizes["head_out" if chosen.projects else "width"]
+
     def init_params(key):
         net_key, own_key = jax.random.split(key)
         params, statistics = net.init(net_key, task.example)
-        sizes = dict(width=o.width, head_out=o.head_out) | network
-        dim = sizes["head_out" if chosen.projects else "width"]
         own = chosen.loss.init(own_key, dim)
-        return {"net": params, "statistics": statistics, "own": own}
+        return {"nets": params, "statistics": statistics, "loss": own}
 
     def embed(params, observations, masks):
-        return net.apply(params["net"], params["statistics"], observations, masks)
+        return net.apply(params["nets"], params["statistics"], observations, masks)
 
     def read(params, observations, subsets):
         own = partial(embed, params)
@@ -230,18 +220,19 @@ def make_fused_study(
     def project(params, observations):
         def projected(seen, masks):
             z = embed(params, seen, masks)
-            return normalise(net.project(params["net"], params["statistics"], z))
+            return normalise(net.project(params["nets"], params["statistics"], z))
 
         return subset_features(projected, observations, everything, fused=chosen.fused)[0]
 
     recipe = Recipe(
-        lambda constants, key: task.source(constants, key, o.batch_size),
-        [Stage(make_objective(net, chosen, task), o.steps)],
+        lambda constants, key, *fed: task.source(constants, key, o.batch_size, *fed),
+        [Stage(make_objective(net, chosen, task, dim), o.steps)],
         optimiser_of(o),
         chunk_steps,
         save_every,
         task.shared_constants,
         unrolled,
+        task.feed and task.feed(o.batch_size, o.steps),
     )
     behind = project if chosen.projects else None
     return FusedStudy(init_params, recipe, embed, read, represent, behind)

@@ -38,7 +38,7 @@ from mmjax.evaluate import (
 from mmjax.losses import SIMILARITIES, Context, Loss
 from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.studies.scene_data import AT_ONCE, SceneData, Source
-from mmjax.train import OptimiserOptions, Recipe, Stage, former, optimiser_of
+from mmjax.train import Aside, OptimiserOptions, Recipe, Stage, former, optimiser_of
 from mmjax.types import Array, Key, Pair, ScenePairs, Tree
 
 IMAGE_ENCODERS = ("narrow", "convnet", "resnet18", "resnet18_small")
@@ -162,7 +162,8 @@ def make_image_text_study(
         embedded, changes = nets.forward(params, source.observe(batch["rows"]), key, gather)
         z = {"image": embedded.x, "text": embedded.t}
         context = Context(gather, batch["ids"], key=jax.random.fold_in(key, 0))
-        return chosen.value(params["loss"], z, context)[0], changes
+        value, metrics = chosen.value(params["loss"], z, context)
+        return value, Aside(changes, metrics)
 
     optimiser = optimiser_of(o)
     recipe = Recipe(

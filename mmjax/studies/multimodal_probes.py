@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data import MultimodalData, MultimodalSplit, group_codes, split_size
-from mmjax.encoders import Padded
+from mmjax.data import group_codes
+from mmjax.data.dataset import Dataset
 from mmjax.errors import require
 from mmjax.evaluate.linear_probes import STRENGTHS, Labelled, probe
-from mmjax.studies.recorded import Observation, flat, observations_of
+from mmjax.nets.prepare import Observation, Preparation, observations_of, raw_of
 from mmjax.types import Array
 
 AT_ONCE = 512  # rows encoded at a time
@@ -17,25 +17,33 @@ _SEED = 0  # of the rows that probes are fitted on
 
 
 def features_of(
-    represent: Callable[[tuple], Array], split: MultimodalSplit, *, at_once: int = AT_ONCE
+    represent: Callable[[tuple], Array],
+    data: Dataset,
+    preparations: Mapping[str, Preparation],
+    *,
+    at_once: int = AT_ONCE,
 ) -> np.ndarray:
-    """`[n, ...]` of all rows of a split in their order, `at_once` rows a call.
+    """`[n, ...]` of all rows in their order, `at_once` rows a call.
 
     Args:
       represent: observations, not augmented, `[at_once, ...]` each -> `[at_once, ...]`.
-      split: its rows are read from memory or from their files.
+      data: its rows are read from memory or from their files.
+      preparations: of its modalities, as in training.
       at_once: rows; the last batch is filled up with its last row, so that one shape is compiled.
     """
-    n, parts = split_size(split), []
+    n, parts = data.num_rows, []
     for start in range(0, n, at_once):
         rows = np.minimum(np.arange(start, start + at_once), n - 1)
-        parts.append(np.asarray(represent(observations_of(split, rows)))[: n - start])
+        seen = observations_of(data, preparations, rows)
+        own = tuple(seen[name] for name in data.columns)
+        parts.append(np.asarray(represent(own))[: n - start])
     return np.concatenate(parts)
 
 
-def split_subset_features(
+def subset_features_of(
     read: Callable[[tuple, Array], Array],
-    split: MultimodalSplit,
+    data: Dataset,
+    preparations: Mapping[str, Preparation],
     subsets: np.ndarray,
     *,
     at_once: int = AT_ONCE,
@@ -44,31 +52,35 @@ def split_subset_features(
 
     Args:
       read: `(observations, subsets) -> [subsets, at_once, f]`, such as a study's.
-      split, at_once: see features_of.
+      data, preparations, at_once: see features_of.
       subsets: `[subsets, modalities]` bool.
     """
     rows_first = lambda seen: jnp.moveaxis(read(seen, subsets), 0, 1)
-    return np.moveaxis(features_of(rows_first, split, at_once=at_once), 1, 0)
+    return np.moveaxis(features_of(rows_first, data, preparations, at_once=at_once), 1, 0)
 
 
-def _raw(seen: Observation) -> Array:
-    if not isinstance(seen, Padded):
-        return flat(seen)
-    total = jnp.sum(jnp.where(seen.seen[..., None], seen.values, 0), 1)
-    return total / jnp.maximum(jnp.sum(seen.seen, 1, keepdims=True), 1)
-
-
-def raw_features(observations: Sequence[Observation]) -> Array:
-    """The observations side by side `[n, f]`, of a padded sequence the mean of what is seen."""
-    return jnp.concatenate([_raw(seen) for seen in observations], 1)
+def raw_features(
+    preparations: Mapping[str, Preparation],
+) -> Callable[[tuple[Observation, ...]], Array]:
+    """`observations -> [n, f]`, these side by side; see raw_of."""
+    every = list(preparations.values())
+    return lambda seen: jnp.concatenate(
+        [raw_of(own, v) for own, v in zip(every, seen, strict=True)], 1
+    )
 
 
 def raw_subset_features(
-    split: MultimodalSplit, subsets: np.ndarray, *, at_once: int = AT_ONCE
+    data: Dataset,
+    preparations: Mapping[str, Preparation],
+    subsets: np.ndarray,
+    *,
+    at_once: int = AT_ONCE,
 ) -> np.ndarray:
     """The same of each subset `[subsets, modalities]` bool, 0 for modalities that aren't in it."""
-    found = features_of(raw_features, split, at_once=at_once)
-    widths = [_raw(seen).shape[1] for seen in observations_of(split, np.arange(1))]
+    own = {name: preparations[name] for name in data.columns}
+    found = features_of(raw_features(own), data, own, at_once=at_once)
+    first = observations_of(data, own, np.arange(1))
+    widths = [raw_of(own[name], first[name]).shape[1] for name in own]
     owner = np.repeat(np.arange(len(widths)), widths)
     return np.stack([np.where(subset[owner], found, 0) for subset in np.asarray(subsets)])
 
@@ -119,9 +131,3 @@ def probe_splits(
     test = at("test", slice(None))
     found = probe(kind, fit, validation, test, num_classes=num_classes, strengths=strengths)
     return {metric: float(value) for metric, value in found.items() if metric != "l2"}
-
-
-def split_labels(data: MultimodalData) -> dict[str, np.ndarray]:
-    """Split -> labels, of the splits that there are."""
-    parts = {part: getattr(data, part) for part in ("train", "validation", "test")}
-    return {part: split.labels for part, split in parts.items() if split is not None}

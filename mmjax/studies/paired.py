@@ -1,7 +1,8 @@
 """Two encoders trained on paired recordings, and what can be read from their embeddings."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,14 +16,17 @@ from mmjax.data import (
     fit_scaling,
     groups_of,
     ids_of,
-    pair_source,
     split_columns,
     standardised,
 )
-from mmjax.encoders import HEADS, make_head, mlp, two_towers
+from mmjax.data.as_dataset import LABEL, datasets_of_pairs
+from mmjax.data.dataset import Dataset
+from mmjax.encoders import HEADS, make_head, mlp
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at
-from mmjax.losses import SIMILARITIES, Context, Loss
+from mmjax.losses import SIMILARITIES, Loss
+from mmjax.nets.embedders import towers
+from mmjax.nets.prepare import example_of, preparations_of, prepare
 from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.train import (
     DECAY_HELP,
@@ -34,7 +38,9 @@ from mmjax.train import (
     former,
     optimiser_of,
 )
-from mmjax.types import Array, Key, Pair, Tree
+from mmjax.train.objective import objective_of
+from mmjax.train.rows import rows_of
+from mmjax.types import Array, Key, Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +70,7 @@ class PairStudy(NamedTuple):
       init_params: `key -> params`.
       recipe: what `train` takes.
       embed: `(params, side, values [n, ...]) -> [n, embedding_dim]` float32, side x or t, heads
-        applied; compiled. Values on the host are standardised in float64, see standardised.
+        applied; compiled. Values are those of a file: they are standardised, in float64.
     """
 
     constants: Tree
@@ -77,7 +83,7 @@ class PairStudy(NamedTuple):
 
 
 def make_pair_study(
-    data: PairedData,
+    data: PairedData | Sequence[Dataset],
     options: PairOptions,
     embedding_dim: int,
     *,
@@ -88,44 +94,48 @@ def make_pair_study(
     """The study of this data with embeddings of that dimension.
 
     Args:
-      data: the pairs.
+      data: the pairs; or one Dataset of modalities x and t, or one of x and one of t whose rows
+        pair by their `label` (see datasets_of_pairs). Rows of split train are trained on.
       options: of networks, loss and training.
       embedding_dim: of both encoders.
       chunk_steps, save_every: see Recipe.
       loss: of embeddings x and t, instead of the one that options name.
 
-    Raises InvalidInput for an option out of range.
+    Raises InvalidInput for an option out of range, and where pairs can't be drawn by label.
     """
     o = options
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
+    sides = datasets_of_pairs(data) if isinstance(data, PairedData) else data
+    parts = [side.part("train") for side in sides]
+    preparations = {name: p for part in parts for name, p in preparations_of(part).items()}
     encoder = mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise)
-    nets = two_towers(
-        Pair(encoder, encoder),
-        make_head(o.head),
-        embedding_dim=embedding_dim,
-    )
+    embedder = towers(dict.fromkeys(preparations, encoder), make_head(o.head), embedding_dim)
     chosen = aligning_loss(o, loss)
-    constants, source = pair_source(data, o.batch_size)
-    scalings = Pair(fit_scaling(data.x), fit_scaling(data.t))
+    rows = rows_of(parts, preparations, {}, pairs=LABEL)
+    examples = {name: example_of(p) for name, p in preparations.items()}
 
     def init_params(key):
         own = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
-        shapes = Pair((scalings.x.mean.size,), (scalings.t.mean.size,))
-        return nets.init(key, shapes) | {"loss": own}
+        return embedder.init(key, examples) | {"loss": own}
 
-    def objective(params, batch, key, gather):
-        embedded, changes = nets.forward(params, batch, key, gather)
-        context = Context(gather, batch.ids, key=jax.random.fold_in(key, 0))
-        return chosen.value(params["loss"], embedded._asdict(), context)[0], changes
-
-    embed_side = jax.jit(nets.embed_side, static_argnums=1)
+    @partial(jax.jit, static_argnums=1)
+    def embed_side(params, side, values):
+        return embedder.apply(params, {side: values}, {})[side]
 
     def embed(params, side, values):
-        return embed_side(params, side, standardised(values, getattr(scalings, side)))
+        flat = np.asarray(values).reshape(len(values), -1)
+        return embed_side(params, side, prepare(preparations[side], flat, None)["values"])
 
-    optimiser = optimiser_of(o)
-    recipe = Recipe(source, [Stage(objective, o.steps)], optimiser, chunk_steps, save_every, True)
-    return PairStudy(constants, init_params, recipe, embed)
+    recipe = Recipe(
+        rows.source,
+        [Stage(objective_of(embedder, chosen, rows.look), o.steps)],
+        optimiser_of(o),
+        chunk_steps,
+        save_every,
+        shared_constants=True,
+        feed=rows.feed(o.batch_size, o.steps),
+    )
+    return PairStudy(rows.constants, init_params, recipe, embed)
 
 
 def probe_accuracies(

@@ -22,6 +22,7 @@ from mmjax.observations import ACTIVATIONS, invertible_mlp, second_moment_whiten
 from mmjax.spaces import SPACES, make_space
 from mmjax.studies.aligned import aligning_loss, loss_option
 from mmjax.train import (
+    Aside,
     OptimiserOptions,
     Recipe,
     Stage,
@@ -279,10 +280,11 @@ def make_study(
         return params | {"select": Pair(*select)}
 
     def loss_of(params, pair, context):
-        return chosen.value(params["loss"], pair._asdict(), context)[0]
+        return chosen.value(params["loss"], pair._asdict(), context)
 
     def objective(params, batch, key, gather):
-        return loss_of(params, nets.embed(params, batch), Context(gather, key=key)), {}
+        value, metrics = loss_of(params, nets.embed(params, batch), Context(gather, key=key))
+        return value, Aside(metrics=metrics)
 
     def embed(params, constants, key, n):
         latents = model.sample(key, n)
@@ -294,7 +296,7 @@ def make_study(
             seen = embed(params, constants, batch_key, a.batch_size)
             true = Pair(seen.latents.z_x, seen.latents.z_t)
             context = Context(key=jax.random.fold_in(batch_key, 0))
-            return tuple(loss_of(params, pair, context) for pair in (seen.embedded, true))
+            return tuple(loss_of(params, pair, context)[0] for pair in (seen.embedded, true))
 
         trained, oracle = jax.lax.map(one, jax.random.split(key, batches))
         return jnp.mean(trained), jnp.mean(oracle)

@@ -13,7 +13,7 @@ from mmjax.run import Run, machine, save_arrays, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.tables import clip_features
 from mmjax.tables.fused import chosen_names, percent_table, seconds_a_model
-from mmjax.tables.recorded import CONTROLS, Case
+from mmjax.tables.recorded import CONTROLS, Case, labels_of
 
 EXPERIMENT = "comm_mmimdb"
 METRICS = {"weighted F1": "f1_weighted", "macro F1": "f1_macro"}
@@ -71,7 +71,7 @@ def summary(config: Any, run: Run, case: Case, rows, seconds: dict) -> str:
         for title, metric in METRICS.items()
     }
     everything = {"f1_weighted": 1.0, "f1_macro": 1.0}
-    support = case.data.test.labels.mean(0)
+    support = labels_of(case.data.part("test"), case.targets["genres"]).mean(0)
     always = 2 * support / (1 + support)  # F1 of saying yes to all
     everything["f1_macro"] = float(always.mean())
     everything["f1_weighted"] = float((always * support).sum() / max(support.sum(), 1e-12))
@@ -97,9 +97,9 @@ def summary(config: Any, run: Run, case: Case, rows, seconds: dict) -> str:
         beside_header=["published", "s / model"],
         header="F1, %",
     )
-    train, test = split_size(case.data.train), split_size(case.data.test)
+    train, test = (int(np.sum(case.data.split == part)) for part in ("train", "test"))
     about = (
-        f"MM-IMDb, {' and '.join(case.data.train.modalities)} features"
+        f"MM-IMDb, {' and '.join(case.data.columns)} features"
         f"{' of ' * bool(config.clip)}{config.clip}: {train} training and {test} test films, "
         f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: every "
         f"genre for every film; {machine()}."

@@ -273,7 +273,7 @@ def facts_of(data: Dataset) -> dict[str, Any]:
     }
     labels = {f"label {k}": f"{len(np.unique(v))} values" for k, v in data.labels.items()}
     groups = {"groups, which no split parts": len(np.unique(data.groups))}
-    return {"rows": data.num_rows} | counts | groups | columns | labels
+    return {"data set": data.name, "rows": data.num_rows} | counts | groups | columns | labels
 
 
 def tell(lines: Sequence[str]) -> None:

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 
 from mmjax.config import names_in
-from mmjax.data import Lazy, MultimodalData, split_size, standardised_by_train
+from mmjax.data.as_dataset import dataset_of
+from mmjax.data.dataset import Dataset
 from mmjax.encoders import Padded
 from mmjax.errors import require
+from mmjax.nets.looks import augmenter
+from mmjax.nets.prepare import Preparation, preparations_of
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, SequenceAugmentation, augment_images
 from mmjax.report import Expected, grouped_bars_figure, save_figure
 from mmjax.run import Run, machine, values
 from mmjax.studies.fusing_methods import METHODS
-from mmjax.studies.recorded import augmenter, in_memory
+from mmjax.studies.recorded import in_memory
 from mmjax.tables.fused import chosen_names, percent_table, seconds_a_model
 from mmjax.tables.multibench_sources import (
     PUBLISHED,
@@ -24,7 +27,7 @@ from mmjax.tables.multibench_sources import (
     chosen_task,
     load_source,
 )
-from mmjax.tables.recorded import CONTROLS, Case
+from mmjax.tables.recorded import CONTROLS, Case, labels_of
 
 EXPERIMENT = "comm_multibench"
 
@@ -44,16 +47,18 @@ def augmentation_of(name: str):
     return augmenter(SequenceAugmentation(name))
 
 
-def read_data(config: Any, names: Sequence[str], task: str) -> MultimodalData:
-    """Loaded, read into memory where it fits, standardised."""
+def read_data(config: Any, names: Sequence[str], task: str) -> tuple[Dataset, str]:
+    """Loaded, and read into memory where it fits; and the kind of its labels."""
     require(config.memory >= 0, "memory", config.memory, "a number of GiB >= 0")
-    parts = SOURCES[config.dataset].parts
     data = load_source(config.dataset, config.data, names, task)
-    data = in_memory(data, config.memory * 2**30)
-    held = [name for name in names if not isinstance(data.train.modalities[name], Lazy)]
-    return standardised_by_train(
-        data, [name for name in held if config.standardise and not parts[name].scaled]
-    )
+    return in_memory(dataset_of(data), config.memory * 2**30), data.kind
+
+
+def preparations(config: Any, data: Dataset) -> dict[str, Preparation]:
+    """Features standardised by the training rows, unless they are so already."""
+    parts = SOURCES[config.dataset].parts
+    as_they_are = [n for n in data.columns if parts[n].scaled or not config.standardise]
+    return preparations_of(data.part("train"), floor=0.0, unscaled=as_they_are)
 
 
 def in_full(config: Any, task: str) -> Any:
@@ -70,16 +75,17 @@ def training_steps(config: Any, rows: int) -> int:
     return config.steps or config.epochs * max(1, rows // config.batch_size)
 
 
-def measure(data: MultimodalData) -> tuple[str, float, str]:
+def measure(kind: str) -> tuple[str, float, str]:
     """Metric, what it is multiplied by in tables, and its name there."""
-    if data.kind == "regression":
+    if kind == "regression":
         return "mse", 1e4, "squared error, 1e-4"
     return "accuracy", 100.0, "accuracy, %"
 
 
-def guessing(data: MultimodalData, metric: str) -> float:
+def guessing(case: Case, metric: str) -> float:
     """What the most frequent class, or the mean of the targets, of training rows scores."""
-    train, test = data.train.labels, data.test.labels
+    target = case.targets["label"]
+    train, test = (labels_of(case.data.part(part), target) for part in ("train", "test"))
     if metric == "mse":
         return float(((test - train.mean(0)) ** 2).mean())
     return float((test == np.argmax(np.bincount(train))).mean())
@@ -103,11 +109,11 @@ def summary(config: Any, run: Run, case: Case, task: str, rows, seconds: dict) -
     """A row a method, all modalities and each alone, the published figure beside it."""
     names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
     settings = {name: f"{name}/{case.name}" for name in names}
-    metric, scale, header = measure(case.data)
-    count = len(case.data.train.modalities)
+    metric, scale, header = measure(case.targets["label"].kind)
+    count = len(case.data.columns)
     known = PUBLISHED.get((config.dataset, task, count), Published({}))
     figures = {**known.probes, **known.supervised}
-    level = guessing(case.data, metric)
+    level = guessing(case, metric)
     cells = {subset: (subset, "label", metric) for subset in reversed(case.subsets)}
     if metric == "accuracy":
         groups = {
@@ -133,7 +139,7 @@ def summary(config: Any, run: Run, case: Case, task: str, rows, seconds: dict) -
         scale=scale,
         header=header,
     )
-    train, test = split_size(case.data.train), split_size(case.data.test)
+    train, test = (int(np.sum(case.data.split == part)) for part in ("train", "test"))
     about = (
         f"{case.data.name}{', task ' * bool(task)}{task}: {train} training and {test} test rows, "
         f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: the most "

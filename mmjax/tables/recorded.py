@@ -7,22 +7,23 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax.data import MultimodalData, split_size
+from mmjax.data.as_dataset import LABEL
+from mmjax.data.dataset import SPLITS, Dataset
 from mmjax.encoders import single_and_joint_masks, subset_masks
 from mmjax.errors import naming, require
+from mmjax.nets.prepare import Preparation
 from mmjax.run import Row, Run
 from mmjax.studies.fused import FusedTask, make_fused_study
 from mmjax.studies.multimodal_probes import (
     probe_splits,
     raw_features,
     raw_subset_features,
-    split_subset_features,
+    subset_features_of,
 )
 from mmjax.tables.fused import Judge, control_rows, trained_rows
 
 CONTROLS = ("raw", "untrained")
 SUPERVISED = ("supcon", "factor_cl_supervised")
-PARTS = ("train", "validation", "test")
 STRENGTHS = tuple(10.0**k for k in range(3, -4, -1))  # 1 / C of probes, strong first
 
 
@@ -32,24 +33,12 @@ class Target(NamedTuple):
     Attributes:
       kind: classification, multilabel or regression.
       classes: of classification.
-      labels: part -> labels of the rows of a case, see Labelled.
+      columns: of the labels of a case's data: one, or one a label or target.
     """
 
     kind: str
     classes: int
-    labels: Mapping[str, np.ndarray]
-
-
-def facts_of(data: MultimodalData) -> dict[str, Any]:
-    """What a report tells of the data."""
-    splits = {part: split for part in PARTS if (split := getattr(data, part)) is not None}
-    rows = {f"{part} rows": split_size(split) for part, split in splits.items()}
-    shapes = {
-        f"modality {name}": str(tuple(values.shape[1:]))
-        for name, values in data.train.modalities.items()
-    }
-    labels = {"labels": f"{data.kind}, {len(data.label_names)}"} if data.kind else {}
-    return {"data set": data.name} | rows | shapes | labels
+    columns: Sequence[str] = (LABEL,)
 
 
 class Case(NamedTuple):
@@ -59,21 +48,31 @@ class Case(NamedTuple):
       name: of it in settings, behind the method and a /.
       task: what is trained on.
       data: the rows that are probed.
+      preparations: of its modalities, as in training.
       targets: name -> Target.
       subsets: name -> `[modalities]` bool, what probes see; `joint` is all.
     """
 
     name: str
     task: FusedTask
-    data: MultimodalData
+    data: Dataset
+    preparations: Mapping[str, Preparation]
     targets: Mapping[str, Target]
     subsets: Mapping[str, np.ndarray]
 
 
-def target_of(data: MultimodalData) -> Target:
+def target_of(data: Dataset, kind: str) -> Target:
     """The data's own labels."""
-    labels = {part: getattr(data, part).labels for part in PARTS if getattr(data, part)}
-    return Target(data.kind, len(data.label_names), labels)
+    columns = tuple(data.labels)
+    classes = int(data.labels[LABEL].max()) + 1 if kind == "classification" else len(columns)
+    return Target(kind, classes, columns)
+
+
+def labels_of(data: Dataset, target: Target) -> np.ndarray:
+    """`[n]` int32 codes of classes, `[n, labels]` int32 of 0 and 1, or `[n, targets]` float32."""
+    dtype = np.float32 if target.kind == "regression" else np.int32
+    values = np.stack([data.labels[name].astype(dtype) for name in target.columns], 1)
+    return values[:, 0] if target.kind == "classification" else values
 
 
 def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarray]:
@@ -87,23 +86,27 @@ def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarra
 def judge_of(case: Case, limit: int) -> Judge:
     """Linear probes of every target from every subset; limit: training rows, at most."""
 
+    parts = {name: case.data.part(name) for name in SPLITS}
+    parts = {name: part for name, part in parts.items() if part.num_rows}
+    own = {name: case.preparations[name] for name in case.data.columns}
+
     def figures(place, constants, key, represent, read):
         masks, features, found = np.array(list(case.subsets.values())), {}, {}
-        for part in PARTS:
-            split = getattr(case.data, part)
-            if split is not None and read is None:
-                features[part] = raw_subset_features(split, masks)
-            elif split is not None:
-                features[part] = split_subset_features(read, split, masks)
+        for name, part in parts.items():
+            if read is None:
+                features[name] = raw_subset_features(part, own, masks)
+            else:
+                features[name] = subset_features_of(read, part, own, masks)
         for number, subset in enumerate(case.subsets):
-            own = {part: of_subsets[number] for part, of_subsets in features.items()}
+            seen = {part: of_subsets[number] for part, of_subsets in features.items()}
             for name, target in case.targets.items():
                 how = dict(num_classes=target.classes, limit=limit, strengths=STRENGTHS)
-                told = probe_splits(target.kind, own, target.labels, **how)
+                labels = {k: labels_of(part, target) for k, part in parts.items()}
+                told = probe_splits(target.kind, seen, labels, **how)
                 found |= {(subset, name, metric): value for metric, value in told.items()}
         return found
 
-    return Judge(figures, raw_features)
+    return Judge(figures, raw_features(own))
 
 
 def case_table(

@@ -17,11 +17,12 @@ from mmjax.train.optimisers import (
 from mmjax.train.parallel import LAYOUTS, Layout, collectives, make_layout, require_one_process
 from mmjax.train.restarts import Outcome, train_with_restarts
 from mmjax.train.signals import GRACE, Interrupted, noted_signals
-from mmjax.train.step import Collectives, Progress, State, make_chunk
+from mmjax.train.step import Aside, Collectives, Progress, State, make_chunk
 
 Phase = Stage  # its former name
 
 __all__ = [
+    "Aside",
     "DECAY_HELP",
     "GRACE",
     "LAYOUTS",

@@ -1,7 +1,7 @@
 """The training loop: stages of compiled chunks, with checkpoints, resume and signals between."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from mmjax.train.checkpoints import Checkpoints
 from mmjax.train.fingerprint import fingerprint
 from mmjax.train.parallel import Layout, make_layout
 from mmjax.train.signals import Interrupted
-from mmjax.train.step import Objective, Progress, Source, State, first_broken, make_chunk
+from mmjax.train.step import Objective, Source, State, make_chunk, mean_of_steps
 from mmjax.types import Array, Key, Tree
 
 
@@ -65,8 +65,9 @@ class Recipe(NamedTuple):
       shared_constants: whether all seeds have the same (a data set) or each its own (a world).
       unrolled: on a CPU, compile no loop over steps or seeds: there XLA runs a convolution inside a
         loop some thirty times slower than outside of one.
-      feed: `first step -> iterator` of what the host gives each step from there on (rows to take,
-        batches read from files), trees of arrays of one shape; None: the source needs nothing.
+      feed: `(first step, root key of a seed's training) -> iterator` of what the host gives each
+        step of the seed from there on (rows to take, batches read from files), trees of arrays of
+        one shape; None: the source needs nothing.
     """
 
     source: Source
@@ -76,7 +77,7 @@ class Recipe(NamedTuple):
     save_every: int
     shared_constants: bool = False
     unrolled: bool = False
-    feed: Callable[[int], Iterator[Tree]] | None = None
+    feed: Callable[[int, Key], Iterator[Tree]] | None = None
 
 
 def _compiled_chunk(recipe: Recipe, stage: Stage, size: int, layout: Layout) -> Callable:
@@ -94,13 +95,12 @@ def _compiled_chunk(recipe: Recipe, stage: Stage, size: int, layout: Layout) -> 
         return run
 
     def one_by_one(states, constants, keys, first, fed=None):
-        total, broken = 0.0, []
+        steps = []
         for step in range(first, first + size):
-            own = jax.tree.map(lambda leaf, k=step - first: leaf[k : k + 1], fed)
+            own = jax.tree.map(lambda leaf, k=step - first: leaf[:, k : k + 1], fed)
             states, progress = run(states, constants, keys, np.int32(step), own)
-            total = total + progress.loss
-            broken.append(progress.broken)
-        return states, Progress(total / size, first_broken(jnp.stack(broken)))
+            steps.append(progress)
+        return states, mean_of_steps(jax.tree.map(lambda *own: jnp.stack(own), *steps))
 
     return one_by_one
 
@@ -127,9 +127,11 @@ def _entered(
     return states._replace(params=jax.jit(over_seeds)(states.params, constants, keys))
 
 
-def _stacked(feed: Iterator[Tree], size: int) -> Tree:
-    """What is fed to the next steps, `[size, ...]`."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *islice(feed, size))
+def _stacked(feeds: Sequence[Iterator[Tree]], size: int) -> Tree:
+    """What is fed to the next steps of every seed, `[seeds, size, ...]`; None without feeds."""
+    stack = lambda *leaves: np.stack(leaves)
+    seeds = [jax.tree.map(stack, *islice(feed, size)) for feed in feeds]
+    return jax.tree.map(stack, *seeds) if seeds else None
 
 
 def train(
@@ -142,6 +144,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     on_resume: Callable[[int], None] = lambda step: None,
     on_chunk: Callable[[int, Array], None] = lambda step, losses: None,
+    on_metrics: Callable[[int, Mapping[str, Array]], None] = lambda step, metrics: None,
     stop: Callable[[], int | None] = lambda: None,
     watch: Callable[[int, Callable[[], State]], bool] = lambda step, states: False,
 ) -> State:
@@ -156,6 +159,8 @@ def train(
       checkpoints: where to save and resume; None keeps nothing.
       on_resume: called once with the first step to come (0 in a fresh run).
       on_chunk: called with (steps done, mean loss of the chunk `[seeds]`).
+      on_metrics: called after on_chunk with (steps done, name -> mean of the chunk `[seeds]`) of
+        what the objective tells beside its loss.
       stop: returns a signal number when training should stop.
       watch: called after each chunk with (steps done, function that returns the states); True ends
         the training there.
@@ -177,8 +182,11 @@ def train(
     on_resume(step)
     states = layout.put(states)
     compiled, over = {}, step > 0 and watch(step, lambda: states)
-    feed = recipe.feed(step) if recipe.feed else None
-    with closing(feed) if hasattr(feed, "close") else nullcontext():
+    feeds = [recipe.feed(step, key) for key in keys] if recipe.feed else []
+    with ExitStack() as stack:
+        for feed in feeds:
+            if hasattr(feed, "close"):
+                stack.enter_context(closing(feed))
         for number, stage in enumerate(recipe.stages):
             if stage.enter and step == (recipe.stages[number - 1].until if number else 0):
                 # A checkpoint at this very step was taken before entering: a resume enters again.
@@ -189,15 +197,16 @@ def train(
                 size = min(recipe.chunk_steps, stage.until - step)
                 if (number, size) not in compiled:
                     compiled[number, size] = _compiled_chunk(recipe, stage, size, layout)
-                fed = feed and _stacked(feed, size)
+                fed = _stacked(feeds, size)
                 states, progress = compiled[number, size](states, constants, keys, step, fed)
-                losses, broken = map(np.asarray, progress)  # waits for the device
+                losses, broken, metrics = jax.tree.map(np.asarray, progress)  # waits
                 if np.any(broken >= 0):  # before anything is saved
                     seeds = np.flatnonzero(broken >= 0)
                     raise NotFinite(min(broken[broken >= 0]) + 1, seeds, saved)
                 due = (step + size) // recipe.save_every > step // recipe.save_every
                 step += size
                 on_chunk(step, losses)
+                on_metrics(step, metrics)
                 over = watch(step, lambda states=states: layout.take(states))
                 signum = stop()
                 done = over or step == recipe.stages[-1].until

@@ -30,8 +30,8 @@ class Layout(NamedTuple):
       compile: `(chunk of one seed, shared_constants, unrolled) -> run`, where
         `run(state, constants, keys, first, fed) -> (state, Progress of [seeds])` is compiled, over
         seeds; the state is in device form and donated. With shared_constants all seeds have the
-        same (a data set), else constants are `[seeds, ...]`. What is fed, `[steps, ...]` or None,
-        all seeds and devices see.
+        same (a data set), else constants are `[seeds, ...]`. What is fed, `[seeds, steps, ...]` or
+        None, all devices of a seed see.
         Unrolled means no loop over seeds on a CPU, see Recipe.
       put: tree of `[seeds, ...]` -> device form.
       take: its inverse.
@@ -64,17 +64,18 @@ def collectives(axis: str, count: int) -> Collectives:
 
 def _over_seeds(chunk: Chunk, shared_constants: bool, unrolled: bool) -> Callable:
     if jax.default_backend() != "cpu":
-        return jax.vmap(chunk, in_axes=(0, None if shared_constants else 0, 0, None, None))
+        return jax.vmap(chunk, in_axes=(0, None if shared_constants else 0, 0, None, 0))
 
     def one_by_one(state, constants, keys, first, fed):
         # One seed's matmuls fill the cores of a CPU; batches of small ones run on a single core.
         own = None if shared_constants else constants
         each = lambda args: chunk(
-            args[0], constants if shared_constants else args[1], args[2], first, fed
+            args[0], constants if shared_constants else args[1], args[2], first, args[3]
         )
+        every = (state, own, keys, fed)
         if not unrolled:
-            return jax.lax.map(each, (state, own, keys))
-        seeds = [jax.tree.map(lambda v, k=k: v[k], (state, own, keys)) for k in range(len(keys))]
+            return jax.lax.map(each, every)
+        seeds = [jax.tree.map(lambda v, k=k: v[k], every) for k in range(len(keys))]
         return jax.tree.map(lambda *done: jnp.stack(done), *map(each, seeds))
 
     return one_by_one
@@ -137,13 +138,13 @@ def _seeds(count: int) -> Layout:
         mapped = jax.pmap(
             _over_seeds(chunk, shared_constants, unrolled),
             _AXIS,
-            in_axes=(0, None if shared_constants else 0, 0, None, None),
+            in_axes=(0, None if shared_constants else 0, 0, None, 0),
             donate_argnums=0,
         )
 
         def run(state, constants, keys, first, fed=None):
             constants = constants if shared_constants else split(constants)
-            state, progress = mapped(state, constants, split(keys), first, fed)
+            state, progress = mapped(state, constants, split(keys), first, split(fed))
             return state, jax.tree.map(lambda x: x.reshape(-1), progress)
 
         return run

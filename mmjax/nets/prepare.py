@@ -1,6 +1,6 @@
 """From a column of a data set to what a network sees: scaled, or tokenised."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -13,11 +13,12 @@ from mmjax.data.multimodal import Lazy
 from mmjax.data.scaling import Scaling, scaled, scaling_of
 from mmjax.encoders import Padded
 from mmjax.errors import require
-from mmjax.nets import Observed
+from mmjax.nets.base import Observed
 from mmjax.nets.tokens import Tokenizer
 from mmjax.types import Array
 
 _AT_ONCE = 1024  # rows read together
+_UNSCALED = Scaling(np.zeros(1), np.ones(1))
 
 Observation = Array | Padded
 
@@ -32,6 +33,7 @@ class Preparation(NamedTuple):
         lowest value and range. Empty for uint8 images and text.
       padded: whether the sequences have masks.
       tokenizer: of text, else None.
+      grey: whether grey images keep their one channel; else networks see three alike.
     """
 
     kind: str
@@ -39,10 +41,16 @@ class Preparation(NamedTuple):
     scaling: Scaling
     padded: bool = False
     tokenizer: Tokenizer | None = None
+    grey: bool = False
 
 
 def fit_preparation(
-    name: str, column: Column, present: np.ndarray, tokenizer: Tokenizer | None
+    name: str,
+    column: Column,
+    present: np.ndarray,
+    tokenizer: Tokenizer | None = None,
+    *,
+    floor: float | None = 0.1,
 ) -> Preparation:
     """Fits what is to be fitted, on these rows.
 
@@ -51,6 +59,7 @@ def fit_preparation(
       column: its training rows.
       present: `[n]` bool, the rows that have it.
       tokenizer: of text.
+      floor: see scaling_of; None takes values as they are (uint8 images in [0, 1] all the same).
 
     Raises InvalidInput for an image of another number of channels than 1 or 3.
     """
@@ -61,14 +70,41 @@ def fit_preparation(
         require(shape[-1] in (1, 3), f"channels of {name}", shape[-1], "1 or 3")
         if column.values.dtype == np.uint8:
             return Preparation("image", shape, none)
+        if floor is None:
+            return Preparation("image", shape, _UNSCALED)
         low, high = np.inf, -np.inf
         for part, _ in _parts(column, present):
             low, high = min(low, float(part.min())), max(high, float(part.max()))
         span = high - low if high > low else 1.0
         scaling = Scaling(np.array([low]), np.array([span]))
         return Preparation("image", shape, scaling)
-    steps = lambda: (_steps(part, seen) for part, seen in _parts(column, present))
-    return Preparation(column.kind, shape, scaling_of(steps), column.seen is not None)
+    scaling = _UNSCALED
+    if floor is not None:
+        steps = lambda: (_steps(part, seen) for part, seen in _parts(column, present))
+        scaling = scaling_of(steps, floor)
+    return Preparation(column.kind, shape, scaling, column.seen is not None)
+
+
+def preparations_of(
+    rows: Dataset, *, floor: float = 0.1, unscaled: Collection[str] = ()
+) -> dict[str, Preparation]:
+    """Of all modalities but texts, fitted on these rows.
+
+    Args:
+      rows: training rows.
+      floor: see scaling_of.
+      unscaled: names of modalities that are taken as they are.
+
+    Grey images keep their one channel.
+    """
+    every = np.ones(rows.num_rows, bool)
+
+    def one(name, column):
+        own = None if name in unscaled else floor
+        here = rows.present.get(name, every)
+        return fit_preparation(name, column, here, floor=own)._replace(grey=True)
+
+    return {name: one(name, column) for name, column in rows.columns.items()}
 
 
 def _parts(column: Column, present: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -129,8 +165,25 @@ def observe(preparation: Preparation, batch: Mapping[str, Array]) -> Observation
     if preparation.kind == "image":
         values = values.astype(jnp.float32)
         values = values if preparation.scaling.mean.size else values / 255
-        return jnp.repeat(values, 3, -1) if values.shape[-1] == 1 else values
+        return jnp.repeat(values, 3, -1) if _becomes_colour(preparation) else values
     return Padded(values, batch["seen"]) if "seen" in batch else values
+
+
+def _becomes_colour(preparation: Preparation) -> bool:
+    p = preparation
+    return p.kind == "image" and p.shape[-1] == 1 and not p.grey
+
+
+def raw_of(preparation: Preparation, observation: Observation) -> Array:
+    """An observation as plain features `[n, f]`, what probes of embeddings are compared with: of a
+    padded sequence the mean of what is seen, of a grey image one channel."""
+    if isinstance(observation, Padded):
+        seen = observation.seen[..., None]
+        total = jnp.sum(jnp.where(seen, observation.values, 0), 1)
+        return total / jnp.maximum(jnp.sum(seen, 1), 1)
+    if _becomes_colour(preparation):
+        observation = observation[..., :1]
+    return observation.reshape(len(observation), -1)
 
 
 def observed_of(preparation: Preparation) -> Observed:
@@ -139,7 +192,7 @@ def observed_of(preparation: Preparation) -> Observed:
     if p.kind == "text":
         return Observed((p.tokenizer.length,), p.tokenizer.vocabulary_size)
     if p.kind == "image":
-        return Observed((*p.shape[:2], 3))
+        return Observed((*p.shape[:2], 3) if _becomes_colour(p) else p.shape)
     return Observed(p.shape)
 
 
@@ -151,6 +204,14 @@ def example_of(preparation: Preparation) -> Observation:
     if preparation.padded:
         return Padded(values, jax.ShapeDtypeStruct(shape[:2], bool))
     return values
+
+
+def observations_of(
+    data: Dataset, preparations: Mapping[str, Preparation], rows: np.ndarray
+) -> dict[str, Observation]:
+    """Rows of all modalities as encoders take them, not augmented."""
+    prepared = prepared_rows(data, preparations, rows)
+    return {name: observe(preparations[name], own) for name, own in prepared.items()}
 
 
 def prepared_rows(

@@ -1,6 +1,6 @@
 """Networks of k modalities behind one interface: towers side by side, or a fusion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,7 +13,8 @@ from mmjax.encoders import (
     fusion,
     single_and_joint_masks,
 )
-from mmjax.models.prepare import Observation
+from mmjax.encoders import Fusion as Network
+from mmjax.nets.prepare import Observation
 from mmjax.types import Array, Key, Tree
 
 JOINT = "joint"  # the name of what sees all modalities that a row has
@@ -127,60 +128,89 @@ def fused(encoders: Mapping[str, Encoder], options: Fusion, dim: int) -> Embedde
         head_out=o.head_out or dim,
     )
 
-    def masks(present, rows, key):
-        """`[views, modalities]`, or `[rows, views, modalities]` where rows lack some or draw."""
-        count = len(names)
-        seen = jnp.asarray(single_and_joint_masks(count))
-        if o.masking and key is not None:
-            drawn = jax.random.bernoulli(key, 0.5, (rows, o.masking, count))
-            one = jax.random.randint(key, (rows, o.masking), 0, count)
-            drawn |= jax.nn.one_hot(one, count, dtype=bool)  # no view is empty
-            seen = jnp.concatenate([drawn, jnp.ones((rows, 1, count), bool)], 1)
-        if not present:
-            return seen
-        here = [present.get(name, jnp.ones(rows, bool)) for name in names]
-        seen = jnp.broadcast_to(seen, (rows, *seen.shape[-2:]))
-        return seen & jnp.stack(here, 1)[:, None, :]
+    def masks(key, rows, count):
+        if not o.masking:
+            return single_and_joint_masks(count)
+        drawn = jax.random.bernoulli(key, 0.5, (rows, o.masking, count))
+        one = jax.random.randint(key, (rows, o.masking), 0, count)
+        drawn |= jax.nn.one_hot(one, count, dtype=bool)  # no view is empty
+        return jnp.concatenate([drawn, jnp.ones((rows, 1, count), bool)], 1)
 
-    def named(views, key):
-        count = views.shape[1] - 1
-        drawn = o.masking and key is not None
-        alone = [f"view{k}" for k in range(count)] if drawn else names
-        return dict(zip((*alone, JOINT), jnp.moveaxis(views, 1, 0), strict=True))
+    alone = [f"view{k}" for k in range(o.masking)] if o.masking else list(names)
+    return of_fusion(net, names, masks, lambda count: [*alone, JOINT], o.head_out or dim)
 
-    def init(key, examples):
-        params, statistics = net.init(key, tuple(examples[name] for name in names))
-        return {"nets": params, "statistics": statistics}
+
+def of_fusion(
+    net: Network,
+    names: Sequence[str],
+    masks: Callable[[Key, int, int], Array],
+    view_names: Callable[[int], Sequence[str]],
+    loss_dim: int,
+    *,
+    projects: bool = True,
+) -> Embedder:
+    """Views of a fusion as an Embedder: what the loss compares is named by view.
+
+    Args:
+      net: the fusion.
+      names: of its modalities.
+      masks: `(key, rows, modalities) -> [views, modalities]` or `[rows, views, modalities]` bool,
+        what views see in training. What a row lacks is in none of its views. In evaluation they see
+        each modality alone and, as `joint`, all of them.
+      view_names: number of views -> their names; `joint` is what sees all that a row has.
+      loss_dim: dimension of what the loss compares.
+      projects: whether that is what the head makes of Z, or Z itself.
+    """
+    names, count = tuple(names), len(names)
+
+    def tuple_of(observations):
+        return tuple(observations[name] for name in names)
 
     def rows_of(observations):
         return jax.tree.leaves(observations)[0].shape[0]
 
+    def here_of(present, rows):
+        return jnp.stack([present.get(name, jnp.ones(rows, bool)) for name in names], 1)
+
+    def shown(seen, present, rows):
+        seen = jnp.asarray(seen)
+        if not present:
+            return seen
+        seen = jnp.broadcast_to(seen, (rows, *seen.shape[-2:]))
+        return seen & here_of(present, rows)[:, None, :]
+
+    def named(views, own):
+        return dict(zip(own, jnp.moveaxis(views, 1, 0), strict=True))
+
+    def init(key, examples):
+        params, statistics = net.init(key, tuple_of(examples))
+        return {"nets": params, "statistics": statistics}
+
     def forward(params, observations, present, keys, gather):
         mask_key, key = keys
-        seen = tuple(observations[name] for name in names)
-        shown = masks(present, rows_of(observations), mask_key)
+        rows = rows_of(observations)
+        seen = shown(masks(mask_key, rows, count), present, rows)
         out, statistics = net.forward(
-            params["nets"], params["statistics"], seen, shown, key, gather
+            params["nets"], params["statistics"], tuple_of(observations), seen, key, gather
         )
+        compared = out.projected if projects else out.z
+        own = view_names(compared.shape[1])
         here = {}
         if present:  # a view of what a row lacks altogether is none
-            here = named(jnp.any(shown, -1)[..., None], mask_key)
-            here = {name: v[:, 0] for name, v in here.items() if name != JOINT}
-        return named(out.projected, mask_key), here, statistics
+            here = named(jnp.any(seen, -1), own)
+            here.pop(JOINT, None)
+        return named(compared, own), here, statistics
 
     def compared(params, observations, present):
-        seen = tuple(observations[name] for name in names)
-        z = net.apply(
-            params["nets"], params["statistics"], seen, masks(present, rows_of(observations), None)
-        )
-        return named(net.project(params["nets"], params["statistics"], z), None)
+        nets, statistics = params["nets"], params["statistics"]
+        seen = shown(single_and_joint_masks(count), present, rows_of(observations))
+        z = net.apply(nets, statistics, tuple_of(observations), seen)
+        out = net.project(nets, statistics, z) if projects else z
+        return named(out, (*names, JOINT))
 
     def apply(params, observations, present):
-        rows = rows_of(observations)
-        here = [present.get(name, jnp.ones(rows, bool)) for name in names]
-        seen = tuple(observations[name] for name in names)
-        shown = jnp.stack(here, 1)[:, None]
-        z = net.apply(params["nets"], params["statistics"], seen, shown)
+        seen = here_of(present, rows_of(observations))[:, None]
+        z = net.apply(params["nets"], params["statistics"], tuple_of(observations), seen)
         return {JOINT: z[:, 0]}
 
     def inner(params):
@@ -194,4 +224,4 @@ def fused(encoders: Mapping[str, Encoder], options: Fusion, dim: int) -> Embedde
             "statistics": params["statistics"] | {"encoders": statistics},
         }
 
-    return Embedder(init, forward, compared, apply, inner, replaced, o.head_out or dim)
+    return Embedder(init, forward, compared, apply, inner, replaced, loss_dim)
