@@ -123,8 +123,7 @@ def main(config: Config, run: Run) -> None:
     names = chosen_modalities(config.dataset, names_in(config.modalities), task)
     config = in_full(config, task)
     data, kind = read_data(config, names, task)
-    rows = int((data.split == "train").sum())
-    config = with_steps(config, training_steps(config, rows))
+    config = with_steps(config, training_steps(config, int((data.split == "train").sum())))
     case = case_of(config, data, kind)
     images = any(column.kind == "image" for column in data.columns.values())
     table = case_table(

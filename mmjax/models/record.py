@@ -1,16 +1,14 @@
 """The folder of a training: options, checkpoints, metrics, the finished model."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from mmjax.errors import InvalidInput, say
+from mmjax.errors import say
 from mmjax.models.files import load, save
 from mmjax.models.model import Model
-from mmjax.run.files import atomic_write
-from mmjax.run.lock import locked
+from mmjax.run.claim import claim_folder
 from mmjax.run.metrics import MetricsLog
 from mmjax.run.progress import progress_line
 from mmjax.train import Checkpoints, noted_signals, open_checkpoints
@@ -83,7 +81,15 @@ def open_record(
         )
         return
     with ExitStack() as stack:
-        _claim(workdir, options, stack)
+        claim_folder(
+            workdir,
+            "fit.json",
+            options,
+            keep=lambda lock: stack.callback(lock.close),
+            flag="workdir",
+            holds="another training",
+            opened=("about",),
+        )
         path = lambda name: os.path.join(workdir, name)
         log = MetricsLog(workdir)
         stack.callback(log.close)
@@ -119,30 +125,3 @@ def open_record(
             finished,
             lambda model: save(model, path("model"), overwrite=True),
         )
-
-
-def _claim(workdir: str, options: Mapping[str, Any], stack: ExitStack) -> None:
-    described = json.loads(json.dumps(options))
-    path = os.path.join(workdir, "fit.json")
-    try:
-        os.makedirs(workdir, exist_ok=True)
-        stack.callback(locked(workdir).close)
-        if not os.path.exists(path):
-            atomic_write(path, json.dumps(described, indent=2) + "\n")
-            return
-    except OSError as error:
-        raise InvalidInput(f"workdir: {workdir!r} can't be written ({error.strerror})") from error
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = dict(json.load(file))
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"{path}: not the options of a training") from error
-    flat = lambda of: {k: v for k, v in of.items() if k != "about"} | dict(of.get("about", {}))
-    there, here = flat(found), flat(described)
-    keys = sorted(k for k in {*there, *here} if there.get(k) != here.get(k))
-    if keys:
-        short = lambda v: text if len(text := repr(v)) < 80 else text[:77] + "..."
-        told = ", ".join(
-            f"{k} {short(there.get(k))} there, {short(here.get(k))} here" for k in keys
-        )
-        raise InvalidInput(f"workdir: {workdir!r} holds another training: {told}")

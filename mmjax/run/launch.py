@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -21,10 +20,9 @@ from jax.errors import JaxRuntimeError
 from mmjax.config import Need, moot
 from mmjax.errors import InvalidInput, heard, say
 from mmjax.run.about import About
-from mmjax.run.files import atomic_write
+from mmjax.run.claim import claim_folder, differences
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from mmjax.run.identity import code_of, data_of
-from mmjax.run.lock import locked
 from mmjax.run.progress import tracked
 from mmjax.run.report import Told, keep_notes, write_report
 from mmjax.train import GRACE, Interrupted, NotFinite, noted_signals, require_one_process
@@ -108,34 +106,11 @@ def claim_workdir(run: Run, experiment: str, config: Any) -> None:
     Raises InvalidInput that names every difference, or for a folder in use by another run.
     """
     workdir = run.workdir
-    described = {"experiment": experiment, **dataclasses.asdict(config)}
-    described = json.loads(json.dumps(described))  # tuples become lists, as in the file
     about = {"data_hash": data_of(config, workdir), **code_of(config)}
-    path = os.path.join(workdir, "config.json")
-    try:
-        os.makedirs(workdir, exist_ok=True)
-        run.keep(locked(workdir))
-        for name in os.listdir(workdir):  # of a write that a kill cut short; the folder is ours
-            if name.startswith(".") and name.endswith(".tmp"):
-                os.unlink(os.path.join(workdir, name))
-        if not os.path.exists(path):
-            atomic_write(path, json.dumps(described | about, indent=2) + "\n")
-            for line in run.notes:
-                say(line)
-            return
-    except OSError as error:
-        raise InvalidInput(f"--workdir: {workdir!r} can't be written ({error.strerror})") from error
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = dict(json.load(file))
-    except (ValueError, TypeError) as error:
-        raise InvalidInput(f"{path}: not the config of a run") from error
-    before = {name: found.pop(name, None) for name in about}
-    keys = sorted(k for k in {*found, *described} if found.get(k) != described.get(k))
-    if keys:
-        told = ", ".join(f"{k} {found.get(k)!r} there, {described.get(k)!r} here" for k in keys)
-        raise InvalidInput(f"--workdir: {workdir!r} holds a run of another config: {told}")
-    _compare(workdir, before, about)
+    described = {"experiment": experiment, **dataclasses.asdict(config), **about}
+    found = claim_folder(workdir, "config.json", described, keep=run.keep, ignored=tuple(about))
+    if found is not None:
+        _compare(workdir, {name: found.get(name) for name in about}, about)
     for line in run.notes:
         say(line)
 
@@ -154,9 +129,7 @@ def _compare(workdir: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
         )
     flat = lambda of: {k: v for k, v in of.items() if k != "packages"} | (of["packages"] or {})
     older, newer = flat({**before, "data_hash": 0}), flat({**now, "data_hash": 0})
-    other = sorted(k for k in {*older, *newer} if older.get(k) != newer.get(k))
-    if other:
-        told = ", ".join(f"{k} {older.get(k)} there, {newer.get(k)} here" for k in other)
+    if told := differences(older, newer, str):
         say(f"note: {workdir!r} was begun with other code: {told}")
 
 

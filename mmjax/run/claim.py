@@ -1,0 +1,78 @@
+"""A folder belongs to one configuration: claimed by the first that comes, refused to others."""
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import IO, Any
+
+from mmjax.errors import InvalidInput
+from mmjax.run.files import atomic_write
+from mmjax.run.lock import locked
+
+
+def claim_folder(
+    folder: str,
+    name: str,
+    described: Mapping[str, Any],
+    *,
+    keep: Callable[[IO], object],
+    flag: str = "--workdir",
+    holds: str = "a run of another config",
+    opened: Collection[str] = (),
+    ignored: Collection[str] = (),
+) -> dict[str, Any] | None:
+    """Makes and locks a folder and writes what it is for, or checks that it is for this.
+
+    Args:
+      folder: its path.
+      name: of the JSON file in it.
+      described: of JSON's types, and tuples.
+      keep: takes the folder's lock, to hold it as long as the folder is in use.
+      flag: that named the folder, for messages.
+      holds: what is there where it is for something else, for messages.
+      opened: entries that are dicts, whose own entries are compared one by one.
+      ignored: entries that are not compared.
+
+    Returns:
+      What the file held, or None where it was written now.
+
+    Raises InvalidInput that names every difference, or for a folder in use, or that can't be
+    written.
+    """
+    here = json.loads(json.dumps(described))  # tuples become lists, as in the file
+    path = os.path.join(folder, name)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        keep(locked(folder))
+        for left in os.listdir(folder):  # of a write that a kill cut short; the folder is ours
+            if left.startswith(".") and left.endswith(".tmp"):
+                os.unlink(os.path.join(folder, left))
+        if not os.path.exists(path):
+            atomic_write(path, json.dumps(here, indent=2) + "\n")
+            return None
+    except OSError as error:
+        raise InvalidInput(f"{flag}: {folder!r} can't be written ({error.strerror})") from error
+    try:
+        with open(path, encoding="utf-8") as file:
+            there = dict(json.load(file))
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{path}: not the config of a run") from error
+    if told := differences(*(_flat(of, opened, ignored) for of in (there, here))):
+        raise InvalidInput(f"{flag}: {folder!r} holds {holds}: {told}")
+    return there
+
+
+def _flat(of: Mapping[str, Any], opened: Collection[str], ignored: Collection[str]) -> dict:
+    found = {k: v for k, v in of.items() if k not in (*opened, *ignored)}
+    for name in opened:
+        found |= dict(of.get(name) or {})
+    return found
+
+
+def differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], show: Callable[[Any], str] = repr
+) -> str:
+    """`a 1 there, 2 here, b ...`: every entry that differs, long values cut; empty for none."""
+    short = lambda v: text if len(text := show(v)) < 80 else text[:77] + "..."
+    keys = sorted(k for k in {*there, *here} if there.get(k) != here.get(k))
+    return ", ".join(f"{k} {short(there.get(k))} there, {short(here.get(k))} here" for k in keys)
