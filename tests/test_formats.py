@@ -464,14 +464,15 @@ def test_numbers_of_text_files_are_their_values(tmp_path):
     assert text.columns["some"].values.tolist() == ["3", ""]
 
 
-def test_the_first_of_several_captions(tmp_path):
+def test_several_captions(tmp_path):
     for k in range(3):
         (tmp_path / f"{k}.png").write_bytes(_png(k))
         notes = {"captions": [f"a cat {k}", f"a dog {k}"][: k + 1] or None, "class": k}
         (tmp_path / f"{k}.json").write_text(json.dumps(notes if k else {"class": k}))
     found = read(tmp_path, labels=["class"], split=(1, 0, 0))
     assert found.columns["text"].values.tolist() == ["", "a cat 1", "a cat 2"]
-    assert "text: the first of up to 2 texts a row" in found.remarks
+    assert found.columns["text"].others.tolist() == [(), ("a dog 1",), ("a dog 2",)]
+    assert any(line.startswith("text: up to 2 texts a row") for line in found.remarks)
     assert found.labels["class"].tolist() == [0, 1, 2]
 
 

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.losses import SIMILARITIES, info_nce, make_similarity
-from mmjax.train import Recipe, Stage, collectives, init_states, make_layout, train
+from mmjax.train import Aside, Recipe, Stage, collectives, init_states, make_layout, train
 from mmjax.types import Pair
 
 DEVICES = 8
@@ -131,9 +131,18 @@ def test_without_the_gather_the_loss_is_another():
 SEEDS = 8
 
 
-def _source(constants, key):
-    z = jax.random.normal(key, (16, 4))
+def _source(constants, key, fed):
+    z = jax.random.normal(key, (16, 4)) + fed["shift"]
     return Pair(z @ constants["x"], z @ constants["t"])
+
+
+def _shift(key, step):
+    """What a seed is fed at a step: its own, by its key."""
+    return (jax.random.key_data(key)[-1] % 97 + step) / np.float32(1000)
+
+
+def _feed(first, key):
+    return ({"shift": np.float32(_shift(key, step))} for step in range(first, 6))
 
 
 def _init(key):
@@ -148,17 +157,18 @@ def _training_loss(params, batch, key, gather):
     x, t = encode(params["x"], batch.x), encode(params["t"], batch.t)
     temperature = jnp.exp(params["log_temperature"])
     similarity = make_similarity("l1")
-    return info_nce(x, t, similarity=similarity, temperature=temperature, gather=gather), {}
+    loss = info_nce(x, t, similarity=similarity, temperature=temperature, gather=gather)
+    return loss, Aside(metrics={"temperature": temperature, "mean": batch.x.mean()})
 
 
 @cache
 def _trained(name):
     recipe = Recipe(
-        _source, [Stage(_training_loss, 6)], optax.sgd(0.1), chunk_steps=6, save_every=6
+        _source, [Stage(_training_loss, 6)], optax.sgd(0.1), chunk_steps=6, save_every=6, feed=_feed
     )
     keys = jax.random.split(jax.random.key(2), SEEDS)
     mixing = jax.random.normal(jax.random.key(3), (2, SEEDS, 4, 4))
-    constants, reported = {"x": mixing[0], "t": mixing[1]}, []
+    constants, reported, told = {"x": mixing[0], "t": mixing[1]}, [], []
     states = train(
         recipe,
         init_states(recipe, _init, keys),
@@ -166,8 +176,9 @@ def _trained(name):
         keys,
         layout=make_layout(name, num_seeds=SEEDS, batch_size=16),
         on_chunk=lambda step, losses: reported.append(losses),
+        on_metrics=lambda step, metrics: told.append(metrics),
     )
-    return jax.tree.map(np.asarray, states.params), np.stack(reported)
+    return jax.tree.map(np.asarray, states.params), np.stack(reported), told
 
 
 @pytest.mark.parametrize("name", ["data", "seeds"])
@@ -176,9 +187,24 @@ def test_layouts_train_alike(name):
 
 
 def test_training_moves_every_parameter():
-    params, losses = _trained("single")
+    params, losses, _ = _trained("single")
     keys = jax.random.split(jax.random.key(2), SEEDS)
     start = jax.vmap(_init)(keys)
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(start), strict=True):
         assert np.all(np.any(a.reshape(SEEDS, -1) != b.reshape(SEEDS, -1), axis=1))
     assert losses.shape == (1, SEEDS) and np.ptp(losses[0]) > 0  # seeds differ
+
+
+def test_what_a_loss_tells_beside_its_value_is_the_mean_of_the_chunk_and_of_the_devices():
+    """And every seed is fed its own."""
+    (told,), keys = _trained("data")[2], jax.random.split(jax.random.key(2), SEEDS)
+    assert set(told) == {"temperature", "mean"} and told["mean"].shape == (SEEDS,)
+    mixing = jax.random.normal(jax.random.key(3), (2, SEEDS, 4, 4))[0]
+    for seed in (0, 5):
+        wanted = []
+        for step in range(6):
+            batch_key, _ = jax.random.split(jax.random.fold_in(keys[seed], step))
+            fed = {"shift": _shift(keys[seed], step)}
+            wanted.append(_source({"x": mixing[seed], "t": mixing[seed]}, batch_key, fed).x.mean())
+        np.testing.assert_allclose(told["mean"][seed], np.mean(wanted), rtol=1e-4)
+    assert (told["temperature"] != 1).all()  # it is trained in the chunk

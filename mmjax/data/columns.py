@@ -20,11 +20,23 @@ class Column(NamedTuple):
         (image, uint8 or floats), or `[n]` objects that are str (text). Lazy stays in its files.
       kind: one of KINDS.
       seen: `[n, length]` bool, False where a sequence is padding; None: it has none.
+      others: `[n]` tuples of str, further texts of a row beside the one in values (five captions of
+        an image): training draws one of all of them a step, evaluation takes the first. None: no
+        row has any.
     """
 
     values: np.ndarray | Lazy
     kind: str
     seen: np.ndarray | None = None
+    others: np.ndarray | None = None
+
+
+def all_texts(column: Column, rows: np.ndarray) -> list[str]:
+    """Every text of these rows, further ones too."""
+    texts = list(column.values[rows])
+    return texts + [
+        t for own in ([] if column.others is None else column.others[rows]) for t in own
+    ]
 
 
 def rows_of(name: str, rows: Any) -> int:
@@ -99,8 +111,8 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
         return Column(_shaped(rows, kind, seen), kind, seen)
     _unmasked(name, rows)
     first = rows[int(np.argmax(mask))]
-    if isinstance(first, str | bytes | np.str_ | np.bytes_):
-        return Column(_texts(name, rows, mask), "text")
+    if _is_texts(first):
+        return _several_texts(name, rows, mask)
     seen = None
     if isinstance(rows, list | tuple) or getattr(rows, "dtype", None) == np.dtype(object):
         empty = np.zeros_like(np.asarray(first))
@@ -157,6 +169,37 @@ def _kind_of(name: str, values: np.ndarray | Lazy, is_sequence: bool) -> str:
             "[n, length, f] or [n, h, w, c]"
         )
     return kind
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | bytes | np.str_ | np.bytes_)
+
+
+def _is_texts(row: Any) -> bool:
+    """Whether it is a text, or several."""
+    several = isinstance(row, list | tuple | np.ndarray) and len(row) and np.ndim(row) == 1
+    return _is_text(row) or bool(several and all(map(_is_text, row)))
+
+
+def _several_texts(name: str, rows: Any, mask: np.ndarray) -> Column:
+    """A column of texts, of rows that are a text each or a list of several."""
+    lists = [
+        [""] if not here or _is_text(row) else row for row, here in zip(rows, mask, strict=True)
+    ]
+    for number, row in enumerate(lists):
+        if not _is_texts(row):
+            raise InvalidInput(
+                f"{name}: row {number} is no text and no list of texts, as others are"
+            )
+    first = [row if _is_text(row) else own[0] for row, own in zip(rows, lists, strict=True)]
+    values = _texts(name, first, mask)
+    if max(map(len, lists)) == 1:
+        return Column(values, "text")
+    others = np.empty(len(lists), object)
+    for number, row in enumerate(lists):
+        every = np.ones(len(row) - 1, bool)
+        others[number] = tuple(_texts(f"{name}, row {number}", row[1:], every))
+    return Column(values, "text", None, others)
 
 
 def _texts(name: str, rows: Any, mask: np.ndarray) -> np.ndarray:

@@ -74,8 +74,9 @@ class Dataset(NamedTuple):
         Args:
           modalities: name -> rows; or give them as keywords: `image=..., text=...`. Rows are an
             array of features `[n, f]`, of sequences `[n, length, f]`, of images (uint8 `[n, h, w]`
-            or `[n, h, w, c]`, or floats `[n, h, w, c]`), a list of strings, a list of sequences
-            `[length_i, f]` of different lengths, or Lazy.
+            or `[n, h, w, c]`, or floats `[n, h, w, c]`), a list of strings, a list of lists of
+            strings (captions of one image: training draws one a step, evaluation takes the
+            first), a list of sequences `[length_i, f]` of different lengths, or Lazy.
           labels: name -> `[n]`; never seen in training but by losses of labels.
           groups: `[n]` of any sort: rows of a group lie on one side of every split.
           split: shares of train, validation and test, or `[n]` names of them.
@@ -141,8 +142,9 @@ class Dataset(NamedTuple):
         def values(v):
             return taken(v, chosen) if isinstance(v, Lazy) else v[chosen]
 
+        pick = lambda v: None if v is None else v[chosen]
         columns = {
-            key: Column(values(c.values), c.kind, None if c.seen is None else c.seen[chosen])
+            key: Column(values(c.values), c.kind, pick(c.seen), pick(c.others))
             for key, c in self.columns.items()
         }
         some = lambda of: {key: v[chosen] for key, v in of.items()}
@@ -175,7 +177,8 @@ class Dataset(NamedTuple):
 
 def _shape(column: Column) -> str:
     if column.kind == "text":
-        return "text"
+        most = 1 + max(map(len, [] if column.others is None else column.others), default=0)
+        return "text" if most == 1 else f"text, up to {most} a row"
     return f"{column.kind} [{', '.join(map(str, column.values.shape[1:]))}]"
 
 
@@ -196,6 +199,19 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
             content = _bytes(column, row, data.ids[row])
             hashes[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
         found[name] = hashes
+    return found
+
+
+def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
+    """name -> `[k]` uint64, as hashes_of has them, of what rows hold beside what evaluation sees of
+    them: further texts."""
+    found = {}
+    for name, column in data.columns.items():
+        if column.others is not None:
+            texts = np.array([t for own in column.others for t in own], object)
+            every = np.arange(len(texts))
+            one = Dataset({name: Column(texts, "text")}, {}, every, every, every[:, None], {})
+            found |= hashes_of(one)
     return found
 
 

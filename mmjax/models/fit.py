@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 
-from mmjax.data.dataset import Dataset, data_hash, hashes_of, is_classes
+from mmjax.data.dataset import Dataset, data_hash, further_hashes, hashes_of, is_classes
 from mmjax.encoders import HEADS, Encoder
 from mmjax.errors import InvalidInput, choose, naming, one_of, require
 from mmjax.labels import encode_labels
@@ -131,7 +131,8 @@ def fit(
     parts = make_parts(rows, held, design, key=parts_key)
     about = _about(data, bool(validate_every), told, steps)
     hashes = hashes_of(data.part("train", "validation") if validate_every else rows)
-    known = {name: np.unique(own) for name, own in hashes.items()}
+    further = further_hashes(rows)
+    known = {k: np.unique(np.r_[own, further.get(k, own[:0])]) for k, own in hashes.items()}
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, about)
     optimising = dict(
         learning_rate=learning_rate,

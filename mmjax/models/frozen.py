@@ -50,12 +50,13 @@ def shown(
       rows, held: training and validation rows.
       nets, preparations: of all modalities.
       width: outputs of every net.
-      augmented: modalities whose observations change from step to step: their towers see each.
+      augmented: modalities whose observations change from step to step: their towers see each. So
+        do those of modalities with several texts a row.
       key: of towers whose weights are drawn.
     """
     bodies = {}
     for number, (name, net) in enumerate(nets.items()):
-        if net.parts is None or name in augmented:
+        if net.parts is None or name in augmented or rows.columns[name].others is not None:
             continue
         seen = observed_of(preparations[name])
         tower, head = net.parts(width, seen)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import optax
 
+from mmjax.data.columns import all_texts
 from mmjax.data.dataset import Dataset
 from mmjax.data.multimodal import Lazy
 from mmjax.errors import require
@@ -91,7 +92,7 @@ def make_parts(
         here = rows.present.get(name, np.ones(rows.num_rows, bool))
         words = None
         if column.kind == "text":
-            words = d.tokenizer or net.tokenizer or train_bpe(list(column.values[here]))
+            words = d.tokenizer or net.tokenizer or train_bpe(all_texts(column, here))
         nets[name] = net
         preparations[name] = fit_preparation(name, column, here, words)
     body_key, order_key = jax.random.split(key)

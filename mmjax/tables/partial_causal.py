@@ -140,7 +140,8 @@ def draw_setting(config: Any, setting: Setting, run: Run, log: MetricsLog, shown
     """Training curves against the oracle, |correlation| heat map, each latent against its match."""
     path = lambda kind: run.path("figures", f"{kind}_{slug(setting.name)}.png")
     curves = {}
-    for name, attempt, seed, step, _, value in log.rows():
+    losses = (row for row in log.rows() if row[4] == "loss")
+    for name, attempt, seed, step, _, value in losses:
         if name == setting.name and attempt == "0":
             steps, losses = curves.setdefault(int(seed), ([], []))
             steps.append(int(step))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.data.columns import Column, all_texts
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.multimodal import Lazy
 from mmjax.data.stream import RowsOfStep, batches, epoch_rows
@@ -19,6 +20,7 @@ from mmjax.types import Array, Key, Tree
 
 _AT_ONCE = 4096  # rows prepared together
 _ORDER = 2**32 - 2  # no step of training: a key of the order's own
+_TEXTS = 2**32 - 1  # no row of a batch: a key of which texts are drawn
 
 
 class Seen(NamedTuple):
@@ -99,6 +101,7 @@ def rows_of(
     require(len(place) == count, "modalities", tuple(place), "each in one data set")
     partners = _partners(sides, pairs)
     lazy = [n for n, k in place.items() if isinstance(sides[k].columns[n].values, Lazy)]
+    several = [n for n, k in place.items() if sides[k].columns[n].others is not None]
     constants = {
         "held": {n: _held(sides[k], n, preparations) for n, k in place.items() if n not in lazy},
         "ids": [jnp.asarray(side.ids) for side in sides],
@@ -153,9 +156,15 @@ def rows_of(
         rows = fed["rows"]
         pick = lambda tree, side: jax.tree.map(lambda leaf: leaf[rows[:, side]], tree)
         some = lambda of: {name: pick(own, place[name]) for name, own in of.items()}
+        values = some(constants["held"]) | {name: fed[name] for name in lazy}
+        ids = [pick(v, k) for k, v in enumerate(constants["ids"])]
+        for number, name in enumerate(several):
+            own = jax.random.fold_in(jax.random.fold_in(key, _TEXTS), number)
+            values[name], drawn_ids = _drawn_texts(values[name], own)
+            ids.append(drawn_ids)
         batch = {
-            "values": some(constants["held"]) | {name: fed[name] for name in lazy},
-            "ids": jnp.concatenate([pick(v, k) for k, v in enumerate(constants["ids"])], 1),
+            "values": values,
+            "ids": jnp.concatenate(ids, 1),
             "present": some(constants["present"]),
             "keys": jax.random.split(key, len(rows)),
         }
@@ -164,8 +173,34 @@ def rows_of(
     return Rows(constants, source, feed, look_of(preparations, augment))
 
 
+def _all_texts_held(column: Column, preparation: Preparation) -> Tree:
+    """All texts of every row: values `[n, most, length]`, count `[n]` and ids `[n, most]`, equal
+    where texts are; what is behind the count is the row's first text."""
+    every = [(first, *more) for first, more in zip(column.values, column.others, strict=True)]
+    count = np.array([len(own) for own in every], np.int32)
+    rows = np.arange(len(every))
+    known = sorted(set(all_texts(column, rows)))
+    of = {text: number for number, text in enumerate(known)}
+    places = np.arange(count.max()) < count[:, None]
+    codes = np.zeros(places.shape, np.int32)
+    codes[places] = [of[text] for own in every for text in own]
+    codes = np.where(places, codes, codes[:, :1])
+    tokens = prepare(preparation, np.array(known, object), None)["values"]
+    return {"values": tokens[codes], "count": count, "ids": codes}
+
+
+def _drawn_texts(held: Tree, key: Key) -> tuple[Tree, Array]:
+    """One of its texts for each row, `{"values": [batch, length]}`, and `[batch, 1]` ids."""
+    count = held["count"]
+    place = jax.random.randint(key, count.shape, 0, count)[:, None]
+    ids = jnp.take_along_axis(held["ids"], place, 1)
+    return {"values": jnp.take_along_axis(held["values"], place[..., None], 1)[:, 0]}, ids
+
+
 def _held(side: Dataset, name: str, preparations: Mapping[str, Preparation]) -> Tree:
     """A modality on the device, prepared a part at a time."""
+    if side.columns[name].others is not None:
+        return jax.tree.map(jnp.asarray, _all_texts_held(side.columns[name], preparations[name]))
     one, own, n = side.only(name), {name: preparations[name]}, side.num_rows
     parts = [
         prepared_rows(one, own, np.arange(start, min(start + _AT_ONCE, n)))[name]

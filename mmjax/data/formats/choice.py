@@ -135,13 +135,17 @@ def modality(
         return _together(table, name, columns, rows, options)
     length = beside(table, _BESIDE[:2], name, columns)
     shown = beside(table, _BESIDE[2:], name, columns)
-    values = column(table, columns)
+    values, told = column(table, columns), ""
     if isinstance(values, list):
-        kind, (values, texts) = options.kinds.get(name, ""), first_texts(values)
+        cells, kind, (values, texts) = values, options.kinds.get(name, ""), first_texts(values)
         if kind == "text":
             values = table.written.get(columns, values)
-        told = f"{name}: the first of up to {texts} texts a row" if texts > 1 else ""
         values = interpreted(table, columns, values, options.root, kind)
+        if texts > 1 and isinstance(values, list):
+            values = [None if is_empty(cell) else cell for cell in cells]
+            told = (
+                f"{name}: up to {texts} texts a row; training draws one, evaluation sees the first"
+            )
     picked = lambda v: v if rows is None else v[_fits(v, rows, columns)]
     present = picked(_array(table, shown)) if shown else None
     if isinstance(values, Files):
