@@ -309,14 +309,19 @@ def barlow_twins():
         a, b = ((v - v.mean(0)) / (v.std(0) + 1e-3) for v in (a, b))
         c = a.T @ b / len(a)
         off = jnp.sum(c**2) - jnp.sum(jnp.diag(c) ** 2)
-        return jnp.sum((1 - jnp.diag(c)) ** 2) + 0.005 * off, {}
+        loss = jnp.sum((1 - jnp.diag(c)) ** 2) + 0.005 * off
+        return loss, {"off": off, "loss": loss}
 
     return mm.Loss(lambda key, dim: {}, value)
 
 
-def test_a_loss_of_ones_own_trains(data):
-    made = fit(data, loss=barlow_twins(), head="none", steps=4)
+def test_a_loss_of_ones_own_trains_and_is_logged(data, tmp_path):
+    made = fit(data, loss=barlow_twins(), head="none", steps=4, workdir=str(tmp_path))
     assert made.spec.about["loss"] == "barlow_twins"
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
+    told = {metric: float(value) for *_, metric, value in (line.split(",") for line in lines)}
+    assert set(told) == {"loss", "off", "own loss", "validation"} and told["off"] > 0
+    assert told["own loss"] == told["loss"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mmjax.config import moot
@@ -12,6 +13,7 @@ from mmjax.data import Modality, PairedData
 from mmjax.errors import InvalidInput
 from mmjax.generative.scenes import scene_model
 from mmjax.losses import Loss, cross, no_gather
+from mmjax.run import Fit, MetricsLog, Run, fit_seeds
 from mmjax.studies import (
     Assumptions,
     ContentStyleOptions,
@@ -28,6 +30,7 @@ from mmjax.studies.aligned import ALIGNING, aligning_loss
 from mmjax.studies.fused import make_fused_study
 from mmjax.studies.trifactors import TriFactorOptions, trifactor_task
 from mmjax.tables.needs import NEEDS
+from mmjax.train import Aside, Recipe, Stage
 from tests.test_check_loss import barlow_twins
 
 SAVES = dict(chunk_steps=1, save_every=1)
@@ -161,3 +164,29 @@ def test_in_batch_is_info_nces_older_name():
     assert names["in_batch"] == names["info_nce"]
     with pytest.raises(InvalidInput, match="loss: 'clip'"):
         aligning_loss(dataclasses.replace(PairOptions(), loss="clip"))
+
+
+def test_what_a_loss_tells_stands_in_the_log_of_every_seed(tmp_path):
+    def objective(params, batch, key, gather):
+        loss = jnp.sum((params - batch) ** 2)
+        return loss, Aside(metrics={"distance": jnp.sqrt(loss)})
+
+    recipe = Recipe(lambda constants, key: constants, [Stage(objective, 4)], optax.sgd(0.1), 2, 4)
+    run, log = Run("some", str(tmp_path), lambda: None), MetricsLog(str(tmp_path))
+    fit_seeds(
+        run,
+        "row",
+        recipe,
+        lambda key: jnp.zeros(3),
+        constants=jnp.array([[1.0, 0, 0], [0, 2.0, 0]]),
+        keys=jax.random.split(KEY, 2),
+        seeds=(7, 8),
+        fit=Fit("single", 2),
+        log=log,
+    )
+    log.close()
+    found = {(int(r[2]), int(r[3])): float(r[5]) for r in log.rows() if r[4] == "distance"}
+    # The mean of two steps; every step leaves 0.8 of the distance.
+    want = {(7, 2): 0.9, (8, 2): 1.8, (7, 4): 0.576, (8, 4): 1.152}
+    assert found == pytest.approx(want, abs=1e-5)
+    assert any("tensorboard" in str(path) for path in tmp_path.rglob("events.out.tfevents.*"))

@@ -57,7 +57,7 @@ def claim_folder(
             there = dict(json.load(file))
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{path}: not the config of a run") from error
-    if told := differences(*(_flat(of, opened, ignored) for of in (there, here))):
+    if told := differences(_flat(there, opened, ignored), _flat(here, opened, ignored)):
         raise InvalidInput(f"{flag}: {folder!r} holds {holds}: {told}")
     return there
 
