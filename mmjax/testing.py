@@ -94,9 +94,9 @@ class _Batch(NamedTuple):
 def _drawn(rows, modalities, dim, needs, seed=0) -> _Batch:
     rng = np.random.default_rng(seed)
     draw = lambda: {name: rng.normal(size=(rows, dim)).astype(np.float32) for name in modalities}
-    views = (draw(), draw()) if "views" in needs else (draw(),)
-    labels = np.arange(rows, dtype=np.int32) % 2 if "labels" in needs else None
-    ids = (np.arange(rows, dtype=np.int32) // 2)[:, None] if "ids" in needs else None
+    views: Any = (draw(), draw()) if "views" in needs else (draw(),)
+    labels: Any = np.arange(rows, dtype=np.int32) % 2 if "labels" in needs else None
+    ids: Any = (np.arange(rows, dtype=np.int32) // 2)[:, None] if "ids" in needs else None
     return _Batch(views, labels, ids, {})
 
 
@@ -318,7 +318,8 @@ def _memory(checked: _Checked, params: Tree, batch: _Batch) -> tuple[tuple[int, 
     for rows in SIZES:
         wide = lambda v, n=rows: jax.ShapeDtypeStruct((n, *v.shape[1:]), v.dtype)
         program = jax.jit(checked.slopes).lower(params, jax.tree.map(wide, batch)).compile()
-        used.append(int(program.memory_analysis().temp_size_in_bytes))
+        analysis: Any = program.memory_analysis()
+        used.append(int(analysis.temp_size_in_bytes))
     growth = np.log(max(used[1], 1) / max(used[0], 1)) / np.log(SIZES[1] / SIZES[0])
     return tuple(used), "O(N^2)" if growth > 1.5 else "O(N)"
 

@@ -1,12 +1,14 @@
 """Other containers of recorded data as a Dataset: what protects a row goes along."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from mmjax.data.columns import Column
 from mmjax.data.dataset import Dataset
 from mmjax.data.multimodal import SPLITS, Lazy, MultimodalData, Values, split_size
 from mmjax.data.pairs import Modality, PairedData, groups_of, ids_of
-from mmjax.types import Pair
 
 LABEL = "label"  # of classes, where data have one label a row
 
@@ -46,7 +48,7 @@ def dataset_of(data: MultimodalData, *, vectors: bool = False) -> Dataset:
     return found._replace(ids=np.concatenate([found.ids, codes], 1))
 
 
-def _joined(parts: list[Values]) -> Values:
+def _joined(parts: list[Any]) -> Values:
     """Rows of several splits after each other; what stays in files stays there."""
     if not isinstance(parts[0], Lazy):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -82,8 +84,9 @@ def _kind(values: Values, is_padded: bool, vectors: bool) -> str:
 def _labels(data: MultimodalData, labels: np.ndarray) -> dict[str, np.ndarray]:
     if labels.ndim == 1:
         return {LABEL: labels}
-    names = data.label_names if len(data.label_names) == labels.shape[1] else None
-    names = names or [f"{LABEL}{k}" for k in range(labels.shape[1])]
+    names: Sequence[str] = [f"{LABEL}{k}" for k in range(labels.shape[1])]
+    if len(data.label_names) == labels.shape[1]:
+        names = data.label_names
     return dict(zip(map(str, names), labels.T, strict=True))
 
 
@@ -93,20 +96,23 @@ def datasets_of_pairs(data: PairedData) -> tuple[Dataset, ...]:
 
     Raises InvalidInput as Dataset.from_arrays does.
     """
-    sides, ids, groups = Pair(data.x, data.t), Pair(ids_of(data.x), ids_of(data.t)), groups_of(data)
+    sides = {"x": data.x, "t": data.t}
+    ids = {name: ids_of(side) for name, side in sides.items()}
+    groups = {name: np.asarray(own) for name, own in groups_of(data)._asdict().items()}
     if data.partner is None:
         return tuple(
-            _of_rows(data, {side: getattr(sides, side)}, {side: getattr(ids, side)}, own)
-            for side, own in zip(("x", "t"), groups, strict=True)
+            _of_rows(data, {name: side}, {name: ids[name]}, groups[name])
+            for name, side in sides.items()
         )
     rows = data.partner
-    t = sides.t._replace(
-        values=sides.t.values[rows],
-        label=None if sides.t.label is None else sides.t.label[rows],
-        private={k: v[rows] for k, v in sides.t.private.items()},
-        is_test=sides.t.is_test[rows],
+    t = data.t._replace(
+        values=data.t.values[rows],
+        label=None if data.t.label is None else data.t.label[rows],
+        private={k: v[rows] for k, v in data.t.private.items()},
+        is_test=data.t.is_test[rows],
     )
-    return (_of_rows(data, {"x": sides.x, "t": t}, {"x": ids.x, "t": ids.t[rows]}, groups.x),)
+    paired = {"x": ids["x"], "t": ids["t"][rows]}
+    return (_of_rows(data, {"x": data.x, "t": t}, paired, groups["x"]),)
 
 
 def _of_rows(

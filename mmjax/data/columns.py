@@ -33,10 +33,9 @@ class Column(NamedTuple):
 
 def all_texts(column: Column, rows: np.ndarray) -> list[str]:
     """Every text of these rows, further ones too."""
-    texts = list(column.values[rows])
-    return texts + [
-        t for own in ([] if column.others is None else column.others[rows]) for t in own
-    ]
+    first: Any = column.values
+    others = [] if column.others is None else column.others[rows]
+    return [*first[rows], *(text for own in others for text in own)]
 
 
 def rows_of(name: str, rows: Any) -> int:
@@ -83,7 +82,7 @@ def presence(name: str, rows: Any, given: Any, n: int) -> np.ndarray:
     """`[n]` bool."""
     mask = np.ones(n, bool) if given is None else of_length(f"present {name}", given, n)
     good = mask.dtype.kind in "biu" and np.isin(mask, (0, 1)).all() and mask.ndim == 1
-    require(good, f"present {name}", str(mask.dtype), "[n] of True and False")
+    require(bool(good), f"present {name}", str(mask.dtype), "[n] of True and False")
     mask = mask.astype(bool)
     listed = isinstance(rows, list | tuple) and not isinstance(rows, Lazy)
     if listed or getattr(rows, "dtype", None) == np.dtype(object):
@@ -142,7 +141,7 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
 def _shaped(rows: Lazy, kind: str, seen: np.ndarray | None) -> Lazy:
     """Rows in files with the axes of their kind, as those in memory have."""
     if kind == "features" and seen is None and len(rows.shape) != 2:
-        own = (int(np.prod(rows.shape[1:])),)
+        own: tuple[int, ...] = (int(np.prod(rows.shape[1:])),)
     elif kind == "image" and len(rows.shape) == 3:
         own = (*rows.shape[1:], 1)
     else:

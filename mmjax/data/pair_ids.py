@@ -12,7 +12,8 @@ _FEWEST = 5  # groups below which equal contents are classes, not recordings
 
 def content_ids(values: np.ndarray) -> np.ndarray:
     """`[n, ...] -> [n]` int32: rows with equal values have one id, numbered as they come."""
-    code, ids = {}, np.empty(len(values), np.int32)
+    code: dict[bytes, int] = {}
+    ids = np.empty(len(values), np.int32)
     for start in range(0, len(values), _AT_ONCE):
         part = np.ascontiguousarray(values[start : start + _AT_ONCE])
         if part.dtype.kind == "f" or part.dtype.type.__module__ == "ml_dtypes":

@@ -1,7 +1,7 @@
 """Standardisation, fitted in float64 whatever the values' dtype."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,8 @@ def scaling_of(parts: Callable[[], Iterable[np.ndarray]], floor: float = 0.1) ->
         divided by 1 where it is 0.
     """
     wide = lambda: (part.astype(np.float64) for part in parts())
-    total, count = 0.0, 0
+    total: Any = 0.0
+    count = 0
     for part in wide():
         total, count = total + part.sum(0), count + len(part)
     mean = total / max(count, 1)

@@ -4,7 +4,7 @@ Memory holds the rows of a few batches, whatever the number of rows; what batch 
 on nothing but the step's number, so that training goes on from any step as if it had never stopped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ def batches(
     *,
     threads: int = 2,
     ahead: int = 4,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """The batches of the steps from first up to, not including, last, in their order.
 
     Args:
@@ -110,7 +110,7 @@ def batches(
     )
 
 
-def _read_ahead(grain, data, rows_of_step, steps, threads, ahead) -> Iterator[Batch]:
+def _read_ahead(grain, data, rows_of_step, steps, threads, ahead) -> Generator[Batch]:
     if steps[0] == steps[1]:
         return
     read = lambda step: read_batch(data, np.asarray(rows_of_step(int(step)), np.int64))

@@ -50,7 +50,7 @@ def mean_over_pairs(
         of_pair(z[a], z[b], present=present_in(context, z, a, b), **asked(context))
         for a, b in pairs
     ]
-    return sum(terms) / len(terms)
+    return jnp.asarray(sum(terms) / len(terms))
 
 
 def info_nce(
@@ -171,7 +171,7 @@ def _within(z: Embeddings, context: Context, name: str, temperature: Array | flo
     views = [view[name] for view in views_of(context)]
     how = asked(context) | dict(temperature=temperature, present=present_in(context, z, name))
     terms = [alignment.nt_xent(a, b, **how) for a, b in combinations(views, 2)]
-    return sum(terms) / len(terms)
+    return jnp.asarray(sum(terms) / len(terms))
 
 
 def nt_xent(*, temperature: float = 0.1, learn_temperature: bool = False) -> Loss:
@@ -254,7 +254,7 @@ def slip(
         learn_temperature=learn_temperature,
         self_temperature=self_temperature,
         self_weight=self_weight,
-        alone=(modality,),
+        alone=(modality,),  # type: ignore[arg-type]  # None: the first
     )
 
 

@@ -5,8 +5,9 @@ its own rows, `gather` concatenates over the devices, and the mean over devices 
 is the single-device loss. Rows that agree in an id are no negatives of each other (see info_nce).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Any
 
 import chex
 import jax
@@ -97,9 +98,12 @@ def cross(
     Raises InvalidInput for one modality, or another name of pairs.
     """
     chosen = _pairs(len(embeddings), pairs)
-    how = dict(similarity=cosine(), temperature=temperature, gather=gather, chunk=chunk)
+    how: dict[str, Any] = dict(
+        similarity=cosine(), temperature=temperature, gather=gather, chunk=chunk
+    )
     options = how | dict(ids=ids if ids is None else id_columns(ids, len(embeddings[0]), gather))
-    return sum(info_nce(embeddings[a], embeddings[b], **options) for a, b in chosen) / len(chosen)
+    terms = [info_nce(embeddings[a], embeddings[b], **options) for a, b in chosen]
+    return jnp.asarray(sum(terms) / len(chosen))
 
 
 def cmc(
@@ -120,7 +124,9 @@ def cmc(
     Arguments and errors are those of cross.
     """
     count = len(_pairs(len(embeddings), pairs))
-    options = dict(temperature=temperature, pairs=pairs, gather=gather, ids=ids, chunk=chunk)
+    options: dict[str, Any] = dict(
+        temperature=temperature, pairs=pairs, gather=gather, ids=ids, chunk=chunk
+    )
     return 2 * count * cross(embeddings, **options)
 
 
@@ -156,7 +162,7 @@ def cross_self(
     require(len(first) == len(second), "second", len(second), f"{len(first)} views, as of first")
     require(self_weight >= 0, "self_weight", self_weight, "a number >= 0")
     own = temperature if self_temperature is None else self_temperature
-    how = dict(gather=gather, ids=ids, chunk=chunk)
+    how: dict[str, Any] = dict(gather=gather, ids=ids, chunk=chunk)
     across = cross(aligned, temperature=temperature, pairs=pairs, **how)
     within = [nt_xent(a, b, temperature=own, **how) for a, b in zip(first, second, strict=True)]
     return across + self_weight * sum(within)
@@ -250,7 +256,8 @@ def supcon(
     mine = group[place]  # a row's number is its place among all
     others = sizes[mine] - 1
     positives = similarity.paired(z, sums[mine] - z) / jnp.asarray(temperature, z.dtype)
-    columns, keep = place[:, None], differ
+    columns: Array = place[:, None]
+    keep: Callable[[Array, Array], Array] = differ
     if ids is not None:
         known = id_columns(ids, len(z), gather)
         columns = jnp.concatenate([jnp.stack([place, mine], 1), known], axis=1)
@@ -302,7 +309,8 @@ def siglip(
     similarity = cosine()
     x, t = (similarity.prepare(present_only(v, present)) for v in at_least_float32(x, t))
     temperature, bias = (jnp.asarray(v, x.dtype) for v in (temperature, bias))
-    mine, keep = id_columns(ids, x.shape[0], gather), differ
+    keep: Callable[[Array, Array], Array] = differ
+    mine = id_columns(ids, x.shape[0], gather)
     if present is not None:
         mine, keep = with_presence(mine, present), both_present_and_differ
 

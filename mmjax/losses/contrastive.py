@@ -1,5 +1,8 @@
 """Contrastive losses: compositions of the kernel."""
 
+from collections.abc import Callable
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -77,15 +80,17 @@ def info_nce(
     if not in_batch and negatives is None:
         raise ValueError("in_batch=False leaves no negatives: pass some")
     own_modality = within is not None and within is not False
-    if ids is None and own_modality and within is not True:
+    if ids is None and own_modality and not isinstance(within, bool):
         ids = within
     x, t = (present_only(side, present) for side in at_least_float32(x, t))
     x, t = similarity.prepare(x), similarity.prepare(t)
     known = mine = id_columns(ids, x.shape[0], gather)
-    keep = differ
+    keep: Callable[[Array, Array], Array] = differ
     if present is not None:
         mine, keep = with_presence(known, present), both_present_and_differ
-    options = dict(similarity=similarity, temperature=temperature, keep=keep, chunk=chunk)
+    options: dict[str, Any] = dict(
+        similarity=similarity, temperature=temperature, keep=keep, chunk=chunk
+    )
     all_ids = gather(mine)
     rows, columns = [], []  # log-sums over sets of negatives, [1, local] and [k, global]
 
@@ -96,7 +101,8 @@ def info_nce(
         columns.append(gather(from_t)[None])
 
     if in_batch:
-        from_x, from_t = log_partitions(x, gather(t), a_ids=mine, b_ids=all_ids, **options)
+        both: Any = log_partitions(x, gather(t), a_ids=mine, b_ids=all_ids, **options)
+        from_x, from_t = both
         rows.append(from_x[None])
         columns.append(gather(from_t[None]))  # each device saw its own anchors x
     if negatives is not None:

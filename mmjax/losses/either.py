@@ -37,5 +37,7 @@ def either(of_arrays: Callable[P, Array], make: Callable[Q, Loss]) -> ArraysOrLo
     def called(*args, **kwargs):
         return (of_arrays if args or arrays & kwargs.keys() else make)(*args, **kwargs)
 
-    called.__doc__ = f"{of_arrays.__doc__.rstrip()}\n\nWithout arrays, a Loss. {make.__doc__}"
+    called.__doc__ = (
+        f"{(of_arrays.__doc__ or '').rstrip()}\n\nWithout arrays, a Loss. {make.__doc__}"
+    )
     return called

@@ -38,7 +38,8 @@ def _scores(
         there = present[:, None].astype(jnp.int32)
         counts = own | (counts & both_present(there, gather(there)))
     aligned = jax.vmap(lambda a, b: critic(a[None], b[None])[0, 0])(x, t)
-    return *at_least_float32(aligned, critic(x, gather(t))), counts
+    aligned, scores = at_least_float32(aligned, critic(x, gather(t)))
+    return aligned, scores, counts
 
 
 def infonce_bound(
@@ -125,7 +126,8 @@ def self_supervised_factors(x: Factors, t: Factors, augmented: Pair) -> Factors:
     Returns:
       Factors of Pair.
     """
-    of_x, of_t = augmented
+    sides: Any = augmented
+    of_x, of_t = sides
     given = lambda name: Pair(
         _side_by_side(getattr(x, name), getattr(of_x, name)),
         _side_by_side(getattr(t, name), getattr(of_t, name)),
@@ -186,9 +188,10 @@ def factor_cl(
       gather, ids: see info_nce.
       present: Factors of `[batch]` bool or None, rows that have both sides of a bound's pair.
     """
-    total, present = 0.0, present or Factors(*[None] * len(pairs))
+    total: Any = 0.0
+    present = present or Factors(*[None] * len(pairs))
     for name, pair, critic, rows in zip(Factors._fields, pairs, critics, present, strict=True):
-        how = dict(gather=gather, ids=ids, present=rows)
+        how: dict[str, Any] = dict(gather=gather, ids=ids, present=rows)
         if name in _MINIMISED:
             total += club_bound(critic, pair, **how)
         else:
@@ -208,9 +211,11 @@ def critic_loss(
 
     No gradient flows into the pairs. Arguments are those of factor_cl.
     """
-    total = 0.0
+    total: Any = 0.0
     for name in _MINIMISED:
         pair = jax.lax.stop_gradient(getattr(pairs, name))
-        how = dict(gather=gather, ids=ids, present=present and getattr(present, name))
+        how: dict[str, Any] = dict(
+            gather=gather, ids=ids, present=present and getattr(present, name)
+        )
         total -= infonce_bound(getattr(critics, name), pair, **how)
     return total

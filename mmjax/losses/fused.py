@@ -5,6 +5,7 @@ mean over devices of what is returned is the single-device loss (see info_nce).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import chex
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ def comm_terms(
     """
     chex.assert_rank([first, second], 3)
     chex.assert_equal_shape([first, second])
-    how = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
+    how: dict[str, Any] = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
     there = lambda view: None if present is None else present[:, view] & present[:, -1]
     pair = lambda view, a, b: nt_xent(a, b, present=there(view), **how)
     all_first, all_second = first[:, -1], second[:, -1]
@@ -86,7 +87,7 @@ def comm(
 
     Raises InvalidInput for another number of weights.
     """
-    how = dict(gather=gather, ids=ids, present=present, chunk=chunk)
+    how: dict[str, Any] = dict(gather=gather, ids=ids, present=present, chunk=chunk)
     return mean_of_terms(comm_terms(first, second, temperature=temperature, **how), weights)
 
 
@@ -119,7 +120,7 @@ def comm_of_paper(
     chex.assert_rank([first, second, alone], [2, 2, 3])
     count = alone.shape[1]
     *own, joint = _weights(weights, count + 1)
-    how = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
+    how: dict[str, Any] = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
     there = lambda k: None if present is None else present[:, k] & present[:, -1]
     pair = lambda k, a, b: nt_xent(a, b, present=there(k), **how)
     total = joint * pair(-1, first, second)

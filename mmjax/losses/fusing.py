@@ -126,7 +126,8 @@ def _two_of(z: Embeddings, modalities: tuple[str, str] | None) -> tuple[str, str
     require(len(names) == 2, "modalities", len(names), _TWO)
     told = " and ".join(names)
     require(modalities is None or set(modalities) == set(names), "modalities", modalities, told)
-    return modalities or tuple(sorted(names))
+    first, second = sorted(names)
+    return modalities or (first, second)
 
 
 def factor_cl(

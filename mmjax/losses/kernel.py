@@ -59,7 +59,7 @@ def log_partitions(
       out; float32, or float64 where the embeddings are. Sums of half precision are float32 too.
     """
     a, b = at_least_float32(a, b)
-    if a_ids is not None:
+    if a_ids is not None and b_ids is not None:
         a_ids, b_ids = (v.reshape(v.shape[0], -1) for v in (a_ids, b_ids))
     if similarity.shift_invariant:
         centre = jax.lax.stop_gradient(jnp.mean(b, axis=0))

@@ -26,7 +26,7 @@ def present_in(context: Context, z: Embeddings, *names: str) -> Array | None:
         if own is None and name == JOINT:
             each = [context.present.get(other) for other in modalities_of(z)]
             some = each and all(v is not None for v in each)
-            own = jnp.any(jnp.stack(each), axis=0) if some else None
+            own = jnp.any(jnp.stack([v for v in each if v is not None]), axis=0) if some else None
         if own is not None:
             own = jnp.asarray(own, bool)
             found = own if found is None else found & own
@@ -57,7 +57,8 @@ def one_of(z: Embeddings, name: str | None, flag: str) -> str:
     names = modalities_of(z)
     if name is None and names:
         return names[0]
-    return name if name in names else choose(dict.fromkeys(names), flag, name)
+    choose(dict.fromkeys(names), flag, str(name))
+    return str(name)
 
 
 def loss_of(

@@ -161,7 +161,8 @@ def disentangle_model(
     factors = _factors(data, data.labels if labels is None else labels, rows.score & whole)
     k = determined(jax.numpy.asarray(fit_x), num_components)
     ica_key, turn_key, split_key = jax.random.split(key, 3)
-    figures, white = {}, None
+    figures: dict[str, Mapping[str, float]] = {}
+    white: Any = None
     for name, unmixing in _METHODS.items():
         affine = UNMIXINGS[unmixing](jax.numpy.asarray(fit_x), ica_key, k)
         y = components(affine, score_x)
@@ -180,7 +181,7 @@ def _factors(data: Dataset, names: Any, rows: np.ndarray) -> dict[str, np.ndarra
     return {name: values[rows] for name, values in found.items() if len(set(values[rows])) > 1}
 
 
-def _figures(y: jax.Array, factors: Mapping[str, np.ndarray], key: Key) -> dict[str, float]:
+def _figures(y: jax.Array, factors: Mapping[str, Any], key: Key) -> dict[str, float]:
     told = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
     if factors:
         scores = dci(y, factors, split_key=key)
@@ -250,13 +251,15 @@ def _page(figures: ReportFigures) -> str:
         ]
         lines += [markdown_table(("", "embedding", "raw", "chance"), rows), "", *p.remarks, ""]
     if r := figures.retrieval:
-        rows = [(f"{a} to {b}", *(show(v) for v in of.values())) for (a, b), of in r.recall.items()]
-        rows.append(("chance", *(show(v) for v in r.chance.values())))
+        found: list[tuple[str, ...]] = [
+            (f"{a} to {b}", *(show(v) for v in of.values())) for (a, b), of in r.recall.items()
+        ]
+        found.append(("chance", *(show(v) for v in r.chance.values())))
         header = ("", *(f"recall@{k}" for k in r.chance))
         lines += [
             f"## retrieval, {r.scored} rows",
             "",
-            markdown_table(header, rows),
+            markdown_table(header, found),
             "",
             *r.remarks,
         ]

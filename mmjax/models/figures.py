@@ -1,7 +1,7 @@
 """What can be read of embeddings: probes and retrieval, on rows that nothing has seen."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -202,7 +202,7 @@ def raw_features(
         if p.kind == "text" or isinstance(column.values, Lazy) or wide:
             continue
         own = prepared_rows(data.only(name), {name: p}, np.arange(data.num_rows))[name]
-        out = own["values"].astype(np.float32)
+        out: Any = own["values"].astype(np.float32)
         out = out / 255 if own["values"].dtype == np.uint8 else out
         if p.kind == "sequence":
             seen = own.get("seen", np.ones(out.shape[:2], bool))[..., None]

@@ -151,11 +151,11 @@ def _body(path: str) -> dict[str, Any]:
     if body.pop("seal", None) != _sealed(body):
         raise InvalidInput(f"{where}: has other contents than were saved")
     for name, known in body["files"].items():
-        file = os.path.join(path, os.path.basename(name))
-        if not os.path.isfile(file):
-            raise InvalidInput(f"{file}: is missing")
-        if _sha256(file) != known:
-            raise InvalidInput(f"{file}: has other contents than were saved")
+        own = os.path.join(path, os.path.basename(name))
+        if not os.path.isfile(own):
+            raise InvalidInput(f"{own}: is missing")
+        if _sha256(own) != known:
+            raise InvalidInput(f"{own}: has other contents than were saved")
     return body
 
 

@@ -1,7 +1,6 @@
 """Training a model on a data set: the front door."""
 
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from typing import Any
 
 import jax
@@ -134,7 +133,7 @@ def fit(
     further = further_hashes(rows)
     known = {k: np.unique(np.r_[own, further.get(k, own[:0])]) for k, own in hashes.items()}
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, about)
-    optimising = dict(
+    optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,
         steps=steps,
         warmup=warmup,
@@ -255,8 +254,7 @@ def _check_loss(parts: Parts, batch_size: int) -> None:
     """Raises InvalidInput, before anything is written, where the loss can't have what there is."""
     value = objective_of(parts.embedder, parts.loss, parts.rows.look)
     key = jax.random.key(0)
-    with closing(parts.rows.feed(batch_size, 1)(0, key)) as feed:
-        fed = next(feed)
+    fed = next(parts.rows.feed(batch_size, 1)(0, key))
     with naming("loss"):
         params = jax.eval_shape(init_of(parts), key)
         batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)

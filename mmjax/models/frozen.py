@@ -1,7 +1,7 @@
 """Towers that stay as they are: what they make of every row is computed once, before training."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -79,7 +79,7 @@ def _made(head: Encoder) -> Callable[..., Encoder]:
     return lambda out, observed: head
 
 
-def _embedding(tower: Encoder, body: tuple[Tree, Tree], preparation: Preparation) -> Callable:
+def _embedding(tower: Any, body: tuple[Tree, Tree], preparation: Preparation) -> Callable:
     return jax.jit(lambda batch: tower.apply(*body, observe(preparation, batch)))
 
 
@@ -100,7 +100,10 @@ def whole(
 ) -> dict[str, tuple[Tree, Tree]]:
     """Parameters and statistics of encoders, towers in front of those that were trained."""
     return {
-        name: tuple({"body": b, "head": h} for b, h in zip(bodies[name], pair, strict=True))
+        name: (
+            {"body": bodies[name][0], "head": pair[0]},
+            {"body": bodies[name][1], "head": pair[1]},
+        )
         if name in bodies
         else pair
         for name, pair in pairs.items()

@@ -179,15 +179,15 @@ def embedded(model: Model, data: Dataset) -> dict[str, np.ndarray]:
     lack."""
     n = data.num_rows
     size, parts = _batch_size(n), []
-    absent_in_fusion = {}
+    absent_in_fusion: dict[str, Any] = {}
     names = list(data.columns)
     if model.is_fused:
         missing = [name for name in model.modalities if name not in names]
         absent_in_fusion = {name: np.zeros(size, bool) for name in missing}
     for start in range(0, n, size):
         rows = np.minimum(np.arange(start, start + size), n - 1)  # the last one fills up
-        batch = prepared_rows(data, model.spec.preparations, rows)
-        present = {name: mask[rows] for name, mask in data.present.items()}
+        batch: dict[str, Any] = dict(prepared_rows(data, model.spec.preparations, rows))
+        present: dict[str, Any] = {name: mask[rows] for name, mask in data.present.items()}
         for name in absent_in_fusion:
             batch[name] = _nothing(model.spec.preparations[name], size)
         present |= absent_in_fusion
@@ -200,13 +200,13 @@ def embedded(model: Model, data: Dataset) -> dict[str, np.ndarray]:
     return out
 
 
-def _nothing(preparation: Preparation, n: int) -> dict[str, np.ndarray]:
+def _nothing(preparation: Preparation, n: int) -> dict[str, Any]:
     """Rows of a modality that isn't there."""
     p = preparation
-    if p.kind == "text":
+    if p.tokenizer:
         return {"values": np.zeros((n, p.tokenizer.length), np.int32)}
     dtype = np.uint8 if p.kind == "image" and not p.scaling.mean.size else np.float32
-    out = {"values": np.zeros((n, *p.shape), dtype)}
+    out: dict[str, Any] = {"values": np.zeros((n, *p.shape), dtype)}
     return out | ({"seen": np.zeros((n, p.shape[0]), bool)} if p.padded else {})
 
 

@@ -50,7 +50,7 @@ def clip_image_from(options: Mapping[str, Any]) -> Net:
     """The net of saved options; the folder is only needed to initialise."""
     o = dict(options)
     config, pixels = _config(o.pop("config")), ClipPixels(**o.pop("pixels"))
-    pixels = pixels._replace(mean=tuple(pixels.mean), std=tuple(pixels.std))
+    pixels = pixels._replace(mean=_three(pixels.mean), std=_three(pixels.std))
     return _image_net(config=config, pixels=pixels, **o)
 
 
@@ -60,9 +60,14 @@ def clip_text_from(options: Mapping[str, Any]) -> Net:
     return _text_net(config=_config(o.pop("config")), **o)
 
 
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
+
+
 def _config(fields: Mapping[str, Any]) -> ClipConfig:
-    config = ClipConfig(**fields)
-    return config._replace(image=ClipTower(**config.image), text=ClipTower(**config.text))
+    towers = {side: ClipTower(**fields[side]) for side in ("image", "text")}
+    return ClipConfig(**dict(fields) | towers)
 
 
 def _as_json(config: ClipConfig) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Nets of features, sequences, images and texts."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -28,7 +29,7 @@ def mlp(hidden: Sequence[int] = (512, 256), dropout: float = 0.2, input_noise: f
 
     Raises InvalidInput for a value out of range.
     """
-    how = dict(dropout=dropout, input_noise=input_noise)
+    how: dict[str, Any] = dict(dropout=dropout, input_noise=input_noise)
     encoders.mlp(hidden, 1, **how)  # checks
     make = lambda out, observed: encoders.before(_flat, encoders.mlp(hidden, out, **how))
     return Net("mlp", {"hidden": list(hidden), **how}, make)
@@ -72,7 +73,7 @@ def transformer(
     Raises InvalidInput for a value out of range, and with positions in use for sequences longer
     than the net was made for.
     """
-    how = dict(hidden=4 * width, dropout=dropout)
+    how: dict[str, Any] = dict(hidden=4 * width, dropout=dropout)
     encoders.transformer_sequence(width, layers, heads, **how)  # checks
 
     def make(out: int, observed: Observed) -> Encoder:
@@ -112,7 +113,7 @@ def convnet(stem_width: int = 32, widths: Sequence[int] = (64, 128), hidden: int
 
     Raises InvalidInput for a value out of range.
     """
-    how = dict(stem_width=stem_width, widths=tuple(widths), hidden=hidden)
+    how: dict[str, Any] = dict(stem_width=stem_width, widths=tuple(widths), hidden=hidden)
     encoders.small_convnet(1, **how)  # checks
 
     def make(out: int, observed: Observed) -> Encoder:
@@ -166,7 +167,7 @@ def text_transformer(
 
     Raises InvalidInput for a value out of range, and where the observed are no tokens.
     """
-    how = dict(width=width, layers=layers, heads=heads, dropout=dropout)
+    how: dict[str, Any] = dict(width=width, layers=layers, heads=heads, dropout=dropout)
     encoders.text_transformer(1, 1, 1, **how)  # checks
 
     def make(out: int, observed: Observed) -> Encoder:

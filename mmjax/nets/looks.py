@@ -1,6 +1,7 @@
 """Random views of observations, by the kind of their modality."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +63,12 @@ def augmentations(
         return dict(given or {})
     options = fusion or Fusion()
     rows = augmenter(SequenceAugmentation("drop+noise", 0.5, options.noise, (0.0, options.drop)))
-    of_kind = {"features": rows, "sequence": rows, "image": augment_images(_IMAGES)}
+    images: Any = augment_images(_IMAGES)
+    of_kind: dict[str, Augment] = {
+        "features": rows,
+        "sequence": rows,
+        "image": images,
+    }
     return {name: of_kind[p.kind] for name, p in preparations.items() if p.kind in of_kind}
 
 

@@ -1,7 +1,7 @@
 """From a column of a data set to what a network sees: scaled, or tokenised."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +144,7 @@ def prepare(preparation: Preparation, values: np.ndarray, seen: np.ndarray | Non
       seen: `[n, length]` bool or None.
     """
     p = preparation
-    if p.kind == "text":
+    if p.tokenizer:
         return {"values": p.tokenizer.encode(list(values))}
     if p.kind == "image":
         if not p.scaling.mean.size:
@@ -158,7 +158,7 @@ def prepare(preparation: Preparation, values: np.ndarray, seen: np.ndarray | Non
     return out
 
 
-def observe(preparation: Preparation, batch: Mapping[str, Array]) -> Observation:
+def observe(preparation: Preparation, batch: Mapping[str, Any]) -> Observation:
     """What `prepare` gave, on the device, as encoders take it: images float32 in [0, 1] of three
     channels, masked sequences as Padded."""
     values = batch["values"]
@@ -189,7 +189,7 @@ def raw_of(preparation: Preparation, observation: Observation) -> Array:
 def observed_of(preparation: Preparation) -> Observed:
     """What a net may know of the modality before it is made."""
     p = preparation
-    if p.kind == "text":
+    if p.tokenizer:
         return Observed((p.tokenizer.length,), p.tokenizer.vocabulary_size)
     if p.kind == "image":
         return Observed((*p.shape[:2], 3) if _becomes_colour(p) else p.shape)
@@ -200,9 +200,10 @@ def example_of(preparation: Preparation) -> Observation:
     """Shape and dtype of one observation, `[1, ...]`."""
     shape = (1, *observed_of(preparation).shape)
     dtype = jnp.int32 if preparation.kind == "text" else jnp.float32
-    values = jax.ShapeDtypeStruct(shape, dtype)
+    values: Any = jax.ShapeDtypeStruct(shape, dtype)
     if preparation.padded:
-        return Padded(values, jax.ShapeDtypeStruct(shape[:2], bool))
+        seen: Any = jax.ShapeDtypeStruct(shape[:2], bool)
+        return Padded(values, seen)
     return values
 
 
@@ -222,7 +223,7 @@ def prepared_rows(
         name: prepare(
             p,
             values_of(data.columns[name], rows),
-            None if data.columns[name].seen is None else data.columns[name].seen[rows],
+            None if (seen := data.columns[name].seen) is None else seen[rows],
         )
         for name, p in preparations.items()
         if name in data.columns

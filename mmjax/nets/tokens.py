@@ -114,12 +114,12 @@ def tokenizer_from_json(saved: Mapping[str, Any]) -> Tokenizer:
 
     Raises InvalidInput where it is anything else.
     """
-    kind, length = saved.get("kind"), saved.get("length")
+    kind, length = saved.get("kind"), saved.get("length", 0)
     good = kind in ("tokenizers", "clip") and type(length) is int and length >= 1
     require(good, "tokenizer", sorted(saved), "what its to_json() gives")
     if kind == "clip":
         return _of_clip(clip_tokens.tokenizer_from_json(saved.get("clip") or {}), length)
-    shift = saved.get("shift")
+    shift = saved.get("shift", -1)
     require(shift in (0, 1), "tokenizer: shift", shift, "0 or 1")
     made = _from_text(json.dumps(saved.get("tokenizers")), "tokenizer")
     return _of_library(made, length, shift)

@@ -1,9 +1,10 @@
 """The training loop: stages of compiled chunks, with checkpoints, resume and signals between."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
+from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -172,12 +173,12 @@ def train(
     gradient or parameter was not; InvalidInput for checkpoints of another training.
     """
     recipe = Recipe(*recipe)  # or a Plan
-    about = {}
+    about: dict[str, Any] = {}
     if checkpoints:
         about["until"] = [stage.until for stage in recipe.stages]
         about["data"] = fingerprint((constants, keys))
     restored = checkpoints.restore(states, about) if checkpoints else None
-    saved = checkpoints.path(restored[0]) if restored else None
+    saved = checkpoints.path(restored[0]) if checkpoints and restored else None
     step, states = restored or (0, states)
     on_resume(step)
     states = layout.put(states)
@@ -185,8 +186,8 @@ def train(
     feeds = [recipe.feed(step, key) for key in keys] if recipe.feed else []
     with ExitStack() as stack:
         for feed in feeds:
-            if hasattr(feed, "close"):
-                stack.enter_context(closing(feed))
+            if close := getattr(feed, "close", None):
+                stack.callback(close)
         for number, stage in enumerate(recipe.stages):
             if stage.enter and step == (recipe.stages[number - 1].until if number else 0):
                 # A checkpoint at this very step was taken before entering: a resume enters again.
@@ -201,13 +202,13 @@ def train(
                 states, progress = compiled[number, size](states, constants, keys, step, fed)
                 losses, broken, metrics = jax.tree.map(np.asarray, progress)  # waits
                 if np.any(broken >= 0):  # before anything is saved
-                    seeds = np.flatnonzero(broken >= 0)
+                    seeds = np.flatnonzero(broken >= 0).tolist()
                     raise NotFinite(min(broken[broken >= 0]) + 1, seeds, saved)
                 due = (step + size) // recipe.save_every > step // recipe.save_every
                 step += size
                 on_chunk(step, losses)
                 on_metrics(step, metrics)
-                over = watch(step, lambda states=states: layout.take(states))
+                over = watch(step, partial(layout.take, states))
                 signum = stop()
                 done = over or step == recipe.stages[-1].until
                 if checkpoints and (due or done or signum):

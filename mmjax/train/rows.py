@@ -1,14 +1,14 @@
 """Rows of data sets as a training takes them: fed by number, looked at twice."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from typing import NamedTuple
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data.columns import Column, all_texts
+from mmjax.data.columns import all_texts
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.multimodal import Lazy
 from mmjax.data.stream import RowsOfStep, batches, epoch_rows
@@ -102,7 +102,7 @@ def rows_of(
     partners = _partners(sides, pairs)
     lazy = [n for n, k in place.items() if isinstance(sides[k].columns[n].values, Lazy)]
     several = [n for n, k in place.items() if sides[k].columns[n].others is not None]
-    constants = {
+    constants: dict[str, Any] = {
         "held": {n: _held(sides[k], n, preparations) for n, k in place.items() if n not in lazy},
         "ids": [jnp.asarray(side.ids) for side in sides],
         "present": {n: jnp.asarray(v) for side in sides for n, v in side.present.items()},
@@ -131,9 +131,10 @@ def rows_of(
                 own = [name for name in lazy if place[name] == side]
                 numbers = lambda step, k=side: order(step)[:, k]
                 read = batches(sides[side].only(*own), numbers, first, steps)
-                parts[side] = own, stack.enter_context(closing(read))
+                parts[side] = own, read
+                stack.callback(read.close)
             for step in range(first, steps):
-                fed = {"rows": order(step).astype(np.int32)}
+                fed: dict[str, Any] = {"rows": order(step).astype(np.int32)}
                 for own, read in parts.values():
                     batch = next(read)
                     for name, values, seen in zip(own, batch.modalities, batch.seen, strict=True):
@@ -173,12 +174,12 @@ def rows_of(
     return Rows(constants, source, feed, look_of(preparations, augment))
 
 
-def _all_texts_held(column: Column, preparation: Preparation) -> Tree:
+def _all_texts_held(column: Any, preparation: Preparation) -> Tree:
     """All texts of every row: values `[n, most, length]`, count `[n]` and ids `[n, most]`, equal
     where texts are; what is behind the count is the row's first text."""
-    every = [(first, *more) for first, more in zip(column.values, column.others, strict=True)]
+    rows = np.arange(len(column.others))
+    every = [(column.values[row], *column.others[row]) for row in rows]
     count = np.array([len(own) for own in every], np.int32)
-    rows = np.arange(len(every))
     known = sorted(set(all_texts(column, rows)))
     of = {text: number for number, text in enumerate(known)}
     places = np.arange(count.max()) < count[:, None]
