@@ -187,9 +187,7 @@ def _several_texts(name: str, rows: Any, mask: np.ndarray) -> Column:
     ]
     for number, row in enumerate(lists):
         if not _is_texts(row):
-            raise InvalidInput(
-                f"{name}: row {number} is no text and no list of texts, as others are"
-            )
+            raise InvalidInput(f"{name}: row {number} is {type(row).__name__}, others are text")
     first = [row if _is_text(row) else own[0] for row, own in zip(rows, lists, strict=True)]
     values = _texts(name, first, mask)
     if max(map(len, lists)) == 1:
