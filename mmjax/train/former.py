@@ -14,7 +14,7 @@ class Plan(NamedTuple):
     save_every: int
     shared_env: bool = False
     unrolled: bool = False
-    feed: Callable[[int], Any] | None = None
+    feed: Callable[..., Any] | None = None
 
 
 # Of a study: `study.plan`, `study.env`, `study.init_env`.
