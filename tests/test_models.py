@@ -17,6 +17,7 @@ from mmjax.data.multimodal import Lazy
 from mmjax.encoders import mlp
 from mmjax.errors import InvalidInput
 from mmjax.models import trained_on
+from mmjax.models.model import embedded
 from mmjax.tables.models import export_columns, probe_file, write_embeddings
 from mmjax.train import Interrupted
 
@@ -358,6 +359,31 @@ def test_bad_rows_are_told_in_a_line(data, model):
         mm.probe(model, data, "colour")
     with pytest.raises(InvalidInput, match="a has NaN"):
         model.embed(a=np.full((3, 6), np.nan))
+
+
+@pytest.mark.parametrize(
+    "rows, told",
+    [
+        (lambda a: {"a": a[:, :5]}, "shape of a: \\[5\\].*\\[6\\], as trained"),
+        (lambda a: {"a": a[:, None]}, "kind of a: 'sequence'"),
+        (lambda a: {"c": a}, "modalities: 'c'.*some of a, b"),
+    ],
+)
+def test_data_that_does_not_fit_a_model_is_told_in_a_line(model, rows, told):
+    own, kind = arrays(seed=5)
+    beside = {} if "c" in rows(own["a"]) else {"b": own["b"]}
+    other = mm.Dataset.from_arrays(rows(own["a"]) | beside, labels={"kind": kind}, split=(0.6, 0.2, 0.2))
+    judges = [
+        lambda: mm.probe(model, other, "kind"),
+        lambda: mm.retrieval(model, other),
+        lambda: mm.disentangle(model, other, key=KEY),
+        lambda: mm.report(model, other),
+        lambda: embedded(model, other),
+    ]
+    for judge in judges:
+        with pytest.raises(InvalidInput, match=told) as error:
+            judge()
+        assert "\n" not in str(error.value)
 
 
 def test_the_front_door_is_light():

@@ -13,7 +13,7 @@ from mmjax.evaluate import probe as linear_probe
 from mmjax.labels import encode_labels
 from mmjax.models.model import Model, embedded, trained_on
 from mmjax.nets.embedders import JOINT
-from mmjax.nets.prepare import prepared_rows
+from mmjax.nets.prepare import check_data, prepared_rows
 
 _CHOSEN_ON = 0.2  # share of the fitting rows that the penalty is chosen on
 _MOST_RAW = 2**16  # raw values a row beyond which they are no baseline: their probe takes minutes
@@ -117,6 +117,7 @@ def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
     Raises InvalidInput where the model was trained on test rows, unless use_trained_rows, and where
     no rows are left.
     """
+    check_data(data, model.spec.preparations)
     score = data.split == "test"
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
@@ -326,8 +327,8 @@ def retrieval(
     Raises InvalidInput for fewer than two modalities, or rows that the model was trained on.
     """
     names = [name for name in model.modalities if name in data.columns]
-    require(len(names) > 1, "retrieval", f"{len(names)} modalities", "two or more of the model's")
     rows = judged_rows(model, data, use_trained_rows)
+    require(len(names) > 1, "retrieval", f"{len(names)} modalities", "two or more of the model's")
     held = data.take(rows.score)
     if model.is_fused:
         found = {name: embedded(model, held.only(name))[JOINT] for name in names}

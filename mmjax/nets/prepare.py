@@ -135,6 +135,18 @@ def check_column(name: str, column: Column, preparation: Preparation) -> None:
         require(same, f"shape of {name}", list(shape), f"[length, {p.shape[1]}], as trained")
 
 
+def check_data(data: Dataset, preparations: Mapping[str, Preparation]) -> list[str]:
+    """Names of the modalities that the data shares with what was trained on.
+
+    Raises InvalidInput where there is none, or one is not of the kind and width trained on.
+    """
+    named = [name for name in preparations if name in data.columns]
+    require(bool(named), "modalities", ", ".join(data.columns), "some of " + ", ".join(preparations))
+    for name in named:
+        check_column(name, data.columns[name], preparations[name])
+    return named
+
+
 def prepare(preparation: Preparation, values: np.ndarray, seen: np.ndarray | None) -> dict:
     """Rows on the host as they go to a device: `{"values": ..., "seen": ...}`.
 
@@ -218,7 +230,11 @@ def observations_of(
 def prepared_rows(
     data: Dataset, preparations: Mapping[str, Preparation], rows: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Rows of all modalities that the preparations name, on the host."""
+    """Rows of all modalities that the preparations name, on the host.
+
+    Raises InvalidInput where there is none, or one is not of the kind and width trained on.
+    """
+    named = check_data(data, preparations)
     return {
         name: prepare(
             p,
@@ -226,5 +242,5 @@ def prepared_rows(
             None if (seen := data.columns[name].seen) is None else seen[rows],
         )
         for name, p in preparations.items()
-        if name in data.columns
+        if name in named
     }
