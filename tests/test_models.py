@@ -372,7 +372,9 @@ def test_bad_rows_are_told_in_a_line(data, model):
 def test_data_that_does_not_fit_a_model_is_told_in_a_line(model, rows, told):
     own, kind = arrays(seed=5)
     beside = {} if "c" in rows(own["a"]) else {"b": own["b"]}
-    other = mm.Dataset.from_arrays(rows(own["a"]) | beside, labels={"kind": kind}, split=(0.6, 0.2, 0.2))
+    other = mm.Dataset.from_arrays(
+        rows(own["a"]) | beside, labels={"kind": kind}, split=(0.6, 0.2, 0.2)
+    )
     judges = [
         lambda: mm.probe(model, other, "kind"),
         lambda: mm.retrieval(model, other),

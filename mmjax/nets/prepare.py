@@ -141,7 +141,9 @@ def check_data(data: Dataset, preparations: Mapping[str, Preparation]) -> list[s
     Raises InvalidInput where there is none, or one is not of the kind and width trained on.
     """
     named = [name for name in preparations if name in data.columns]
-    require(bool(named), "modalities", ", ".join(data.columns), "some of " + ", ".join(preparations))
+    require(
+        bool(named), "modalities", ", ".join(data.columns), "some of " + ", ".join(preparations)
+    )
     for name in named:
         check_column(name, data.columns[name], preparations[name])
     return named
