@@ -87,7 +87,8 @@ def main(config: Config, run: Run) -> None:
 
     table = {
         f"dim={dim}": [
-            Piece(f"seed={seed}", partial(produce, dim, seed)) for seed in seed_numbers(config)
+            Piece(f"seed={seed}", partial(produce, dim, seed), shows=True)
+            for seed in seed_numbers(config)
         ]
         for dim in config.dim
     }

@@ -70,14 +70,19 @@ def say(line: str) -> None:
     if line.startswith("note: "):
         note(line)
     else:
-        print(line, file=sys.stderr, flush=True)
+        _print(line)
+
+
+def _print(line: str) -> None:
+    # On a terminal a progress line may stand there, which is written anew.
+    print(("\r\x1b[K" if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)
 
 
 def note(line: str) -> None:
     """A line that belongs into a run's report too: something was left out, clipped or odd."""
     for lines in _HEARD.get():
         lines.append(line)
-    print(line, file=sys.stderr, flush=True)
+    _print(line)
 
 
 @contextmanager

@@ -1,11 +1,23 @@
 """Progress lines of jobs, and rows that are judged in pieces."""
 
 import io
+import sys
 import time
 
 import pytest
 
-from mmjax.run import Piece, Row, Run, SeedOptions, read_results, run_table, tracked
+from mmjax.errors import say
+from mmjax.run import (
+    Piece,
+    Row,
+    Run,
+    SeedOptions,
+    progress_line,
+    read_results,
+    run_table,
+    tracked,
+)
+from mmjax.run.progress import Line, columns_of, fitted
 from mmjax.train import Interrupted
 
 
@@ -16,8 +28,79 @@ def test_a_long_item_shows_lines_and_a_short_job_none():
         time.sleep(0.1)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("job  0/3 rows  0 s")
-    assert any("1/3 rows" in line and "rows/s, ETA" in line for line in lines)
+    assert any("1/3 rows" in line and "rows/s" in line and "left" in line for line in lines)
     assert "job  3/3 rows" in lines[-1]
+
+
+class Terminal(io.StringIO):
+    """One of a fixed width that shows what a person would see."""
+
+    def isatty(self):
+        return True
+
+    def screen(self, columns):
+        """Lines as shown: a carriage return goes back, a full line wraps as on a real one."""
+        lines, at = [[]], 0
+        for letter in self.getvalue().replace("\x1b[K", "\x00"):
+            if letter == "\r":
+                at = 0
+            elif letter == "\x00":
+                lines[-1] = lines[-1][:at]
+            elif letter == "\n" or at >= columns:
+                lines.append([] if letter == "\n" else [letter])
+                at = len(lines[-1])
+            else:
+                lines[-1][at:] = [letter]
+                at += 1
+        return ["".join(line) for line in lines]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_a_terminal_has_one_line_whatever_its_width(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out, ticks = Terminal(), iter(range(0, 1000, 2))
+    how = dict(compiles="the training step", compile_seconds=20.4, out=out)
+    show = progress_line("a long setting/with=assumptions", 300, clock=lambda: next(ticks), **how)
+    seen = [out.screen(columns)]
+    for step in (100, 200, 300):
+        show(step, 1.23456, 0.1)
+        seen.append(out.screen(columns))
+    assert [len(lines) for lines in seen] == [1, 1, 1, 2], "a new line when it is done, no sooner"
+    assert all(len(line) < columns for lines in seen for line in lines)
+    if columns == 200:
+        name = "a long setting/with=assumptions"
+        assert seen[0] == [f"{name}  0/300 steps  compiling the training step, about 20 s"]
+        told = "loss 1.2346  gap to oracle 0.1000  50 steps/s  2 s left"
+        assert seen[2] == [f"{name}  200/300 steps  {told}"]
+    if columns == 40:
+        assert "200/300 steps" in seen[2][0] and seen[2][0].endswith("2 s left")
+
+
+def test_a_log_file_has_a_line_every_30_seconds():
+    out, ticks = io.StringIO(), iter(range(0, 10_000, 10))
+    show = progress_line("job", 100, compiles="the step", out=out, clock=lambda: next(ticks))
+    for step in range(1, 101):
+        show(step)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "job  0/100 steps  compiling the step"  # it isn't known how long it takes
+    assert len(lines) == 2 + 33 and "\r" not in out.getvalue() and "\x1b" not in out.getvalue()
+    assert lines[1].startswith("job  3/100 steps  0.1 steps/s  16 min left")
+
+
+def test_wide_names_and_strange_ones_keep_the_width():
+    line = Line("音声\n\x1b[31m" * 9, "1/2 rows", ("loss 1.0", "3 rows/s"), "4 s left")
+    for columns in range(8, 120):
+        shown = fitted(line, columns)
+        assert columns_of(shown) <= columns and shown.isprintable()
+    assert columns_of("音a\u0301") == 3
+
+
+def test_a_line_for_people_clears_the_progress_line(monkeypatch):
+    out = Terminal()
+    monkeypatch.setattr(sys, "stderr", out)
+    progress_line("job", 9, compiles="x")
+    say("error: short")
+    assert out.screen(80) == ["error: short", ""]
 
 
 def test_a_job_stops_between_two_items():

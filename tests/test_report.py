@@ -20,6 +20,9 @@ def _figures(name):
     return {
         "curves": lambda: report.curves_figure({0: ([1, 2], [2.0, 1.0])}, {0: 1.0}, title=name),
         "losses": lambda: report.loss_panels_figure({name: {name: ([1, 2], [2.0, 1.0])}}),
+        "intervals": lambda: report.intervals_figure(
+            {name: [(name, report.Difference(0.1, 0.0, 0.2, "paired"))]}, xlabel=name
+        ),
         "heat": lambda: report.heat_map_figure({name: np.eye(2)}, title=name),
         "scatter": lambda: report.scatter_figure(np.eye(3), np.eye(3), title=name, ylabel=name),
         "lines": lambda: report.lines_figure(points, title=name, **text, levels={name: 0.2}),

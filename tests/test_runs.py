@@ -336,17 +336,17 @@ def test_without_workdir_a_fresh_one_is_made(tmp_path, monkeypatch, capsys):
             "rows",
             [()] * 4,
             [
-                "job  60/100 rows  5 rows/s, ETA 8 s",
-                "job  100/100 rows  8 rows/s, ETA 0 s",
+                "job  60/100 rows  5 rows/s  8 s left",
+                "job  100/100 rows  8 rows/s",
             ],
         ),
-        ("steps", [(0.5,)] * 4, ["job  60/100 steps  loss 0.5000  5 steps/s, ETA 8 s", None]),
+        ("steps", [(0.5,)] * 4, ["job  60/100 steps  loss 0.5000  5 steps/s  8 s left", None]),
     ],
 )
 def test_progress_shows_rate_and_eta(unit, losses, lines):
-    times = iter([0.0, 1.0, 2.0, 11.0, 12.0])
+    times = iter([0.0, 1.0, 2.0, 11.0, 12.0])  # made, then at each call
     out = io.StringIO()
-    show = progress_line("job", 100, unit=unit, out=out, clock=lambda: next(times))
+    show = progress_line("job", 100, unit=unit, out=out, every=5.0, clock=lambda: next(times))
     for count, loss in zip((10, 20, 60, 100), losses, strict=True):
         show(count, *loss)
     shown = out.getvalue().splitlines()

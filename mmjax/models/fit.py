@@ -1,6 +1,6 @@
 """Training a model on a data set: the front door."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +29,7 @@ from mmjax.nets import Net
 from mmjax.nets.embedders import JOINT, Fusion
 from mmjax.nets.looks import Augment
 from mmjax.nets.tokens import Tokenizer
+from mmjax.run.loggers import parse_loggers
 from mmjax.train import (
     Layout,
     Recipe,
@@ -72,6 +73,7 @@ def fit(
     workdir: str | None = None,
     progress: bool = True,
     stop: Callable[[], int | None] | None = None,
+    loggers: Sequence[str] = ("tensorboard",),
 ) -> Model:
     """Trains encoders of all modalities of a data set, on its rows of split train.
 
@@ -106,6 +108,7 @@ def fit(
       progress: whether a line shows how far it is.
       stop: returns a signal number when training should stop; None: with a workdir Ctrl-C and
         SIGTERM save first.
+      loggers: where losses go beside the workdir's metrics.csv: tensorboard, wandb, mlflow.
 
     Returns:
       The model. `model.spec.about` tells how it was made.
@@ -116,6 +119,7 @@ def fit(
     require(dim >= 1, "dim", dim, "a whole number >= 1")
     require(steps >= 1, "steps", steps, "a whole number >= 1")
     require(head in HEADS, "head", head, one_of(sorted(HEADS), head))
+    parse_loggers(",".join(loggers))
     reserved = JOINT in data.columns and len(data.columns) > 1
     require(not reserved, "modality", JOINT, "another name: it is that of fused embeddings")
     coded = _coded(data, label)
@@ -156,7 +160,8 @@ def fit(
     )
     _check_loss(parts, batch_size)
     figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
-    with open_record(workdir, options, steps=steps, progress=progress, stop=stop) as record:
+    kept = dict(steps=steps, progress=progress, stop=stop, loggers=loggers)
+    with open_record(workdir, options, **kept) as record:
         if (done := record.finished(_own(nets, parts))) is not None:
             return done
         recipe = _recipe(parts, rule, batch_size, steps, validate_every, chunk)

@@ -1,7 +1,7 @@
 """The folder of a training: options, checkpoints, metrics, the finished model."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -52,6 +52,7 @@ def open_record(
     steps: int,
     progress: bool,
     stop: Callable[[], int | None] | None,
+    loggers: Sequence[str] = ("tensorboard",),
 ) -> Iterator[Record]:
     """Opens the folder of a training, or a record that keeps nothing.
 
@@ -61,10 +62,13 @@ def open_record(
       steps: of the training.
       progress: whether lines are shown.
       stop: see Record; None: with a workdir SIGINT and SIGTERM.
+      loggers: see mmjax.run.loggers.
 
     Raises InvalidInput for a folder that holds another training, or is in use.
     """
-    line = progress_line("fit", steps) if progress else lambda step, loss=None: None
+    name = os.path.basename(os.path.abspath(workdir)) if workdir else "fit"
+    how = dict(compiles="the training step")
+    line = progress_line(name, steps, **how) if progress else lambda step, loss=None: None
     tell = say if progress else lambda text: None
     if workdir is None:
         yield Record(
@@ -91,7 +95,7 @@ def open_record(
             opened=("about",),
         )
         path = lambda name: os.path.join(workdir, name)
-        log = MetricsLog(workdir)
+        log = MetricsLog(workdir, loggers, experiment=_NAME, config=options)
         stack.callback(log.close)
         checkpoints = open_checkpoints(path("checkpoints"))
         stack.callback(checkpoints.close)

@@ -12,6 +12,7 @@ from mmjax.report.figures import (
     scatter_figure,
 )
 from mmjax.report.files import Picture, read_picture, save_figure
+from mmjax.report.intervals import Difference, difference, intervals_figure
 from mmjax.report.page import Page, Section, Table, render
 from mmjax.report.scenes import caption_grid_figure, neighbours_figure, sheet_figure
 from mmjax.report.tables import markdown_table, mean_and_deviation
@@ -22,6 +23,7 @@ make_callable(__name__)  # mmjax.report(model, data)
 
 __all__ = [
     "RULE",
+    "Difference",
     "Expected",
     "Judged",
     "Page",
@@ -34,10 +36,12 @@ __all__ = [
     "cell_text",
     "code_span",
     "curves_figure",
+    "difference",
     "examples_figure",
     "figure_text",
     "grouped_bars_figure",
     "heat_map_figure",
+    "intervals_figure",
     "judge",
     "legend_text",
     "line_panels_figure",

@@ -2,9 +2,9 @@
 
 from mmjax.config import Need
 from mmjax.run.about import About
-from mmjax.run.files import atomic_write, save_arrays
+from mmjax.run.files import atomic_write, save_arrays, slug
 from mmjax.run.fit import Fit, fit_seeds
-from mmjax.run.launch import Run, claim_workdir, launch, slug
+from mmjax.run.launch import Run, claim_workdir, launch
 from mmjax.run.metrics import MetricsLog
 from mmjax.run.progress import progress_line, tracked
 from mmjax.run.report import keep_facts

@@ -1,6 +1,8 @@
 """Files that are whole or not there."""
 
+import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from typing import IO, Any
@@ -31,3 +33,16 @@ def save_arrays(path: str, **arrays: np.ndarray) -> None:
     """Writes an .npz file likewise, not compressed, so that readers can map it."""
     named: dict[str, Any] = arrays  # numpy takes them beside flags of its own
     _atomically(path, lambda file: np.savez(file, **named), mode="wb")
+
+
+def slug(name: str) -> str:
+    """A setting's name as a file name: `/` and spaces become `_`.
+
+    Names with other signs (`$`, `|`, letters beyond ASCII) and long ones end in a hash, so that two
+    of them never share a file.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)
+    if re.fullmatch(r"[A-Za-z0-9_=-][A-Za-z0-9_.=/ -]{0,99}", name):
+        return plain
+    told = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain[:80].lstrip('.')}-{told}"

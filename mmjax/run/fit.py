@@ -1,5 +1,6 @@
 """Training all seeds of a setting inside a run: restarts, checkpoints, metrics, progress."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,8 @@ import jax
 import numpy as np
 
 from mmjax.errors import say
-from mmjax.run.launch import Run, slug
+from mmjax.run.files import slug
+from mmjax.run.launch import Run
 from mmjax.run.metrics import MetricsLog
 from mmjax.run.progress import progress_line
 from mmjax.train import (
@@ -51,6 +53,7 @@ def fit_seeds(
     seeds: Sequence[int],
     fit: Fit,
     log: MetricsLog,
+    oracle: np.ndarray | None = None,
 ) -> Outcome:
     """Trains every seed of a setting, going on from what the run's folder holds.
 
@@ -64,6 +67,7 @@ def fit_seeds(
       seeds: numbers of the seeds, for the logs.
       fit: see Fit.
       log: where losses go.
+      oracle: `[seeds]` losses of the true latents, for the line that shows how far it is.
 
     Raises Interrupted after a checkpoint, where a signal came; NotFinite where a loss, a gradient
     or a parameter is not.
@@ -85,12 +89,17 @@ def fit_seeds(
             if number
             else setting
         )
-        show = progress_line(name, total)
+        known = log.compile_seconds()
+        show = progress_line(name, total, compiles="the training step", compile_seconds=known)
+        begun = time.monotonic()
+        level = None if oracle is None else float(np.mean(oracle[index]))
 
         def on_chunk(step, losses):
+            log.compiled(setting, number, time.monotonic() - begun)
             values = {seeds[r]: float(v) for r, v in zip(rows, losses, strict=True)}
             log.add(setting, number, step, "loss", values)
-            show(step, float(np.mean(losses)))
+            loss = float(np.mean(losses))
+            show(step, loss, None if level is None else loss - level)
 
         def on_metrics(step, metrics):
             by_seed = lambda v: {seeds[r]: float(x) for r, x in zip(rows, v, strict=True)}

@@ -1,7 +1,6 @@
 """From the command line to a run: flags, workdir, signals, exit codes."""
 
 import dataclasses
-import hashlib
 import os
 import re
 import shlex
@@ -23,6 +22,7 @@ from mmjax.run.about import About
 from mmjax.run.claim import claim_folder, differences
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from mmjax.run.identity import code_of, data_of
+from mmjax.run.loggers import DEFAULT, parse_loggers
 from mmjax.run.progress import tracked
 from mmjax.run.report import Told, keep_notes, write_report
 from mmjax.train import GRACE, Interrupted, NotFinite, noted_signals, require_one_process
@@ -37,6 +37,7 @@ class Run(NamedTuple):
       stop: returns the signal that asked the run to stop, or None.
       keep: takes the folder's lock, to hold it until the run ends.
       notes: lines about the flags, said once nothing is left to refuse.
+      loggers: names of loggers beside metrics.csv, see mmjax.run.loggers.
     """
 
     experiment: str
@@ -44,6 +45,7 @@ class Run(NamedTuple):
     stop: Callable[[], int | None]
     keep: Callable[[IO], object] = lambda lock: lock.close()
     notes: Sequence[str] = ()
+    loggers: Sequence[str] = DEFAULT[1:]
 
     def path(self, *parts: str) -> str:
         """A path inside the workdir."""
@@ -52,19 +54,6 @@ class Run(NamedTuple):
     def tracked(self, items: Iterable, label: str, unit: str = "pieces") -> Iterator:
         """The items one by one, with progress lines; Interrupted between two on a signal."""
         return tracked(items, label, unit=unit, stop=self.stop)
-
-
-def slug(name: str) -> str:
-    """A setting's name as a file name: `/` and spaces become `_`.
-
-    Names with other signs (`$`, `|`, letters beyond ASCII) and long ones end in a hash, so that two
-    of them never share a file.
-    """
-    plain = re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)
-    if re.fullmatch(r"[A-Za-z0-9_=-][A-Za-z0-9_.=/ -]{0,99}", name):
-        return plain
-    told = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{plain[:80].lstrip('.')}-{told}"
 
 
 @contextmanager
@@ -215,10 +204,13 @@ def launch(
         require_one_process()
         given = [f.name for f in dataclasses.fields(config_class) if values[f.name].present]
         notes = moot(config, given, needs)
+        loggers = parse_loggers(values.loggers)
+        if about and not about.trains and values["loggers"].present:
+            notes.append("note: --loggers changes nothing here: it needs an experiment that trains")
         with ExitStack() as stack:
             workdir = values.workdir or stack.enter_context(fresh_workdir(experiment))
             stop = stack.enter_context(noted_signals(grace=GRACE if argv is None else None))
-            run = Run(experiment, workdir, stop, stack.enter_context, notes)
+            run = Run(experiment, workdir, stop, stack.enter_context, notes, loggers)
             with _noting(run) as lines:
                 main(config, run)
             if os.path.exists(run.path("config.json")):

@@ -1,16 +1,13 @@
-"""metrics.csv and TensorBoard events while training."""
+"""metrics.csv and what else is logged while training."""
 
 import csv
 import io
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmjax.run.files import atomic_write
-from mmjax.run.launch import slug
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
+from mmjax.run.loggers import DEFAULT, Logged, Logger, open_loggers
 
 _TAKEN = ("loss", "validation")
 _HEADER = ("setting", "attempt", "seed", "step", "metric", "value")
@@ -19,13 +16,22 @@ _HEADER = ("setting", "attempt", "seed", "step", "metric", "value")
 class MetricsLog:
     """Appends figures of a run; after a resume the rows past the checkpoint are forgotten.
 
-    A class because it owns two open files.
+    A class because it owns open files.
     """
 
-    def __init__(self, workdir: str) -> None:
+    def __init__(
+        self,
+        workdir: str,
+        loggers: Sequence[str] = DEFAULT[1:],
+        *,
+        experiment: str = "",
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Loggers are named as in mmjax.run.loggers, and opened when the first figure comes."""
         self._path = os.path.join(workdir, "metrics.csv")
-        self._folder = os.path.join(workdir, "tensorboard")
-        self._writers: dict[tuple[str, int], SummaryWriter] = {}
+        self._names, self._logged = tuple(loggers), Logged(workdir, experiment, config or {})
+        self._open: list[Logger] | None = None
+        self._compiled: dict[tuple[str, int], float] = {}
         if not os.path.exists(self._path):
             atomic_write(self._path, ",".join(_HEADER) + "\n")
 
@@ -42,7 +48,8 @@ class MetricsLog:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([_HEADER, *kept])  # names may hold commas
         atomic_write(self._path, text.getvalue())
-        self._writer(setting, attempt, purge_step=step + 1)
+        for logger in self._loggers():
+            logger.resume(setting, attempt, step)
 
     def add(
         self, setting: str, attempt: int, step: int, metric: str, values: dict[int, float]
@@ -52,10 +59,9 @@ class MetricsLog:
             writer = csv.writer(file, lineterminator="\n")
             for seed, value in values.items():
                 writer.writerow((setting, attempt, seed, step, metric, f"{value:.6f}"))
-        events = self._writer(setting, attempt)
-        for seed, value in values.items():
-            events.add_scalar(f"{metric}/seed{seed}", value, step)
-        events.flush()
+        named = {f"{metric}/seed{seed}": value for seed, value in values.items()}
+        for logger in self._loggers():
+            logger.add(setting, attempt, step, named)
 
     def add_metrics(
         self, setting: str, attempt: int, step: int, metrics: Mapping[str, Mapping[int, float]]
@@ -66,16 +72,21 @@ class MetricsLog:
             metric = f"own {name}" if name in _TAKEN else name
             self.add(setting, attempt, step, metric, dict(values))
 
-    def _writer(self, setting: str, attempt: int, purge_step: int | None = None) -> "SummaryWriter":
-        from tensorboardX import SummaryWriter
+    def compiled(self, setting: str, attempt: int, seconds: float) -> None:
+        """Notes how long a training took to its first figures; later calls change nothing."""
+        self._compiled.setdefault((setting, attempt), seconds)
 
-        key = (setting, attempt)
-        if key not in self._writers:
-            folder = os.path.join(self._folder, slug(setting), f"attempt{attempt}")
-            self._writers[key] = SummaryWriter(folder, purge_step=purge_step)
-        return self._writers[key]
+    def compile_seconds(self) -> float | None:
+        """What the latest training of this run took to its first figures; None for the first."""
+        return next(reversed(self._compiled.values()), None)
+
+    def _loggers(self) -> list[Logger]:
+        if self._open is None:
+            self._open = open_loggers(self._names, self._logged)
+        return self._open
 
     def close(self) -> None:
-        """Closes the event files."""
-        for writer in self._writers.values():
-            writer.close()
+        """Closes what is open."""
+        for logger in self._open or ():
+            logger.close()
+        self._open = None

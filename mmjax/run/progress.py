@@ -1,26 +1,103 @@
-"""Progress lines: how far a job is, its rate and the time left."""
+"""Progress: one line that stays one line on a terminal, and a line now and then in a log file."""
 
+import os
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO, TypeVar
+from typing import NamedTuple, Protocol, TextIO, TypeVar
 
+from mmjax.data.tables import printable
 from mmjax.train import Interrupted
 
 Item = TypeVar("Item")
 
-EVERY = 5.0  # seconds between two lines of a log file
+ON_TERMINAL = 1.0  # seconds between two looks of the line
+EVERY = 30.0  # seconds between two lines of a log file
+_SHORTEST = 12  # columns that a name is cut to before figures go
 
 
-def _text(name: str, count: int, total: int, unit: str, told: str, rate: float | None) -> str:
-    """The line; a rate of None is not known yet."""
-    rated = told
-    if rate:
-        rated += (
-            f"{rate:{'.0f' if rate >= 1 else '.2g'}} {unit}/s, ETA {(total - count) / rate:.0f} s"
-        )
-    return f"{name}  {count}/{total} {unit}  {rated}"
+class Show(Protocol):
+    """Shows how far a job is."""
+
+    def __call__(self, count: int, loss: float | None = None, gap: float | None = None) -> None:
+        """count: units done; loss, gap: of the last of them, where there are any."""
+
+
+class Line(NamedTuple):
+    """What a line tells; parts that are empty are left out.
+
+    Attributes:
+      name: of the job.
+      done: how much of it is done.
+      figures: the most important first; the last ones go where a terminal is too narrow.
+      left: how long it takes yet.
+    """
+
+    name: str
+    done: str
+    figures: tuple[str, ...]
+    left: str
+
+
+def columns_of(text: str) -> int:
+    """Columns that a text takes on a terminal: wide letters take two, marks on others none."""
+    wide = lambda c: 2 if unicodedata.east_asian_width(c) in "WF" else int(not _marks(c))
+    return sum(map(wide, text))
+
+
+def _marks(letter: str) -> bool:
+    return bool(unicodedata.combining(letter)) or unicodedata.category(letter) == "Cf"
+
+
+def _cut(text: str, columns: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    if columns_of(text) <= columns:
+        return text
+    while text and columns_of(text) > columns - 1:
+        text = text[:-1]
+    return text + "…" if columns > 0 else ""
+
+
+def fitted(line: Line, columns: int | None) -> str:
+    """The line in so many columns: the name is cut first, then figures go; None: no limit."""
+    name, figures = printable(line.name), list(line.figures)
+    joined = lambda: "  ".join(part for part in (name, line.done, *figures, line.left) if part)
+    if columns is None or columns_of(joined()) <= columns:
+        return joined()
+    room = columns - columns_of(joined()) + columns_of(name)
+    while room < min(_SHORTEST, columns_of(name)) and figures:
+        room += columns_of(figures.pop()) + 2
+    name = _cut(name, max(room, 0))
+    return _cut(joined(), columns)
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _rate(rate: float, unit: str) -> str:
+    return f"{rate:{'.0f' if rate >= 1 else '.2g'}} {unit}/s"
+
+
+def _width(out: TextIO) -> int:
+    """Columns of a terminal, one of them left free: in the last one some begin a new line."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns - 1
+    except (OSError, ValueError):
+        return int(os.environ.get("COLUMNS") or 80) - 1
+
+
+def _write(out: TextIO, line: Line, terminal: bool, *, last: bool) -> None:
+    if terminal:
+        out.write(f"\r\x1b[K{fitted(line, _width(out))}{chr(10) if last else ''}")
+    else:
+        out.write(fitted(line, None) + "\n")
+    out.flush()
 
 
 def progress_line(
@@ -28,34 +105,51 @@ def progress_line(
     total: int,
     *,
     unit: str = "steps",
+    compiles: str = "",
+    compile_seconds: float | None = None,
     out: TextIO | None = None,
-    every: float = 1.0,
-    clock: Callable[[], float] = time.time,
-) -> Callable[..., None]:
-    """A function `(count, loss=None)` that shows how far a job is, its rate and ETA.
+    every: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Show:
+    """A function `(count, loss=None, gap=None)` that shows how far a job is and the time left.
 
-    On a terminal one line is rewritten; elsewhere (a log file) a line is written every 5 s.
     The rate leaves out the first call's compilation.
+
+    Args:
+      name: of the job.
+      total: units in all.
+      unit: what they are called, in the plural.
+      compiles: what is compiled before the first call, which is told at once; empty tells nothing.
+      compile_seconds: how long that took last time; None where it isn't known.
+      out: where lines go; default stderr.
+      every: seconds between two lines; None: 1 on a terminal, 30 elsewhere.
+      clock: seconds.
     """
     out = out or sys.stderr
     terminal = out.isatty()
+    every = (ON_TERMINAL if terminal else EVERY) if every is None else every
     first: list[tuple[float, int]] = []
-    last = [clock() if not terminal else 0.0]
+    last = [clock() if not terminal else -float("inf")]
+    if compiles:
+        about = f", about {duration(compile_seconds)}" if compile_seconds else ""
+        line = Line(name, f"0/{total} {unit}", (), f"compiling {compiles}{about}")
+        _write(out, line, terminal, last=False)
 
-    def show(count: int, loss: float | None = None) -> None:
+    def show(count: int, loss: float | None = None, gap: float | None = None) -> None:
         now = clock()
         if not first:
             first.append((now, count))
-        if now - last[0] < (every if terminal else EVERY * every) and count < total:
+        if now - last[0] < every and count < total:
             return
         last[0] = now
         (start, before) = first[0]
-        rate = (count - before) / (now - start) if now > start else None
-        told = "" if loss is None else f"loss {loss:.4f}  "
-        text = _text(name, count, total, unit, told if rate else told + "compiling", rate)
-        end = "\n" if not terminal or count >= total else ""
-        out.write(("\r\x1b[K" if terminal else "") + text + end)
-        out.flush()
+        rate = (count - before) / (now - start) if now > start and count > before else None
+        figures = [] if loss is None else [f"loss {loss:.4f}"]
+        figures += [] if gap is None else [f"gap to oracle {gap:.4f}"]
+        figures += [_rate(rate, unit)] if rate else []
+        left = f"{duration((total - count) / rate)} left" if rate and count < total else ""
+        line = Line(name, f"{count}/{total} {unit}", tuple(figures), left)
+        _write(out, line, terminal, last=count >= total)
 
     return show
 
@@ -67,7 +161,7 @@ def tracked(
     unit: str = "pieces",
     stop: Callable[[], int | None] = lambda: None,
     out: TextIO | None = None,
-    every: float = EVERY,
+    every: float | None = None,
 ) -> Iterator[Item]:
     """The items one by one, with a line about them every few seconds while they last.
 
@@ -81,23 +175,27 @@ def tracked(
       unit: what the items are called, in the plural.
       stop: returns a signal number when the job should stop.
       out: where lines go; default stderr.
-      every: seconds between two lines.
+      every: seconds between two lines; None: 5 on a terminal, 30 elsewhere.
 
     Raises Interrupted between two items, where stop said so.
     """
     items, out, start = list(items), out or sys.stderr, time.monotonic()
+    terminal = out.isatty()
+    every = (5 * ON_TERMINAL if terminal else EVERY) if every is None else every
     count, over, shown = 0, threading.Event(), threading.Event()
 
-    def line() -> None:
+    def line(last: bool) -> None:
         spent = time.monotonic() - start
-        text = _text(label, count, len(items), unit, f"{spent:.0f} s, ", count / spent)
-        out.write(text.rstrip(", ") + "\n")
-        out.flush()
+        rate = count / spent
+        left = f"{duration((len(items) - count) / rate)} left" if rate and not last else ""
+        figures = (_rate(rate, unit),) if rate else ()
+        told = Line(label, f"{count}/{len(items)} {unit}", (*figures, duration(spent)), left)
+        _write(out, told, terminal, last=last)
 
     def tick() -> None:
         while not over.wait(every):
             shown.set()
-            line()
+            line(False)
 
     ticker = threading.Thread(target=tick, name="progress", daemon=True)
     ticker.start()
@@ -110,5 +208,5 @@ def tracked(
     finally:
         over.set()
         ticker.join()
-    if shown.is_set():
-        line()
+        if shown.is_set():
+            line(True)

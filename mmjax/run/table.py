@@ -58,10 +58,12 @@ class Piece(NamedTuple):
     Attributes:
       name: of its own within the setting.
       judge: `log -> rows`; what pieces share, such as trained weights, they make when first asked.
+      shows: whether it shows by itself how far it is.
     """
 
     name: str
     judge: Callable[[MetricsLog], list[Row]]
+    shows: bool = False
 
 
 def _json_of(path: str) -> dict:
@@ -150,14 +152,16 @@ def run_table(
     results = read_results(run.path("results.csv"))
     finished = _Finished(run, results, _json_of(run.path("pieces.json")))
     os.makedirs(run.path("figures"), exist_ok=True)
-    log = MetricsLog(run.workdir)
+    options = json.loads(json.dumps(dataclasses.asdict(config)))
+    log = MetricsLog(run.workdir, run.loggers, experiment=experiment, config=options)
     for setting, produce in settings.items():
         pieces = [Piece("", produce)] if callable(produce) else list(produce)
         missing = finished.missing(setting, pieces)
         if setting not in finished.pieces and missing:
             finished.pieces[setting] = {}
             finished.note()  # before the first row: from now on rows alone don't say it is done
-        for piece in run.tracked(missing, setting) if len(pieces) > 1 else missing:
+        quiet = len(pieces) == 1 or any(piece.shows for piece in pieces)
+        for piece in missing if quiet else run.tracked(missing, setting):
             if (signum := run.stop()) is not None:
                 raise Interrupted(signum)
             start = time.time()

@@ -143,6 +143,7 @@ def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> 
         parallel=config.parallel,
         workdir=run.path("models", f"dim={dim}_seed={seed}"),
         stop=run.stop,
+        loggers=run.loggers,
     )
 
 

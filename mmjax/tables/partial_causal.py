@@ -89,6 +89,9 @@ def train_setting(config: Any, setting: Setting, run: Run, log: MetricsLog):
         lowest[0] = min(lowest[0], np.nanmin(above))
         return above - lowest[0]
 
+    # At the first temperature, where it is learned.
+    true = lambda i, e, k: study.losses(study.init_params(i), e, k, batches)[1]  # compiled alone
+    level = jax.jit(jax.vmap(true))(keys["train"], constants, keys["gap"])
     outcome = fit_seeds(
         run,
         setting.name,
@@ -100,6 +103,7 @@ def train_setting(config: Any, setting: Setting, run: Run, log: MetricsLog):
         seeds=seed_numbers(config),
         fit=Fit(config.parallel, config.batch_size, config.stuck_gap, config.max_restarts),
         log=log,
+        oracle=np.asarray(level),
     )
     trained, oracle = losses(outcome.params, constants, keys["gap"])
     return outcome._replace(gap=np.asarray(trained - oracle)), constants, np.asarray(oracle)

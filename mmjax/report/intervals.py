@@ -1,0 +1,90 @@
+"""Differences of two runs with confidence intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from mmjax.report.canvas import blank_figure
+from mmjax.report.text import figure_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LEVEL = 0.95
+
+
+class Difference(NamedTuple):
+    """A difference of means.
+
+    Attributes:
+      mean: second minus first.
+      low, high: ends of its confidence interval; not numbers where there are too few values.
+      how: paired, Welch, or empty where there is no interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+    how: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    """Second minus first, with the t interval of LEVEL.
+
+    Args:
+      first, second: seed -> figure. Where two or more seeds are shared, their differences are what
+        is looked at (paired); elsewhere means of independent seeds are compared (Welch), which
+        takes two or more on either side.
+    """
+    shared = sorted(set(first) & set(second))
+    if len(shared) >= 2:
+        gaps = np.array([second[seed] - first[seed] for seed in shared])
+        return _around(float(gaps.mean()), gaps.std(ddof=1) / np.sqrt(len(gaps)), len(gaps) - 1.0)
+    a, b = (np.array(list(values.values())) for values in (first, second))
+    mean = float(b.mean() - a.mean())
+    if min(len(a), len(b)) < 2:
+        return Difference(mean, np.nan, np.nan, "")
+    from scipy import stats
+
+    if a.std() == b.std() == 0:
+        return Difference(mean, mean, mean, "Welch")
+    found = stats.ttest_ind(b, a, equal_var=False).confidence_interval(LEVEL)
+    return Difference(mean, float(found.low), float(found.high), "Welch")
+
+
+def _around(mean: float, error: float, freedom: float) -> Difference:
+    from scipy import stats
+
+    half = float(error * stats.t.ppf((1 + LEVEL) / 2, freedom))
+    return Difference(mean, mean - half, mean + half, "paired")
+
+
+def intervals_figure(
+    panels: Mapping[str, Sequence[tuple[str, Difference]]], *, xlabel: str
+) -> "Figure":
+    """Differences with their intervals, a panel a metric, a line a figure; 0 is dashed."""
+    count = sum(map(len, panels.values()))
+    reading = (
+        "A bar that leaves the dashed line out differs beyond chance; one that crosses it may not."
+    )
+    figure = blank_figure(7.0, 0.24 * count + 0.75 * len(panels) + 0.3, reading=reading)
+    ratios = [len(own) + 1 for own in panels.values()]
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)[:, 0]
+    for ax, (title, own) in zip(axes, panels.items(), strict=True):
+        for place, (_, found) in enumerate(own):
+            bar = [[found.mean - found.low], [found.high - found.mean]]
+            colour = "C3" if found.differs else "0.45"
+            ax.errorbar([found.mean], [place], xerr=bar, fmt="o", ms=3.5, capsize=2.5, color=colour)
+        ax.axvline(0, color="0.3", ls="--", lw=1)
+        ax.set_yticks(range(len(own)), [figure_text(name) for name, _ in own], fontsize=7)
+        ax.set_ylim(len(own) - 0.5, -0.5)
+        ax.set_title(figure_text(title), fontsize=8, loc="left")
+        ax.tick_params(labelsize=7)
+    axes[-1].set_xlabel(figure_text(xlabel), fontsize=8)
+    return figure
