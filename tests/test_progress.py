@@ -61,6 +61,7 @@ def test_a_terminal_has_one_line_whatever_its_width(columns, monkeypatch):
     out, ticks = Terminal(), iter(range(0, 1000, 2))
     how = dict(compiles="the training step", compile_seconds=20.4, out=out)
     show = progress_line("a long setting/with=assumptions", 300, clock=lambda: next(ticks), **how)
+    show(0)
     seen = [out.screen(columns)]
     for step in (100, 200, 300):
         show(step, 1.23456, 0.1)
@@ -79,12 +80,12 @@ def test_a_terminal_has_one_line_whatever_its_width(columns, monkeypatch):
 def test_a_log_file_has_a_line_every_30_seconds():
     out, ticks = io.StringIO(), iter(range(0, 10_000, 10))
     show = progress_line("job", 100, compiles="the step", out=out, clock=lambda: next(ticks))
-    for step in range(1, 101):
+    for step in range(101):
         show(step)
     lines = out.getvalue().splitlines()
     assert lines[0] == "job  0/100 steps  compiling the step"  # it isn't known how long it takes
     assert len(lines) == 2 + 33 and "\r" not in out.getvalue() and "\x1b" not in out.getvalue()
-    assert lines[1].startswith("job  3/100 steps  0.1 steps/s  16 min left")
+    assert lines[1].startswith("job  2/100 steps  0.1 steps/s  16 min left")
 
 
 def test_wide_names_and_strange_ones_keep_the_width():
@@ -98,7 +99,7 @@ def test_wide_names_and_strange_ones_keep_the_width():
 def test_a_line_for_people_clears_the_progress_line(monkeypatch):
     out = Terminal()
     monkeypatch.setattr(sys, "stderr", out)
-    progress_line("job", 9, compiles="x")
+    progress_line("job", 9, compiles="x")(0)
     say("error: short")
     assert out.screen(80) == ["error: short", ""]
 

@@ -77,7 +77,7 @@ def open_record(
             line,
             lambda step, metrics: None,
             lambda step, value: None,
-            lambda step: None,
+            line,
             stop or (lambda: None),
             tell,
             lambda nets: None,
@@ -112,6 +112,7 @@ def open_record(
             log.resume(_NAME, 0, step)
             if step:
                 tell(f"{workdir}: goes on from step {step}")
+            line(step)
 
         def finished(nets):
             found = os.path.isfile(os.path.join(path("model"), "model.json"))

@@ -94,6 +94,10 @@ def fit_seeds(
         begun = time.monotonic()
         level = None if oracle is None else float(np.mean(oracle[index]))
 
+        def begin(step):
+            log.resume(setting, number, step)
+            show(step)
+
         def on_chunk(step, losses):
             log.compiled(setting, number, time.monotonic() - begun)
             values = {seeds[r]: float(v) for r, v in zip(rows, losses, strict=True)}
@@ -117,7 +121,7 @@ def fit_seeds(
                 train_keys,
                 layout=layout,
                 checkpoints=checkpoints,
-                on_resume=lambda step: log.resume(setting, number, step),
+                on_resume=begin,
                 on_chunk=on_chunk,
                 on_metrics=on_metrics,
                 stop=run.stop,

@@ -113,13 +113,14 @@ def progress_line(
 ) -> Show:
     """A function `(count, loss=None, gap=None)` that shows how far a job is and the time left.
 
-    The rate leaves out the first call's compilation.
+    The rate leaves out what came before the first figures: compilation.
 
     Args:
       name: of the job.
       total: units in all.
       unit: what they are called, in the plural.
-      compiles: what is compiled before the first call, which is told at once; empty tells nothing.
+      compiles: what is compiled before there are figures. The first call then says where the job
+        begins, and tells of it. Empty: nothing is.
       compile_seconds: how long that took last time; None where it isn't known.
       out: where lines go; default stderr.
       every: seconds between two lines; None: 1 on a terminal, 30 elsewhere.
@@ -130,13 +131,16 @@ def progress_line(
     every = (ON_TERMINAL if terminal else EVERY) if every is None else every
     first: list[tuple[float, int]] = []
     last = [clock() if not terminal else -float("inf")]
-    if compiles:
-        about = f", about {duration(compile_seconds)}" if compile_seconds else ""
-        line = Line(name, f"0/{total} {unit}", (), f"compiling {compiles}{about}")
-        _write(out, line, terminal, last=False)
+    ahead = [compiles] if compiles else []
 
     def show(count: int, loss: float | None = None, gap: float | None = None) -> None:
         now = clock()
+        if ahead:
+            about = f", about {duration(compile_seconds)}" if compile_seconds else ""
+            line = Line(name, f"{count}/{total} {unit}", (), f"compiling {ahead.pop()}{about}")
+            if count < total:
+                _write(out, line, terminal, last=False)
+            return
         if not first:
             first.append((now, count))
         if now - last[0] < every and count < total:
