@@ -19,7 +19,7 @@ import numpy as np
 from mmjax.config import option
 from mmjax.data import load_mm_imdb_hdf5
 from mmjax.data.as_dataset import dataset_of
-from mmjax.data.dataset import Dataset
+from mmjax.data.dataset import Dataset, facts_of
 from mmjax.data.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
 from mmjax.errors import InvalidInput, naming, require
@@ -33,7 +33,6 @@ from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import Recorded, check_augmentations, in_memory
 from mmjax.tables.fused import chosen_names, methods_option, with_steps
 from mmjax.tables.mm_imdb import EXPERIMENT, embedded_films, expected, summary
-from mmjax.tables.models import facts_of
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
 

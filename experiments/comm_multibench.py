@@ -17,7 +17,7 @@ import sys
 
 from mmjax.config import names_in, option
 from mmjax.data.as_dataset import LABEL
-from mmjax.data.dataset import Dataset
+from mmjax.data.dataset import Dataset, facts_of
 from mmjax.errors import naming, require
 from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions
@@ -25,7 +25,6 @@ from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import Recorded, check_augmentations
 from mmjax.tables.fused import chosen_names, methods_option, with_steps
-from mmjax.tables.models import facts_of
 from mmjax.tables.multibench import (
     EXPERIMENT,
     augmentation_of,

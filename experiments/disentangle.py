@@ -31,7 +31,7 @@ from mmjax.tables.needs import NEEDS
 ABOUT = About(
     question="What do features of a frozen model give once they are unmixed?",
     paper="Liu et al. 2026, Section 6.2",
-    minutes="1",
+    minutes="20",
     needs="no files: features are generated; or yours (.npz, .npy, .safetensors, .parquet)",
     trains=False,
 )

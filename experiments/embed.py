@@ -11,10 +11,11 @@ import dataclasses
 import sys
 
 from mmjax.config import option
+from mmjax.data.dataset import facts_of
 from mmjax.errors import require
 from mmjax.models import load
 from mmjax.run import About, Run, atomic_write, claim_workdir, keep_facts, launch
-from mmjax.tables.models import DataOptions, facts_of, read_data, tell, write_embeddings
+from mmjax.tables.models import DataOptions, read_data, tell, write_embeddings
 
 ABOUT = About(
     question="Where do rows of yours lie in the space of a trained model?",

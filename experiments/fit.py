@@ -17,6 +17,7 @@ import sys
 from functools import partial
 
 from mmjax.config import option
+from mmjax.data.dataset import facts_of
 from mmjax.encoders import HEADS
 from mmjax.errors import require
 from mmjax.losses import LOSSES, SIMILARITIES
@@ -24,7 +25,6 @@ from mmjax.run import About, Piece, Run, SeedOptions, launch, run_table, seed_nu
 from mmjax.tables.models import (
     EXPERIMENT,
     DataOptions,
-    facts_of,
     judged,
     read_data,
     summary,

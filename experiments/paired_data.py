@@ -38,7 +38,7 @@ from mmjax.tables.paired import (
 ABOUT = About(
     question="What do two encoders trained on your paired recordings keep, and what do they drop?",
     paper="",
-    minutes="4",
+    minutes="1",
     needs="no files: halves of scikit-learn's digits; or an .npz of pairs",
 )
 

@@ -12,10 +12,11 @@ import dataclasses
 import sys
 
 from mmjax.config import option
+from mmjax.data.dataset import facts_of
 from mmjax.errors import require
 from mmjax.models import load, probe, retrieval
 from mmjax.run import About, Run, atomic_write, claim_workdir, keep_facts, launch
-from mmjax.tables.models import DataOptions, facts_of, probe_file, read_data, tell
+from mmjax.tables.models import DataOptions, probe_file, read_data, tell
 
 ABOUT = About(
     question="What do linear probes read from embeddings, on rows that nothing has seen?",

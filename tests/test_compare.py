@@ -81,7 +81,11 @@ def test_a_page_and_a_table(tmp_path, capsys):
     out = tmp_path / "side by side"
     assert main([first, second, third, f"--out={out}"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1] == str(out / "report.html") and "95 % interval" in printed[0]
+    assert (
+        printed[-1] == str(out / "report.html")
+        and "95 % interval" in printed[0]
+        and "| run" in printed[0]
+    )
     page = read_page((out / "report.html").read_text())
     for words in ("steps", "20", "a<b> -> a<b>/edge=$c$", "paired", "Welch", "differs", "one"):
         assert words in page.text, words
@@ -102,12 +106,14 @@ def test_a_page_and_a_table(tmp_path, capsys):
         (["{one}", "{one}"], "each folder once"),
         (["{one}", "nowhere"], "'nowhere' is not allowed; use the folder of a run"),
         (["{one}", "{other}"], "these share no figure"),
+        (["{one}", "{one}/../two", "--out={one}"], "this one holds a run"),
         (["--outt=a"], "did you mean 'out'?"),
     ],
 )
 def test_what_can_not_be_compared_is_one_line(words, told, tmp_path, capsys):
     one = _run(tmp_path, "one", 0.0)
     other = _run(tmp_path, "other", 0.0)
+    _run(tmp_path, "two", 0.0)
     write_results(f"{other}/results.csv", [Row("probe", "s", 0, "t", "z", "mcc", 0.5)])
     assert main([word.format(one=one, other=other) for word in words]) == 2
     err = capsys.readouterr().err

@@ -120,7 +120,7 @@ def test_a_folder_of_images(photos, names, expected, tmp_path, capsys):
     assert found.names.tolist() == names
     assert found.labels.tolist() == [name.split("/")[0] for name in names]
     made = sorted(p.name for p in (tmp_path / "run").iterdir())
-    assert made == [".lock", "config.json", "report.html", "summary.md"]
+    assert made == [".lock", "config.json", "notes.json", "report.html", "summary.md"]
 
 
 def test_batches_may_have_any_size(pairs, whole, tmp_path):

@@ -20,6 +20,7 @@ from mmjax.models import trained_on
 from mmjax.models.model import embedded
 from mmjax.tables.models import export_columns, probe_file, write_embeddings
 from mmjax.train import Interrupted
+from tests.test_page import read_page
 
 N = 60
 SMALL = {name: nets.mlp((8,), dropout=0.1, input_noise=0.1) for name in ("a", "b")}
@@ -234,7 +235,7 @@ def test_trained_rows_are_known_and_refused(data, model):
     assert "TRAINED ROWS" in str(marked)
 
 
-def test_figures_stand_beside_chance_and_raw(data, model):
+def test_figures_stand_beside_chance_and_raw(data, model, tmp_path):
     found = mm.probe(model, data, "kind")
     assert found.raw["a"] == 1.0 and abs(found.chance - 1 / 3) < 0.2
     assert set(found.embedding) == {"a", "b", "all"} and found.scored == 12
@@ -244,6 +245,11 @@ def test_figures_stand_beside_chance_and_raw(data, model):
     assert 0 < recall.chance[1] < recall.chance[5] <= 1
     report = mm.report(model, data)
     assert "kind" in str(report) and "retrieval" in str(report)
+    for name in ("page.md", "page.html"):
+        mm.report(model, data, str(tmp_path / name))
+        text = (tmp_path / name).read_text()
+        assert "retrieval" in text and text.startswith("<!doctype html>") == name.endswith("html")
+    assert "modality a" in read_page(text).text
     parts = mm.disentangle(model, data, key=KEY, num_components=2)
     assert set(parts.figures) == {"as they are", "PCA", "whitening", "FastICA"}
 

@@ -346,3 +346,15 @@ def _by_shares(shares: Sequence[float], group: np.ndarray, seed: int, n: int) ->
                 f"split: {told} leaves {name} empty; use fewer parts or other groups"
             )
     return where
+
+
+def facts_of(data: Dataset) -> dict[str, Any]:
+    """What a report tells of the data."""
+    counts = {f"rows of split {s}": int(np.sum(data.split == s)) for s in SPLITS}
+    columns = {
+        f"modality {name}": " ".join([column.kind, *map(str, column.values.shape[1:])])
+        for name, column in data.columns.items()
+    }
+    labels = {f"label {k}": f"{len(np.unique(v))} values" for k, v in data.labels.items()}
+    groups = {"groups, which no split parts": len(np.unique(data.groups))}
+    return {"data set": data.name, "rows": data.num_rows} | counts | groups | columns | labels

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax.data.dataset import Dataset, is_classes
+from mmjax.data.dataset import Dataset, facts_of, is_classes
 from mmjax.disentangle import UNMIXINGS, components, determined
 from mmjax.errors import choose, require
 from mmjax.evaluate import dci, excess_kurtosis, sap
@@ -23,7 +23,7 @@ from mmjax.models.figures import (
 )
 from mmjax.models.fit import fit
 from mmjax.models.model import Model
-from mmjax.report import markdown_table
+from mmjax.report import Page, Section, Table, markdown_table, render
 from mmjax.run.files import atomic_write
 from mmjax.types import Key
 
@@ -224,7 +224,8 @@ def report_model(
     Args:
       model: see fit.
       data: rows of its modalities.
-      path: a markdown file to write; empty writes none.
+      path: a page to write: HTML where it ends in .html, one file that needs no network, else
+        markdown; empty writes none.
       use_trained_rows: see probe.
 
     Raises InvalidInput as probe and retrieval do.
@@ -236,8 +237,30 @@ def report_model(
     found = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
     figures = ReportFigures(str(model), str(data), probes, found, path)
     if path:
-        atomic_write(path, _page(figures))
+        html = path.endswith((".html", ".htm"))
+        atomic_write(path, render(_html(figures, model, data)) if html else _page(figures))
     return figures
+
+
+def _html(figures: ReportFigures, model: Model, data: Dataset) -> Page:
+    """The same as a page, with the model's training and the data."""
+    about = model.spec.about
+    facts = {name: str(about[name]) for name in ("loss", "steps") if name in about}
+    hashed = {"hash of the training rows": about["data_hash"]} if about.get("data_hash") else {}
+    remarks = [*about.get("remarks", ()), *data.remarks]
+    told = [[name, str(value)] for name, value in (facts_of(data) | hashed).items()]
+    return Page(
+        figures.data,
+        "What do this model's embeddings keep?",
+        {"model": figures.model} | facts,
+        [],
+        False,
+        [
+            Section("Results", text=_page(figures)),
+            Section("Warnings", items=list(dict.fromkeys(map(str, remarks))) or ["None."]),
+            Section("Data", tables=[Table(["", ""], told)]),
+        ],
+    )
 
 
 def _page(figures: ReportFigures) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 2_800_000  # of a page
 _NUMBER = r"[-+\u2212]?[\d.,]+([eE][-+]?\d+)?%?( ± [\d.,]+)?"
-_NUMERIC = re.compile(rf"{_NUMBER}( \({_NUMBER}\))?|[-\u2013]|")
+_NUMERIC = re.compile(rf"{_NUMBER}( \({_NUMBER}\)| (to|/) {_NUMBER})?|[-\u2013]|")
 
 
 class Table(NamedTuple):

@@ -27,6 +27,7 @@ from mmjax.run.files import atomic_write, slug
 from mmjax.run.report import Curves, by_figure, read_curves, read_json
 from mmjax.run.results import read_results
 
+_FIGURES = ("losses.png", "differences.png")
 _DRAWN = 30  # differences in the figure, at most
 _PANELS = 12  # settings whose curves are drawn
 Figures = dict[tuple[str, str, str, str], dict[int, float]]
@@ -148,19 +149,28 @@ def _interval(found: Difference) -> str:
     return f"{found.low:+.4f} to {found.high:+.4f}"
 
 
-def differences_table(found: Sequence[Compared], first: str) -> Table:
+def _same(one: Compared) -> bool:
+    """Whether the runs have the very same figures: chance levels, raw values."""
+    return dict(one.first) == dict(one.other)
+
+
+def differences_table(found: Sequence[Compared], runs: Sequence[str]) -> Table:
     """A row a figure and run; those whose interval leaves 0 out are marked."""
+    several = len(runs) > 2
     rows = []
     for one in found:
         setting, modality, target, metric = one.name
         told = setting if one.setting == setting else f"{setting} -> {one.setting}"
-        ours, theirs = (mean_and_deviation(list(v.values())) for v in (one.first, one.other))
+        figure = f"{metric} of {target} from {modality}"
         verdict = "differs" if one.difference.differs else ""
         cells = [f"{one.difference.mean:+.4f}", _interval(one.difference), one.difference.how]
-        rows.append([verdict, told, modality, target, metric, one.run, ours, theirs, *cells])
-    header = ["", "setting", "modality", "target", "metric", "run", first, "the run"]
+        values = [mean_and_deviation(list(v.values())) for v in (one.first, one.other)]
+        name = [one.run] if several else []
+        rows.append([verdict, told, figure, *name, *cells, *values])
+    header = ["", "setting", "figure", *(["run"] if several else [])]
+    header += ["difference", "95 % interval", "by", runs[0], "the run" if several else runs[1]]
     marked = frozenset(k for k, one in enumerate(found) if one.difference.differs)
-    return Table([*header, "difference", "95 % interval", "by"], rows, "", marked)
+    return Table(header, rows, "", marked)
 
 
 def csv_text(found: Sequence[Compared]) -> str:
@@ -233,50 +243,78 @@ def draw_differences(found: Sequence[Compared], path: str) -> None:
         save_figure(intervals_figure(panels, xlabel="difference from the first run"), path)
 
 
-def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
-    """Writes `out`/report.html and `out`/compare.csv; the page's path and the table.
+_RULES = {
+    "paired": "paired: the interval is of the differences of the seeds that both runs have.",
+    "Welch": "Welch: the runs share fewer than two seeds, so that their means are compared.",
+}
 
-    Raises InvalidInput for a folder that holds no run, and for runs that share no figure.
-    """
-    runs = read_runs(workdirs)
-    found = compared(runs)
-    if not found:
-        raise InvalidInput("runs: compare runs of one experiment; these share no figure")
-    path = lambda *parts: os.path.join(out, *parts)
-    os.makedirs(path("figures"), exist_ok=True)
-    draw_curves(runs, path("figures", "losses.png"))
-    draw_differences(found, path("figures", "differences.png"))
-    atomic_write(path("compare.csv"), csv_text(found))
-    table, configs = differences_table(found, runs[0].name), config_differences(runs)
-    differ = [one for one in found if one.difference.differs]
-    bars = sum(bool(one.difference.how) for one in found)
-    names = ", ".join(run.name for run in runs[1:])
-    findings = [f"{len(differ)} of {bars} intervals leave 0 out; of none that differs, about "
-                f"{bars / 20:.0f} would by chance."]  # fmt: skip
-    kinds = {one.difference.how for one in found} - {""}
-    rule = {
-        "paired": "paired: intervals are of the differences of seeds that both runs have.",
-        "Welch": "Welch: the runs share fewer than two seeds; their means are compared.",
-    }
-    pictures = [
-        read_picture(p, out) for p in sorted(glob.glob(glob.escape(path("figures")) + "/*.png"))
-    ]
-    page = Page(
+
+def _findings(found: Sequence[Compared]) -> list[str]:
+    bars = [one for one in found if one.difference.how]
+    differ = [one for one in bars if one.difference.differs]
+    told = [f"{len(differ)} of {len(bars)} intervals leave 0 out."]
+    if bars:
+        told.append(f"If nothing differed, about {len(bars) / 20:.1f} would by chance.")
+    if short := len(found) - len(bars):
+        told.append(f"{short} figures have too few seeds for an interval: use --seeds=2 or more.")
+    return told
+
+
+def page_of(runs: Sequence[Held], found: Sequence[Compared], out: str) -> Page:
+    """The page of runs compared with the first."""
+    names = [run.name for run in runs]
+    configs = config_differences(runs)
+    other = [one for one in found if not _same(one)]
+    same = [one for one in found if _same(one)]
+    folded = {"Figures that are the same": differences_table(same, names)} if same else {}
+    kinds = sorted({one.difference.how for one in other} - {""})
+    figures = [os.path.join(out, "figures", name) for name in _FIGURES]
+    pictures = [read_picture(path, out) for path in figures if os.path.exists(path)]
+    return Page(
         "compare",
-        f"How does {runs[0].name} differ from {names}?",
+        f"How do {', '.join(names[1:])} differ from {names[0]}?"
+        if len(names) > 2
+        else f"How does {names[1]} differ from {names[0]}?",
         {run.name: str(run.config.get("experiment", "")) for run in runs},
-        findings,
-        bool(differ),
+        _findings(other),
+        any(one.difference.differs for one in other),
         [
             Section(
                 "What is set otherwise",
                 tables=[configs] if configs.rows else [],
                 items=[] if configs.rows else ["Nothing: config, data and code are the same."],
             ),
-            Section("Figures of both", tables=[table], items=[rule[k] for k in sorted(kinds)]),
+            Section(
+                "Figures side by side",
+                tables=[differences_table(other, names)] if other else [],
+                items=[_RULES[kind] for kind in kinds],
+                folded=folded,
+            ),
             Section("Curves and differences", pictures=pictures),
-            Section("Files", items=["compare.csv beside this page has all digits."]),
+            Section("Files", items=["compare.csv beside this page has all figures in full."]),
         ],
     )
-    atomic_write(path("report.html"), render(page))
-    return path("report.html"), table
+
+
+def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
+    """Writes `out`/report.html and `out`/compare.csv; the page's path and the table.
+
+    Raises InvalidInput for a folder that holds no run, and for runs that share no figure.
+    """
+    runs = read_runs(workdirs)
+    of_a_run = os.path.exists(os.path.join(out, "config.json"))
+    require(not of_a_run, "--out", out, "a folder of its own: this one holds a run")
+    found = compared(runs)
+    if not found:
+        raise InvalidInput("runs: compare runs of one experiment; these share no figure")
+    path = lambda *parts: os.path.join(out, *parts)
+    os.makedirs(path("figures"), exist_ok=True)
+    for old in (path("figures", name) for name in _FIGURES):
+        if os.path.exists(old):  # of other runs
+            os.unlink(old)
+    draw_curves(runs, path("figures", _FIGURES[0]))
+    other = [one for one in found if not _same(one)]
+    draw_differences(other, path("figures", _FIGURES[1]))
+    atomic_write(path("compare.csv"), csv_text(found))
+    atomic_write(path("report.html"), render(page_of(runs, found, out)))
+    return path("report.html"), differences_table(found, [run.name for run in runs])

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from mmjax.config import names_in, option
-from mmjax.data.dataset import SPLITS, Dataset
+from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.errors import InvalidInput, choose, require, say
 from mmjax.losses import LOSSES, Loss
@@ -263,18 +263,6 @@ def probe_file(data: Dataset, label: str, *, use_trained_rows: bool = False) -> 
     if len(features) > 1:
         features["all"] = np.concatenate(list(features.values()), 1)
     return probe_features(features, {}, column, data, label, Judged(fitted, score, tuple(told)))
-
-
-def facts_of(data: Dataset) -> dict[str, Any]:
-    """What a report tells of the data."""
-    counts = {f"rows of split {s}": int(np.sum(data.split == s)) for s in SPLITS}
-    columns = {
-        f"modality {name}": f"{column.kind} {tuple(np.shape(column.values)[1:])}".replace("()", "")
-        for name, column in data.columns.items()
-    }
-    labels = {f"label {k}": f"{len(np.unique(v))} values" for k, v in data.labels.items()}
-    groups = {"groups, which no split parts": len(np.unique(data.groups))}
-    return {"data set": data.name, "rows": data.num_rows} | counts | groups | columns | labels
 
 
 def tell(lines: Sequence[str]) -> None:
