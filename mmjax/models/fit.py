@@ -160,8 +160,9 @@ def fit(
     )
     _check_loss(parts, batch_size)
     figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
-    kept = dict(steps=steps, progress=progress, stop=stop, loggers=loggers)
-    with open_record(workdir, options, **kept) as record:
+    with open_record(
+        workdir, options, steps=steps, progress=progress, stop=stop, loggers=loggers
+    ) as record:
         if (done := record.finished(_own(nets, parts))) is not None:
             return done
         recipe = _recipe(parts, rule, batch_size, steps, validate_every, chunk)

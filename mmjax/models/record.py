@@ -10,7 +10,7 @@ from mmjax.models.files import load, save
 from mmjax.models.model import Model
 from mmjax.run.claim import claim_folder
 from mmjax.run.metrics import MetricsLog
-from mmjax.run.progress import progress_line
+from mmjax.run.progress import Show, progress_line
 from mmjax.train import Checkpoints, noted_signals, open_checkpoints
 
 _NAME = "fit"  # of the training in metrics.csv
@@ -67,8 +67,8 @@ def open_record(
     Raises InvalidInput for a folder that holds another training, or is in use.
     """
     name = os.path.basename(os.path.abspath(workdir)) if workdir else "fit"
-    how = dict(compiles="the training step")
-    line = progress_line(name, steps, **how) if progress else lambda step, loss=None: None
+    quiet: Show = lambda count, loss=None, gap=None: None
+    line = progress_line(name, steps, compiles="the training step") if progress else quiet
     tell = say if progress else lambda text: None
     if workdir is None:
         yield Record(
