@@ -98,12 +98,12 @@ def test_mlflow(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not importlib.util.find_spec("mlflow"), reason="needs mmjax[mlflow]")
 def test_mlflow_itself_takes_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file://{tmp_path}/store")
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     _train(tmp_path, "mlflow")
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"file://{tmp_path}/store")
+    client = MlflowClient(tracking_uri=f"file://{tmp_path}/mlruns")
     run = (tmp_path / "mlflow_run.txt").read_text().strip()
     found = client.get_metric_history(run, f"{slug(SETTING)}/attempt0/loss/seed1")
     assert {(m.step, round(m.value, 6)) for m in found} == {(1, 2.0), (2, 1.0), (3, 0.666667)}

@@ -70,7 +70,7 @@ def test_a_terminal_has_one_line_whatever_its_width(columns, monkeypatch):
     assert all(len(line) < columns for lines in seen for line in lines)
     if columns == 200:
         name = "a long setting/with=assumptions"
-        assert seen[0] == [f"{name}  0/300 steps  compiling the training step, about 20 s"]
+        assert seen[0] == [f"{name}  0/300 steps  the training step  compiling, about 20 s"]
         told = "loss 1.2346  gap to oracle 0.1000  50 steps/s  2 s left"
         assert seen[2] == [f"{name}  200/300 steps  {told}"]
     if columns == 40:
@@ -83,7 +83,7 @@ def test_a_log_file_has_a_line_every_30_seconds():
     for step in range(101):
         show(step)
     lines = out.getvalue().splitlines()
-    assert lines[0] == "job  0/100 steps  compiling the step"  # it isn't known how long it takes
+    assert lines[0] == "job  0/100 steps  the step  compiling"  # it isn't known how long it takes
     assert len(lines) == 2 + 33 and "\r" not in out.getvalue() and "\x1b" not in out.getvalue()
     assert lines[1].startswith("job  2/100 steps  0.1 steps/s  16 min left")
 

@@ -74,6 +74,7 @@ def read_picture(path: str, beside: str) -> Picture:
     if drawn.width > _WIDE:
         drawn = drawn.resize((_WIDE, round(drawn.height * _WIDE / drawn.width)))
     out = io.BytesIO()
-    drawn.quantize(_COLOURS).save(out, "PNG", optimize=True)
+    # The fast way: a run may have a hundred figures.
+    drawn.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE).save(out, "PNG")
     title = name[:1].upper() + name[1:].replace("_", " ")
     return Picture(title, alt or f"Figure {title}.", reading, out.getvalue(), files, drawn.size)

@@ -152,8 +152,11 @@ def mlflow(logged: Logged) -> Logger:
     """A run of MLflow, in the folder mlruns of the workdir, or where MLFLOW_TRACKING_URI says."""
     _package("mlflow")
     client_of = importlib.import_module("mlflow.tracking").MlflowClient
-    folder = "file://" + os.path.join(os.path.abspath(logged.workdir), "mlruns")
-    client = client_of(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or folder)
+    where = os.environ.get("MLFLOW_TRACKING_URI")
+    if not where:
+        where = "file://" + os.path.join(os.path.abspath(logged.workdir), "mlruns")
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 asks for a yes
+    client = client_of(tracking_uri=where)
 
     def begin() -> str:
         found = client.get_experiment_by_name(logged.experiment)

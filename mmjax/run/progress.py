@@ -137,7 +137,7 @@ def progress_line(
         now = clock()
         if ahead:
             about = f", about {duration(compile_seconds)}" if compile_seconds else ""
-            line = Line(name, f"{count}/{total} {unit}", (), f"compiling {ahead.pop()}{about}")
+            line = Line(name, f"{count}/{total} {unit}", (ahead.pop(),), f"compiling{about}")
             if count < total:
                 _write(out, line, terminal, last=False)
             return
