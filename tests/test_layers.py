@@ -20,6 +20,7 @@ LAYERS = [
     {"testing"},
     {"disentangle"},
     {"evaluate"},
+    {"few_shot"},
     {"studies"},
     {"report"},
     {"run"},

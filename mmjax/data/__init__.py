@@ -43,6 +43,14 @@ from mmjax.data.feature_sets import (
     unseen_rows,
 )
 from mmjax.data.features import Features, read_column, read_features
+from mmjax.data.few_shot_files import (
+    FewShotSet,
+    LabelledRows,
+    mean_texts,
+    read_few_shot,
+    restricted,
+    with_texts,
+)
 from mmjax.data.mimic import load_mimic
 from mmjax.data.mm_imdb import load_mm_imdb
 from mmjax.data.mm_imdb_hdf5 import load_mm_imdb_hdf5
@@ -99,7 +107,9 @@ __all__ = [
     "FeatureNames",
     "FeatureSet",
     "Features",
+    "FewShotSet",
     "Gallery",
+    "LabelledRows",
     "Lazy",
     "Modality",
     "MultimodalBatch",
@@ -136,6 +146,9 @@ __all__ = [
     "joined_branches",
     "label_column",
     "linked_groups",
+    "mean_texts",
+    "restricted",
+    "with_texts",
     "load_affect",
     "load_av_mnist",
     "load_mimic",
@@ -159,6 +172,7 @@ __all__ = [
     "read_clip",
     "read_clip_config",
     "read_features",
+    "read_few_shot",
     "read_inputs",
     "read_pickle",
     "read_pixels",

@@ -49,6 +49,7 @@ def search_c(
     coarse: Array | tuple = COARSE,
     halvings: int = 4,
     max_steps: int = 200,
+    **options: float,
 ) -> Choice:
     """The published search over C: a coarse grid, then bisection of its decades.
 
@@ -64,6 +65,7 @@ def search_c(
       coarse: ascending C, equal factors apart.
       halvings: bisections, >= 0; 4 end at an eighth of a decade for the default grid.
       max_steps: of each fit.
+      options: further ones of the fit, numbers.
 
     Returns:
       Choice; its accuracy is NaN where features are not finite.
@@ -72,12 +74,12 @@ def search_c(
     choose(PENALTIES, "penalty", penalty)
     given = floating(x), codes[0], floating(validation), codes[1]
     coarse = jnp.asarray(coarse, given[0].dtype)
-    return _search_c(*given, num_classes, penalty, coarse, halvings, max_steps)
+    return _search_c(*given, num_classes, penalty, coarse, halvings, max_steps, options)
 
 
 @partial(jax.jit, static_argnums=(4, 5, 7, 8))
 def _search_c(
-    x, labels, validation, validation_labels, num_classes, penalty, coarse, halvings, max_steps
+    x, labels, validation, validation_labels, num_classes, penalty, coarse, halvings, steps, options
 ) -> Choice:
     fit = PENALTIES[penalty]
     count = len(coarse)
@@ -89,7 +91,7 @@ def _search_c(
     rounds = jnp.concatenate([pairs, around]), jnp.arange(len(pairs) + halvings) < len(pairs)
 
     def score(c):
-        model = fit(x, labels, num_classes, 1 / c, max_steps=max_steps)
+        model = fit(x, labels, num_classes, 1 / c, max_steps=steps, **options)
         return Choice(c, logistic_accuracy(model, validation, validation_labels), model)
 
     def look(best, round_):

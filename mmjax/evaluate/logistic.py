@@ -73,6 +73,7 @@ def fit_logistic(
     *,
     max_steps: int = 200,
     tolerance: float = 1e-3,
+    flatness: float = 0.0,
 ) -> Logistic:
     """Minimises the sum of cross-entropies + l2 / 2 |W|^2, the objective of scikit-learn's.
 
@@ -88,6 +89,8 @@ def fit_logistic(
       max_steps: at most.
       tolerance: of the distance of the weights from the optimum's, as a share of their norm. See
         `Logistic.distance` for what was reached.
+      flatness: where no entry of the mean loss's gradient is larger the steps end too, as they do
+        in scikit-learn, whose `tol` is 1e-4; 0 for the optimum itself.
 
     Raises InvalidInput for labels out of range, unless traced.
 
@@ -98,11 +101,11 @@ def fit_logistic(
       [0, 0, 1, 1]
     """
     (labels,) = as_codes(labels, num_classes=num_classes)
-    return _fit_logistic(floating(x), labels, num_classes, l2, max_steps, tolerance)
+    return _fit_logistic(floating(x), labels, num_classes, l2, max_steps, tolerance, flatness)
 
 
 @partial(jax.jit, static_argnums=(2, 4))
-def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance) -> Logistic:
+def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance, flatness) -> Logistic:
     penalty = jnp.asarray(l2 / x.shape[0], x.dtype)
 
     def loss(params):
@@ -121,6 +124,7 @@ def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance) -> Logistic:
         size=lambda params: safe_norm(params[0].ravel()),
         max_steps=max_steps,
         tolerance=tolerance,
+        flatness=flatness,
     )
     return Logistic(*found.params, found.steps, found.converged, found.distance)
 

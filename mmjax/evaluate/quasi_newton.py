@@ -60,6 +60,7 @@ def minimise(
     size: Callable[[Tree], Array],
     max_steps: int,
     tolerance: float,
+    flatness: float = 0.0,
 ) -> Minimum:
     """Minimises a smooth, strongly convex function by L-BFGS (Nocedal 1980; optax's memory).
 
@@ -81,6 +82,7 @@ def minimise(
       size: `params -> ` the scalar that the distance is compared to.
       max_steps: looks at the function, at most.
       tolerance: of the distance to the optimum, as a share of the size.
+      flatness: the steps also end where no entry of the gradient is larger.
     """
     norm_of = lambda tree: safe_norm(jnp.concatenate([v.ravel() for v in jax.tree.leaves(tree)]))
     scaled = lambda tree: jax.tree.map(jnp.multiply, tree, units)
@@ -125,7 +127,9 @@ def minimise(
         return new._replace(steps=state.steps + 1, idle=idle, marks=marks)
 
     def near(state):
-        return curved & (state.least <= tolerance * size(scaled(state.best)))
+        close = curved & (state.least <= tolerance * size(scaled(state.best)))
+        tops = [jnp.max(jnp.abs(g)) for g in jax.tree.leaves(unscaled(state.grad))]
+        return close | (jnp.max(jnp.stack(tops)) <= flatness)
 
     def stuck(state):
         return (state.idle >= _PATIENCE) | (state.scale <= _SHORTEST)

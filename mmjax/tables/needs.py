@@ -91,6 +91,10 @@ _DISENTANGLE = {
     **dict.fromkeys(("twin_values", "twin_text_values"), Need("--twin", lambda c: bool(c.twin))),
 }
 
+_FEW_SHOT = {
+    "validation_shots": Need("--validation=shots", lambda c: c.validation == "shots"),
+}
+
 _COMM_DIGITS = {
     **dict.fromkeys(
         ("views", "view_names", "split_seed"), Need("table views", lambda c: c.table == "views")
@@ -147,6 +151,7 @@ NEEDS = {
     "paired_data": _PAIRED_DATA,
     "image_text": _IMAGE_TEXT,
     "disentangle": _DISENTANGLE,
+    "few_shot": _FEW_SHOT,
     "comm_digits": _COMM_DIGITS,
     "comm_multibench": _COMM_MULTIBENCH,
     "comm_mmimdb": _COMM_MMIMDB,

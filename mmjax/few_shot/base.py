@@ -1,0 +1,147 @@
+"""What every few-shot method is: a function that sees draws, and one that maps features to scores.
+
+A method is fitted on `Draws`, which hold no test row: nothing that it chooses can depend on one.
+"""
+
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.evaluate.scores import accuracy_of_largest
+from mmjax.types import Array, Key, Tree
+
+SCALE = 100.0  # of cosines, CLIP's learned temperature (Radford et al. 2021)
+
+
+class Draws(NamedTuple):
+    """Few-shot draws of a data set, one after the other along the first axis.
+
+    Attributes:
+      x: `[draws, n, d]` unit image features, the shots of class 0, then of class 1 and so on.
+      labels: `[draws, n]` int32 codes from 0.
+      val: `[draws, m, d]` what hyper-parameters are chosen on.
+      val_labels: `[draws, m]`.
+      z, val_z: `[draws, n | m, k]` the same rows after an unmixing; without one x and val.
+      texts: `[draws, classes, d]` unit text features; `[draws, 0, d]` where there are none.
+      keys: `[draws]` of whatever is drawn in the fit.
+    """
+
+    x: Array
+    labels: Array
+    val: Array
+    val_labels: Array
+    z: Array
+    val_z: Array
+    texts: Array
+    keys: Key
+
+
+class Fitted(NamedTuple):
+    """A fitted method.
+
+    Attributes:
+      params: what its scores need.
+      choices: name -> `[draws]`, the hyper-parameters chosen on the validation rows.
+      validation: `[draws]` accuracy on these; NaN where nothing was chosen.
+    """
+
+    params: Tree
+    choices: dict[str, Array]
+    validation: Array
+
+
+class Method(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+      name: as shown.
+      fit: `(draws, num_classes) -> Fitted`.
+      scores: `(params of one draw, x [m, d], z [m, k]) -> [m, classes]`, pure.
+      unmixing: name of the map that z comes from; None for x itself.
+      texts: whether it needs text features.
+      tuned: whether it is trained by gradient steps (and so takes longer).
+    """
+
+    name: str
+    fit: Callable[[Draws, int], Fitted]
+    scores: Callable[[Tree, Array, Array], Array]
+    unmixing: str | None = None
+    texts: bool = False
+    tuned: bool = False
+
+
+def over_draws(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`f(arrays of a draw, *numbers)` as a compiled function of all draws at once.
+
+    Arrays have a leading axis of draws; whole numbers and text that follow are constants. On CPUs
+    draws go one after the other, where none waits for the slowest; elsewhere side by side.
+    """
+
+    @partial(jax.jit, static_argnums=(1,))
+    def every(arrays, constants):
+        one = lambda own: function(*own, *constants)
+        return jax.lax.map(one, arrays) if jax.default_backend() == "cpu" else jax.vmap(one)(arrays)
+
+    @wraps(function)
+    def call(*given):
+        constant = [isinstance(v, (int, str, tuple)) and not hasattr(v, "_fields") for v in given]
+        count = constant.index(True) if True in constant else len(given)
+        return every(given[:count], given[count:])
+
+    return call
+
+
+def without_choice(params: Tree, draws: Draws) -> Fitted:
+    """What a method gives that has nothing to choose."""
+    return Fitted(params, {}, jnp.full(draws.x.shape[0], jnp.nan))
+
+
+def class_means(x: Array, num_classes: int) -> Array:
+    """Means `[classes, d]` of rows `[classes * shots, d]` that are class by class."""
+    return jnp.mean(x.reshape(num_classes, -1, x.shape[-1]), 1)
+
+
+def by_class(values: Array, num_classes: int) -> Array:
+    """Sums `[m, classes]` of `[m, classes * shots]` over the shots: `values @ one_hot`."""
+    return jnp.sum(values.reshape(len(values), num_classes, -1), 2)
+
+
+def accuracies(
+    method: Method, params: Tree, x: Array, z: Array, labels: Array, *, shared: bool
+) -> Array:
+    """`[draws]` accuracy of a fitted method on test rows.
+
+    Args:
+      method: it.
+      params: of Fitted.
+      x, z, labels: `[m, .]`, `[m]` test rows, with a leading axis of draws unless shared. z always
+        has one, except where it is x.
+      shared: whether all draws are judged on the same rows.
+    """
+    return _accuracies(method.scores, params, x, z, labels, shared, z.ndim == 2)
+
+
+@partial(jax.jit, static_argnums=(0, 5, 6))
+def _accuracies(scores, params, x, z, labels, shared, own):
+    def one(given):
+        params, x, z, labels = given
+        return accuracy_of_largest(scores(params, x, z), labels)
+
+    count = len(jax.tree.leaves(params)[0])
+    # A loop: test rows that are shared are never copied for each draw.
+    pick = lambda v, k, alike: v if alike else v[k]
+    found = [
+        one(
+            (
+                jax.tree.map(lambda v, k=k: v[k], params),
+                pick(x, k, shared),
+                pick(z, k, own),
+                pick(labels, k, shared),
+            )
+        )
+        for k in range(count)
+    ]
+    return jnp.stack(found)

@@ -1,0 +1,90 @@
+"""Maps of frozen features fitted without labels, for many draws at once."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mmjax.disentangle import UNMIXINGS, Affine, components, fast_ica
+from mmjax.few_shot.base import Draws, over_draws
+from mmjax.types import Array, Key, Tree
+
+FLOOR = 1e-6  # directions of less variance than this share of the largest are rounding
+
+
+class Unmixing(NamedTuple):
+    """A map of features.
+
+    Attributes:
+      name: as shown.
+      fit: `(x [draws, n, d], keys [draws], k) -> params`, over draws.
+      apply: `(params of one draw, x [m, d]) -> [m, components]`, pure.
+      num_components: principal directions kept, or None for all that the rows determine.
+      pooled: whether the rows of a draw are too few for it: it wants all unlabelled ones.
+    """
+
+    name: str
+    fit: Callable[[Array, Key, int], Tree]
+    apply: Callable[[Tree, Array], Array]
+    num_components: int | None = None
+    pooled: bool = False
+
+
+def _independent(x: Array, key: Key, k: int) -> Affine:
+    found = fast_ica(x, key, num_components=k, floor=FLOOR)
+    return Affine(found.mean, found.unmixing.T, found.mixing.T)
+
+
+def _turned(x: Array, key: Key, k: int) -> Affine:
+    """Whitening, then a rotation by chance: all that FastICA has beside the search for axes."""
+    white = UNMIXINGS["whitening"](x, key, k)
+    turn = jnp.linalg.qr(jax.random.normal(key, (k, k), white.matrix.dtype))[0]
+    return Affine(white.mean, white.matrix @ turn, turn.T @ white.back)
+
+
+KINDS = {
+    "none": over_draws(UNMIXINGS["none"]),
+    "pca": over_draws(UNMIXINGS["pca"]),
+    "whitening": over_draws(UNMIXINGS["whitening"]),
+    "ica": over_draws(_independent),
+    "turned": over_draws(_turned),
+}
+
+
+def affine_unmixing(name: str, kind: str, num_components: int | None = None) -> Unmixing:
+    """One of KINDS by its name."""
+    return Unmixing(name, KINDS[kind], components, num_components)
+
+
+def fit_unmixing(unmixing: Unmixing, draws: Draws, pool: Array | None = None) -> Tree:
+    """Its params for each draw.
+
+    Args:
+      unmixing: what is fitted.
+      draws: whose training and validation rows it is fitted on, unless there is a pool.
+      pool: `[n, d]` unlabelled rows that it is fitted on for all draws at once.
+    """
+    count = draws.x.shape[0]
+    rows = jnp.concatenate([draws.x, draws.val], 1) if pool is None else pool[None]
+    most = min(rows.shape[1] - 1, rows.shape[2])
+    k = min(most, unmixing.num_components or most)
+    found = unmixing.fit(rows, draws.keys[: len(rows)], k)
+    return jax.tree.map(lambda v: jnp.broadcast_to(v, (count, *v.shape[1:])), found)
+
+
+def unmixed(unmixing: Unmixing, params: Tree, draws: Draws) -> Draws:
+    """The draws with z and val_z after the map."""
+    z, val_z = (_applied(unmixing.apply, params, v, 0) for v in (draws.x, draws.val))
+    return draws._replace(z=z, val_z=val_z)
+
+
+def unmixed_test(unmixing: Unmixing, params: Tree, x: Array, *, shared: bool) -> Array:
+    """`[draws, m, k]` test rows after each draw's map; shared rows are `[m, d]`."""
+    return _applied(unmixing.apply, params, x, None if shared else 0)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _applied(apply, params, x, axis):
+    return jax.vmap(apply, in_axes=(0, axis))(params, x)

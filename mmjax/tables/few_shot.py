@@ -1,0 +1,190 @@
+"""Rows of experiments.few_shot: methods by shots on data sets of cached features."""
+
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.config import names_in
+from mmjax.data import FewShotSet, read_few_shot, with_texts
+from mmjax.disentangle import Affine
+from mmjax.errors import InvalidInput, require
+from mmjax.few_shot import (
+    PLAIN,
+    Draws,
+    Method,
+    TestRows,
+    Unmixing,
+    accuracies,
+    draw_sizes,
+    fit_unmixing,
+    linear_scores,
+    make_draws,
+    methods,
+    of_features,
+    unlabelled,
+    unmixed,
+    unmixed_test,
+    unmixings,
+)
+from mmjax.run import Piece, Row, seed_keys
+
+EXPERIMENT = "few_shot"
+_LONG = 2**31  # rows x features x classes of a fit from which each draw is a piece of its own
+
+
+def read_sets(config: Any) -> list[FewShotSet]:
+    """The data sets of the run; those whose texts cover some classes once more with these alone."""
+    found = []
+    for path in names_in(config.data):
+        few = read_few_shot(path, same=config.same)
+        known = with_texts(few)
+        if config.classes == "all" or known is None or known is few:
+            found.append(few)
+        else:
+            found += [few, known] if config.classes == "both" else [known]
+    names = [few.name for few in found]
+    require(bool(found), "data", config.data, "one or more files, comma-separated")
+    require(len(set(names)) == len(names), "data", ", ".join(names), "files of different names")
+    return found
+
+
+def has_texts(few: FewShotSet) -> bool:
+    """Whether every class has a text."""
+    return bool(few.texts) and all(np.isfinite(v).all() for v in few.texts.values())
+
+
+def main_texts(few: FewShotSet) -> str:
+    """The texts that adapters use: an ensemble of prompts, where there is one."""
+    return min(few.texts, key=lambda name: (not name.endswith("ensemble"), name), default="")
+
+
+def chosen_methods(config: Any) -> list[Method]:
+    """Those that the flag names, by their name or by its part before a comma; empty: all.
+
+    Raises InvalidInput for a name that is none.
+    """
+    every, asked = methods(config.num_components), [n for n in config.methods.split(";") if n]
+    names = [m.name for m in every]
+    for name in asked:
+        require(name.strip() in names, "methods", name.strip(), "; ".join(names))
+    kept = {name.strip() for name in asked} or set(names)
+    return [m for m in every if m.name in kept and (config.tuned or not m.tuned)]
+
+
+def judged(
+    method: Method,
+    unmixing: Unmixing | None,
+    params: Any,
+    draws: Draws,
+    tests: dict[str, TestRows],
+    num_classes: int,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Accuracy of every draw on every test set, and what was chosen.
+
+    Test rows, and their labels, are looked at once the method is fitted, and not before.
+    """
+    if unmixing is not None:
+        draws = unmixed(unmixing, params, draws)
+    fitted = method.fit(draws, num_classes)
+    own, found = fitted.params, {}
+    folded = isinstance(params, Affine) and method.scores is linear_scores
+    if folded:  # of the features themselves: no test row is mapped once a draw
+        own = of_features(own, params)
+    for name, rows in tests.items():
+        z = rows.x
+        if unmixing is not None and not folded:
+            z = unmixed_test(unmixing, params, rows.x, shared=rows.shared)
+        right = accuracies(method, own, rows.x, z, rows.labels, shared=rows.shared)
+        found[name] = np.asarray(right)
+    choices = {name: np.asarray(v) for name, v in fitted.choices.items()}
+    if fitted.choices:
+        choices["accuracy"] = np.asarray(fitted.validation)
+    return found, choices
+
+
+def setting_name(few: FewShotSet, method: str, shots: int) -> str:
+    """Of a row of the table."""
+    return f"{few.name}/{method}/{shots}-shot"
+
+
+def shots_of(config: Any, few: FewShotSet) -> list[int]:
+    """The numbers of shots that a set has rows for.
+
+    Raises InvalidInput where it has too few for any.
+    """
+    found, last = [], None
+    for shots in config.shots:
+        try:
+            draw_sizes(few, shots, _validation(config))
+            found.append(shots)
+        except InvalidInput as error:
+            last = error
+    if not found and last is not None:
+        raise last
+    return found
+
+
+def _validation(config: Any) -> int:
+    return 0 if config.validation == "full" else config.validation_shots
+
+
+def settings(config: Any, sets: list[FewShotSet]) -> dict[str, list[Piece]]:
+    """All rows of the run by name: a piece for all draws, of long fits one for each."""
+    keys = seed_keys(config, ("draw",))["draw"]
+    maps = unmixings(config.num_components) | {PLAIN.name: PLAIN}
+
+    # Rows of one set and number of shots follow each other, as do those of one map.
+    @lru_cache(maxsize=2)
+    def drawn(name: str, shots: int, start: int, stop: int):
+        few = by_name[name]
+        texts = main_texts(few) if has_texts(few) else ""
+        how = dict(shots=shots, validation=_validation(config), texts=texts)
+        return make_draws(few, keys[start:stop], **how)
+
+    @lru_cache(maxsize=2)
+    def fitted_map(name: str, shots: int, start: int, stop: int, unmixing: str):
+        draws, _ = drawn(name, shots, start, stop)
+        if config.unmix == "draw" and not maps[unmixing].pooled:
+            return fit_unmixing(maps[unmixing], draws)
+        params = of_source(name, unmixing)
+        wide = lambda v: jnp.broadcast_to(v, (stop - start, *v.shape[1:]))
+        return jax.tree.map(wide, params)
+
+    # A set has few maps, which all its draws share.
+    @lru_cache(maxsize=2 * len(maps))
+    def of_source(name: str, unmixing: str):
+        draws, _ = drawn(name, shots_of(config, by_name[name])[0], 0, 1)
+        return fit_unmixing(maps[unmixing], draws, unlabelled(by_name[name]))
+
+    def judge(few, method, shots, start, stop, log):
+        given = few.name, shots, start, stop
+        draws, tests = drawn(*given)
+        unmixing = maps.get(method.unmixing) if method.unmixing is not None else None
+        params = None if unmixing is None else fitted_map(*given, unmixing.name)
+        found, choices = judged(method, unmixing, params, draws, tests, len(few.classes))
+        told = [(target, "accuracy", values) for target, values in found.items()]
+        told += [("validation", metric, values) for metric, values in choices.items()]
+        name, seeds = setting_name(few, method.name, shots), range(start, stop)
+        return [
+            Row(EXPERIMENT, name, config.seed + k, "x", target, metric, float(value))
+            for target, metric, values in told
+            for k, value in zip(seeds, values, strict=True)
+        ]
+
+    by_name, table = {few.name: few for few in sets}, {}
+    for few in sets:
+        for shots in shots_of(config, few):
+            rows = (shots + config.validation_shots) * len(few.classes)
+            long = rows * few.pool.x.shape[1] * len(few.classes) > _LONG
+            size = 1 if long else config.seeds
+            for method in chosen_methods(config):
+                if method.texts and not has_texts(few):
+                    continue
+                parts = [(k, min(k + size, config.seeds)) for k in range(0, config.seeds, size)]
+                table[setting_name(few, method.name, shots)] = [
+                    Piece(str(part[0]), partial(judge, few, method, shots, *part)) for part in parts
+                ]
+    return table

@@ -1,0 +1,90 @@
+"""Tables and figures of experiments.few_shot."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmjax.data import FewShotSet
+from mmjax.report import line_panels_figure, markdown_table, mean_and_deviation, save_figure
+from mmjax.run import Row, Run, machine, values
+from mmjax.tables.few_shot import chosen_methods, setting_name, shots_of
+
+SHOWN = ("zero-shot", "linear probe", "whitening", "FastICA", "Tip-Adapter", "CCA", "GDA")
+
+
+def _targets(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row.target for row in rows if row.metric == "accuracy"))
+
+
+def set_table(config: Any, few: FewShotSet, rows: Sequence[Row], target: str) -> str:
+    """Methods by shots; empty where nothing was judged on that target."""
+    lines = []
+    for method in chosen_methods(config):
+        cells = [
+            mean_and_deviation(
+                values(rows, setting_name(few, method.name, n), "x", target, "accuracy"), digits=3
+            )
+            for n in config.shots
+        ]
+        if set(cells) != {"-"}:
+            lines.append([method.name, *cells])
+    title = few.name if target == "test" else f"{few.name}: {target}"
+    return markdown_table([title, *(f"{n}-shot" for n in config.shots)], lines) if lines else ""
+
+
+def summary(
+    config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row], seconds: Mapping[str, float]
+) -> str:
+    """A table a set, and what is odd about its rows."""
+    chosen = (
+        "all validation rows"
+        if config.validation == "full"
+        else (f"min(shots, {config.validation_shots}) validation rows a class")
+    )
+    parts = [
+        "# few_shot",
+        f"Accuracy on test rows, mean ± standard deviation of {config.seeds} draws; everything "
+        f"chosen on {chosen}; {machine()}; {sum(seconds.values()):.0f} s.",
+    ]
+    for few in sets:
+        sizes = f"{len(few.classes)} classes, {len(few.pool.x)} training rows to draw from"
+        parts.append(f"{few.name}: {sizes}. " + " ".join(f"{line}." for line in few.remarks))
+        targets = [t for t in _targets(rows) if t != "validation"]
+        parts += [told for t in targets if (told := set_table(config, few, rows, t))]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw_shots(config: Any, run: Run, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> None:
+    """Accuracy by shots, a panel a set and one of their mean."""
+    panels: dict[str, dict[str, dict[float, list[float]]]] = {}
+    for few in sets:
+        lines = {}
+        for method in chosen_methods(config):
+            if method.name not in SHOWN:
+                continue
+            found = {
+                n: values(rows, setting_name(few, method.name, n), "x", "test", "accuracy")
+                for n in shots_of(config, few)
+            }
+            lines[method.name] = {n: v for n, v in found.items() if v}
+        panels[few.name] = {name: points for name, points in lines.items() if points}
+    panels = {title: lines for title, lines in panels.items() if lines}
+    if len(panels) > 1:
+        panels = {"mean of the sets": _mean_panel(panels)} | panels
+    if panels:
+        figure = line_panels_figure(panels, xlabel="shots", ylabel="accuracy")
+        save_figure(figure, run.path("figures", "accuracy_by_shots.png"))
+
+
+def _mean_panel(panels) -> dict[str, dict[float, list[float]]]:
+    """Of the methods and shots that every set has, the draws' means over sets."""
+    every = list(panels.values())
+    names = [n for n in every[0] if all(n in lines for lines in every)]
+    mean = {}
+    for name in names:
+        shots = set.intersection(*(set(lines[name]) for lines in every))
+        mean[name] = {
+            n: np.mean([lines[name][n] for lines in every], 0).tolist() for n in sorted(shots)
+        }
+    return {name: points for name, points in mean.items() if points}

@@ -1,0 +1,202 @@
+"""Few-shot methods against independent float64 versions, searches against brute force."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmjax.data import read_few_shot, with_texts
+from mmjax.errors import InvalidInput
+from mmjax.few_shot import (
+    PLAIN,
+    draw_sizes,
+    fit_unmixing,
+    make_draws,
+    methods,
+    search_plane,
+    unmixings,
+)
+from mmjax.few_shot.search import line_accuracies
+from mmjax.tables.few_shot import judged
+
+CLASSES, WIDTH = 4, 12
+
+
+def rows_of(rng, each, spread=0.6):
+    """Unit rows around the class's axis."""
+    labels = np.repeat(np.arange(CLASSES), each)
+    x = np.eye(WIDTH)[labels] + spread * rng.normal(size=(len(labels), WIDTH))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a set; arrays that are given replace or, where None, remove its own."""
+
+    def write(name="toys.npz", **other):
+        rng = np.random.default_rng(0)
+        arrays = {}
+        for part, each in (("train_1", 1), ("train_4", 4), ("val", 5), ("test", 20)):
+            arrays[part], arrays[f"{part}_labels"] = rows_of(rng, each)
+        arrays["text"] = np.eye(WIDTH, dtype=np.float32)[:CLASSES] + 0.1
+        arrays |= other
+        path = tmp_path / name
+        np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+        return str(path)
+
+    return write
+
+
+def drawn(path, shots=2, draws=2):
+    keys = jax.random.split(jax.random.key(0), draws)
+    return make_draws(read_few_shot(path), keys, shots=shots, validation=4, texts="text")
+
+
+def found_by(name, draws, tests):
+    method = next(m for m in methods((4,)) if m.name == name)
+    maps = unmixings((4,)) | {PLAIN.name: PLAIN}
+    unmixing = maps.get(method.unmixing)
+    params = None if unmixing is None else fit_unmixing(unmixing, draws)
+    return judged(method, unmixing, params, draws, tests, CLASSES)
+
+
+def test_line_search_is_brute_force():
+    rng = np.random.default_rng(0)
+    base, added = rng.normal(size=(2, 50, 6))
+    labels = rng.integers(0, 6, 50)
+    weights = np.linspace(0, 4, 41)
+    found = line_accuracies(*map(jnp.asarray, (base, added, labels, weights)))
+    right = [np.mean((base + w * added).argmax(1) == labels) for w in weights]
+    np.testing.assert_allclose(found, right, atol=1e-6)
+
+
+def test_line_search_where_classes_tie():
+    base = jnp.array([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    labels = jnp.array([0, 1, 0, 1])
+    for added in (jnp.ones((4, 2)), jnp.zeros((4, 2)), jnp.array([[1.0, 0.0]] * 4)):
+        weights = jnp.array([0.0, 0.5, 2.0])
+        right = [jnp.mean((base + w * added).argmax(1) == labels) for w in weights]
+        np.testing.assert_allclose(line_accuracies(base, added, labels, weights), right)
+
+
+def test_plane_search_is_brute_force():
+    rng = np.random.default_rng(1)
+    base, added, more = rng.normal(size=(3, 40, 5))
+    labels, outer, inner = rng.integers(0, 5, 40), np.linspace(0.1, 3, 7), np.linspace(0, 2, 9)
+    terms = lambda v: (jnp.asarray(base), jnp.asarray(added) + v * jnp.asarray(more))
+    found = search_plane(terms, *map(jnp.asarray, (labels, outer, inner)))
+    scores = {
+        (o, i): np.mean((base + i * (added + o * more)).argmax(1) == labels)
+        for o, i in itertools.product(outer, inner)
+    }
+    assert float(found.accuracy) == pytest.approx(max(scores.values()))
+    np.testing.assert_allclose((found.outer, found.inner), max(scores, key=scores.get), rtol=1e-6)
+
+
+def test_nothing_that_is_chosen_depends_on_test_labels(written):
+    draws, tests = drawn(written())
+    rows = tests["test"]
+    scrambled = {"test": rows._replace(labels=rows.labels[::-1])}
+    for method in methods((4,)):
+        right, choices = found_by(method.name, draws, tests)
+        wrong, same = found_by(method.name, draws, scrambled)
+        for name in choices:
+            np.testing.assert_array_equal(choices[name], same[name])
+        assert (right["test"] != wrong["test"]).any() or "L1" in method.name
+
+
+def test_an_l2_probe_is_blind_to_rotations(written):
+    draws, tests = drawn(written(), shots=4)
+    names = [f"PCA 4 + {kind}" for kind in ("whitening", "FastICA", "random rotation")]
+    found = [found_by(name, draws, tests)[0]["test"] for name in names]
+    np.testing.assert_allclose(found[0], found[1], atol=0.03)
+    np.testing.assert_allclose(found[0], found[2], atol=0.03)
+
+
+def test_linear_probe_is_sklearns(written):
+    from sklearn.linear_model import LogisticRegression
+
+    draws, tests = drawn(written(), shots=2, draws=1)
+    right, choices = found_by("linear probe", draws, tests)
+    x, y, rows = draws.x[0], draws.labels[0], tests["test"]
+    scale = np.sqrt(np.mean((np.concatenate([x, draws.val[0]])) ** 2))
+    own = LogisticRegression(C=float(choices["C"][0]), tol=1e-8, max_iter=5000).fit(x / scale, y)
+    assert right["test"][0] == pytest.approx(own.score(rows.x / scale, rows.labels), abs=0.03)
+
+
+def test_zero_shot_and_means_are_their_formulas(written):
+    draws, tests = drawn(written())
+    rows = tests["test"]
+    x = np.asarray(rows.x, np.float64)
+    texts = np.asarray(draws.texts[0], np.float64)
+    right = np.mean((x @ texts.T).argmax(1) == rows.labels)
+    np.testing.assert_allclose(found_by("zero-shot", draws, tests)[0]["test"], right, atol=1e-6)
+    for k, found in enumerate(found_by("nearest mean", draws, tests)[0]["test"]):
+        own = np.asarray(draws.x[k], np.float64)
+        means = np.stack([own[draws.labels[k] == c].mean(0) for c in range(CLASSES)])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        assert found == pytest.approx(np.mean((x @ means.T).argmax(1) == rows.labels))
+
+
+def test_draws_are_balanced_and_apart(written):
+    few = read_few_shot(written())
+    draws, _ = make_draws(few, jax.random.split(jax.random.key(0), 3), shots=4, validation=4)
+    assert draws.x.shape == (3, 16, WIDTH) and draws.val.shape == (3, 16, WIDTH)
+    assert (np.asarray(draws.labels) == np.repeat(np.arange(CLASSES), 4)).all()
+    bare = few._replace(val=None, test=None)
+    draws, tests = make_draws(bare, jax.random.split(jax.random.key(0), 3), shots=2, validation=4)
+    for own in range(3):
+        rows = np.concatenate([draws.x[own], draws.val[own], tests["test"].x[own]])
+        assert len(np.unique(rows, axis=0)) == len(rows)
+
+
+def test_texts_of_some_classes_make_a_smaller_set(written):
+    rng = np.random.default_rng(0)
+    few = read_few_shot(written(text=rng.normal(size=(2, WIDTH)), text_labels=np.array([1, 3])))
+    small = with_texts(few)
+    assert small.name == "toys[2]" and len(small.classes) == 2
+    assert set(small.test.labels) == {0, 1} and np.isfinite(small.texts["text"]).all()
+
+
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        (dict(test=np.ones((80, 5), np.float32)), "test has 5 features, train has 12"),
+        (dict(test_labels=np.zeros(80, int)), "no test row of 3 of 4 classes"),
+        (dict(test_labels=None), "no array 'test_labels'"),
+        (dict(val=np.full((20, WIDTH), np.nan)), "NaN"),
+        (dict(test=np.zeros((80, WIDTH))), "all zeros"),
+        (dict(text=np.ones((3, WIDTH))), "text has 3 rows for 4 classes"),
+        (dict(train_1=None, train_4=None), "use train_K"),
+    ],
+)
+def test_bad_files_are_told_in_one_line(written, other, told):
+    with pytest.raises(InvalidInput, match=told) as error:
+        read_few_shot(written(**other))
+    assert "\n" not in str(error.value)
+
+
+def test_odd_rows_are_told(written):
+    rng = np.random.default_rng(0)
+    train, labels = rows_of(rng, 4)
+    test, test_labels = rows_of(np.random.default_rng(5), 20)
+    test[:3] = train[:3]
+    few = read_few_shot(written(train_4=train, test=test, val=3 * rows_of(rng, 5)[0]))
+    told = " ".join(few.remarks)
+    assert "3 of 80 test rows repeat a training row" in told
+    assert "20 val rows are no unit vectors" in told
+    np.testing.assert_allclose(np.linalg.norm(few.val.x, axis=1), 1, rtol=1e-5)
+
+
+def test_float16_is_read(written):
+    rng = np.random.default_rng(0)
+    few = read_few_shot(written(test=rows_of(rng, 20)[0].astype(np.float16)))
+    assert few.test.x.dtype == np.float32
+
+
+def test_more_shots_than_rows_are_refused(written):
+    few = read_few_shot(written())
+    with pytest.raises(InvalidInput, match="shots: 6 is not allowed; use 1 to 5, the rows of"):
+        draw_sizes(few, 6, 4)
