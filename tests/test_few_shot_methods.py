@@ -18,7 +18,9 @@ from mmjax.few_shot import (
     search_plane,
     unmixings,
 )
+from mmjax.few_shot.caches import ape_columns, cca_scores, gaussian_discriminant, tip_scores
 from mmjax.few_shot.search import line_accuracies
+from mmjax.few_shot.training import train
 from mmjax.tables.few_shot import judged
 
 CLASSES, WIDTH = 4, 12
@@ -200,3 +202,91 @@ def test_more_shots_than_rows_are_refused(written):
     few = read_few_shot(written())
     with pytest.raises(InvalidInput, match="shots: 6 is not allowed; use 1 to 5, the rows of"):
         draw_sizes(few, 6, 4)
+
+
+def _softmax(v, axis):
+    v = np.exp(v - v.max(axis, keepdims=True))
+    return v / v.sum(axis, keepdims=True)
+
+
+def _random_params(seed=0):
+    rng = np.random.default_rng(seed)
+    unit = lambda *shape: (lambda v: v / np.linalg.norm(v, axis=-1, keepdims=True))(
+        rng.normal(size=shape)
+    )
+    shots = 3
+    return dict(
+        x=unit(20, WIDTH),
+        keys=unit(CLASSES * shots, WIDTH),
+        texts=unit(CLASSES, WIDTH),
+        z=rng.normal(size=(20, 5)),
+        z_keys=rng.normal(size=(CLASSES * shots, 5)),
+        one_hot=np.eye(CLASSES)[np.repeat(np.arange(CLASSES), shots)],
+    )
+
+
+def test_tip_and_cca_are_their_formulas():
+    p = _random_params()
+    x, k, w, z, zk, hot = (p[n] for n in ("x", "keys", "texts", "z", "z_keys", "one_hot"))
+    given = {n: jnp.asarray(p[n]) for n in ("keys", "texts", "z_keys")}
+    numbers = dict(alpha=1.3, beta=2.1, gamma=0.4, eta=0.7)
+    tip = 100 * x @ w.T + 1.3 * np.exp(-2.1 * (1 - x @ k.T)) @ hot
+    np.testing.assert_allclose(tip_scores(given | numbers, *map(jnp.asarray, (x, z))), tip, 2e-5)
+    a = z @ zk.T
+    a = (a - a.min(1, keepdims=True)) / np.ptp(a, axis=1)[:, None]
+    cca = (
+        100 * x @ w.T
+        + 0.4 * 100 * x @ (k.T @ _softmax(k @ w.T, 0))
+        + 0.7 * 100 * (_softmax(x @ w.T, 1) @ w) @ w.T
+        + 1.3 * np.exp(-2.1 * (1 - a)) @ hot
+    )
+    found = cca_scores(given | numbers, *map(jnp.asarray, (x, z)))
+    np.testing.assert_allclose(found, cca, rtol=1e-3, atol=1e-4)
+
+
+def test_a_rotation_cancels_in_cca():
+    p = {n: jnp.asarray(v) for n, v in _random_params().items()}
+    turn = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (5, 5)))[0]
+    numbers = dict(alpha=1.3, beta=2.1, gamma=0.4, eta=0.7)
+    plain = cca_scores(p | numbers, p["x"], p["z"])
+    turned = cca_scores(p | numbers | {"z_keys": p["z_keys"] @ turn}, p["x"], p["z"] @ turn)
+    np.testing.assert_allclose(plain, turned, rtol=1e-4, atol=1e-4)
+
+
+def test_gaussian_is_its_formula():
+    p = _random_params()
+    k, hot = p["keys"], p["one_hot"]
+    means = hot.T @ k / 3
+    apart = k - hot @ means
+    s = apart.T @ apart / (len(k) - 1)
+    inverse = WIDTH * np.linalg.inv((len(k) - 1) * s + np.trace(s) * np.eye(WIDTH))
+    weights, bias = gaussian_discriminant(jnp.asarray(k), CLASSES)
+    np.testing.assert_allclose(weights, inverse @ means.T, rtol=1e-3, atol=1e-3)
+    quadratic = [-0.5 * m @ inverse @ m for m in means]
+    np.testing.assert_allclose(bias, quadratic, rtol=1e-3, atol=1e-3)
+
+
+def test_ape_columns_are_those_of_loops():
+    p = _random_params()
+    rows = np.concatenate([p["texts"][:, None], p["keys"].reshape(CLASSES, 3, WIDTH)], 1)
+    total, count = np.zeros(WIDTH), 0
+    for i, j in itertools.permutations(range(CLASSES), 2):
+        for m, n in itertools.product(range(4), repeat=2):
+            total, count = total + rows[i, m] * rows[j, n], count + 1
+    criterion = -0.7 * total / count + 0.3 * p["texts"].var(0, ddof=1)
+    found = ape_columns(jnp.asarray(p["keys"]), jnp.asarray(p["texts"]), CLASSES, 7)
+    assert set(np.asarray(found).tolist()) == set(np.argsort(-criterion)[:7].tolist())
+
+
+def test_training_keeps_the_best_epoch_of_validation():
+    (x, y), (val, val_y) = (rows_of(np.random.default_rng(k), 10) for k in range(2))
+    scores = lambda w, rows: 10 * rows @ w.T
+    start = jax.random.normal(jax.random.key(0), (CLASSES, WIDTH))
+    given = (jnp.asarray(x), jnp.asarray(y)), (jnp.asarray(val), jnp.asarray(val_y))
+    right = lambda w: float(jnp.mean(jnp.argmax(scores(w, given[1][0]), 1) == given[1][1]))
+    found, told = train(scores, start, 0.1, *given, jax.random.key(1), epochs=30)
+    assert right(found) == pytest.approx(float(told)) and float(told) > right(start) + 0.2
+    away = (given[0][0], (given[0][1] + 1) % CLASSES)  # labels that lead away from a good start
+    good = jnp.eye(WIDTH)[:CLASSES]
+    kept, told = train(scores, good, 0.1, away, given[1], jax.random.key(1), epochs=5)
+    np.testing.assert_array_equal(kept, good)

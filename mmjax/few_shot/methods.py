@@ -3,6 +3,17 @@
 from collections.abc import Sequence
 
 from mmjax.few_shot.base import Method
+from mmjax.few_shot.caches import (
+    ape_scores,
+    cca_scores,
+    fit_ape,
+    fit_cca,
+    fit_gaussian,
+    fit_gda,
+    fit_tip,
+    gda_scores,
+    tip_scores,
+)
 from mmjax.few_shot.probes import (
     LINEAR,
     fit_means,
@@ -10,6 +21,19 @@ from mmjax.few_shot.probes import (
     linear_scores,
     mean_scores,
     text_scores,
+)
+from mmjax.few_shot.tuned import (
+    adapter_scores,
+    cca_ft_scores,
+    cross_scores,
+    fit_adapter,
+    fit_cca_ft,
+    fit_cross,
+    fit_lp,
+    fit_task,
+    fit_tip_f,
+    lp_scores,
+    task_scores,
 )
 from mmjax.few_shot.unmix import Unmixing, affine_unmixing
 
@@ -31,6 +55,20 @@ def unmixings(num_components: Sequence[int]) -> dict[str, Unmixing]:
     return {row.name: row for row in rows}
 
 
+ADAPTERS = (
+    Method("Gaussian", fit_gaussian, linear_scores),
+    Method("GDA", fit_gda, gda_scores, texts=True),
+    Method("Tip-Adapter", fit_tip, tip_scores, texts=True),
+    Method("CCA", fit_cca, cca_scores, unmixing="FastICA", texts=True),
+    Method("CCA, whitening", fit_cca, cca_scores, unmixing="whitening", texts=True),
+    Method("APE", fit_ape, ape_scores, texts=True),
+    Method("LP++", fit_lp, lp_scores, texts=True, tuned=True),
+    Method("Tip-Adapter-F", fit_tip_f, tip_scores, texts=True, tuned=True),
+    Method("CCA-FT", fit_cca_ft, cca_ft_scores, unmixing="FastICA", texts=True, tuned=True),
+    Method("TaskRes", fit_task, task_scores, texts=True, tuned=True),
+    Method("CLIP-Adapter", fit_adapter, adapter_scores, texts=True, tuned=True),
+    Method("cross-modal probe", fit_cross, cross_scores, texts=True, tuned=True),
+)
 PLAIN = affine_unmixing("as they are", "none")  # centred, in one scale
 
 
@@ -44,4 +82,4 @@ def methods(num_components: Sequence[int]) -> list[Method]:
         for penalty, fit in LINEAR.items():
             shown = ("L1, " if penalty == "l1" else "") + (name or "linear probe")
             rows.append(Method(shown, fit, linear_scores, unmixing=name or PLAIN.name))
-    return rows
+    return [*rows, *ADAPTERS]
