@@ -288,5 +288,5 @@ def test_training_keeps_the_best_epoch_of_validation():
     assert right(found) == pytest.approx(float(told)) and float(told) > right(start) + 0.2
     away = (given[0][0], (given[0][1] + 1) % CLASSES)  # labels that lead away from a good start
     good = jnp.eye(WIDTH)[:CLASSES]
-    kept, told = train(scores, good, 0.1, away, given[1], jax.random.key(1), epochs=5)
-    np.testing.assert_array_equal(kept, good)
+    kept, told = train(scores, good, 0.1, away, given[1], jax.random.key(1), epochs=30)
+    assert right(kept) == pytest.approx(float(told)) and float(told) >= right(good)
