@@ -435,6 +435,12 @@ def test_tars_of_every_sort(tmp_path):
     whole = _tar(tmp_path).read_bytes()
     for end in (520, 700, 11_000):
         assert "cut.tar: not a whole, unc" in _faulty(tmp_path, "cut.tar", whole[:end])
+    with tarfile.open(tmp_path / "data.tar") as file:
+        second = file.getmembers()[2].offset
+    assert "within a header" in _faulty(tmp_path, "cut.tar", whole[: second + 100])
+    (tmp_path / "cut.tar").write_bytes(whole[:second])
+    told = " ".join(read(tmp_path / "cut.tar", split=(1, 0, 0)).remarks)
+    assert "cut.tar: without the mark of its end; it may have been cut" in told
     marked = [
         ("a", "jpg", _png(0)),
         ("a", "txt", "caf\u00e9 noir".encode("utf-16")),

@@ -79,6 +79,15 @@ def test_units_of_a_modality_change_nothing(data, model):
     np.testing.assert_allclose(again.embed(other)["a"], model.embed(data)["a"], atol=1e-3)
 
 
+def test_rows_that_are_held_out_do_not_scale(data, model):
+    far = {
+        name: np.where((data.split == "train")[:, None], v, 1e4) for name, v in arrays()[0].items()
+    }
+    other = fit(dataset(rows=far), steps=1, validate_every=0)
+    for name, own in model.spec.preparations.items():
+        chex.assert_trees_all_equal(other.spec.preparations[name].scaling, own.scaling)
+
+
 def test_a_loaded_model_is_the_saved_one(tmp_path, data, model):
     model.save(str(tmp_path / "mine"))
     same = mm.load(str(tmp_path / "mine"))

@@ -50,10 +50,11 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
     offsets, sizes, homes = [], [], []
     found: dict[str, tuple[list[int], list[int]]] = {}
     odd: list[str] = []
+    unmarked: list[str] = []
     for home, shard in enumerate(shards):
         rows: dict[str, int] = {}
         seen: set[str] = set()
-        for member in _members(shard):
+        for member in _members(shard, unmarked):
             if member.isdir():
                 continue
             folder, _, base = member.name.rpartition("/")
@@ -85,10 +86,11 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
     tell = lambda k: f"{shards[places[2][k]]}: {printable(names[k])}"
     opened = lru_cache(_OPEN)(_opened)
     read = lambda k: _content(opened(shards[places[2][k]]), int(places[0][k]), int(places[1][k]))
-    return members_table(Members(path, keys, where, tell, read, {}, [*remarks, told]))
+    return members_table(Members(path, keys, where, tell, read, {}, [*remarks, told, *unmarked]))
 
 
-def _members(shard: str) -> Iterator[tarfile.TarInfo]:
+def _members(shard: str, unmarked: list[str]) -> Iterator[tarfile.TarInfo]:
+    """Those of a shard; a remark where nothing says that it is whole."""
     if not os.path.isfile(shard):
         raise InvalidInput(f"{shard}: no such file")
     size = os.path.getsize(shard)
@@ -99,6 +101,14 @@ def _members(shard: str) -> Iterator[tarfile.TarInfo]:
                     raise tarfile.ReadError(f"ends within {printable(member.name)}")
                 yield member
                 file.members = []  # a list of all that went by: hundreds of bytes each
+            end = file.offset
+        with open(shard, "rb") as raw:  # tarfile takes a broken header for the end
+            raw.seek(end)
+            last = raw.read(tarfile.BLOCKSIZE)
+        if last and (len(last) < tarfile.BLOCKSIZE or any(last)):
+            raise tarfile.ReadError("ends within a header")
+        if not last:
+            unmarked.append(f"{shard}: without the mark of its end; it may have been cut")
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:
         if isinstance(error, InvalidInput):
             raise
