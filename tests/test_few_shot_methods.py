@@ -16,6 +16,7 @@ from mmjax.few_shot import (
     make_draws,
     methods,
     search_plane,
+    tuned,
     unmixings,
 )
 from mmjax.few_shot.caches import ape_columns, cca_scores, gaussian_discriminant, tip_scores
@@ -290,3 +291,23 @@ def test_training_keeps_the_best_epoch_of_validation():
     good = jnp.eye(WIDTH)[:CLASSES]
     kept, told = train(scores, good, 0.1, away, given[1], jax.random.key(1), epochs=30)
     assert right(kept) == pytest.approx(float(told)) and float(told) >= right(good)
+
+
+def test_lp_starts_from_the_data(written, monkeypatch):
+    draws, _ = drawn(written(), shots=4, draws=1)
+    x, y, w = (np.asarray(v[0], np.float64) for v in (draws.x, draws.labels, draws.texts))
+    p = dict(
+        weights=np.stack([x[y == c].sum(0) for c in range(CLASSES)]),
+        bias=np.zeros(CLASSES),
+        alpha=np.full(CLASSES, 250 * np.mean((x @ w.T)[np.arange(len(x)), y.astype(int)])),
+    )
+    rate = 4 * len(x) / np.linalg.eigvalsh(x.T @ x)[-1]
+    for _ in range(1):  # the published step: full batch, alpha every tenth
+        scores = x @ p["weights"].T + p["bias"] + p["alpha"] * (x @ w.T)
+        apart = (_softmax(scores, 1) - np.eye(CLASSES)[y.astype(int)]) / len(x)
+        p["weights"] = p["weights"] - rate * apart.T @ x
+        p["bias"] = p["bias"] - rate * apart.sum(0)
+    monkeypatch.setattr(tuned, "LP_STEPS", 1)
+    found = tuned.fit_lp(draws, CLASSES).params
+    for name, value in p.items():
+        np.testing.assert_allclose(found[name][0], value, rtol=1e-3, atol=1e-3)

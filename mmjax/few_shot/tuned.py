@@ -14,6 +14,7 @@ from mmjax.numerics import normalise
 from mmjax.types import Array, Tree
 
 RATIO = 0.2  # of CLIP-Adapter: how much of the feature is the adapter's
+LP_STEPS = 300  # of LP++, full batches
 RESIDUAL = 0.5  # alpha of TaskRes
 
 
@@ -151,7 +152,7 @@ def _lp(x, labels, val, val_labels, texts, num_classes):
     start = {
         "weights": class_means(x, num_classes) * (count // num_classes),
         "bias": jnp.zeros(num_classes),
-        "alpha": jnp.full(num_classes, 250.0 * own / num_classes),
+        "alpha": jnp.full(num_classes, 250.0 * own),
         "texts": texts,
     }
 
@@ -174,7 +175,7 @@ def _lp(x, labels, val, val_labels, texts, num_classes):
     moved = {k: v for k, v in start.items() if k != "texts"}
     speed = {k: jnp.zeros_like(moved[k]) for k in ("weights", "bias")}
     begun = (moved, speed, moved, jnp.zeros(()))
-    (_, _, best, top), _ = jax.lax.scan(step, begun, jnp.arange(300))
+    (_, _, best, top), _ = jax.lax.scan(step, begun, jnp.arange(LP_STEPS))
     return best | {"texts": texts}, top
 
 
