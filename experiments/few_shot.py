@@ -23,7 +23,7 @@ ABOUT = About(
     question="Which few-shot method of frozen CLIP features is best, and what does ICA add?",
     paper="Liu et al. 2026, Figures 4 and 5",
     minutes="",
-    needs="your cached features (.npz, .safetensors, .parquet, folders of .pt)",
+    needs="your cached features (.npz, .safetensors, .parquet)",
     trains=False,
 )
 

@@ -46,7 +46,7 @@ class FewShotSet(NamedTuple):
 
 
 def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
-    """Reads a file, or a folder of caches, of features and labels; nothing in it is executed.
+    """Reads a file of features and labels; nothing in it is executed.
 
     A file (.npz, .safetensors, .parquet) has either `train_K` and `train_K_labels` (draws of K
     shots, which are pooled) or `train` and `train_labels`, and the same with val and test; or
