@@ -1,6 +1,7 @@
 """Few-shot methods against independent float64 versions, searches against brute force."""
 
 import itertools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from mmjax.few_shot import (
 from mmjax.few_shot.caches import ape_columns, cca_scores, gaussian_discriminant, tip_scores
 from mmjax.few_shot.search import line_accuracies
 from mmjax.few_shot.training import train
+from mmjax.tables import few_shot as table
 from mmjax.tables.few_shot import judged
 
 CLASSES, WIDTH = 4, 12
@@ -311,3 +313,13 @@ def test_lp_starts_from_the_data(written, monkeypatch):
     found = tuned.fit_lp(draws, CLASSES).params
     for name, value in p.items():
         np.testing.assert_allclose(found[name][0], value, rtol=1e-3, atol=1e-3)
+
+
+def test_a_map_never_sees_test_rows_that_are_drawn_from_the_pool(written, monkeypatch):
+    few = read_few_shot(written(val=None, test=None))
+    seen = []
+    monkeypatch.setattr(table, "unlabelled", lambda few: seen.append(few))
+    how = dict(seed=0, seeds=1, shots=(1,), validation="shots", validation_shots=1, tuned=False)
+    chosen = dict(num_components=(2,), methods="PCA 2", unmix="source")
+    rows = table.settings(SimpleNamespace(**how, **chosen), [few])
+    assert rows["toys/PCA 2/1-shot"][0].judge(None) and not seen

@@ -22,14 +22,12 @@ class Unmixing(NamedTuple):
       fit: `(x [draws, n, d], keys [draws], k) -> params`, over draws.
       apply: `(params of one draw, x [m, d]) -> [m, components]`, pure.
       num_components: principal directions kept, or None for all that the rows determine.
-      pooled: whether the rows of a draw are too few for it: it wants all unlabelled ones.
     """
 
     name: str
     fit: Callable[[Array, Key, int], Tree]
     apply: Callable[[Tree, Array], Array]
     num_components: int | None = None
-    pooled: bool = False
 
 
 def _independent(x: Array, key: Key, k: int) -> Affine:

@@ -147,7 +147,8 @@ def settings(config: Any, sets: list[FewShotSet]) -> dict[str, list[Piece]]:
     @lru_cache(maxsize=2)
     def fitted_map(name: str, shots: int, start: int, stop: int, unmixing: str):
         draws, _ = drawn(name, shots, start, stop)
-        if config.unmix == "draw" and not maps[unmixing].pooled:
+        # Where test rows are drawn from the pool, a map of the pool would have seen them.
+        if config.unmix == "draw" or by_name[name].test is None:
             return fit_unmixing(maps[unmixing], draws)
         params = of_source(name, unmixing)
         wide = lambda v: jnp.broadcast_to(v, (stop - start, *v.shape[1:]))
