@@ -282,7 +282,7 @@ BAD_DATA = [
     ("nan", "", "array 'x' has NaN or infinity (nan), first in row 7, column 2"),
     ("name", "", "no array 'x'; it holds t, y"),
     ("labels", "--label_x=l --label_t=l", "array 'l' has shape (9,)"),
-    ("unpaired", "--label_x=l --label_t=k --pairs=label", "pairs can't be drawn by label"),
+    ("unpaired", "--label_x=l --label_t=k --pairs=label", "can't be paired by label"),
     ("unpaired", "--pairs=label", "pairs: 'label'"),
     ("unpaired", "--label_x=l", "label_x, label_t"),
     ("index", "--pair_index=i", "array 'i' must hold rows of 't': 0 to 49"),
