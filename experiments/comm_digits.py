@@ -18,7 +18,7 @@ import numpy as np
 from mmjax.config import names_in, option
 from mmjax.data.as_dataset import LABEL, dataset_of
 from mmjax.data.dataset import SPLITS, facts_of
-from mmjax.data.digits import digit_views, speech_data, speech_pairs
+from mmjax.data.sets.digits import digit_views, speech_data, speech_pairs
 from mmjax.errors import require
 from mmjax.nets.prepare import preparations_of
 from mmjax.run import About, Run, RunOptions, launch, machine, run_table

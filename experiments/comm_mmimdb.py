@@ -20,7 +20,7 @@ from mmjax.config import option
 from mmjax.data import load_mm_imdb_hdf5
 from mmjax.data.as_dataset import dataset_of
 from mmjax.data.dataset import Dataset, facts_of
-from mmjax.data.mm_imdb_hdf5 import ENDS
+from mmjax.data.sets.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
 from mmjax.errors import InvalidInput, naming, require
 from mmjax.nets.looks import augmenter

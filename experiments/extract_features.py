@@ -20,8 +20,8 @@ import shutil
 import sys
 
 from mmjax.config import option
-from mmjax.data.clip_inputs import read_inputs
-from mmjax.data.pictures import left_out
+from mmjax.data.clip.inputs import read_inputs
+from mmjax.data.files.pictures import left_out
 from mmjax.errors import InvalidInput, note, require
 from mmjax.run import About, Run, atomic_write, claim_workdir, launch, save_arrays
 from mmjax.tables.clip_features import (

@@ -5,9 +5,9 @@
   python -m experiments.render_dataset --workdir=scenes --position_dependent_color
 
 The workdir becomes the data set's root: train/, val/ and test/ hold images/, text/text_raw.txt,
-latents_image.csv and latents_text.csv, as the official loader and mmjax.data.multimodal_3dident
-read them. Row i of a split is a function of seed, split and i alone. A split is whole or not there:
-the same command writes those that are missing.
+latents_image.csv and latents_text.csv, as the official loader and
+mmjax.data.sets.multimodal_3dident read them. Row i of a split is a function of seed, split and i
+alone. A split is whole or not there: the same command writes those that are missing.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from mmjax.config import option
-from mmjax.data.export_3dident import check_free, write_split
+from mmjax.data.sets.export_3dident import check_free, write_split
 from mmjax.errors import require
 from mmjax.generative.scenes import scene_model
 from mmjax.observations.rendering import render

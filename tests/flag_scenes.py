@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from mmjax.data.export_3dident import write_split
+from mmjax.data.sets.export_3dident import write_split
 from mmjax.generative.scenes import scene_model
 from mmjax.models import fit
 from mmjax.nets import mlp

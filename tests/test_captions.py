@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from mmjax.data.captions import (
+from mmjax.data.sets.captions import (
     TEMPLATES,
     build_vocabulary,
     caption,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmjax.data import checks, finite, finite_float32, label_column, plain
+from mmjax.data import finite, finite_float32, label_column, plain
+from mmjax.data.files import checks
 from mmjax.errors import InvalidInput
 
 # Every way to store small whole numbers that NumPy has, and ml_dtypes', which jax brings.

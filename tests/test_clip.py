@@ -23,7 +23,7 @@ from mmjax.data import (
     read_tokenizer,
     standardise_pixels,
 )
-from mmjax.data.clip_config import ACTIVATIONS as NAMES
+from mmjax.data.clip.config import ACTIVATIONS as NAMES
 from mmjax.encoders import Clip, clip_encoders
 from mmjax.encoders.clip import ACTIVATIONS
 from mmjax.errors import InvalidInput

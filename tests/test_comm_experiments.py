@@ -14,9 +14,9 @@ from experiments import (
     comm_multibench,
     comm_trifeature,
 )
-from mmjax.data import digits as digit_data
 from mmjax.data import split_size
 from mmjax.data.as_dataset import dataset_of
+from mmjax.data.sets import digits as digit_data
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
 from mmjax.nets.prepare import observations_of, preparations_of

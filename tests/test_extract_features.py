@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments import extract_features
 from mmjax.data import fit_image, read_clip, read_features, read_pixels, read_tokenizer
-from mmjax.data.clip_images import standardise_pixels
+from mmjax.data.clip.images import standardise_pixels
 from mmjax.encoders import clip_encoders
 from mmjax.run import launch
 from mmjax.tables import clip_features

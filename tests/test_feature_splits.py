@@ -20,8 +20,8 @@ from mmjax.data import (
     read_features,
     stratified_split,
 )
-from mmjax.data import digits as digit_data
 from mmjax.data.feature_sets import FeatureNames
+from mmjax.data.sets import digits as digit_data
 from mmjax.disentangle import fast_ica
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import attribute_response

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from experiments import render_dataset
-from mmjax.data.captions import build_vocabulary, caption, encode
-from mmjax.data.export_3dident import write_split
-from mmjax.data.images import load_images
-from mmjax.data.multimodal_3dident import image_name, load_split, remarks_on
+from mmjax.data.files.images import load_images
+from mmjax.data.sets.captions import build_vocabulary, caption, encode
+from mmjax.data.sets.export_3dident import write_split
+from mmjax.data.sets.multimodal_3dident import image_name, load_split, remarks_on
 from mmjax.errors import InvalidInput
 from mmjax.generative.scenes import scene_model
 from mmjax.run import Run, launch

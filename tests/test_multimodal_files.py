@@ -17,7 +17,7 @@ from mmjax.data import (
     read_rows,
     split_size,
 )
-from mmjax.data.mm_imdb import GENRES
+from mmjax.data.sets.mm_imdb import GENRES
 from mmjax.errors import InvalidInput
 
 

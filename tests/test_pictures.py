@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mmjax.data.clip_images import CLIP_MEAN, CLIP_STD, ClipPixels, read_image
-from mmjax.data.clip_inputs import read_inputs
-from mmjax.data.images import load_images
-from mmjax.data.mm_imdb import read_poster
-from mmjax.data.pictures import (
+from mmjax.data.clip.images import CLIP_MEAN, CLIP_STD, ClipPixels, read_image
+from mmjax.data.clip.inputs import read_inputs
+from mmjax.data.files.images import load_images
+from mmjax.data.files.pictures import (
     ENDINGS,
     as_rgb,
     decode_picture,
@@ -20,6 +19,7 @@ from mmjax.data.pictures import (
     left_out,
     pictures_by_stem,
 )
+from mmjax.data.sets.mm_imdb import read_poster
 from mmjax.errors import InvalidInput
 
 SIDE = 16

@@ -20,7 +20,7 @@ from mmjax.data import (
     read_rows,
     split_size,
 )
-from mmjax.data.checks import within_int32
+from mmjax.data.files.checks import within_int32
 from mmjax.data.multimodal import MultimodalData, MultimodalSplit, standardised_by_train
 from mmjax.errors import InvalidInput
 from tests.clip_folders import GOLDEN, copy_golden

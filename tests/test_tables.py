@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmjax.data.clip_inputs import read_inputs
-from mmjax.data.clip_tokens import read_tokenizer
-from mmjax.data.tables import read_columns, read_json, read_lines
+from mmjax.data.clip.inputs import read_inputs
+from mmjax.data.clip.tokens import read_tokenizer
+from mmjax.data.files.tables import read_columns, read_json, read_lines
 from mmjax.errors import InvalidInput
-from mmjax.run.launch import slug
+from mmjax.run.files import slug
 
 ENCODINGS = {
     "utf-8": lambda t: t.encode(),

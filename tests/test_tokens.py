@@ -12,7 +12,7 @@ import pytest
 import tokenizers
 
 from mmjax import nets
-from mmjax.data import optional
+from mmjax.data.files import optional
 from mmjax.errors import InvalidInput
 from mmjax.nets import Observed, clip_tokenizer, read_tokenizer, tokenizer_from_json, train_bpe
 from tests.clip_folders import GOLDEN, TEXTS, copy_golden, write_openclip

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from mmjax.data.trifeature_gallery import (
+from mmjax.data.sets.trifeature_gallery import (
     fixed_pairs,
     make_gallery,
     pair_pool,

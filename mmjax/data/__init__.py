@@ -1,30 +1,17 @@
-"""Data on disk. A new data set is one file."""
+"""Data: rows with what protects them. `files` are of one kind, `formats` any that a user has,
+`sets` named ones, `clip` folders of a CLIP. A new format or data set is one file."""
 
-from mmjax.data.av_mnist import load_av_mnist
-from mmjax.data.captions import (
-    Vocabulary,
-    build_vocabulary,
-    caption,
-    caption_encoder,
-    caption_ids,
-    encode,
-    scene_vocabulary,
-    vocabulary_from_json,
-    vocabulary_to_json,
-)
-from mmjax.data.checks import finite, finite_float32, label_column, plain
-from mmjax.data.clip_config import ClipConfig, ClipTower, read_clip_config
-from mmjax.data.clip_folder import ClipModel, read_clip
-from mmjax.data.clip_images import (
+from mmjax.data.clip.config import ClipConfig, ClipTower, read_clip_config
+from mmjax.data.clip.folder import ClipModel, read_clip
+from mmjax.data.clip.images import (
     ClipPixels,
     fit_image,
     image_batches,
     read_pixels,
     standardise_pixels,
 )
-from mmjax.data.clip_inputs import ClipInputs, read_inputs
-from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
-from mmjax.data.export_3dident import write_split
+from mmjax.data.clip.inputs import ClipInputs, read_inputs
+from mmjax.data.clip.tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.exports import split_columns
 from mmjax.data.feature_sets import (
     FeatureNames,
@@ -51,10 +38,9 @@ from mmjax.data.few_shot_files import (
     restricted,
     with_texts,
 )
-from mmjax.data.mimic import load_mimic
-from mmjax.data.mm_imdb import load_mm_imdb
-from mmjax.data.mm_imdb_hdf5 import load_mm_imdb_hdf5
-from mmjax.data.multibench_affect import load_affect
+from mmjax.data.files.checks import finite, finite_float32, label_column, plain
+from mmjax.data.files.npz import read_arrays
+from mmjax.data.files.pickles import read_pickle
 from mmjax.data.multimodal import (
     Lazy,
     MultimodalBatch,
@@ -68,9 +54,7 @@ from mmjax.data.multimodal import (
     standardised_by_train,
     take_rows,
 )
-from mmjax.data.multimodal_3dident import SceneSplit, load_split, remarks_on
 from mmjax.data.multimodal_npz import load_multimodal
-from mmjax.data.npz import read_arrays
 from mmjax.data.pair_ids import content_ids, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
 from mmjax.data.pairs import (
@@ -83,8 +67,25 @@ from mmjax.data.pairs import (
     ids_of,
     standardised,
 )
-from mmjax.data.pickles import read_pickle
-from mmjax.data.trifeature_gallery import (
+from mmjax.data.sets.av_mnist import load_av_mnist
+from mmjax.data.sets.captions import (
+    Vocabulary,
+    build_vocabulary,
+    caption,
+    caption_encoder,
+    caption_ids,
+    encode,
+    scene_vocabulary,
+    vocabulary_from_json,
+    vocabulary_to_json,
+)
+from mmjax.data.sets.export_3dident import write_split
+from mmjax.data.sets.mimic import load_mimic
+from mmjax.data.sets.mm_imdb import load_mm_imdb
+from mmjax.data.sets.mm_imdb_hdf5 import load_mm_imdb_hdf5
+from mmjax.data.sets.multibench_affect import load_affect
+from mmjax.data.sets.multimodal_3dident import SceneSplit, load_split, remarks_on
+from mmjax.data.sets.trifeature_gallery import (
     Gallery,
     PairPool,
     fixed_pairs,
@@ -95,7 +96,7 @@ from mmjax.data.trifeature_gallery import (
     split_renderings,
     split_triples,
 )
-from mmjax.data.vision_touch import load_vision_touch
+from mmjax.data.sets.vision_touch import load_vision_touch
 
 __all__ = [
     "ClipConfig",

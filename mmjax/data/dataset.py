@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import check_finite, label_column, plain
 from mmjax.data.columns import (
     Column,
     column_of,
@@ -16,6 +15,7 @@ from mmjax.data.columns import (
     rows_of,
     some_present,
 )
+from mmjax.data.files.checks import check_finite, label_column, plain
 from mmjax.data.multimodal import Lazy, taken
 from mmjax.data.pair_ids import content_ids, linked_groups
 from mmjax.errors import InvalidInput, choose, require

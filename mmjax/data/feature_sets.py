@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import label_column
 from mmjax.data.features import read_column, read_features
+from mmjax.data.files.checks import label_column
 from mmjax.data.pair_ids import linked_groups
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import finite, label_column, plain
-from mmjax.data.npz import read_arrays
-from mmjax.data.optional import needed
+from mmjax.data.files.checks import finite, label_column, plain
+from mmjax.data.files.npz import read_arrays
+from mmjax.data.files.optional import needed
 from mmjax.errors import InvalidInput, require
 
 # Where a user names no array: `feature_list` and `label_list` are those of the published files.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import label_column
 from mmjax.data.features import Arrays, open_arrays, parts_of
+from mmjax.data.files.checks import label_column
 from mmjax.errors import InvalidInput, require
 
 _SHOTS = re.compile(r"train_(\d+)")

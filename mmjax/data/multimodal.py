@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import plain
+from mmjax.data.files.checks import plain
 from mmjax.errors import InvalidInput, require
 
 KINDS = ("classification", "multilabel", "regression")

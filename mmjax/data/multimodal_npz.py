@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmjax.data.checks import label_column, within_int32
+from mmjax.data.files.checks import label_column, within_int32
+from mmjax.data.files.npz import read_arrays
 from mmjax.data.multimodal import (
     KINDS,
     MultimodalData,
@@ -14,7 +15,6 @@ from mmjax.data.multimodal import (
     standardised_by_train,
     take_rows,
 )
-from mmjax.data.npz import read_arrays
 from mmjax.data.pair_ids import random_split
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.npz import read_arrays
+from mmjax.data.files.npz import read_arrays
 from mmjax.data.pair_ids import (
     checked_split,
     linked_groups,

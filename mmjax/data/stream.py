@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import Dataset
+from mmjax.data.files.optional import needed
 from mmjax.data.multimodal import Lazy
-from mmjax.data.optional import needed
 from mmjax.errors import InvalidInput, require
 
 # step, from 0 -> `[batch]` int64 rows

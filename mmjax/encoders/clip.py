@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmjax.data.clip_config import ClipConfig, ClipTower
+from mmjax.data.clip.config import ClipConfig, ClipTower
 from mmjax.encoders.base import Encoder, from_module
 from mmjax.errors import choose, require
 from mmjax.types import Array

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data import clip_tokens
-from mmjax.data.clip_tokens import ClipTokenizer, encodable
-from mmjax.data.optional import needed
-from mmjax.data.tables import read_text
+from mmjax.data.clip import tokens as clip_tokens
+from mmjax.data.clip.tokens import ClipTokenizer, encodable
+from mmjax.data.files.optional import needed
+from mmjax.data.files.tables import read_text
 from mmjax.errors import InvalidInput, require
 
 BYTES = 256

@@ -2,7 +2,7 @@
 
 import re
 
-from mmjax.data.tables import printable
+from mmjax.data.files.tables import printable
 
 # What markdown would take for more than letters: code, emphasis, formulas, tags, links, entities.
 _MARKUP = re.compile(r"[`*$\\]|~~|(?<!\w)_|_(?!\w)|</?[A-Za-z!]|\]\(|&#?\w+;|^\s|\s$")

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, TextIO, TypeVar
 
-from mmjax.data.tables import printable
+from mmjax.data.files.tables import printable
 from mmjax.train import Interrupted
 
 Item = TypeVar("Item")

@@ -14,12 +14,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mmjax.config import option
-from mmjax.data.clip_config import ClipConfig
-from mmjax.data.clip_folder import read_clip
-from mmjax.data.clip_images import ClipPixels, image_batches, read_pixels, standardise_pixels
-from mmjax.data.clip_inputs import ClipInputs
-from mmjax.data.clip_tokens import ClipTokenizer, read_tokenizer
-from mmjax.data.pictures import printable
+from mmjax.data.clip.config import ClipConfig
+from mmjax.data.clip.folder import read_clip
+from mmjax.data.clip.images import ClipPixels, image_batches, read_pixels, standardise_pixels
+from mmjax.data.clip.inputs import ClipInputs
+from mmjax.data.clip.tokens import ClipTokenizer, read_tokenizer
+from mmjax.data.files.pictures import printable
 from mmjax.encoders.clip import clip_encoders
 from mmjax.errors import InvalidInput, require
 from mmjax.numerics import normalise

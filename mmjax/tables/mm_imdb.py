@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.data import ClipInputs, MultimodalData, load_mm_imdb, split_size
-from mmjax.data.mm_imdb import poster_paths
+from mmjax.data.sets.mm_imdb import poster_paths
 from mmjax.report import Expected, grouped_bars_figure, save_figure
 from mmjax.run import Run, machine, save_arrays, values
 from mmjax.studies.fusing_methods import METHODS

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import check_finite
+from mmjax.data.files.checks import check_finite
 from mmjax.data.formats.cells import files_kind, first_texts, interpreted, is_free_text
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values

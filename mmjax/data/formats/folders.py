@@ -5,12 +5,12 @@ import os
 import numpy as np
 
 from mmjax.data.features import PARTS
+from mmjax.data.files.pictures import ENDINGS as PICTURES
+from mmjax.data.files.pictures import find_files, left_out
 from mmjax.data.formats.cells import read_file
 from mmjax.data.formats.members import CLASS, TEXTS, Members, members_table
 from mmjax.data.formats.table import SOUNDS, Table
 from mmjax.data.formats.tables import is_table
-from mmjax.data.pictures import ENDINGS as PICTURES
-from mmjax.data.pictures import find_files, left_out
 from mmjax.errors import InvalidInput
 
 _ENDINGS = (*PICTURES, *SOUNDS, *TEXTS, CLASS, ".json", ".npy")

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmjax.data.files.pictures import ENDINGS as PICTURES
+from mmjax.data.files.pictures import left_out
+from mmjax.data.files.tables import decode_text
 from mmjax.data.formats.table import SOUNDS, Files, Table, is_empty, typed
-from mmjax.data.pictures import ENDINGS as PICTURES
-from mmjax.data.pictures import left_out
-from mmjax.data.tables import decode_text
 from mmjax.errors import InvalidInput
 
 TEXTS = (".txt", ".text", ".caption")

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from mmjax.data.clip_images import ClipPixels, fit_image
+from mmjax.data.clip.images import ClipPixels, fit_image
+from mmjax.data.files.pictures import as_rgb, decode_picture, jpeg_pixels, picture_sides
 from mmjax.data.formats.table import Files
 from mmjax.data.multimodal import Lazy
-from mmjax.data.pictures import as_rgb, decode_picture, jpeg_pixels, picture_sides
 from mmjax.errors import InvalidInput, require
 
 _CHUNK = 256  # rows a thread decodes before it is asked for more

@@ -8,13 +8,13 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset
 from mmjax.data.features import GROUPS, SPLITS, parts_of
+from mmjax.data.files.pictures import left_out
 from mmjax.data.formats import arrays, tables
 from mmjax.data.formats.choice import Options, beside_of, modality, picked_rows, usual_modalities
 from mmjax.data.formats.folders import open_stems
 from mmjax.data.formats.sounds import MelOptions
 from mmjax.data.formats.table import Table, column, label_values, naming_file
 from mmjax.data.formats.tars import expanded, open_shards
-from mmjax.data.pictures import left_out
 from mmjax.errors import InvalidInput, require
 
 _OPENERS = {**arrays.OPENERS, **tables.OPENERS, ".tar": lambda path: open_shards(path, [path])}

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.data.files.optional import needed
 from mmjax.data.formats.table import Files
 from mmjax.data.multimodal import Lazy
-from mmjax.data.optional import needed
 from mmjax.errors import InvalidInput, require
 
 _FLOOR = 1e-10  # of a band's power, so that silence has a logarithm

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.files.optional import needed
+from mmjax.data.files.tables import read_table, read_text
 from mmjax.data.formats.table import Files, Raw, Table, ending_kind, typed
-from mmjax.data.optional import needed
-from mmjax.data.tables import read_table, read_text
 from mmjax.errors import InvalidInput
 
 
 def open_delimited(path: str) -> Table:
-    """A table with a header; see mmjax.data.tables for what is understood.
+    """A table with a header; see mmjax.data.files.tables for what is understood.
 
     Raises InvalidInput that names the line at fault.
     """

@@ -9,10 +9,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from mmjax.data.files.pictures import left_out
+from mmjax.data.files.tables import printable
 from mmjax.data.formats.members import Members, members_table
 from mmjax.data.formats.table import Table
-from mmjax.data.pictures import left_out
-from mmjax.data.tables import printable
 from mmjax.errors import InvalidInput
 
 _OPEN = 64  # shards that are kept open

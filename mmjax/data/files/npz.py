@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmjax.data.checks import finite, plain
+from mmjax.data.files.checks import finite, plain
 from mmjax.errors import InvalidInput, require
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.checks import check_finite
+from mmjax.data.files.checks import check_finite
+from mmjax.data.files.pickles import read_pickle
 from mmjax.data.multimodal import (
     MultimodalData,
     MultimodalSplit,
     as_array,
     padded,
 )
-from mmjax.data.pickles import read_pickle
 from mmjax.errors import InvalidInput, choose, require
 
 MODALITIES = ("vision", "audio", "text")

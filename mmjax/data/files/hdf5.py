@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.checks import check_finite, plain
-from mmjax.data.optional import needed
+from mmjax.data.files.checks import check_finite, plain
+from mmjax.data.files.optional import needed
 from mmjax.errors import InvalidInput
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmjax.data.checks import whole_numbers
-from mmjax.data.hdf5 import dataset, dataset_rows, open_hdf5, read_float32
+from mmjax.data.files.checks import whole_numbers
+from mmjax.data.files.hdf5 import dataset, dataset_rows, open_hdf5, read_float32
 from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit
 from mmjax.errors import InvalidInput, require
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from mmjax.data.pictures import GREY, as_rgb, is_transparent, read_picture
+from mmjax.data.files.pictures import GREY, as_rgb, is_transparent, read_picture
 from mmjax.errors import InvalidInput, require
 
 

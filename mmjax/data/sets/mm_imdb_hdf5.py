@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.checks import whole_numbers
-from mmjax.data.hdf5 import dataset, dataset_rows, open_hdf5, read_float32, read_values
+from mmjax.data.files.checks import whole_numbers
+from mmjax.data.files.hdf5 import dataset, dataset_rows, open_hdf5, read_float32, read_values
 from mmjax.data.multimodal import (
     Lazy,
     MultimodalData,

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import label_column
 from mmjax.data.feature_sets import class_codes, stratified_split
+from mmjax.data.files.checks import label_column
+from mmjax.data.files.npz import read_arrays
 from mmjax.data.multimodal import MultimodalData, MultimodalSplit, take_rows
-from mmjax.data.npz import read_arrays
 from mmjax.errors import InvalidInput, require
 
 DIGITS = tuple("0123456789")

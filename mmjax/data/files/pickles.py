@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from mmjax.data.pickle_arrays import (
+from mmjax.data.files.pickle_arrays import (
     NAMES,
     PLACES,
     PLAIN,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mmjax.data import tables
+from mmjax.data.files import tables
 from mmjax.errors import InvalidInput, require
 
 _LARGEST = 2**24  # of any size; a file that says more is broken

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.checks import check_finite
+from mmjax.data.files.checks import check_finite
+from mmjax.data.files.pickles import read_pickle
 from mmjax.data.multimodal import (
     MultimodalData,
     MultimodalSplit,
@@ -20,7 +21,6 @@ from mmjax.data.multimodal import (
     standardised_by_train,
     take_rows,
 )
-from mmjax.data.pickles import read_pickle
 from mmjax.errors import InvalidInput, require
 
 MORTALITY = -1

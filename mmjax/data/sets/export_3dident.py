@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
-from mmjax.data.captions import caption
-from mmjax.data.multimodal_3dident import IMAGE_COLUMNS, TEXT_COLUMNS, image_name
+from mmjax.data.sets.captions import caption
+from mmjax.data.sets.multimodal_3dident import IMAGE_COLUMNS, TEXT_COLUMNS, image_name
 from mmjax.errors import InvalidInput, require
 from mmjax.generative.colours import colour_names
 from mmjax.types import ScenePairs

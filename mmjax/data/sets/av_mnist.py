@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from mmjax.data.checks import plain
+from mmjax.data.files.checks import plain
 from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit, take_rows
 from mmjax.errors import InvalidInput, require
 

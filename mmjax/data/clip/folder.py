@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.checks import check_finite
-from mmjax.data.clip_config import ClipConfig, ClipTower, clip_kind, read_clip_config, read_json
+from mmjax.data.clip.config import ClipConfig, ClipTower, clip_kind, read_clip_config, read_json
+from mmjax.data.files.checks import check_finite
 from mmjax.errors import InvalidInput
 from mmjax.types import Tree
 

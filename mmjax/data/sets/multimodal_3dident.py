@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.captions import Vocabulary, build_vocabulary, encode, longest
-from mmjax.data.images import load_images
-from mmjax.data.pictures import left_out, pictures_by_stem
-from mmjax.data.tables import Columns, read_columns, read_lines
+from mmjax.data.files.images import load_images
+from mmjax.data.files.pictures import left_out, pictures_by_stem
+from mmjax.data.files.tables import Columns, read_columns, read_lines
+from mmjax.data.sets.captions import Vocabulary, build_vocabulary, encode, longest
 from mmjax.errors import InvalidInput, require
 from mmjax.generative.colours import COLOURS, colour_names
 from mmjax.types import SceneFactors, TextFactors

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.clip_config import clip_kind, read_json
-from mmjax.data.optional import needed
-from mmjax.data.tables import read_text
+from mmjax.data.clip.config import clip_kind, read_json
+from mmjax.data.files.optional import needed
+from mmjax.data.files.tables import read_text
 from mmjax.errors import InvalidInput, require
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"

@@ -3,8 +3,8 @@
 import os
 from typing import NamedTuple
 
-from mmjax.data.pictures import ENDINGS, find_pictures, left_out
-from mmjax.data.tables import read_columns, read_lines
+from mmjax.data.files.pictures import ENDINGS, find_pictures, left_out
+from mmjax.data.files.tables import read_columns, read_lines
 from mmjax.errors import InvalidInput, require
 
 # Ours; those of open_clip's lists; those of Hugging Face's image folders.

@@ -1,0 +1,1 @@
+"""Files of one kind: every way that they can be wrong is told in one line."""

@@ -1,0 +1,1 @@
+"""Named data sets as they are published, one file each."""
