@@ -182,6 +182,10 @@ SCENES: dict[str, list[dict[str, str]]] = {
         {**_OF_PAIRS, "model": "@pairs_model"},
         {**_OF_ALBUM, "model": "@album_model"},
     ],
+    "few_shot": [
+        {"data": "@cached.npz", "methods": "zero-shot;linear probe;PCA 4 + whitening"},
+        {"data": "@cached.npz", "methods": "", "tuned": "false"},
+    ],
     "extract_features": [
         {"model": "@clip", "images": "@photos"},
         {"model": "@clip", "texts": "@texts.txt", "output": "{run}/texts.npz"},
@@ -368,6 +372,17 @@ def _films(path: Path) -> None:
         Image.fromarray(pictures()[k % 4]).save(path / "dataset" / f"{name}.jpeg")
 
 
+def _cached(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(4, 12))
+    arrays = {"text": means[:3], "text_labels": np.arange(3)}
+    for part, each in (("train_4", 4), ("val", 5), ("test", 9)):
+        labels = np.repeat(np.arange(4), each)
+        arrays |= {part: means[labels] + rng.normal(size=(len(labels), 12))}
+        arrays |= {f"{part}_labels": labels}
+    np.savez(path, **arrays)
+
+
 def _photos(path: Path) -> None:
     for k, picture in enumerate(pictures()):
         folder = path / f"kind {k % 2}"
@@ -416,6 +431,7 @@ FILES: dict[str, Callable[[Path], object]] = {
     "leaves.npz": _leaves,
     "oaks.npz": functools.partial(_leaves, seed=1),
     "prompts.npz": _prompts,
+    "cached.npz": _cached,
     "pairs.npz": _pairs,
     "views.npz": _views,
     "speech.npz": _speech,

@@ -32,7 +32,7 @@ CASES = {
     "factor_cl": (dict(projected=2, hidden=4), VIEWS | STOPS),
     "factor_cl_supervised": (dict(classes=2, projected=2, hidden=4), LABELS | STOPS),
 }
-QUICK = ("info_nce", "supcon")
+QUICK = ("info_nce",)
 
 
 def test_every_loss_is_checked():

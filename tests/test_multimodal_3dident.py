@@ -420,6 +420,7 @@ def test_export_goes_on_where_it_stopped(tmp_path, capsys):
     assert set(os.listdir(tmp_path)) - set(glob.glob("traceback-*", root_dir=tmp_path)) == {
         "config.json",
         ".lock",
+        "report.html",
     }
     assert _run(tmp_path, "--val=0") == 0
     after = (tmp_path / "train").stat().st_mtime_ns
