@@ -180,6 +180,13 @@ def test_commands_run_with_small_settings(words, tmp_path):
     assert {"results.csv", "summary.md"} <= made or {"train", "val", "test"} <= made
 
 
+@pytest.mark.parametrize("name", [n for n in PAGES if n == "README.md" or "methods" in n])
+def test_figures_are_those_of_the_results(name):
+    """A figure that is measured again changes on every page, or on none."""
+    figures = set(re.findall(r"\d+\.\d+ ± \d+\.\d+", PAGES[name]))
+    assert figures <= set(re.findall(r"\d+\.\d+ ± \d+\.\d+", PAGES["experiments/RESULTS.md"]))
+
+
 BLOCKS = {
     f"{name}:{number}": code
     for name, text in PAGES.items()
