@@ -98,12 +98,13 @@ def test_small_settings_set_the_parameters_that_there_are(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
-def test_notebook_runs_top_to_bottom(name, monkeypatch):
+def test_notebook_runs_top_to_bottom(name, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
     (parameters,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", []))
     parameters.source = SMALL[name]
-    NotebookClient(book, timeout=300, kernel_name="python3").execute()
+    where = {"metadata": {"path": str(tmp_path)}}  # what it writes stays there
+    NotebookClient(book, timeout=300, kernel_name="python3", resources=where).execute()
     pictures = [
         output
         for cell in book.cells
