@@ -27,7 +27,7 @@ from experiments import (
     probe,
     render_dataset,
 )
-from mmjax.errors import InvalidInput, choose, say
+from mmjax.errors import InvalidInput, choose, meant_first, say
 from mmjax.run import launch
 from mmjax.tables.needs import NEEDS
 
@@ -75,8 +75,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         module = choose(EXPERIMENTS, "experiment", argv[1])
     except InvalidInput as error:
-        told, _, meant = str(error).rpartition("; did you mean ")
-        say(f"error: did you mean {meant} {told}" if told else f"error: {error}")
+        say(f"error: {meant_first(str(error))}")
         return 2
     del sys.argv[1]
     about = dict(doc=module.__doc__ or "", about=module.ABOUT, needs=NEEDS.get(argv[1], {}))

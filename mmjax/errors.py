@@ -34,6 +34,17 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     return f"; did you mean {known[found[0]]!r}?" if found else ""
 
 
+def meant_first(said: str) -> str:
+    """A refusal that starts with what to do, where a name is meant that stands at its end.
+
+    Example:
+      >>> meant_first("loss: 'info_nec' is not allowed; use info_nce; did you mean 'info_nce'?")
+      "did you mean 'info_nce'? loss: 'info_nec' is not allowed; use info_nce"
+    """
+    refused, asks, meant = said.rpartition("; did you mean ")
+    return f"did you mean {meant} {refused}" if asks else said
+
+
 def one_of(known: Iterable[str], value: str) -> str:
     """`one of a, b`, and which of them was perhaps meant: what `require` says is allowed."""
     known = list(known)

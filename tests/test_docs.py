@@ -6,24 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import (
-    comm_digits,
-    comm_mmimdb,
-    comm_multibench,
-    comm_trifactors,
-    comm_trifeature,
-    content_style,
-    disentangle,
-    embed,
-    extract_features,
-    few_shot,
-    fit,
-    image_text,
-    paired_data,
-    partial_causal,
-    probe,
-    render_dataset,
-)
+from experiments.__main__ import EXPERIMENTS
 from mmjax.run import launch
 from mmjax.run.flags import make_flags, parse_flags, read_config
 
@@ -34,27 +17,6 @@ PAGES = {
     for path in (
         *(ROOT / name for name in ("README.md", "CHANGELOG.md", "experiments/RESULTS.md")),
         *sorted((ROOT / "docs").rglob("*.md")),
-    )
-}
-EXPERIMENTS = {
-    module.EXPERIMENT: module
-    for module in (
-        comm_digits,
-        comm_mmimdb,
-        comm_multibench,
-        comm_trifactors,
-        comm_trifeature,
-        content_style,
-        disentangle,
-        embed,
-        extract_features,
-        few_shot,
-        fit,
-        image_text,
-        paired_data,
-        partial_causal,
-        probe,
-        render_dataset,
     )
 }
 STEPS = ["--steps=4", "--chunk_steps=2", "--seeds=1"]

@@ -17,14 +17,14 @@ from absl.flags import FlagValues
 from jax.errors import JaxRuntimeError
 
 from mmjax.config import Need, moot
-from mmjax.errors import InvalidInput, heard, say
+from mmjax.errors import InvalidInput, heard, meant_first, say
 from mmjax.run.about import About
 from mmjax.run.claim import claim_folder, differences
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from mmjax.run.identity import code_of, data_of
 from mmjax.run.loggers import DEFAULT, parse_loggers
 from mmjax.run.progress import tracked
-from mmjax.run.report import Told, keep_notes, write_report
+from mmjax.run.report import RunDescription, keep_notes, write_report
 from mmjax.train import GRACE, Interrupted, NotFinite, noted_signals, require_one_process
 
 
@@ -135,12 +135,6 @@ def _failed(workdir: str | None, error: BaseException) -> str:
     return f"error: {type(error).__name__}: {said} (traceback in {path})"
 
 
-def _meant_first(said: str) -> str:
-    """The line that starts with what to do, where a name is meant that stands at its end."""
-    told, asks, meant = said.rpartition("; did you mean ")
-    return f"did you mean {meant} {told}" if asks else said
-
-
 def _of_preset(said: str, presets: Mapping[str, Mapping[str, Any]], values: FlagValues) -> str:
     """Where the value came from that is refused, if from a preset: the user gave no such flag."""
     refused = re.match(r"(?:--)?(\w+): ", said)
@@ -215,7 +209,7 @@ def launch(
                 main(config, run)
             if os.path.exists(run.path("config.json")):
                 words = (sys.argv if argv is None else argv)[1:]
-                told = Told(
+                described = RunDescription(
                     experiment,
                     about or About(doc.strip().split("\n")[0], "", "", ""),
                     config,
@@ -224,10 +218,10 @@ def launch(
                     shlex.join(["python", "-m", f"experiments.{experiment}", *words]),
                     lines,
                 )
-                print(write_report(workdir, told))
+                print(write_report(workdir, described))
         return 0
     except InvalidInput as error:
-        say(f"error: {_meant_first(str(error))}{_of_preset(str(error), presets, values)}")
+        say(f"error: {meant_first(str(error))}{_of_preset(str(error), presets, values)}")
         return 2
     except Interrupted as error:
         say(f"{error}; the same command goes on from here")

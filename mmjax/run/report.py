@@ -33,8 +33,8 @@ _POINTS = 400  # of a curve, at most
 _SHOWN = 24  # settings whose curves are drawn
 
 
-class Told(NamedTuple):
-    """What a run's folder doesn't hold.
+class RunDescription(NamedTuple):
+    """What a run's folder doesn't hold of it.
 
     Attributes:
       experiment: its name.
@@ -147,18 +147,22 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def config_tables(told: Told, held: Mapping[str, Any]) -> tuple[Table, Table]:
+def config_tables(described: RunDescription, held: Mapping[str, Any]) -> tuple[Table, Table]:
     """What differs from the defaults, and the whole config; as it ran (config.json)."""
     changed, whole = [], []
-    for field in dataclasses.fields(told.config):
-        value = _shown(held.get(field.name, getattr(told.config, field.name)))
+    for field in dataclasses.fields(described.config):
+        value = _shown(held.get(field.name, getattr(described.config, field.name)))
         default, help = _shown(field.default), field.metadata.get("help", "")
         whole.append([f"--{field.name}", value, default, help])
         if value == default:
             continue
-        preset = told.preset_values.get(field.name)
-        by = f"preset {told.preset}" if preset is not None and _shown(preset) == value else "flag"
-        if _shown(getattr(told.config, field.name)) != value:
+        preset = described.preset_values.get(field.name)
+        by = (
+            f"preset {described.preset}"
+            if preset is not None and _shown(preset) == value
+            else "flag"
+        )
+        if _shown(getattr(described.config, field.name)) != value:
             by = "from the data"
         changed.append([f"--{field.name}", value, default, by])
     return (
@@ -167,7 +171,9 @@ def config_tables(told: Told, held: Mapping[str, Any]) -> tuple[Table, Table]:
     )
 
 
-def data_section(told: Told, held: Mapping[str, Any], facts: Mapping[str, Any]) -> Section:
+def data_section(
+    described: RunDescription, held: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Section:
     """Rows, splits and hashes."""
     rows = [
         [name, _shown(each)]
@@ -177,11 +183,11 @@ def data_section(told: Told, held: Mapping[str, Any], facts: Mapping[str, Any]) 
     hashes = [[name, str(value)] for name, value in (held.get("data_hash") or {}).items()]
     tables = [Table(["", ""], rows)] if rows else []
     tables += [Table(["file", "hash of its contents"], hashes)] if hashes else []
-    items = [f"Needs {told.about.needs}."] if told.about.needs else []
+    items = [f"Needs {described.about.needs}."] if described.about.needs else []
     return Section("Data", tables=tables, items=items)
 
 
-def repeat_section(told: Told, held: Mapping[str, Any]) -> Section:
+def repeat_section(described: RunDescription, held: Mapping[str, Any]) -> Section:
     """The command, and the versions that figures depend on."""
     packages = ", ".join(f"{k} {v}" for k, v in (held.get("packages") or {}).items())
     items = [
@@ -190,7 +196,7 @@ def repeat_section(told: Told, held: Mapping[str, Any]) -> Section:
         f"mmjax {held.get('version', '?')}, sources {held.get('sources', '?')}; {packages}.",
         "The same command on the finished folder trains nothing and makes this page again.",
     ]
-    return Section("How to repeat it", items=items, code=told.command)
+    return Section("How to repeat it", items=items, code=described.command)
 
 
 def _draw_losses(workdir: str) -> None:
@@ -237,18 +243,18 @@ def _rows(workdir: str) -> tuple[list[Row], list[str]]:
         return [], [str(error)]
 
 
-def page_of(workdir: str, told: Told) -> Page:
+def page_of(workdir: str, described: RunDescription) -> Page:
     """The page of a run's folder."""
     path = lambda *parts: os.path.join(workdir, *parts)
     held, (rows, damage) = read_json(path("config.json")), _rows(workdir)
     settings = list(dict.fromkeys(row.setting for row in rows))
-    judged = judged_of(rows, told.about.expected(told.config, settings))
-    warnings = damage + warnings_of(rows, keep_notes(workdir, told.notes))
+    judged = judged_of(rows, described.about.expected(described.config, settings))
+    warnings = damage + warnings_of(rows, keep_notes(workdir, described.notes))
     text = ""
     if os.path.exists(path("summary.md")):
         with open(path("summary.md"), encoding="utf-8") as file:
             text = file.read()
-    changed, whole = config_tables(told, held)
+    changed, whole = config_tables(described, held)
     path_of = lambda *parts: os.path.join(glob.escape(workdir), *parts)
     pictures = [
         read_picture(name, workdir)
@@ -256,13 +262,13 @@ def page_of(workdir: str, told: Told) -> Page:
     ]
     beside = [beside_table(judged)] if judged else []
     seconds = sum(read_json(path("timings.json")).values())
-    facts = {"from": told.about.paper, "preset": told.preset}
+    facts = {"from": described.about.paper, "preset": described.preset}
     facts |= {"seeds": str(held["seeds"])} if "seeds" in held else {}
     facts |= {"took": f"{seconds:.0f} s"} if seconds else {}
     same = "Nothing differs from the defaults."
     return Page(
-        f"{told.experiment} · {os.path.basename(os.path.abspath(workdir))}",
-        told.about.question or told.experiment,
+        f"{described.experiment} · {os.path.basename(os.path.abspath(workdir))}",
+        described.about.question or described.experiment,
         {name: value for name, value in facts.items() if value},
         _findings(judged, warnings),
         any(found.surprises for found in judged),
@@ -277,15 +283,15 @@ def page_of(workdir: str, told: Told) -> Page:
                 items=[] if changed.rows else [same],
                 folded={"All options": whole},
             ),
-            data_section(told, held, read_json(path("data.json"))),
-            repeat_section(told, held),
+            data_section(described, held, read_json(path("data.json"))),
+            repeat_section(described, held),
         ],
     )
 
 
-def write_report(workdir: str, told: Told) -> str:
+def write_report(workdir: str, described: RunDescription) -> str:
     """Writes report.html, and the curves where there are none; its path."""
     _draw_losses(workdir)
     path = os.path.join(workdir, "report.html")
-    atomic_write(path, render(page_of(workdir, told)))
+    atomic_write(path, render(page_of(workdir, described)))
     return path
