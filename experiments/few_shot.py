@@ -23,7 +23,7 @@ ABOUT = About(
     question="Which few-shot method of frozen CLIP features is best, and what does ICA add?",
     paper="Liu et al. 2026, Figures 4 and 5",
     minutes="",
-    needs="your cached features (.npz, .safetensors, .parquet)",
+    needs="your cached features (.npz, .safetensors, .parquet, folders of Tip-Adapter's .pt)",
     trains=False,
 )
 
@@ -32,7 +32,9 @@ ABOUT = About(
 class Config(SeedOptions):
     """Which features, how many shots, which methods."""
 
-    data: str = option("", "files of features and labels, comma-separated", file=True)
+    data: str = option(
+        "", "files of features and labels, or folders of .pt caches, comma-separated", file=True
+    )
     seeds: int = option(5, "draws of training and validation rows")
     shots: tuple[int, ...] = option((1, 2, 4, 8, 16), "labelled rows of each class")
     validation: str = option(

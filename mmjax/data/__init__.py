@@ -41,6 +41,7 @@ from mmjax.data.few_shot_files import (
 from mmjax.data.files.checks import finite, finite_float32, label_column, plain
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.pickles import read_pickle
+from mmjax.data.files.torch_files import read_torch
 from mmjax.data.multimodal import (
     Lazy,
     MultimodalBatch,
@@ -176,6 +177,7 @@ __all__ = [
     "read_few_shot",
     "read_inputs",
     "read_pickle",
+    "read_torch",
     "read_pixels",
     "read_rows",
     "read_tokenizer",

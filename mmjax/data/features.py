@@ -11,6 +11,7 @@ import numpy as np
 from mmjax.data.files.checks import finite, label_column, plain
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.optional import needed
+from mmjax.data.files.torch_files import read_torch
 from mmjax.errors import InvalidInput, require
 
 # Where a user names no array: `feature_list` and `label_list` are those of the published files.
@@ -54,11 +55,11 @@ def read_features(
     split: str = "",
     group: str = "",
 ) -> Features:
-    """Reads .npy, .npz, .safetensors or .parquet; nothing in a file is ever executed.
+    """Reads .npy, .npz, .safetensors, .parquet or .pt; nothing in a file is ever executed.
 
     Args:
-      path: the file. An .npy file is the values; of a .parquet the values are a column of lists,
-        or, where there is none, all its columns of floats.
+      path: the file. An .npy file, or a .pt of one tensor, is the values; of a .parquet the values
+        are a column of lists, or, where there is none, all its columns of floats.
       values, labels, names: of arrays (columns) in it; where empty, the first that is there of
         VALUES, LABELS, NAMES, and for the values the only array of two axes.
       split, group: likewise, of SPLITS and GROUPS. A split is strings or 0 and 1: test row?
@@ -291,6 +292,16 @@ def _read_parquet(path: str) -> Arrays:
     return arrays
 
 
+def _read_pt(path: str) -> Arrays:
+    value = read_torch(path)
+    arrays = {"features": value} if isinstance(value, np.ndarray) else value
+    named = isinstance(arrays, dict) and all(isinstance(name, str) for name in arrays)
+    tensors = {n: v for n, v in arrays.items() if isinstance(v, np.ndarray)} if named else {}
+    if not tensors:
+        raise InvalidInput(f"{path}: it holds a {type(value).__name__}; use a tensor or a dict")
+    return {name: lambda own=array: own for name, array in tensors.items()}
+
+
 def _plain(path, name, column):
     if column.null_count:
         raise InvalidInput(f"{path}: column {name!r} has {column.null_count} missing values")
@@ -316,4 +327,5 @@ _READERS = {
     ".npz": _read_npz,
     ".safetensors": _read_safetensors,
     ".parquet": _read_parquet,
+    ".pt": _read_pt,
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmjax.data.features import Arrays, open_arrays, parts_of
 from mmjax.data.files.checks import label_column
+from mmjax.data.torch_caches import is_cache, open_cache
 from mmjax.errors import InvalidInput, require
 
 _SHOTS = re.compile(r"train_(\d+)")
@@ -48,10 +49,11 @@ class FewShotSet(NamedTuple):
 def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
     """Reads a file of features and labels; nothing in it is executed.
 
-    A file (.npz, .safetensors, .parquet) has either `train_K` and `train_K_labels` (draws of K
-    shots, which are pooled) or `train` and `train_labels`, and the same with val and test; or
+    A file (.npz, .safetensors, .parquet, .pt of a dict) has either `train_K` and `train_K_labels`
+    (draws of K shots, which are pooled) or `train` and `train_labels`, also val and test; or
     `features`, `labels` and a `split` or `splits`. Texts: arrays whose name begins with `text`,
-    `[classes, d]`, or with `<name>_labels` beside them. `class_names` are optional.
+    `[classes, d]`, or with `<name>_labels` beside them. `class_names` are optional. A folder of
+    .pt files is a cache of Tip-Adapter's or CCA's: see torch_caches.
 
     Args:
       path: of it.
@@ -60,7 +62,7 @@ def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
     Raises InvalidInput, one line, for whatever can't be used.
     """
     name = os.path.splitext(os.path.basename(os.path.normpath(path)))[0]
-    arrays = open_arrays(path)
+    arrays = open_cache(path) if is_cache(path) else open_arrays(path)
     parts, remarks = _parts(path, arrays)
     names = label_column(arrays["class_names"](), "class_names", path) if _named(arrays) else None
     classes = _classes(path, parts, names)

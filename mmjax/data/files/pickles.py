@@ -16,6 +16,7 @@ made by pickle_arrays, and no instruction makes a value much larger than the fil
 import os
 import pickle
 import struct
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -28,6 +29,7 @@ from mmjax.data.files.pickle_arrays import (
     Dtype,
     Name,
     Refused,
+    Spend,
     Unfilled,
     filled_array,
     key_of,
@@ -52,28 +54,33 @@ def read_pickle(path: str) -> Any:
     require(bool(path) and os.path.isfile(path), "pickle", path, "the path of an existing file")
     try:
         with open(path, "rb") as file:
-            value = _Reader(_Whole(file, os.path.getsize(path))).load()
-        _check_plain(value)
+            value = Reader(Whole(file, os.path.getsize(path))).load()
+        check_plain(value)
         return value
-    except Refused as error:
-        raise InvalidInput(
+    except ERRORS as error:
+        raise told_in_one_line(path, "pickle", error) from None
+
+
+def told_in_one_line(path: str, what: str, error: Exception) -> InvalidInput:
+    """One of ERRORS as a line that names the file and what it should have been."""
+    if isinstance(error, Refused):
+        return InvalidInput(
             f"{path}: {error}; refused, for only arrays, numbers, text and plain containers are "
-            "read from a pickle"
-        ) from None
-    except IndexError:
-        raise InvalidInput(f"{path}: not a whole pickle (a value or a mark is missing)") from None
-    except _BROKEN as error:
-        told = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise InvalidInput(f"{path}: not a whole pickle ({told})") from None
+            f"read from a {what}"
+        )
+    told = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    told = "a value or a mark is missing" if isinstance(error, IndexError) else told
+    return InvalidInput(f"{path}: not a whole {what} ({told})")
 
 
-_BROKEN = (
+ERRORS = (
+    *(Refused, IndexError),
     *(Broken, pickle.UnpicklingError, struct.error, EOFError),
     *(ValueError, TypeError, AttributeError, OverflowError, MemoryError),
 )
 
 
-class _Whole:
+class Whole:
     """A file whose every read is whole, or Broken before memory is taken for it."""
 
     def __init__(self, file: BinaryIO, size: int):
@@ -118,13 +125,26 @@ def _pairs(values: list) -> dict:
     return {key_of(k): v for k, v in zip(values[::2], values[1::2], strict=True)}
 
 
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]  # typeshed leaves it out
-    """Python's machine, with these instructions of its own."""
+class Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]  # typeshed leaves it out
+    """Python's machine, with these instructions of its own.
 
-    def __init__(self, whole: _Whole):
+    Args:
+      whole: the file.
+      names: what it may call, by module and name.
+      outside: `(spend, reference) -> value` of what lies outside the pickle; None refuses that.
+      size: of which its contents may be some times as large; default the file's.
+    """
+
+    def __init__(
+        self,
+        whole: Whole,
+        names: Mapping[tuple[str, str], Callable] = NAMES,
+        outside: Callable[[Spend, Any], Any] | None = None,
+        size: int | None = None,
+    ):
         super().__init__(whole, encoding="latin1")
-        self.memo = _Memo()
-        self.allowance = _LARGER * whole.size + 4096
+        self.memo, self.names, self.outside = _Memo(), names, outside
+        self.allowance = _LARGER * (whole.size if size is None else size) + 4096
 
     def spend(self, n: int) -> None:
         self.allowance -= n
@@ -132,7 +152,7 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]  # typeshe
             raise Refused(f"unpacks to more than {_LARGER} times its size")
 
     def find_class(self, module: str, name: str) -> Name:
-        call = NAMES.get((PLACES.get(module, module), name))
+        call = self.names.get((PLACES.get(module, module), name))
         if call is None:
             raise Refused(f"names {shown(f'{module}.{name}')}")
         return Name(f"{module}.{name}", call)
@@ -198,6 +218,11 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]  # typeshe
         values = self.pop_mark()
         self.append(frozenset(map(key_of, values)))
 
+    def load_binpersid(self) -> None:
+        if self.outside is None:
+            raise Refused("refers to something outside the file")
+        self.append(self.outside(self.spend, self.stack.pop()))
+
     def load_frame(self) -> None:
         self.read(8)  # its length, for readers that read ahead
 
@@ -205,29 +230,33 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]  # typeshe
 _REFUSED = {
     "makes an object": (pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
     "refers to something outside the file": (
-        *(pickle.PERSID, pickle.BINPERSID, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+        *(pickle.PERSID, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
     ),
     "uses a registered extension": (pickle.EXT1, pickle.EXT2, pickle.EXT4),
 }
 _OWN = {
-    pickle.REDUCE: _Reader.load_reduce,
-    pickle.BUILD: _Reader.load_build,
-    pickle.APPEND: _Reader.load_append,
-    pickle.APPENDS: _Reader.load_appends,
-    pickle.SETITEM: _Reader.load_setitem,
-    pickle.SETITEMS: _Reader.load_setitems,
-    pickle.ADDITEMS: _Reader.load_additems,
-    pickle.DICT: _Reader.load_dict,
-    pickle.FROZENSET: _Reader.load_frozenset,
-    pickle.FRAME: _Reader.load_frame,
-    pickle.BYTEARRAY8: _Reader.load_binbytes8,
+    pickle.REDUCE: Reader.load_reduce,
+    pickle.BUILD: Reader.load_build,
+    pickle.APPEND: Reader.load_append,
+    pickle.APPENDS: Reader.load_appends,
+    pickle.SETITEM: Reader.load_setitem,
+    pickle.SETITEMS: Reader.load_setitems,
+    pickle.ADDITEMS: Reader.load_additems,
+    pickle.DICT: Reader.load_dict,
+    pickle.FROZENSET: Reader.load_frozenset,
+    pickle.BINPERSID: Reader.load_binpersid,
+    pickle.FRAME: Reader.load_frame,
+    pickle.BYTEARRAY8: Reader.load_binbytes8,
     **{op: _refusing(what) for what, ops in _REFUSED.items() for op in ops},
 }
-_Reader.dispatch = _Instructions(_Reader.dispatch | {op[0]: load for op, load in _OWN.items()})
+Reader.dispatch = _Instructions(Reader.dispatch | {op[0]: load for op, load in _OWN.items()})
 
 
-def _check_plain(value: Any) -> None:
-    """Without recursion, and every container once: they may be deep, shared and cyclic."""
+def check_plain(value: Any) -> None:
+    """Raises Refused or Broken for a value that is no plain one.
+
+    Without recursion, and every container once: they may be deep, shared and cyclic.
+    """
     seen, todo = set(), [value]
     while todo:
         value = todo.pop()
@@ -243,5 +272,5 @@ def _check_plain(value: Any) -> None:
         elif isinstance(value, Unfilled):
             raise Broken("an array has no contents")
         else:
-            what = value.name if isinstance(value, Name) else "a dtype"
+            what = value.name if isinstance(value, Name) else f"a {type(value).__name__.lower()}"
             raise Refused(f"holds {what} itself")
