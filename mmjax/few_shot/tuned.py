@@ -32,6 +32,11 @@ def fit_tip_f(draws: Draws, num_classes: int) -> Fitted:
     return fit_tip(draws, num_classes, _tip_keys(*given, num_classes))
 
 
+def _sizes(turn):
+    """Sum of absolute values, flat at 0, where jnp.abs climbs and all but the diagonal starts."""
+    return jnp.sum(jax.lax.stop_gradient(jnp.sign(turn)) * turn)
+
+
 @over_draws
 def _cca_trained(x, z, labels, val, val_z, val_labels, texts, key, num_classes):
     width = x.shape[1]
@@ -51,7 +56,7 @@ def _cca_trained(x, z, labels, val, val_z, val_labels, texts, key, num_classes):
         (both(x, z), labels),
         (both(val, val_z), val_labels),
         key,
-        penalty=lambda params: 1e-5 * jnp.sum(jnp.abs(params["turn"])),
+        penalty=lambda params: 1e-5 * _sizes(params["turn"]),
     )[0]
 
 
