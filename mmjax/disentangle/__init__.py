@@ -1,9 +1,11 @@
 """Unmixing of embeddings: linear maps found from their statistics alone."""
 
+from mmjax.disentangle import sae
 from mmjax.disentangle.cca import Canonical, canonical_directions
 from mmjax.disentangle.ica import ICA, fast_ica, inverse_transform, is_long, transform
 from mmjax.disentangle.pca import PCA, pca
 from mmjax.disentangle.rotations import ALGORITHMS, CONTRASTS, Contrast
+from mmjax.disentangle.sae import SAE
 from mmjax.disentangle.unmixings import UNMIXINGS, Affine, components, determined, features
 from mmjax.rooms import make_callable
 
@@ -16,6 +18,7 @@ __all__ = [
     "Affine",
     "ICA",
     "PCA",
+    "SAE",
     "Canonical",
     "Contrast",
     "canonical_directions",
@@ -26,5 +29,6 @@ __all__ = [
     "inverse_transform",
     "is_long",
     "pca",
+    "sae",
     "transform",
 ]

@@ -35,7 +35,7 @@ from mmjax.few_shot.tuned import (
     lp_scores,
     task_scores,
 )
-from mmjax.few_shot.unmix import Unmixing, affine_unmixing
+from mmjax.few_shot.unmix import SPARSE, Unmixing, affine_unmixing
 
 
 def unmixings(num_components: Sequence[int]) -> dict[str, Unmixing]:
@@ -44,6 +44,7 @@ def unmixings(num_components: Sequence[int]) -> dict[str, Unmixing]:
         affine_unmixing("whitening", "whitening"),
         affine_unmixing("FastICA", "ica"),
         affine_unmixing("random rotation", "turned"),
+        SPARSE,
     ]
     for k in num_components:
         rows += [

@@ -7,10 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.disentangle import UNMIXINGS, Affine, components, fast_ica
+from mmjax.disentangle import SAE, UNMIXINGS, Affine, components, fast_ica, sae
 from mmjax.few_shot.base import Draws, over_draws
 from mmjax.types import Array, Key, Tree
 
+LATENTS = 2  # of the sparse dictionary: directions for each feature
+ACTIVE = 32  # of them, what a row uses at most, of 512 features; of fewer a 16th of them
+SPARSE_STEPS = 400  # more of them fit a few thousand rows better, and others worse
 FLOOR = 1e-6  # directions of less variance than this share of the largest are rounding
 
 
@@ -42,13 +45,31 @@ def _turned(x: Array, key: Key, k: int) -> Affine:
     return Affine(white.mean, white.matrix @ turn, turn.T @ white.back)
 
 
+def _sparse(x: Array, key: Key, k: int) -> SAE:
+    """A sparse dictionary of all directions: k, the principal ones kept, is another matter."""
+    latents = LATENTS * x.shape[1]
+    steps = min(SPARSE_STEPS, 50 * -(-len(x) // 256))
+    return sae.train(x, key, num_latents=latents, active=_active(latents), steps=steps).sae
+
+
+def _active(latents: int) -> int:
+    return min(ACTIVE, max(1, latents // 16))
+
+
+def sparse_codes(dictionary: SAE, x: Array) -> Array:
+    """`[m, d] -> [m, 2 d]` codes of a dictionary of KINDS."""
+    return sae.encode(dictionary, x, active=_active(len(dictionary.bias)))
+
+
 KINDS = {
     "none": over_draws(UNMIXINGS["none"]),
     "pca": over_draws(UNMIXINGS["pca"]),
     "whitening": over_draws(UNMIXINGS["whitening"]),
     "ica": over_draws(_independent),
     "turned": over_draws(_turned),
+    "sparse": over_draws(_sparse),
 }
+SPARSE = Unmixing("sparse dictionary", KINDS["sparse"], sparse_codes)
 
 
 def affine_unmixing(name: str, kind: str, num_components: int | None = None) -> Unmixing:
