@@ -3,6 +3,7 @@
   python -m experiments.few_shot --data=oxford_pets.npz,caltech101.npz
   python -m experiments.few_shot --data=imagenet.npz --shots=2 --seeds=1 \\
       --methods="linear probe;whitening;FastICA"
+  python -m experiments.few_shot --data=caches/imagenet --shift=sketch.npz  # Tip-Adapter's .pt
 
 Everything is chosen on validation rows, at most min(shots, 4) a class as published; test rows are
 looked at once a method is fitted. Beside FastICA stand whitening alone and a random rotation of
@@ -34,6 +35,9 @@ class Config(SeedOptions):
 
     data: str = option(
         "", "files of features and labels, or folders of .pt caches, comma-separated", file=True
+    )
+    shift: str = option(
+        "", "files of the same classes in other domains, judged only, comma-separated", file=True
     )
     seeds: int = option(5, "draws of training and validation rows")
     shots: tuple[int, ...] = option((1, 2, 4, 8, 16), "labelled rows of each class")

@@ -184,7 +184,7 @@ SCENES: dict[str, list[dict[str, str]]] = {
     ],
     "few_shot": [
         {"data": "@cached.npz", "methods": "zero-shot;linear probe;PCA 4 + whitening"},
-        {"data": "@cached.npz", "methods": "", "tuned": "false"},
+        {"data": "@cached.npz", "shift": "@shifted.npz", "methods": "", "tuned": "false"},
     ],
     "extract_features": [
         {"model": "@clip", "images": "@photos"},
@@ -432,6 +432,7 @@ FILES: dict[str, Callable[[Path], object]] = {
     "oaks.npz": functools.partial(_leaves, seed=1),
     "prompts.npz": _prompts,
     "cached.npz": _cached,
+    "shifted.npz": _cached,
     "pairs.npz": _pairs,
     "views.npz": _views,
     "speech.npz": _speech,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmjax.data import read_few_shot, with_texts
+from mmjax.data import read_few_shot, with_shifts, with_texts
 from mmjax.errors import InvalidInput
 from mmjax.few_shot import (
     PLAIN,
@@ -323,3 +323,53 @@ def test_a_map_never_sees_test_rows_that_are_drawn_from_the_pool(written, monkey
     chosen = dict(num_components=(2,), methods="PCA 2", unmix="source")
     rows = table.settings(SimpleNamespace(**how, **chosen), [few])
     assert rows["toys/PCA 2/1-shot"][0].judge(None) and not seen
+
+
+def test_shifted_rows_are_judged_and_nothing_else(written, tmp_path):
+    rng = np.random.default_rng(9)
+    x, labels = rows_of(rng, 6, spread=1.2)
+    names = np.array(["d", "b", "a", "c"])  # in another order than the set's
+    kept = labels != 3
+    path = str(tmp_path / "sketch.npz")
+    split = np.where(np.arange(len(x)) % 2, "test", "train")
+    order = np.argsort(names)[labels]
+    np.savez(path, features=x[kept], labels=order[kept], class_names=names, split=split[kept])
+    few = read_few_shot(written(class_names=np.array(list("abcd"))))
+    shifted = with_shifts(few, [path])
+    rows = shifted.shifts["sketch"]
+    np.testing.assert_allclose(rows.x, x[kept & (split == "test")], rtol=1e-6)
+    np.testing.assert_array_equal(rows.labels, labels[kept & (split == "test")])
+    assert "sketch has rows of 3 of 4 classes" in shifted.remarks
+    keys, how = jax.random.split(jax.random.key(0), 2), dict(shots=2, validation=4, texts="text")
+    (plain, tests), (draws, more) = (make_draws(f, keys, **how) for f in (few, shifted))
+    for a, b in zip(plain[:-1], draws[:-1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(table.unlabelled(few), table.unlabelled(shifted))
+    alone, together = (found_by("GDA", draws, t) for t in (tests, more))
+    np.testing.assert_array_equal(alone[0]["test"], together[0]["test"])
+    for name, value in alone[1].items():
+        np.testing.assert_array_equal(value, together[1][name])
+    right = found_by("zero-shot", draws, more)[0]["sketch"][0]
+    texts = np.asarray(draws.texts[0], np.float64)
+    assert right == pytest.approx(np.mean((rows.x @ texts.T).argmax(1) == rows.labels))
+
+
+@pytest.mark.parametrize(
+    "arrays, told",
+    [
+        (dict(features=np.ones((3, 5)), labels=np.arange(3)), "features has 5 features, train has"),
+        (dict(features=np.ones((3, WIDTH)), labels=np.arange(3) + 2), "labels reach 4; use 0 to 3"),
+        (dict(features=np.ones((1, WIDTH)), labels=np.array(["zebra"])), "'zebra' is no class of"),
+        (dict(features=np.ones((2, WIDTH)), labels=np.arange(3)), "2 rows and 3 labels"),
+        (dict(x=np.ones((2, WIDTH))), "no array 'features'"),
+        (dict(test=np.ones((2, WIDTH))), "no array 'test_labels'"),
+    ],
+)
+def test_bad_shifts_are_told_in_one_line(written, tmp_path, arrays, told):
+    path = str(tmp_path / "other.npz")
+    np.savez(path, **arrays)
+    with pytest.raises(InvalidInput, match=told) as error:
+        with_shifts(read_few_shot(written()), [path])
+    assert "\n" not in str(error.value)
+    with pytest.raises(InvalidInput, match="shift"):
+        with_shifts(read_few_shot(written()), [str(tmp_path / "test.npz")])

@@ -232,7 +232,7 @@ def test_every_flag_that_names_a_file_is_hashed():
     for module in EXPERIMENTS.values():
         for field in dataclasses.fields(module.Config):
             named = {"data", "features", "text", "validation", "test", "shifted", "prompts"}
-            named |= {"twin", "clip", "model", "texts"}
+            named |= {"twin", "clip", "model", "texts", "shift"}
             if module is extract_features:
                 named.add("images")
             if module is few_shot:

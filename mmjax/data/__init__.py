@@ -36,6 +36,7 @@ from mmjax.data.few_shot_files import (
     mean_texts,
     read_few_shot,
     restricted,
+    with_shifts,
     with_texts,
 )
 from mmjax.data.files.checks import finite, finite_float32, label_column, plain
@@ -150,6 +151,7 @@ __all__ = [
     "linked_groups",
     "mean_texts",
     "restricted",
+    "with_shifts",
     "with_texts",
     "load_affect",
     "load_av_mnist",

@@ -13,6 +13,9 @@ from mmjax.data.torch_caches import is_cache, open_cache
 from mmjax.errors import InvalidInput, require
 
 _SHOTS = re.compile(r"train_(\d+)")
+_VALUES = ("features", "feature_list", "embeddings")
+_LABELS = ("labels", "label_list")
+_SPLITS = ("split", "splits")
 _CODES = {0: "train", 1: "validation", 2: "test"}
 
 
@@ -69,6 +72,67 @@ def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
     return assembled(name, path, parts, classes, _texts(path, arrays, classes), remarks, same)
 
 
+def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) -> FewShotSet:
+    """The set with rows of other domains, which are judged and never fitted or chosen on.
+
+    A file has `test` and `test_labels`, or `features` and `labels`, of which a `split` leaves the
+    test rows. Labels are names of the set's classes, or codes: of its own `class_names`, without
+    them the set's. Rows of some classes will do; they are judged among all of the set's.
+
+    Args:
+      few: the set.
+      paths: files, or folders of .pt caches.
+      same: rows whose cosine with a training row is larger are told.
+
+    Raises InvalidInput, one line, for another width, an unknown class or two files of one name.
+    """
+    shifts, told = dict(few.shifts), list(few.remarks)
+    for path in paths:
+        name = os.path.splitext(os.path.basename(os.path.normpath(path)))[0]
+        require(name not in (*shifts, "test", "validation"), "shift", name, "files of other names")
+        shifts[name] = _shifted(few, path, told)
+        kinds = len(np.unique(shifts[name].labels))
+        if kinds < len(few.classes):
+            told.append(f"{name} has rows of {kinds} of {len(few.classes)} classes")
+        if count := _repeated(few.pool, shifts[name], same):
+            rows = len(shifts[name].x)
+            told.append(
+                f"{count} of {rows} {name} rows repeat a training row (cosine above {same})"
+            )
+    return few._replace(shifts=shifts, remarks=tuple(told))
+
+
+def _shifted(few: FewShotSet, path: str, told: list[str]) -> LabelledRows:
+    arrays = open_cache(path) if is_cache(path) else open_arrays(path)
+    if "test" in arrays:
+        part, rows = "test", _rows(path, arrays, "test", "test_labels")
+    else:
+        part = next((n for n in _VALUES if n in arrays), _VALUES[0])
+        rows = _rows(path, arrays, part, next((n for n in _LABELS if n in arrays), _LABELS[0]))
+        if split := next((n for n in _SPLITS if n in arrays), ""):
+            kept = _split_column(path, arrays, split) == "test"
+            require(bool(kept.any()), "shift", path, f"a file with test rows in its {split}")
+            rows = LabelledRows(rows.x[kept], rows.labels[kept])
+    rows = _unit(path, part, rows, few.pool.x.shape[1], len(few.classes), told)
+    labels = rows.labels
+    if labels.dtype.kind in "iu":
+        own = few.classes
+        if _named(arrays):
+            own = label_column(arrays["class_names"](), "class_names", path)
+        if labels.min() < 0 or labels.max() >= len(own):
+            raise InvalidInput(f"{path}: labels reach {labels.max()}; use 0 to {len(own) - 1}")
+        labels = np.asarray(own)[labels]
+    code = {name: k for k, name in enumerate(few.classes.tolist())}
+    kinds, places = np.unique(labels.astype(str), return_inverse=True)
+    if strange := [kind for kind in kinds.tolist() if kind not in code]:
+        raise InvalidInput(f"{path}: {strange[0]!r} is no class of {few.name}; use its class names")
+    return rows._replace(labels=np.array([code[k] for k in kinds.tolist()], np.int32)[places])
+
+
+def _rows(path: str, arrays: Arrays, values: str, labels: str) -> LabelledRows:
+    return LabelledRows(_matrix(path, arrays, values), _labels(path, arrays, labels))
+
+
 def _named(arrays: Arrays) -> bool:
     return "class_names" in arrays
 
@@ -113,25 +177,21 @@ def _parts(path: str, arrays: Arrays) -> tuple[dict[str, list[LabelledRows]], li
     if not names["train"]:
         return _split_parts(path, arrays), []
     names |= {part: [part] for part in ("val", "test") if part in arrays}
-    read = lambda n: LabelledRows(_matrix(path, arrays, n), _labels(path, arrays, f"{n}_labels"))
+    read = lambda n: _rows(path, arrays, n, f"{n}_labels")
     return {part: [read(n) for n in own] for part, own in names.items()}, []
 
 
 def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
-    split = next((n for n in ("split", "splits") if n in arrays), "")
-    values = next((n for n in ("features", "feature_list", "embeddings") if n in arrays), "")
+    split = next((n for n in _SPLITS if n in arrays), "")
+    values = next((n for n in _VALUES if n in arrays), "")
     if not split or not values:
         held = ", ".join(sorted(arrays))
         raise InvalidInput(
             f"{path}: it holds {held}; use train_K with train_K_labels (K shots a class), train "
             "with train_labels, or features with labels and split"
         )
-    labels = next((n for n in ("labels", "label_list") if n in arrays), "labels")
-    rows = LabelledRows(_matrix(path, arrays, values), _labels(path, arrays, labels))
-    column = label_column(arrays[split](), split, path)
-    if column.dtype.kind in "iu" and set(np.unique(column).tolist()) <= set(_CODES):
-        column = np.array([_CODES[int(v)] for v in column])
-    column = parts_of(column, split, path)
+    rows = _rows(path, arrays, values, next((n for n in _LABELS if n in arrays), _LABELS[0]))
+    column = _split_column(path, arrays, split)
     own = {"train": "train", "val": "validation", "test": "test"}
     found = {
         part: [LabelledRows(rows.x[column == kind], rows.labels[column == kind])]
@@ -140,6 +200,14 @@ def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
     }
     require("train" in found, split, sorted(set(column.tolist())), "rows of train among others")
     return found
+
+
+def _split_column(path: str, arrays: Arrays, split: str) -> np.ndarray:
+    """`[n]` train, validation or test."""
+    column = label_column(arrays[split](), split, path)
+    if column.dtype.kind in "iu" and set(np.unique(column).tolist()) <= set(_CODES):
+        column = np.array([_CODES[int(v)] for v in column])
+    return parts_of(column, split, path)
 
 
 def _matrix(path: str, arrays: Arrays, name: str) -> np.ndarray:

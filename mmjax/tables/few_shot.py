@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import names_in
-from mmjax.data import FewShotSet, read_few_shot, with_texts
+from mmjax.data import FewShotSet, read_few_shot, with_shifts, with_texts
 from mmjax.disentangle import Affine
 from mmjax.errors import InvalidInput, require
 from mmjax.few_shot import (
@@ -37,9 +37,13 @@ _LONG = 2**31  # rows x features x classes of a fit from which each draw is a pi
 
 def read_sets(config: Any) -> list[FewShotSet]:
     """The data sets of the run; those whose texts cover some classes once more with these alone."""
-    found = []
-    for path in names_in(config.data):
-        few = read_few_shot(path, same=config.same)
+    found, paths, shifts = [], names_in(config.data), names_in(config.shift)
+    alone = not shifts or len(paths) == 1
+    require(
+        alone, "shift", config.shift, "files beside one file of --data, whose classes they have"
+    )
+    for path in paths:
+        few = with_shifts(read_few_shot(path, same=config.same), shifts, same=config.same)
         known = with_texts(few)
         if config.classes == "all" or known is None or known is few:
             found.append(few)

@@ -175,7 +175,7 @@ def object_array(spend: Spend, shape, fortran, data) -> np.ndarray:
     return array.reshape(shape, order="F" if fortran else "C")
 
 
-NAMES = {
+NAMES: dict[tuple[str, str], Callable] = {
     ("_codecs", "encode"): _encode,
     ("builtins", "bytearray"): _bytes,
     ("builtins", "bytes"): _bytes,

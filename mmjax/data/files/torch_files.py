@@ -86,7 +86,7 @@ def _tensor(spend, storage, offset, size, stride, grad=False, hooks=None, metada
     return np.lib.stride_tricks.as_strided(values[offset:], size, steps, writeable=False)
 
 
-_CALLS = {
+_CALLS: dict[tuple[str, str], Callable] = {
     ("collections", "OrderedDict"): NAMES["collections", "OrderedDict"],
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     **{("torch", name): _no_call for name in _STORAGES},
