@@ -22,10 +22,12 @@ from experiments import (
     few_shot,
     fit,
     image_text,
+    is_it_ica,
     paired_data,
     partial_causal,
     probe,
     render_dataset,
+    traverse,
 )
 from mmjax.errors import InvalidInput, choose, meant_first, say
 from mmjax.run import launch
@@ -39,6 +41,8 @@ EXPERIMENTS: dict[str, ModuleType] = {
         image_text,
         disentangle,
         few_shot,
+        is_it_ica,
+        traverse,
         comm_trifactors,
         comm_trifeature,
         comm_digits,

@@ -63,6 +63,8 @@ TINY = {
     "restarts": "2",
     "top": "2",
     "probes": "l2",
+    "resamples": "20",
+    "decoder_steps": "4",
     "methods": "cross",
     "workers": "2",
     "embed_batch": "2",
@@ -185,6 +187,28 @@ SCENES: dict[str, list[dict[str, str]]] = {
     "few_shot": [
         {"data": "@cached.npz", "methods": "zero-shot;linear probe;PCA 4 + whitening"},
         {"data": "@cached.npz", "shift": "@shifted.npz", "methods": "", "tuned": "false"},
+    ],
+    "is_it_ica": [
+        {"data": "@cached.npz", "splits": "1"},
+        {
+            "data": "@cached.npz",
+            "probes": "one",
+            "whole": "false",
+            "texts": "@names.npz",
+            "text_values": "vectors",
+            "text_names": "words",
+        },
+    ],
+    "traverse": [
+        {"rows": "40"},
+        {
+            "data": "@shown.npz",
+            "images": "photo",
+            "labels": "kind,size",
+            "index": "order",
+            "rows": "0",
+        },
+        {"data": "@shown.npz", "images": "photo", "labels": "kind", "values": "seen", "rows": "30"},
     ],
     "extract_features": [
         {"model": "@clip", "images": "@photos"},
@@ -383,6 +407,23 @@ def _cached(path: Path) -> None:
     np.savez(path, **arrays)
 
 
+def _named(path: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(6, 12))
+    np.savez(path, vectors=vectors, words=np.array([f"word {k}" for k in range(6)]))
+
+
+def _shown_pictures(path: Path) -> None:
+    rng, n = np.random.default_rng(0), 60
+    np.savez(
+        path,
+        photo=rng.integers(0, 255, (n, 8, 8), np.uint8),
+        kind=np.arange(n) % 3,
+        size=rng.normal(size=n),
+        order=np.arange(n)[::-1],
+        seen=rng.normal(size=(n, 6)),
+    )
+
+
 def _photos(path: Path) -> None:
     for k, picture in enumerate(pictures()):
         folder = path / f"kind {k % 2}"
@@ -433,6 +474,8 @@ FILES: dict[str, Callable[[Path], object]] = {
     "prompts.npz": _prompts,
     "cached.npz": _cached,
     "shifted.npz": _cached,
+    "names.npz": _named,
+    "shown.npz": _shown_pictures,
     "pairs.npz": _pairs,
     "views.npz": _views,
     "speech.npz": _speech,

@@ -12,9 +12,14 @@ from mmjax.report.figures import (
     scatter_figure,
 )
 from mmjax.report.files import Picture, read_picture, save_figure
-from mmjax.report.intervals import Difference, difference, intervals_figure
+from mmjax.report.intervals import Difference, difference, gain_panels_figure, intervals_figure
 from mmjax.report.page import Page, Section, Table, render
-from mmjax.report.scenes import caption_grid_figure, neighbours_figure, sheet_figure
+from mmjax.report.scenes import (
+    caption_grid_figure,
+    neighbours_figure,
+    sheet_figure,
+    traversal_figure,
+)
 from mmjax.report.tables import markdown_table, mean_and_deviation
 from mmjax.report.text import cell_text, code_span, figure_text, legend_text
 from mmjax.rooms import make_callable
@@ -39,6 +44,7 @@ __all__ = [
     "difference",
     "examples_figure",
     "figure_text",
+    "gain_panels_figure",
     "grouped_bars_figure",
     "heat_map_figure",
     "intervals_figure",
@@ -57,4 +63,5 @@ __all__ = [
     "scatter_figure",
     "sheet_figure",
     "spectrum_figure",
+    "traversal_figure",
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mmjax.report.canvas import blank_figure
-from mmjax.report.text import figure_text
+from mmjax.report.text import figure_text, legend_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,4 +87,48 @@ def intervals_figure(
         ax.set_title(figure_text(title), fontsize=8, loc="left")
         ax.tick_params(labelsize=7)
     axes[-1].set_xlabel(figure_text(xlabel), fontsize=8)
+    return figure
+
+
+def gain_panels_figure(
+    panels: Mapping[str, Mapping[str, Mapping[float, Difference]]],
+    *,
+    columns: int,
+    xlabel: str,
+    ylabel: str,
+) -> "Figure":
+    """Gains with their intervals against a setting, a panel a title, a line a name; 0 is dashed.
+
+    Args:
+      panels: title -> line's name -> x -> gain. Panels of a row share their height's scale.
+      columns: panels in a row.
+      xlabel, ylabel: texts.
+    """
+    reading = "A bar that leaves the dashed line out is a gain, or a loss, beyond chance."
+    rows = -(-len(panels) // columns)
+    figure = blank_figure(2.7 * columns, 2.2 * rows + 0.4, reading=reading)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey="row")
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    for ax, (title, lines) in zip(axes.ravel(), panels.items(), strict=False):
+        for name, points in lines.items():
+            number = names.index(name)
+            # Aside of each other, on an axis of doublings.
+            where = [x * 2 ** (0.08 * (number - (len(names) - 1) / 2)) for x in points]
+            found = list(points.values())
+            means = [f.mean for f in found]
+            bars = [[f.mean - f.low for f in found], [f.high - f.mean for f in found]]
+            look = dict(color=f"C{number}", marker="o", ms=2.5, capsize=2, lw=1.0)
+            ax.errorbar(where, means, bars, label=legend_text(name), **look)
+        ax.axhline(0, color="0.3", ls="--", lw=1)
+        ax.set_xscale("log", base=2)
+        ticks = sorted({x for points in lines.values() for x in points})
+        ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        ax.set_title(figure_text(title), fontsize=7)
+        ax.tick_params(labelsize=7)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(figure_text(ylabel), fontsize=8)
+    for ax in axes[-1]:
+        ax.set_xlabel(figure_text(xlabel), fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=6, loc="outside lower center")
     return figure

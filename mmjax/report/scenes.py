@@ -77,3 +77,31 @@ def neighbours_figure(
         for place, j in enumerate(np.argsort(-scores[:, k])[:nearest], 1):
             _show(axes[queries + k, place], images[j], "")
     return figure
+
+
+def traversal_figure(panels: Mapping[str, Mapping[str, np.ndarray]]) -> "Figure":
+    """One component moved, a column of panels a way, a strip a component.
+
+    Args:
+      panels: way -> what the component is matched to -> pictures `[levels, h, w, c]` in [0, 1], one
+        or three channels.
+    """
+    reading = "A strip that changes in what stands beside it, and in nothing else, is disentangled."
+    height = max(len(strips) for strips in panels.values())
+    figure = blank_figure(3.3 * len(panels), 0.55 * height + 0.4, reading=reading)
+    axes = figure.subplots(height, len(panels), squeeze=False)
+    for column, (way, strips) in zip(axes.T, panels.items(), strict=True):
+        for ax in column:
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.set_frame_on(False)
+        for ax, (title, images) in zip(column, strips.items(), strict=False):
+            strip = np.concatenate(list(images), axis=1)
+            if strip.shape[2] == 1:
+                ax.imshow(strip[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            else:
+                ax.imshow(strip, interpolation="nearest")
+            label = figure_text(textwrap.fill(title, 12))
+            ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=5.5)
+        column[0].set_title(figure_text(way), fontsize=8)
+    return figure

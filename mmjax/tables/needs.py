@@ -95,6 +95,20 @@ _FEW_SHOT = {
     "validation_shots": Need("--validation=shots", lambda c: c.validation == "shots"),
 }
 
+_TEXTS = Need("--texts", lambda c: bool(c.texts))
+_IS_IT_ICA = {
+    "text_values": _TEXTS,
+    "text_names": _TEXTS,
+}
+
+_TRAINED = Need("features that are trained, no --values", lambda c: not c.values)
+_TRAVERSE = {
+    **dict.fromkeys(
+        ("images", "labels", "index", "values"), Need("--data", lambda c: bool(c.data))
+    ),
+    **dict.fromkeys(("noise", "dim", "steps", "batch_size", "temperature"), _TRAINED),
+}
+
 _COMM_DIGITS = {
     **dict.fromkeys(
         ("views", "view_names", "split_seed"), Need("table views", lambda c: c.table == "views")
@@ -152,6 +166,8 @@ NEEDS = {
     "image_text": _IMAGE_TEXT,
     "disentangle": _DISENTANGLE,
     "few_shot": _FEW_SHOT,
+    "is_it_ica": _IS_IT_ICA,
+    "traverse": _TRAVERSE,
     "comm_digits": _COMM_DIGITS,
     "comm_multibench": _COMM_MULTIBENCH,
     "comm_mmimdb": _COMM_MMIMDB,

@@ -1,0 +1,97 @@
+"""Move one component, look at what was decoded: which factor moves, and which others with it?"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.disentangle import Affine, components
+from mmjax.errors import require
+from mmjax.evaluate.identification import match
+from mmjax.evaluate.traversal import traversed
+from mmjax.types import Array
+
+
+class Moves(NamedTuple):
+    """What moves when one component goes from its low to its high end.
+
+    Attributes:
+      moves: `[k, factors]` in [0, 1].
+      matched: `[factors]` how far each moves with the component matched to it.
+      own: their mean.
+      others: of all that moves with the matched components, the share that is other factors:
+        0 where each moves one factor, 1 - 1 / factors where all move alike.
+      component: `[factors]` int, the matched one; -1 where there are fewer components.
+    """
+
+    moves: np.ndarray
+    matched: np.ndarray
+    own: float
+    others: float
+    component: np.ndarray
+
+
+def decoded_moves(
+    affine: Affine,
+    x: Array,
+    read: Callable[[Array], Mapping[str, Array]],
+    *,
+    anchors: int = 64,
+    ends: tuple[float, float] = (0.05, 0.95),
+) -> Moves:
+    """Sets each component of some rows to its low and its high quantile and reads all factors.
+
+    A discrete factor moves by the total variation between the class probabilities at both ends, a
+    quantity by the difference in units of its range, from the 5th to the 95th percentile of what is
+    read of x, at most 1. Means over anchors. Factors and components are matched one to one so that
+    the matched moves sum to most (Hungarian).
+
+    Args:
+      affine: components of the features.
+      x: `[n, f]` rows, of which the first anchors are moved.
+      read: features `[m, f]` -> name -> `[m]` or `[m, classes]`, such as a judge of
+        decoded pictures.
+      anchors: rows that are moved, >= 1.
+      ends: quantiles of a component.
+
+    Raises InvalidInput for anchors or ends out of range.
+    """
+    require(anchors >= 1, "anchors", anchors, "1 or more")
+    require(0 <= ends[0] < ends[1] <= 1, "ends", ends, "two shares, ascending")
+    start = jnp.asarray(x)[:anchors]
+    low, high = jnp.quantile(components(affine, x), jnp.asarray(ends), axis=0)
+    spread = {
+        name: max(float(np.subtract(*np.quantile(np.asarray(v), [0.95, 0.05]))), 1e-12)
+        for name, v in read(jnp.asarray(x)).items()
+        if v.ndim == 1
+    }
+    lines = []
+    for k in range(affine.matrix.shape[1]):
+        moved = _ends(affine, start, k, jnp.stack([low[k], high[k]]))
+        told = {n: np.asarray(v) for n, v in read(moved.reshape(-1, moved.shape[-1])).items()}
+        lines.append([_apart(v.reshape(len(start), 2, -1), spread.get(n)) for n, v in told.items()])
+    return scored(np.asarray(lines))
+
+
+_ends = jax.jit(traversed)
+
+
+def _apart(values: np.ndarray, spread: float | None) -> float:
+    """Of `[anchors, 2, classes | 1]`."""
+    gap = np.abs(values[:, 1] - values[:, 0])
+    if spread is None:
+        return float(np.mean(gap.sum(1) / 2))
+    return float(np.mean(np.minimum(gap[:, 0] / spread, 1)))
+
+
+def scored(moves: np.ndarray) -> Moves:
+    """Moves of their table `[k, factors]`."""
+    rows, columns = match(moves.T)
+    own = np.zeros(moves.shape[1])
+    component = np.full(moves.shape[1], -1)
+    own[rows], component[rows] = moves[columns, rows], columns
+    whole = moves[columns].sum()
+    others = 1 - own.sum() / whole if whole > 0 else 0.0
+    return Moves(moves, own, float(own.mean()), float(others), component)

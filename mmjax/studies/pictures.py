@@ -1,0 +1,141 @@
+"""Pictures whose factors are known, and features of them: what a traversal is made of."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mmjax.data.features import open_arrays
+from mmjax.data.sets.digits import slant_of
+from mmjax.errors import InvalidInput, require
+from mmjax.observations import render
+from mmjax.types import Key, SceneFactors
+
+AT_ONCE = 256  # scenes rendered at a time
+RESOLUTION = 32
+# What varies in scenes, the others are at rest: hues of a third of the circle and more, which no
+# linear map can wind up, are left out.
+VARIED = {
+    "x position": ("object_xpos", 3),
+    "y position": ("object_ypos", 3),
+    "object colour": ("object_color", 0.6),
+    "background colour": ("background_color", 1.0),
+    "light": ("spotlight_pos", 1.0),
+}
+
+
+class Pictures(NamedTuple):
+    """Pictures and what is known of them.
+
+    Attributes:
+      images: `[n, h, w, c]` uint8.
+      factors: name -> `[n]`; integers, booleans or text are classes, floats are quantities.
+      features: `[n, f]` float32 of the pictures, or None where they are to be trained.
+    """
+
+    images: np.ndarray
+    factors: Mapping[str, np.ndarray]
+    features: np.ndarray | None
+
+
+def rendered_pictures(key: Key, n: int) -> Pictures:
+    """Scenes of one object, whose five factors are independent and uniform (positions of three
+    values each), `[n, 32, 32, 3]`; a function of its arguments alone."""
+    draws = np.asarray(jax.random.uniform(key, (len(VARIED), n)), np.float32)
+    middle = dict(object_shape=1, object_xpos=1, object_ypos=1, object_zpos=0.0, object_color=0.3)
+    columns = {k: np.full(n, middle.get(k, 0.5), np.float32) for k in SceneFactors._fields}
+    factors = {}
+    for (name, (field, size)), own in zip(VARIED.items(), draws, strict=True):
+        values = np.floor(size * own) if isinstance(size, int) else size * own
+        factors[name] = columns[field] = values.astype(np.float32)
+    images = np.empty((n, RESOLUTION, RESOLUTION, 3), np.uint8)
+    for start in range(0, n, AT_ONCE):
+        rows = np.minimum(np.arange(start, start + AT_ONCE), n - 1)  # one shape, one compilation
+        stop = min(start + AT_ONCE, n)
+        batch = SceneFactors(**{k: v[rows] for k, v in columns.items()})
+        images[start:stop] = np.asarray(render(batch, RESOLUTION))[: stop - start]
+    return Pictures(images, factors, None)
+
+
+def read_pictures(
+    path: str,
+    *,
+    images: str,
+    labels: Sequence[str],
+    index: str = "",
+    features: str = "",
+    rows: int = 0,
+    key: Key,
+) -> Pictures:
+    """Pictures, their labels and, where there are any, features of a file.
+
+    Grey pictures have two factors more, which are measured: slant and ink.
+
+    Args:
+      path: an .npz or .safetensors.
+      images: name of `[n, h, w]` or `[n, h, w, c]` uint8.
+      labels: names of `[n]` columns.
+      index: name of `[m]` rows of the pictures, where other arrays have m rows.
+      features: name of `[n, f]` or `[m, f]`; empty: none.
+      rows: at most so many, drawn by the key; 0: all.
+      key: of the rows.
+
+    Raises InvalidInput, one line, for an array that is missing or another.
+    """
+    arrays = open_arrays(path)
+
+    def read(name: str, what: str) -> np.ndarray:
+        if name not in arrays:
+            raise InvalidInput(f"{path}: no {what} {name!r}; it holds {', '.join(sorted(arrays))}")
+        return np.asarray(arrays[name]())
+
+    pixels = read(images, "images")
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
+        told = f"{pixels.dtype} {pixels.shape}"
+        raise InvalidInput(
+            f"{path}: images {images!r} are {told}; use uint8 [n, h, w] or more axes"
+        )
+    whole = len(pixels)
+    chosen = read(index, "index").astype(np.int64) if index else np.arange(whole)
+    if chosen.ndim != 1 or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= whole:
+        raise InvalidInput(f"{path}: index {index!r} is no column of rows 0 to {whole - 1}")
+
+    def column(name: str, what: str) -> np.ndarray:
+        values = read(name, what)
+        if len(values) not in (whole, len(chosen)):
+            raise InvalidInput(f"{path}: {what} {name!r} has {len(values)} rows, not {len(chosen)}")
+        return values if len(values) == len(chosen) else values[chosen]
+
+    pixels = pixels[chosen].reshape(len(chosen), *pixels.shape[1:3], -1)
+    factors = {name: column(name, "labels") for name in labels}
+    if pixels.shape[3] == 1:
+        grey = pixels[..., 0]
+        factors |= {"slant": slant_of(grey), "ink": grey.mean((1, 2)) / 255}
+    require(bool(factors), "labels", "", "names of one or more columns")
+    kept = np.asarray(jax.random.permutation(key, len(pixels)))[: rows or None]
+    one = lambda v: v.astype(np.float32) if v.dtype.kind == "f" else v
+    found = column(features, "features").astype(np.float32)[kept] if features else None
+    return Pictures(pixels[kept], {k: one(v)[kept] for k, v in factors.items()}, found)
+
+
+def partner_of(factors: Mapping[str, np.ndarray], noise: float, key: Key) -> np.ndarray:
+    """`[n, k]` float32: what a second modality tells of the factors.
+
+    Quantities standardised, with Laplace noise, so that theory's coupling of both sides holds;
+    classes as indicators.
+
+    Args:
+      factors: name -> `[n]`.
+      noise: scale of the Laplace noise, in standard deviations of the quantity.
+      key: of the noise.
+    """
+    columns: list[Any] = []
+    for number, values in enumerate(factors.values()):
+        if values.dtype.kind in "biuSU":
+            columns.append(values[:, None] == np.unique(values))
+        else:
+            own = jax.random.laplace(jax.random.fold_in(key, number), values.shape)
+            unit = (values - values.mean()) / max(float(values.std()), 1e-12)
+            columns.append((unit + noise * np.asarray(own))[:, None])
+    return np.concatenate(columns, 1).astype(np.float32)

@@ -1,0 +1,328 @@
+"""Rows of experiments.is_it_ica: each gain by itself, with an interval; components one by one."""
+
+import csv
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.config import names_in
+from mmjax.data import FewShotSet, read_features, read_few_shot, with_texts
+from mmjax.disentangle import Affine
+from mmjax.errors import InvalidInput, require
+from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
+from mmjax.few_shot import Draws, TestRows, draw_sizes, make_draws, unlabelled
+from mmjax.few_shot.by_class import CONTRASTS, MAPS, class_figures, fit_map, map_rows
+from mmjax.run import Piece, Row, Run, atomic_write, save_arrays, seed_keys, slug
+from mmjax.studies.component_looks import (
+    WAYS,
+    chance_alike,
+    fit_coder,
+    halves_stability,
+    meaning_figures,
+    named_components,
+    parts_of_set,
+    twin_figures,
+)
+from mmjax.studies.zero_shot_maps import CENTRES, SIMILARITIES, mapped_zero_shot, pooled_accuracy
+from mmjax.tables.few_shot import has_texts, main_texts
+
+EXPERIMENT = "is_it_ica"
+PURPOSES = ("draw", "bootstrap", "components", "zero-shot")
+ALL = "all directions"
+EVERY = "all sets"
+MEAN = "mean over shots"
+SAME = 0.99  # cosine of training rows above which they are one picture
+
+
+def read_sets(config: Any) -> list[FewShotSet]:
+    """The data sets of the run, all of their classes."""
+    found = [read_few_shot(path, same=SAME) for path in names_in(config.data)]
+    names = [few.name for few in found]
+    require(bool(found), "data", config.data, "one or more files, comma-separated")
+    require(len(set(names)) == len(names), "data", ", ".join(names), "files of different names")
+    return found
+
+
+def read_names(config: Any, sets: Sequence[FewShotSet]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Further texts that components are named by: names `[m]` and vectors `[m, d]`; or None."""
+    if not config.texts:
+        return None
+    found = read_features(config.texts, values=config.text_values, names=config.text_names)
+    if found.names is None:
+        raise InvalidInput(f"{config.texts}: no names of its texts; use --text_names")
+    for few in sets:
+        if found.values.shape[1] != few.pool.x.shape[1]:
+            raise InvalidInput(
+                f"{config.texts}: {found.values.shape[1]} features, {few.name} has "
+                f"{few.pool.x.shape[1]}; use texts of the same model"
+            )
+    return np.asarray(found.names), np.asarray(found.values, np.float32)
+
+
+def spans_of(config: Any) -> dict[str, int | None]:
+    """Name -> principal directions kept, None for all."""
+    spans: dict[str, int | None] = {f"PCA {k}": k for k in config.num_components}
+    return spans | ({ALL: None} if config.whole else {})
+
+
+def shots_of(config: Any, few: FewShotSet) -> list[int]:
+    """The numbers of shots that a set has rows for; raises InvalidInput where for none."""
+    found, last = [], None
+    for shots in config.shots:
+        try:
+            draw_sizes(few, shots, config.validation_shots)
+            found.append(shots)
+        except InvalidInput as error:
+            last = error
+    if not found and last is not None:
+        raise last
+    return found
+
+
+def gain_rows(config: Any, setting: str, of: str, found: Interval) -> list[Row]:
+    """A gain and the ends of its interval."""
+    named = zip(("gain", "gain_low", "gain_high"), found, strict=True)
+    return [Row(EXPERIMENT, setting, config.seed, "x", of, m, float(v)) for m, v in named]
+
+
+def kept_path(run: Run, setting: str, name: str) -> str:
+    """Where the figures of each draw and class are kept for the intervals."""
+    return run.path("classes", f"{slug(setting)}_{slug(name)}.npz")
+
+
+def kept(run: Run, setting: str, name: str) -> np.ndarray:
+    """`[draws, classes]` that were kept."""
+    with np.load(kept_path(run, setting, name)) as file:
+        return file["classes"]
+
+
+def probe_setting(few: str, span: str, probe: str, shots: int | str) -> str:
+    """Of a row of the table."""
+    return f"{few}/{span}/{probe}/{shots}" + ("-shot" if isinstance(shots, int) else "")
+
+
+class Drawn(NamedTuple):
+    """What pieces share; the last ones asked for are remembered.
+
+    Attributes:
+      draws: `(set, shots) -> (Draws, test rows by name)`.
+      fitted: `(set, span, map, shots) -> Affine` of every draw.
+    """
+
+    draws: Callable[[str, int], tuple[Draws, dict[str, TestRows]]]
+    fitted: Callable[[str, str, str, int], Affine]
+
+
+def make_drawn(config: Any, sets: Sequence[FewShotSet]) -> Drawn:
+    """Draws and maps of the sets. Maps never see a test row: where these are drawn from the pool,
+    a map is of each draw's own rows, and elsewhere of the pool, so that all shots share it."""
+    by_name, keys = {few.name: few for few in sets}, seed_keys(config, PURPOSES)["draw"]
+
+    @lru_cache(maxsize=1)
+    def draws(name, shots):
+        return make_draws(by_name[name], keys, shots=shots, validation=config.validation_shots)
+
+    @lru_cache(maxsize=len(MAPS))
+    def made(name, span, which, shots):
+        few = by_name[name]
+        own = draws(name, shots)[0]
+        rows = map_rows(own, None if few.test is None else unlabelled(few))
+        return fit_map(which, spans_of(config)[span], rows, own.keys)
+
+    def fitted(name, span, which, shots):
+        few = by_name[name]
+        return made(name, span, which, shots if few.test is None else shots_of(config, few)[0])
+
+    return Drawn(draws, fitted)
+
+
+def probe_pieces(config, run, drawn: Drawn, few: FewShotSet, span, probe, shots) -> list[Piece]:
+    """A piece a map, then one of all gains."""
+    setting = probe_setting(few.name, span, probe, shots)
+    metric = "balanced_accuracy" if probe == "one" else "accuracy"
+
+    def judge(which, log):
+        affine = drawn.fitted(few.name, span, which, shots)
+        draws, tests = drawn.draws(few.name, shots)
+        rows: TestRows = tests["test"]
+        found = class_figures(probe, affine, draws, rows, len(few.classes))
+        save_arrays(kept_path(run, setting, which), classes=found.classes)
+        told = [(which, metric, np.mean(found.classes, 1))]
+        told += [(f"{which}, validation", name, v) for name, v in found.choices.items()]
+        return [
+            Row(EXPERIMENT, setting, config.seed + k, "x", target, metric, float(value))
+            for target, metric, values in told
+            for k, value in enumerate(values)
+        ]
+
+    def gains(log):
+        return [
+            row
+            for name, (after, before) in CONTRASTS.items()
+            for row in gain_rows(
+                config,
+                setting,
+                name,
+                paired_bootstrap(
+                    kept(run, setting, after) - kept(run, setting, before),
+                    bootstrap_key(config),
+                    resamples=config.resamples,
+                ),
+            )
+        ]
+
+    pieces = [Piece(which, partial(judge, which)) for which in MAPS]
+    return [*pieces, Piece("gains", gains)]
+
+
+def bootstrap_key(config: Any) -> jax.Array:
+    """The key of all resamples."""
+    return seed_keys(config, PURPOSES)["bootstrap"][0]
+
+
+def mean_gains(config, run: Run, few: FewShotSet, span: str, probe: str, name: str) -> np.ndarray:
+    """`[draws, classes]` gains of a contrast, their mean over shots."""
+    after, before = CONTRASTS[name]
+    settings = [probe_setting(few.name, span, probe, n) for n in shots_of(config, few)]
+    return np.mean([kept(run, s, after) - kept(run, s, before) for s in settings], 0)
+
+
+def pooled_rows(config, run: Run, sets, setting, span, probe, log) -> list[Row]:
+    """Gains over all shots; of several sets the mean of theirs, each resampled by itself."""
+    rows = []
+    for name in CONTRASTS:
+        gains = [mean_gains(config, run, few, span, probe, name) for few in sets]
+        keys = jax.random.split(bootstrap_key(config), len(sets))
+        samples = [
+            resampled_means(own, key, resamples=config.resamples)
+            for own, key in zip(gains, keys, strict=True)
+        ]
+        mean = float(np.mean([own.mean() for own in gains]))
+        rows += gain_rows(config, setting, name, interval_of(sum(samples) / len(sets), mean))
+    return rows
+
+
+def component_pieces(config, run: Run, few: FewShotSet, count: int, names) -> list[Piece]:
+    """A piece a way and split, then one of names: see mmjax.studies.component_looks."""
+    setting = f"{few.name}/components/{count}"
+    known = with_texts(few)
+    keys = seed_keys(config, PURPOSES)["components"]
+    # Texts may cover some classes only; components are then named on the rows of these.
+    own_texts = lambda some: some.texts[main_texts(some)]
+
+    def judge(way, k, log):
+        fit_key, half_key = jax.random.split(keys[k])
+        parts = parts_of_set(few)
+        if way == "Normal twin":
+            found = twin_figures(parts, fit_key, count)
+        else:
+            coder = fit_coder(way, parts.unlabelled, fit_key, count)
+            found = meaning_figures(coder, parts, len(few.classes), None)
+            if known is not None:
+                some = parts_of_set(known)._replace(unlabelled=parts.unlabelled)
+                told = meaning_figures(coder, some, len(known.classes), own_texts(known))
+                found |= {name: told[name] for name in ("named", "name cosine")}
+            if way != "columns":
+                how = jnp.asarray(parts.held.x), half_key, count
+                found["stability"] = halves_stability(way, parts.unlabelled, *how)
+        return [Row(EXPERIMENT, setting, config.seed + k, "x", way, m, v) for m, v in found.items()]
+
+    def write_names(log):
+        parts = parts_of_set(few)
+        coder = fit_coder("FastICA", parts.unlabelled, jax.random.split(keys[0])[0], count)
+        texts = {} if names is None else {"nearest texts": names}
+        if known is not None:
+            texts = {"nearest classes": (known.classes, own_texts(known))} | texts
+        lines = named_components(coder, parts, few, texts, config.names_shown)
+        header = ["component", "monosemanticity", "class of its top rows", "purity", *texts]
+        write_csv(run.path(f"names_{slug(few.name)}_{count}.csv"), [header, *lines])
+        chance = chance_alike(parts.held.labels)
+        return [Row(EXPERIMENT, setting, config.seed, "x", "chance", "monosemanticity", chance)]
+
+    splits = range(min(config.seeds, config.splits))
+    pieces = [
+        Piece(f"{way}, {k}", partial(judge, way, k))
+        for way in (*WAYS, "Normal twin")
+        for k in splits
+    ]
+    return [*pieces, Piece("names", write_names)]
+
+
+def write_csv(path: str, lines: Sequence[Sequence[str]]) -> None:
+    """A table as it is."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    atomic_write(path, text.getvalue())
+
+
+def zero_shot_rows(config, setting: str, few: FewShotSet, span: str, log) -> list[Row]:
+    """Zero-shot accuracy of images and texts mapped alike, and gains over classes."""
+    parts = parts_of_set(few)
+    texts = jnp.asarray(few.texts[main_texts(few)])
+    rows = jnp.asarray(parts.held.x), jnp.asarray(parts.held.labels)
+    keys = seed_keys(config, PURPOSES)["zero-shot"]
+    told = {("as they are", "cosine"): mapped_zero_shot(None, *rows, texts, len(few.classes))[None]}
+    for which in MAPS:
+        own = keys if which == "random rotation" else keys[:1]
+        affines = fit_map(which, spans_of(config)[span], parts.unlabelled[None], own)
+        for centre, similarity in itertools.product(CENTRES, SIMILARITIES):
+            how = *rows, texts, len(few.classes), centre, similarity
+            each = [jax.tree.map(lambda v, k=k: v[k], affines) for k in range(len(own))]
+            found = jnp.stack([mapped_zero_shot(affine, *how) for affine in each])
+            told[f"{which}, {centre} centre", similarity] = found
+    made = [
+        Row(
+            EXPERIMENT,
+            setting,
+            config.seed + k,
+            "x",
+            f"{name}, {similarity}",
+            "accuracy",
+            pooled_accuracy(own, parts.held.labels),
+        )
+        for (name, similarity), classes in told.items()
+        for k, own in enumerate(classes)
+    ]
+    for name, (after, before) in CONTRASTS.items():
+        for similarity in SIMILARITIES:
+            a, b = (told[f"{which}, own centre", similarity] for which in (after, before))
+            found = paired_bootstrap(a - b, bootstrap_key(config), resamples=config.resamples)
+            made += gain_rows(config, setting, f"{name}, {similarity}", found)
+    return made
+
+
+def settings(
+    config: Any, run: Run, sets: Sequence[FewShotSet], names
+) -> dict[str, Callable | list[Piece]]:
+    """All rows of the run by name."""
+    drawn, table = make_drawn(config, sets), {}
+    asked = names_in(config.probes)
+    for few in sets:
+        for span in spans_of(config):
+            for shots in shots_of(config, few):
+                for probe in asked:
+                    made = probe_pieces(config, run, drawn, few, span, probe, shots)
+                    table[probe_setting(few.name, span, probe, shots)] = made
+            for probe in asked:
+                setting = probe_setting(few.name, span, probe, MEAN)
+                table[setting] = partial(pooled_rows, config, run, [few], setting, span, probe)
+        for count in config.num_components:
+            made = component_pieces(config, run, few, count, names)
+            table[f"{few.name}/components/{count}"] = made
+        known = with_texts(few)
+        if known is not None and has_texts(known):
+            for span in spans_of(config):
+                setting = f"{few.name}/zero-shot/{span}"
+                table[setting] = partial(zero_shot_rows, config, setting, known, span)
+    if len(sets) > 1:
+        for span in spans_of(config):
+            for probe in asked:
+                setting = probe_setting(EVERY, span, probe, MEAN)
+                table[setting] = partial(pooled_rows, config, run, sets, setting, span, probe)
+    return table

@@ -1,0 +1,160 @@
+"""Tables, verdict and figure of experiments.is_it_ica."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmjax.config import names_in
+from mmjax.data import FewShotSet
+from mmjax.few_shot.by_class import CONTRASTS, MAPS
+from mmjax.report import (
+    Difference,
+    gain_panels_figure,
+    markdown_table,
+    mean_and_deviation,
+    save_figure,
+)
+from mmjax.run import Row, Run, machine, values
+from mmjax.studies.component_looks import WAYS
+from mmjax.tables.is_it_ica import EVERY, MEAN, probe_setting, shots_of, spans_of
+
+SHOWN = {
+    "monosemanticity": "monosemanticity",
+    "purity": "purity of top rows",
+    "single": "threshold on one component",
+    "named": "named as their rows",
+    "stability": "stability across halves",
+    "kurtosis": "excess kurtosis",
+    "dead": "dead",
+}
+_PROBE = {"l2": "L2 probe", "l1": "L1 probe", "one": "threshold on one component"}
+
+
+def gain_of(rows: Sequence[Row], setting: str, name: str) -> Difference | None:
+    """A gain with its interval, or None where it was not judged."""
+    found = [values(rows, setting, "x", name, m) for m in ("gain", "gain_low", "gain_high")]
+    if not all(found):
+        return None
+    return Difference(*(v[0] for v in found), "paired bootstrap")
+
+
+def shown(found: Difference | None) -> str:
+    """`-0.012 [-0.020, -0.004]`, with a star where the interval leaves 0 out."""
+    if found is None:
+        return "-"
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" + "*" * found.differs
+
+
+def gain_table(config: Any, few: FewShotSet, rows: Sequence[Row]) -> str:
+    """Accuracy of plain features, then each step's gain, by probe, rank and shots."""
+    lines = []
+    for probe in names_in(config.probes):
+        for span in spans_of(config):
+            for shots in [*shots_of(config, few), MEAN]:
+                setting = probe_setting(few.name, span, probe, shots)
+                metric = "balanced_accuracy" if probe == "one" else "accuracy"
+                plain = values(rows, setting, "x", MAPS[0], metric)
+                gains = [shown(gain_of(rows, setting, name)) for name in CONTRASTS]
+                told = mean_and_deviation(plain, digits=3)
+                lines.append([_PROBE[probe], span, str(shots), told, *gains])
+    header = [few.name, "directions", "shots", "plain", *CONTRASTS]
+    return markdown_table(header, lines)
+
+
+def pooled_table(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> str:
+    """Gains over all sets and shots."""
+    of = EVERY if len(sets) > 1 else sets[0].name
+    lines = [
+        [_PROBE[probe], span, *(shown(gain_of(rows, setting, name)) for name in CONTRASTS)]
+        for probe in names_in(config.probes)
+        for span in spans_of(config)
+        for setting in [probe_setting(of, span, probe, MEAN)]
+    ]
+    return markdown_table([f"{of}, {MEAN}", "directions", *CONTRASTS], lines)
+
+
+def component_table(config: Any, few: FewShotSet, count: int, rows: Sequence[Row]) -> str:
+    """Figures of single components, a row a way."""
+    setting = f"{few.name}/components/{count}"
+    look = lambda way, metric: mean_and_deviation(values(rows, setting, "x", way, metric), digits=3)
+    lines = [[way, *(look(way, m) for m in SHOWN)] for way in (*WAYS, "Normal twin", "chance")]
+    return markdown_table([f"{few.name}, {count} components", *SHOWN.values()], lines)
+
+
+def zero_shot_table(few: FewShotSet, span: str, rows: Sequence[Row]) -> str:
+    """Zero-shot accuracy after each map; empty without texts."""
+    setting = f"{few.name}/zero-shot/{span}"
+    own = [row for row in rows if row.setting == setting]
+    ways = list(dict.fromkeys(row.target for row in own if row.metric == "accuracy"))
+    lines = [
+        [way, mean_and_deviation(values(own, setting, "x", way, "accuracy"), digits=3)]
+        for way in ways
+    ]
+    gains = list(dict.fromkeys(row.target for row in own if row.metric == "gain"))
+    lines += [[name, shown(gain_of(own, setting, name))] for name in gains]
+    return (
+        markdown_table([f"{few.name}, zero-shot, {span}", "accuracy, or gain"], lines)
+        if own
+        else ""
+    )
+
+
+def verdict(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> list[str]:
+    """A sentence a contrast and probe: how many cells gain or lose beyond chance."""
+    told = []
+    for name in CONTRASTS:
+        for probe in names_in(config.probes):
+            cells = [
+                gain_of(rows, probe_setting(few.name, span, probe, shots), name)
+                for few in sets
+                for span in spans_of(config)
+                for shots in shots_of(config, few)
+            ]
+            found = [c for c in cells if c is not None]
+            gained, lost = (
+                sum(f(c) for c in found) for f in (lambda c: c.low > 0, lambda c: c.high < 0)
+            )
+            mean = sum(c.mean for c in found) / max(len(found), 1)
+            told.append(
+                f"{name}, {_PROBE[probe]}: {mean:+.3f} on average; of {len(found)} cells "
+                f"{gained} gain and {lost} lose beyond chance."
+            )
+    return told
+
+
+def summary(
+    config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row], seconds: Mapping[str, float]
+) -> str:
+    """The verdict, then all tables."""
+    parts = [
+        "# Is it ICA?",
+        f"Gains with 95 % intervals of a paired bootstrap over {config.seeds} draws and the "
+        f"classes ({config.resamples} resamples), a star where 0 is outside; everything chosen on "
+        f"min(shots, {config.validation_shots}) validation rows a class; maps fitted without "
+        f"labels on training and validation rows; {machine()}; {sum(seconds.values()):.0f} s.",
+        "\n".join(f"- {line}" for line in verdict(config, sets, rows)),
+        pooled_table(config, sets, rows),
+    ]
+    for few in sets:
+        parts.append(gain_table(config, few, rows))
+        parts += [component_table(config, few, k, rows) for k in config.num_components]
+        parts += [t for span in spans_of(config) if (t := zero_shot_table(few, span, rows))]
+    return "\n\n".join(parts) + "\n"
+
+
+def draw_gains(config: Any, run: Run, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> None:
+    """Gains by shots with their intervals: a figure a rank, contrasts by probes, a line a set."""
+    for span in spans_of(config):
+        panels = {
+            f"{name}, {_PROBE[probe]}": {
+                few.name: {
+                    n: found
+                    for n in shots_of(config, few)
+                    if (found := gain_of(rows, probe_setting(few.name, span, probe, n), name))
+                }
+                for few in sets
+            }
+            for probe in names_in(config.probes)
+            for name in CONTRASTS
+        }
+        figure = gain_panels_figure(panels, columns=len(CONTRASTS), xlabel="shots", ylabel="gain")
+        save_figure(figure, run.path("figures", f"gains_{span.replace(' ', '_')}.png"))

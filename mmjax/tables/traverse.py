@@ -1,0 +1,201 @@
+"""Rows of experiments.traverse: one component moved, decoded, and read by a judge of factors."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmjax.config import names_in
+from mmjax.data.dataset import Dataset
+from mmjax.disentangle import Affine, components
+from mmjax.evaluate import Moves, dci, decoded_moves, mcc, traversed
+from mmjax.few_shot.unmix import KINDS
+from mmjax.losses import info_nce
+from mmjax.models import fit
+from mmjax.report import markdown_table, mean_and_deviation, save_figure, traversal_figure
+from mmjax.run import (
+    MetricsLog,
+    Piece,
+    Row,
+    Run,
+    machine,
+    save_arrays,
+    seed_keys,
+    seed_numbers,
+    values,
+)
+from mmjax.studies.decoding import Reader, judge_skill, train_decoder, train_judge
+from mmjax.studies.pictures import Pictures, partner_of, read_pictures, rendered_pictures
+
+EXPERIMENT = "traverse"
+PURPOSES = ("rows", "split", "partner", "features", "decoder", "judge", "unmix")
+# Whitening and PCA have the same axes.
+WAYS = {"FastICA": "ica", "PCA": "whitening", "random rotation": "turned"}
+LEVELS = 7
+SHOWN = 6
+METRICS = ("mcc", "disentanglement", "completeness", "informativeness", "own", "others")
+
+
+def name_of(config: Any) -> str:
+    """Of the pictures, as shown."""
+    return os.path.splitext(os.path.basename(config.data))[0] if config.data else "scenes"
+
+
+def pictures_of(config: Any, key: jax.Array) -> Pictures:
+    """The run's pictures, read or rendered."""
+    if not config.data:
+        return rendered_pictures(key, config.rows or 6000)
+    how = dict(images=config.images, labels=names_in(config.labels), index=config.index)
+    return read_pictures(config.data, **how, features=config.values, rows=config.rows, key=key)
+
+
+def features_of(config: Any, run: Run, data: Pictures, fit_rows, keys, seed: int) -> np.ndarray:
+    """`[n, f]` given, or of an encoder trained on pairs of pictures and noisy factors."""
+    if data.features is not None:
+        return data.features
+    partner = partner_of(data.factors, config.noise, keys["partner"])
+    rows = Dataset.from_arrays(
+        picture=data.images[fit_rows], partner=partner[fit_rows], split=(1.0, 0, 0), seed=0
+    )
+    how = dict(dim=config.dim, steps=config.steps, batch_size=config.batch_size)
+    loss = info_nce(temperature=config.temperature)
+    folder = run.path("models", f"seed{seed}")
+    model = fit(rows, key=keys["features"], loss=loss, **how, workdir=folder, stop=run.stop)
+    return np.asarray(model.embed(picture=data.images))
+
+
+class Seen(NamedTuple):
+    """What a seed's ways share.
+
+    Attributes:
+      x, new: `[n, f]`, `[m, f]` features that maps are fitted on, and held ones.
+      truth: name -> `[m]` factors of the held pictures.
+      decode: features -> pictures.
+      read: features -> factors of their decoded pictures.
+      told: `(target, metric, value)` of the decoder and of the judge, on held pictures.
+    """
+
+    x: jax.Array
+    new: jax.Array
+    truth: dict[str, np.ndarray]
+    decode: Callable[[jax.Array], jax.Array]
+    read: Reader
+    told: list[tuple[str, str, float]]
+
+
+def seen_of(config: Any, run: Run, keys: dict[str, jax.Array], seed: int) -> Seen:
+    """Features, a decoder, and a judge that has learned from pictures and from decoded ones."""
+    data = pictures_of(config, keys["rows"])
+    order = np.asarray(jax.random.permutation(keys["split"], len(data.images)))
+    fit_rows, held = np.split(order, [int(0.8 * len(order))])
+    found = features_of(config, run, data, fit_rows, keys, seed)
+    x, new = jnp.asarray(found[fit_rows]), jnp.asarray(found[held])
+    pixels = lambda rows: jnp.asarray(data.images[rows], jnp.float32) / 255
+    factors = lambda rows: {name: v[rows] for name, v in data.factors.items()}
+    how = dict(steps=config.decoder_steps)
+    unit = bool(np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3))
+    decode = train_decoder(x, data.images[fit_rows], keys["decoder"], unit=unit, **how).decode
+    painted = jnp.concatenate([decode(x[k : k + 512]) for k in range(0, len(x), 512)])
+    real, actual, truth = pixels(fit_rows), pixels(held), factors(held)
+    twice = factors(np.concatenate([fit_rows, fit_rows]))
+    judge = train_judge(jnp.concatenate([painted, real]), twice, keys["judge"], **how)
+    told = [
+        ("decoder", "mse", float(jnp.mean((decode(new) - actual) ** 2))),
+        ("mean picture", "mse", float(jnp.mean((real.mean(0) - actual) ** 2))),
+    ]
+    for title, shown in (("pictures", actual), ("decoded", decode(new))):
+        for name, skill in judge_skill(judge, shown, truth).items():
+            told.append((f"judge of {title}: {name}", "skill", skill))
+    return Seen(x, new, truth, decode, lambda v: judge.read(decode(v)), told)
+
+
+def strips(affine: Affine, order: np.ndarray, seen: Seen) -> np.ndarray:
+    """`[components, levels, h, w, c]` the first held picture, each component at seven levels."""
+    shares = jnp.linspace(0.02, 0.98, LEVELS)
+    levels = jnp.quantile(components(affine, seen.x), shares, axis=0)
+    moved = [traversed(affine, seen.new[:1], int(k), levels[:, k])[0] for k in order]
+    return np.stack([np.asarray(seen.decode(v)) for v in moved])
+
+
+def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
+    """Everything of one seed; keeps the traversals for the figure."""
+    keys = {name: v[seed - config.seed] for name, v in seed_keys(config, PURPOSES).items()}
+    seen, kept = seen_of(config, run, keys, seed), {}
+    told, names = list(seen.told), np.array(list(seen.truth))
+    k = min(config.num_components, len(seen.x) - 1, seen.x.shape[1])
+    for way, kind in WAYS.items():
+        found = KINDS[kind](seen.x[None], keys["unmix"][None], k)
+        affine: Affine = jax.tree.map(lambda v: v[0], found)
+        moves = decoded_moves(affine, seen.new, seen.read)
+        figures = ways_figures(affine, seen.new, seen.truth, moves)
+        told += [(way, name, v) for name, v in figures.items()]
+        told += [(f"{way}: {n}", "move", v) for n, v in zip(names, moves.matched, strict=True)]
+        shown = np.flatnonzero(moves.component >= 0)[:SHOWN]
+        of = moves.component[shown]
+        kept |= {way: strips(affine, of, seen), f"{way}, factors": names[shown]}
+    save_arrays(run.path("strips", f"seed{seed}.npz"), **kept)
+    return [Row(EXPERIMENT, name_of(config), seed, "x", of, m, float(v)) for of, m, v in told]
+
+
+def ways_figures(affine: Affine, x: jax.Array, truth, moves: Moves) -> dict[str, float]:
+    """MCC with the quantities, DCI of all factors, and what the judge saw move."""
+    y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
+    scores = dci(np.asarray(y), truth)
+    found = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
+    return found | {
+        "disentanglement": scores.disentanglement,
+        "completeness": scores.completeness,
+        "informativeness": scores.informativeness,
+        "own": moves.own,
+        "others": moves.others,
+    }
+
+
+def settings(config: Any, run: Run, name: str) -> dict[str, Callable | list[Piece]]:
+    """One row, a piece a seed."""
+    pieces = [
+        Piece(f"seed={seed}", partial(judged, config, run, seed), shows=True)
+        for seed in seed_numbers(config)
+    ]
+    return {name: pieces}
+
+
+def summary(config: Any, name: str, rows: list[Row], seconds) -> str:
+    """Scores of the ways, moves of the factors, and how far the judge can be trusted."""
+    look = lambda of, m: mean_and_deviation(values(rows, name, "x", of, m), digits=3)
+    lines = [[way, *(look(way, m) for m in METRICS)] for way in WAYS]
+    head = ["components", "MCC", "D", "C", "I", "own factor moves", "share that others move"]
+    factors = list(dict.fromkeys(r.target.split(": ")[1] for r in rows if r.metric == "move"))
+    moved = [[way, *(look(f"{way}: {f}", "move") for f in factors)] for way in WAYS]
+    skill = [
+        [f"judge of {of}", *(look(f"judge of {of}: {f}", "skill") for f in factors)]
+        for of in ("pictures", "decoded")
+    ]
+    errors = ", ".join(f"{of} {look(of, 'mse')}" for of in ("decoder", "mean picture"))
+    return (
+        "\n\n".join(
+            [
+                "# traverse",
+                f"{name}: one component moved from its 5th to its 95th percentile, decoded, and "
+                f"read by a judge of factors; {config.seeds} seeds; {machine()}; "
+                f"{sum(seconds.values()):.0f} s. Squared error of held pictures: {errors}.",
+                markdown_table(head, lines),
+                markdown_table(["largest matched move", *factors], moved),
+                markdown_table(["accuracy or R2", *factors], skill),
+            ]
+        )
+        + "\n"
+    )
+
+
+def draw_strips(config: Any, run: Run) -> None:
+    """Traversals of the first seed beside each other."""
+    with np.load(run.path("strips", f"seed{config.seed}.npz")) as file:
+        panels = {
+            way: dict(zip(file[f"{way}, factors"].tolist(), file[way], strict=True)) for way in WAYS
+        }
+    save_figure(traversal_figure(panels), run.path("figures", "traversal.png"))

@@ -1,0 +1,113 @@
+"""One component moved and decoded: known maps first, then what is trained and read."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmjax.disentangle import Affine
+from mmjax.errors import InvalidInput
+from mmjax.evaluate.decoded import decoded_moves, scored
+from mmjax.studies.decoding import judge_skill, train_decoder, train_judge
+from mmjax.studies.pictures import partner_of, read_pictures
+from mmjax.tables.traverse import ways_figures
+
+KEY = jax.random.key(0)
+Z = np.random.default_rng(0).uniform(size=(400, 2)).astype(np.float32)
+EYE = Affine(jnp.zeros(2), jnp.eye(2), jnp.eye(2))
+
+
+def read(x):
+    """A quantity of the first column, a class of the second."""
+    return {"size": x[:, 0], "kind": jax.nn.softmax(50 * (x[:, 1:] - 0.5) * jnp.array([1.0, -1]))}
+
+
+def test_the_true_axes_move_one_factor_each_and_turned_ones_both():
+    found = decoded_moves(EYE, jnp.asarray(Z), read, anchors=100)
+    assert found.component.tolist() == [0, 1]
+    assert found.own > 0.95 and found.others < 1e-5
+    np.testing.assert_allclose(found.moves, np.eye(2), atol=0.1)
+    turn = jnp.array([[1.0, 1.0], [1.0, -1.0]]) / 2**0.5
+    turned = decoded_moves(Affine(jnp.zeros(2), turn, turn), jnp.asarray(Z), read, anchors=100)
+    assert turned.others > 0.35
+
+
+def test_moves_are_matched_one_to_one():
+    found = scored(np.array([[0.9, 0.8], [0.7, 0.1], [0.0, 0.0]]))
+    assert found.component.tolist() == [1, 0]
+    np.testing.assert_allclose(found.matched, [0.7, 0.8])
+    assert found.others == pytest.approx(1 - 1.5 / 2.5)
+    assert scored(np.zeros((1, 2))).component.tolist() in ([0, -1], [-1, 0])
+    for bad in (dict(anchors=0), dict(ends=(0.9, 0.1))):
+        with pytest.raises(InvalidInput, match=next(iter(bad))):
+            decoded_moves(EYE, jnp.asarray(Z), read, **bad)
+
+
+def painted(z):
+    """Pictures `[n, 4, 4, 1]` of two quantities: the brightness of either half."""
+    halves = np.repeat(z[:, :, None], 8, 2).reshape(len(z), 4, 4, 1)
+    return np.round(255 * halves).astype(np.uint8)
+
+
+def test_a_decoder_paints_and_a_judge_reads_what_features_tell():
+    images, kind = painted(Z), np.where(Z[:, 1] > 0.5, "light", "dark")
+    how = dict(hidden=(32,), steps=400, batch=64)
+    decoder = train_decoder(Z[:300], images[:300], KEY, unit=False, **how)
+    shown = decoder.decode(jnp.asarray(Z[300:]))
+    assert shown.shape == (100, 4, 4, 1)
+    error = float(jnp.mean((shown - images[300:] / 255) ** 2))
+    assert error < 0.05 * np.var(images / 255)
+    factors = {"size": Z[:, 0], "kind": kind}
+    some = lambda rows: {name: v[rows] for name, v in factors.items()}
+    pixels = jnp.asarray(images / 255, jnp.float32)
+    judge = train_judge(pixels[:300], some(slice(300)), KEY, **how)
+    skill = judge_skill(judge, shown, some(slice(300, None)))
+    assert skill["size"] > 0.9 and skill["kind"] > 0.9
+    seen = lambda x: judge.read(decoder.decode(x))
+    moves = decoded_moves(EYE, jnp.asarray(Z), seen, anchors=50)
+    assert moves.own > 0.8 and moves.others < 0.15
+    told = ways_figures(EYE, jnp.asarray(Z), {"size": Z[:, 0], "other": Z[:, 1]}, moves)
+    assert told["mcc"] > 0.99 and told["disentanglement"] > 0.95
+
+
+def test_what_a_decoder_and_a_judge_refuse():
+    with pytest.raises(InvalidInput, match="images.*uint8"):
+        train_decoder(Z, painted(Z)[:-1], KEY, unit=False)
+    with pytest.raises(InvalidInput, match="kind"):
+        train_judge(jnp.zeros((5, 2, 2, 1)), {"kind": np.zeros(4)}, KEY)
+    with pytest.raises(InvalidInput, match="factors"):
+        train_judge(jnp.zeros((5, 2, 2, 1)), {}, KEY)
+
+
+def test_pictures_of_a_file_come_with_their_labels(tmp_path):
+    rng, path = np.random.default_rng(0), str(tmp_path / "shown.npz")
+    photo = rng.integers(0, 255, (6, 5, 5), np.uint8)
+    arrays = dict(photo=photo, kind=np.arange(6), said=np.arange(3) * 10, order=np.array([4, 0, 2]))
+    np.savez(path, **arrays)
+    given = dict(images="photo", labels=("kind", "said"), index="order", key=KEY)
+    found = read_pictures(path, **given)
+    assert found.images.shape == (3, 5, 5, 1)
+    assert sorted(found.factors) == ["ink", "kind", "said", "slant"]
+    for image, kind, said, ink in zip(
+        found.images, *(found.factors[n] for n in ("kind", "said", "ink")), strict=True
+    ):
+        np.testing.assert_array_equal(image[..., 0], photo[kind])
+        assert said == 10 * [4, 0, 2].index(kind)
+        assert ink == pytest.approx(photo[kind].mean() / 255, rel=1e-5)
+    for wrong, told in (
+        (dict(images="said"), "images 'said'"),
+        (dict(labels=("no",)), "no labels 'no'"),
+        (dict(index="said"), "index 'said'"),
+        (dict(index="", labels=("said",)), "3 rows, not 6"),
+    ):
+        with pytest.raises(InvalidInput, match=told):
+            read_pictures(path, **given | wrong)
+
+
+def test_a_partner_tells_quantities_with_noise_and_classes_as_they_are():
+    factors = {"size": Z[:, 0], "kind": np.arange(400) % 3}
+    found = partner_of(factors, 0.2, KEY)
+    assert found.shape == (400, 4)
+    np.testing.assert_array_equal(found[:, 1:], np.eye(3)[factors["kind"]])
+    noise = found[:, 0] - (Z[:, 0] - Z[:, 0].mean()) / Z[:, 0].std()
+    assert np.abs(noise).mean() == pytest.approx(0.2, rel=0.15)
