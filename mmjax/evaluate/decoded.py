@@ -88,7 +88,7 @@ def _apart(values: np.ndarray, spread: float | None) -> float:
 
 def scored(moves: np.ndarray) -> Moves:
     """Moves of their table `[k, factors]`."""
-    rows, columns = match(moves.T)
+    rows, columns = match(jnp.asarray(moves.T))
     own = np.zeros(moves.shape[1])
     component = np.full(moves.shape[1], -1)
     own[rows], component[rows] = moves[columns, rows], columns

@@ -55,7 +55,9 @@ def _alike(a, labels, num_classes):
     return jnp.where(every > 1e-6 * squares, alike / jnp.where(every > 0, every, 1), jnp.nan)
 
 
-def top_classes(activations: Array, labels: Array, num_classes: int, count: int):
+def top_classes(
+    activations: Array, labels: Array, num_classes: int, count: int
+) -> tuple[Array, Array]:
     """The most frequent class of each component's top rows, and its share of them.
 
     Args:

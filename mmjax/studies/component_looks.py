@@ -194,7 +194,7 @@ def named_components(
       texts: title -> (names, `[m, d]`).
       count: names of each title.
     """
-    held, labels = jnp.asarray(parts.held.x), parts.held.labels
+    held, labels = jnp.asarray(parts.held.x), jnp.asarray(parts.held.labels)
     seen = activations_of(coder, held, parts.unlabelled)
     alike = np.nan_to_num(np.asarray(monosemanticity(seen, labels, len(few.classes))))
     top = max(1, len(held) // len(few.classes))

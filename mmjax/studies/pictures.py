@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.features import open_arrays
@@ -53,7 +54,7 @@ def rendered_pictures(key: Key, n: int) -> Pictures:
     for start in range(0, n, AT_ONCE):
         rows = np.minimum(np.arange(start, start + AT_ONCE), n - 1)  # one shape, one compilation
         stop = min(start + AT_ONCE, n)
-        batch = SceneFactors(**{k: v[rows] for k, v in columns.items()})
+        batch = SceneFactors(**{k: jnp.asarray(v[rows]) for k, v in columns.items()})
         images[start:stop] = np.asarray(render(batch, RESOLUTION))[: stop - start]
     return Pictures(images, factors, None)
 

@@ -197,14 +197,14 @@ def pooled_rows(config, run: Run, sets, setting, span, probe, log) -> list[Row]:
     """Gains over all shots; of several sets the mean of theirs, each resampled by itself."""
     rows = []
     for name in CONTRASTS:
-        gains = [mean_gains(config, run, few, span, probe, name) for few in sets]
+        gains = [jnp.asarray(mean_gains(config, run, few, span, probe, name)) for few in sets]
         keys = jax.random.split(bootstrap_key(config), len(sets))
         samples = [
             resampled_means(own, key, resamples=config.resamples)
             for own, key in zip(gains, keys, strict=True)
         ]
-        mean = float(np.mean([own.mean() for own in gains]))
-        rows += gain_rows(config, setting, name, interval_of(sum(samples) / len(sets), mean))
+        both = (jnp.mean(jnp.stack(v), 0) for v in (samples, [jnp.mean(own) for own in gains]))
+        rows += gain_rows(config, setting, name, interval_of(*both))
     return rows
 
 
@@ -292,8 +292,8 @@ def zero_shot_rows(config, setting: str, few: FewShotSet, span: str, log) -> lis
     for name, (after, before) in CONTRASTS.items():
         for similarity in SIMILARITIES:
             a, b = (told[f"{which}, own centre", similarity] for which in (after, before))
-            found = paired_bootstrap(a - b, bootstrap_key(config), resamples=config.resamples)
-            made += gain_rows(config, setting, f"{name}, {similarity}", found)
+            gain = paired_bootstrap(a - b, bootstrap_key(config), resamples=config.resamples)
+            made += gain_rows(config, setting, f"{name}, {similarity}", gain)
     return made
 
 
@@ -301,7 +301,8 @@ def settings(
     config: Any, run: Run, sets: Sequence[FewShotSet], names
 ) -> dict[str, Callable | list[Piece]]:
     """All rows of the run by name."""
-    drawn, table = make_drawn(config, sets), {}
+    drawn = make_drawn(config, sets)
+    table: dict[str, Callable | list[Piece]] = {}
     asked = names_in(config.probes)
     for few in sets:
         for span in spans_of(config):

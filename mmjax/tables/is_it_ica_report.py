@@ -34,14 +34,16 @@ def gain_of(rows: Sequence[Row], setting: str, name: str) -> Difference | None:
     found = [values(rows, setting, "x", name, m) for m in ("gain", "gain_low", "gain_high")]
     if not all(found):
         return None
-    return Difference(*(v[0] for v in found), "paired bootstrap")
+    mean, low, high = (v[0] for v in found)
+    return Difference(mean, low, high, "paired bootstrap")
 
 
 def shown(found: Difference | None) -> str:
-    """`-0.012 [-0.020, -0.004]`, with a star where the interval leaves 0 out."""
+    """`-0.012 [-0.020, -0.004] ▼`, with a mark where the interval leaves 0 out."""
     if found is None:
         return "-"
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]" + "*" * found.differs
+    mark = (" ▲" if found.mean > 0 else " ▼") if found.differs else ""
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{mark}"
 
 
 def gain_table(config: Any, few: FewShotSet, rows: Sequence[Row]) -> str:
@@ -49,7 +51,8 @@ def gain_table(config: Any, few: FewShotSet, rows: Sequence[Row]) -> str:
     lines = []
     for probe in names_in(config.probes):
         for span in spans_of(config):
-            for shots in [*shots_of(config, few), MEAN]:
+            each: list[int | str] = [*shots_of(config, few), MEAN]
+            for shots in each:
                 setting = probe_setting(few.name, span, probe, shots)
                 metric = "balanced_accuracy" if probe == "one" else "accuracy"
                 plain = values(rows, setting, "x", MAPS[0], metric)
@@ -128,7 +131,7 @@ def summary(
     parts = [
         "# Is it ICA?",
         f"Gains with 95 % intervals of a paired bootstrap over {config.seeds} draws and the "
-        f"classes ({config.resamples} resamples), a star where 0 is outside; everything chosen on "
+        f"classes ({config.resamples} resamples), ▲ or ▼ where 0 is outside; everything chosen on "
         f"min(shots, {config.validation_shots}) validation rows a class; maps fitted without "
         f"labels on training and validation rows; {machine()}; {sum(seconds.values()):.0f} s.",
         "\n".join(f"- {line}" for line in verdict(config, sets, rows)),
@@ -144,7 +147,7 @@ def summary(
 def draw_gains(config: Any, run: Run, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> None:
     """Gains by shots with their intervals: a figure a rank, contrasts by probes, a line a set."""
     for span in spans_of(config):
-        panels = {
+        panels: Mapping[str, Mapping[str, Mapping[float, Difference]]] = {
             f"{name}, {_PROBE[probe]}": {
                 few.name: {
                     n: found

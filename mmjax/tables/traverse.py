@@ -124,7 +124,8 @@ def strips(affine: Affine, order: np.ndarray, seen: Seen) -> np.ndarray:
 def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
     """Everything of one seed; keeps the traversals for the figure."""
     keys = {name: v[seed - config.seed] for name, v in seed_keys(config, PURPOSES).items()}
-    seen, kept = seen_of(config, run, keys, seed), {}
+    seen = seen_of(config, run, keys, seed)
+    kept: dict[str, np.ndarray] = {}
     told, names = list(seen.told), np.array(list(seen.truth))
     k = min(config.num_components, len(seen.x) - 1, seen.x.shape[1])
     for way, kind in WAYS.items():
@@ -144,7 +145,7 @@ def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
 def ways_figures(affine: Affine, x: jax.Array, truth, moves: Moves) -> dict[str, float]:
     """MCC with the quantities, DCI of all factors, and what the judge saw move."""
     y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
-    scores = dci(np.asarray(y), truth)
+    scores = dci(y, truth)
     found = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
     return found | {
         "disentanglement": scores.disentanglement,
