@@ -1,5 +1,6 @@
 """Differences of two runs with confidence intervals."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,7 +124,7 @@ def gain_panels_figure(
         ax.set_xscale("log", base=2)
         ticks = sorted({x for points in lines.values() for x in points})
         ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        ax.set_title(figure_text(title), fontsize=7)
+        ax.set_title(figure_text(textwrap.fill(title, 28)), fontsize=7)
         ax.tick_params(labelsize=7)
     for ax in axes[:, 0]:
         ax.set_ylabel(figure_text(ylabel), fontsize=8)
