@@ -4,6 +4,7 @@
   python -m experiments.few_shot --data=imagenet.npz --shots=2 --seeds=1 \\
       --methods="linear probe;whitening;FastICA"
   python -m experiments.few_shot --data=caches/imagenet --shift=sketch.npz  # Tip-Adapter's .pt
+  python -m experiments.few_shot --data=pacs.npz --domains=domain  # leave one domain out
 
 Everything is chosen on validation rows, at most min(shots, 4) a class as published; test rows are
 looked at once a method is fitted. Beside FastICA stand whitening alone and a random rotation of
@@ -38,6 +39,9 @@ class Config(SeedOptions):
     )
     shift: str = option(
         "", "files of the same classes in other domains, judged only, comma-separated", file=True
+    )
+    domains: str = option(
+        "", "array of domains in the files of --data: each is left out once, and judged alone"
     )
     seeds: int = option(5, "draws of training and validation rows")
     shots: tuple[int, ...] = option((1, 2, 4, 8, 16), "labelled rows of each class")

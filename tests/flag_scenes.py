@@ -187,6 +187,7 @@ SCENES: dict[str, list[dict[str, str]]] = {
     "few_shot": [
         {"data": "@cached.npz", "methods": "zero-shot;linear probe;PCA 4 + whitening"},
         {"data": "@cached.npz", "shift": "@shifted.npz", "methods": "", "tuned": "false"},
+        {"data": "@domains.npz", "domains": "place", "methods": "linear probe", "shots": "2"},
     ],
     "is_it_ica": [
         {"data": "@cached.npz", "splits": "1"},
@@ -424,6 +425,12 @@ def _shown_pictures(path: Path) -> None:
     )
 
 
+def _domains(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels, place = np.tile(np.repeat(np.arange(2), 6), 2), np.repeat(["sea", "wood"], 12)
+    np.savez(path, features=rng.normal(size=(24, 12)), labels=labels, place=place)
+
+
 def _photos(path: Path) -> None:
     for k, picture in enumerate(pictures()):
         folder = path / f"kind {k % 2}"
@@ -476,6 +483,7 @@ FILES: dict[str, Callable[[Path], object]] = {
     "shifted.npz": _cached,
     "names.npz": _named,
     "shown.npz": _shown_pictures,
+    "domains.npz": _domains,
     "pairs.npz": _pairs,
     "views.npz": _views,
     "speech.npz": _speech,

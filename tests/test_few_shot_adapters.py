@@ -200,7 +200,8 @@ def test_ape_is_its_formula(given):
         right = base + alpha * np.exp(-beta * (1 - affinity)) @ (
             hot * np.exp(gamma * divergence)[:, None]
         )
-        numbers = dict(beta=beta, gamma=gamma, alpha=alpha)
+        copies = len(params["keys"]) // len(LABELS)  # of every shot, for one shape
+        numbers = dict(beta=beta, gamma=gamma, alpha=alpha / copies)
         found = ape_scores(params | numbers, jnp.asarray(own["val"]), None)
         np.testing.assert_allclose(found, right, rtol=1e-10)
 

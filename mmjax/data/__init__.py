@@ -30,15 +30,9 @@ from mmjax.data.feature_sets import (
     unseen_rows,
 )
 from mmjax.data.features import Features, read_column, read_features
-from mmjax.data.few_shot_files import (
-    FewShotSet,
-    LabelledRows,
-    mean_texts,
-    read_few_shot,
-    restricted,
-    with_shifts,
-    with_texts,
-)
+from mmjax.data.few_shot_files import FewShotSet, read_few_shot, restricted, with_texts
+from mmjax.data.few_shot_parts import LabelledRows, mean_texts
+from mmjax.data.few_shot_shifts import read_domains, with_shifts
 from mmjax.data.files.checks import finite, finite_float32, label_column, plain
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.pickles import read_pickle
@@ -176,6 +170,7 @@ __all__ = [
     "read_clip",
     "read_clip_config",
     "read_features",
+    "read_domains",
     "read_few_shot",
     "read_inputs",
     "read_pickle",

@@ -6,7 +6,15 @@ from mmjax.disentangle.ica import ICA, fast_ica, inverse_transform, is_long, tra
 from mmjax.disentangle.pca import PCA, pca
 from mmjax.disentangle.rotations import ALGORITHMS, CONTRASTS, Contrast
 from mmjax.disentangle.sae import SAE
-from mmjax.disentangle.unmixings import UNMIXINGS, Affine, components, determined, features
+from mmjax.disentangle.unmixings import (
+    UNMIXINGS,
+    Affine,
+    Recipe,
+    components,
+    determined,
+    features,
+    recipes,
+)
 from mmjax.rooms import make_callable
 
 make_callable(__name__)  # mmjax.disentangle(model, data)
@@ -20,6 +28,7 @@ __all__ = [
     "PCA",
     "SAE",
     "Canonical",
+    "Recipe",
     "Contrast",
     "canonical_directions",
     "components",
@@ -29,6 +38,7 @@ __all__ = [
     "inverse_transform",
     "is_long",
     "pca",
+    "recipes",
     "sae",
     "transform",
 ]

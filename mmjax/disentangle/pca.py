@@ -59,7 +59,16 @@ def pca(x: Array, num_components: int | None = None, *, floor: float | None = No
     (centred,), mean, units = conditioned(x, together=True)
     unit = units[0]
     floor = 8 * float(jnp.finfo(centred.dtype).eps) if floor is None else floor
-    found = _pca(centred, k, floor)
+    # Wide rows: all that varies is in their span, so that the problem is one of [n, n].
+    wide = k <= len(x) < x.shape[1]
+    basis = jnp.linalg.qr(centred.T)[0] if wide else None
+    found = _pca(centred if basis is None else _along(centred, basis), k, floor)
+    if basis is not None:
+        found = found._replace(
+            directions=_along(basis, found.directions),
+            whiten=_along(basis, found.whiten),
+            colour=_along(found.colour, basis.T),
+        )
     most = jnp.finfo(centred.dtype).max
     return found._replace(
         # The sample is centred twice: what is left of its mean is its rounding.
@@ -68,6 +77,10 @@ def pca(x: Array, num_components: int | None = None, *, floor: float | None = No
         whiten=found.whiten / unit,
         colour=found.colour * unit,
     )
+
+
+def _along(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision="highest")
 
 
 def _pca(centred: Array, k: int, floor: float) -> PCA:

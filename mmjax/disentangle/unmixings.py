@@ -1,6 +1,6 @@
 """Linear maps of frozen features, fitted without labels: what a probe is given."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -29,6 +29,36 @@ class Affine(NamedTuple):
     mean: Array
     matrix: Array
     back: Array
+
+
+class Recipe(NamedTuple):
+    """A map of frozen features, by name.
+
+    Attributes:
+      name: as shown.
+      unmixing: a name in UNMIXINGS, or that of a control.
+      num_components: principal directions that it works in, or None for all.
+    """
+
+    name: str
+    unmixing: str
+    num_components: int | None = None
+
+
+def recipes(num_components: Sequence[int], *, turned: bool = False) -> list[Recipe]:
+    """The published maps, and beside each the same with no rotation: what whitening does alone.
+
+    Args:
+      num_components: principal directions kept, one or more numbers.
+      turned: whether whitening and a rotation by chance are among them, `turned`.
+    """
+    kinds = {"pca": "", "whitening": "whitening", "ica": "FastICA", "turned": "random rotation"}
+    kinds = {kind: name for kind, name in kinds.items() if turned or kind != "turned"}
+    rows = [Recipe(name, kind) for kind, name in kinds.items() if name]
+    for k in num_components:
+        named = {kind: f"PCA {k}" + (f" + {name}" if name else "") for kind, name in kinds.items()}
+        rows += [Recipe(name, kind, k) for kind, name in named.items()]
+    return rows
 
 
 def components(affine: Affine, x: Array) -> Array:

@@ -15,6 +15,7 @@ from mmjax.evaluate.logistic import (
     fit_logistic,
     knn_accuracy,
     logistic_accuracy,
+    zeros_for,
 )
 from mmjax.evaluate.sparse_logistic import fit_sparse_logistic
 from mmjax.numerics import floating
@@ -90,20 +91,30 @@ def _search_c(
     around = jnp.stack([1 / factors, factors], 1)
     rounds = jnp.concatenate([pairs, around]), jnp.arange(len(pairs) + halvings) < len(pairs)
 
-    def score(c):
-        model = fit(x, labels, num_classes, 1 / c, max_steps=steps, **options)
+    def score(c, start):
+        model = fit(x, labels, num_classes, 1 / c, max_steps=steps, start=start, **options)
         return Choice(c, logistic_accuracy(model, validation, validation_labels), model)
 
-    def look(best, round_):
+    def look(carry, round_):
+        best, last = carry
         values, absolute = round_
-        found = jax.vmap(score)(jnp.where(absolute, values, values * best.c))
+        # From the fit of the next smaller C, later of the best: near, and so a few steps away.
+        near = lambda old, new: jnp.where(absolute, old, new)
+        start = jax.tree.map(near, last, (best.model.weights, best.model.bias))
+        values = jnp.where(absolute, values, values * best.c)
+        found = jax.vmap(score, in_axes=(0, None))(values, start)
+        last = found.model.weights[-1], found.model.bias[-1]
         better = jnp.argmax(found.accuracy)
         # NaN, of features that are not finite, is taken too: it is then the result.
         take = ~(found.accuracy[better] <= best.accuracy)
-        return jax.tree.map(lambda new, old: jnp.where(take, new[better], old), found, best), None
+        best = jax.tree.map(lambda new, old: jnp.where(take, new[better], old), found, best)
+        return (best, last), None
 
-    blank = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(score, coarse[0]))
-    return jax.lax.scan(look, blank._replace(accuracy=blank.accuracy - 1), rounds)[0]
+    zeros = zeros_for(x, num_classes)
+    shapes = jax.eval_shape(score, coarse[0], zeros)
+    blank = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), shapes)
+    begun = blank._replace(accuracy=blank.accuracy - 1), zeros
+    return jax.lax.scan(look, begun, rounds)[0][0]
 
 
 def few_shot_rows(key: Key, labels: Array, shots: int, num_classes: int) -> Array:

@@ -74,12 +74,13 @@ def fit_logistic(
     max_steps: int = 200,
     tolerance: float = 1e-3,
     flatness: float = 0.0,
+    start: tuple[Array, Array] | None = None,
 ) -> Logistic:
     """Minimises the sum of cross-entropies + l2 / 2 |W|^2, the objective of scikit-learn's.
 
-    L-BFGS from zero; the intercept is free. Both of two classes have a vector here, where
-    scikit-learn's binary objective has one: its l2 is half of this one. Pure, so that `jax.vmap`
-    fits many strengths of regularisation or many few-shot draws at once.
+    L-BFGS from zero or a given start; the intercept is free. Both of two classes have a vector
+    here, where scikit-learn's binary objective has one: its l2 is half of this one. Pure, so that
+    `jax.vmap` fits many strengths of regularisation or many few-shot draws at once.
 
     Args:
       x: `[n, f]` features of any real type, best standardised.
@@ -91,6 +92,7 @@ def fit_logistic(
         `Logistic.distance` for what was reached.
       flatness: where no entry of the mean loss's gradient is larger the steps end too, as they do
         in scikit-learn, whose `tol` is 1e-4; 0 for the optimum itself.
+      start: weights `[f, classes]` and bias `[classes]`, such as those of another l2; None for 0.
 
     Raises InvalidInput for labels out of range, unless traced.
 
@@ -101,11 +103,17 @@ def fit_logistic(
       [0, 0, 1, 1]
     """
     (labels,) = as_codes(labels, num_classes=num_classes)
-    return _fit_logistic(floating(x), labels, num_classes, l2, max_steps, tolerance, flatness)
+    how = max_steps, tolerance, flatness
+    return _fit_logistic(floating(x), labels, num_classes, l2, *how, start)
+
+
+def zeros_for(x: Array, num_classes: int) -> tuple[Array, Array]:
+    """Weights and bias of 0 for features `[n, f]`."""
+    return jnp.zeros((x.shape[1], num_classes), x.dtype), jnp.zeros(num_classes, x.dtype)
 
 
 @partial(jax.jit, static_argnums=(2, 4))
-def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance, flatness) -> Logistic:
+def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance, flatness, start) -> Logistic:
     penalty = jnp.asarray(l2 / x.shape[0], x.dtype)
 
     def loss(params):
@@ -113,7 +121,7 @@ def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance, flatness) ->
         entropies = cross_entropies(x @ weights + bias, labels)
         return jnp.mean(entropies) + 0.5 * penalty * jnp.sum(weights**2)
 
-    start = (jnp.zeros((x.shape[1], num_classes), x.dtype), jnp.zeros(num_classes, x.dtype))
+    start = zeros_for(x, num_classes) if start is None else start
     spread = (1 - 1 / num_classes) / num_classes
     by_weight, by_bias = units_of(x, spread, penalty)
     found = minimise(

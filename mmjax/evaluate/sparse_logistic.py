@@ -1,17 +1,37 @@
 """Logistic regression with an L1 penalty: a probe that sees axes, where L2 sees none."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mmjax.evaluate.labels import as_codes
-from mmjax.evaluate.logistic import Logistic, cross_entropies
+from mmjax.evaluate.logistic import Logistic, cross_entropies, zeros_for
 from mmjax.numerics import floating
 from mmjax.types import Array
 
 _PATIENCE = 100  # steps without progress after which rounding is all that is left
 _PROGRESS = 0.9
+_GROWTH = 1.1  # of a step's length after one that did not overshoot
+
+
+class _State(NamedTuple):
+    """Weights with the bias below `[f + 1, classes]`, theirs outputs `[n, classes]`, those ahead.
+
+    The outputs ahead are a sum of known ones: a step costs two products with the features.
+    """
+
+    w: Array
+    outputs: Array
+    ahead: Array
+    outputs_ahead: Array
+    momentum: Array
+    length: Array
+    steps: Array
+    missed: Array
+    marks: tuple[Array, Array]
+    idle: Array
 
 
 def fit_sparse_logistic(
@@ -22,11 +42,14 @@ def fit_sparse_logistic(
     *,
     max_steps: int = 500,
     tolerance: float = 1e-2,
+    flatness: float = 0.0,
+    start: tuple[Array, Array] | None = None,
 ) -> Logistic:
     """Minimises the sum of cross-entropies + l1 |W|_1, the objective of scikit-learn's L1.
 
     Any rotation of the features leaves an L2-penalised probe's predictions as they are; this one's
-    depend on the axes. Accelerated proximal steps (Beck and Teboulle 2009) that restart where the
+    depend on the axes. Accelerated proximal steps (Beck and Teboulle 2009) in each feature's own
+    unit, of a length that is halved where it overshoots and grows where not, that restart where the
     momentum points uphill (O'Donoghue and Candes 2015). Pure, so that `jax.vmap` fits many at once.
 
     Args:
@@ -37,6 +60,8 @@ def fit_sparse_logistic(
       max_steps: at most.
       tolerance: share of l1 by which the conditions of the optimum (the gradient is -l1 sign(w),
         or within l1 where w is 0) may be missed.
+      flatness: by which they may be missed in any case, of the mean loss's gradient.
+      start: weights `[f, classes]` and bias `[classes]`, such as those of another l1; None for 0.
 
     Returns:
       Logistic; its distance is inf, since this penalty gives no curvature. It has converged too
@@ -53,45 +78,63 @@ def fit_sparse_logistic(
       True
     """
     (labels,) = as_codes(labels, num_classes=num_classes)
-    return _fit(floating(x), labels, num_classes, l1, max_steps, tolerance)
+    return _fit(floating(x), labels, num_classes, l1, max_steps, tolerance, flatness, start)
 
 
 @partial(jax.jit, static_argnums=(2, 4))
-def _fit(x, labels, num_classes, l1, max_steps, tolerance) -> Logistic:
+def _fit(x, labels, num_classes, l1, max_steps, tolerance, flatness, start) -> Logistic:
     count, width = x.shape
     # The intercept is a column of ones, not penalised.
     design = jnp.concatenate([x, jnp.ones((count, 1), x.dtype)], 1)
-    gram = design @ design.T if count < width else design.T @ design
-    # The softmax's Hessian is at most 1/2: this step never overshoots.
-    rate = 2 * count / jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], 1e-12)
+    squares = jnp.mean(design**2, 0)
+    units = (1 / jnp.maximum(squares, 1e-6 * jnp.max(squares)))[:, None]
     penalty = jnp.asarray(l1 / count, x.dtype)
-    shrink = (rate * penalty) * jnp.ones((width + 1, 1), x.dtype).at[-1].set(0)
+    shrink = penalty * jnp.ones((width + 1, 1), x.dtype).at[-1].set(0)
+    rounding = 4 * jnp.finfo(x.dtype).eps
 
-    def step(carry):
-        w, ahead, momentum, number, _, (low, short), idle = carry
-        value, grad = jax.value_and_grad(loss)(ahead)
-        value += penalty * jnp.sum(jnp.abs(ahead[:-1]))
-        moved = ahead - rate * grad
-        new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - shrink, 0)
-        uphill = jnp.vdot(ahead - new, new - w) > 0
-        momentum = jnp.where(uphill, 1.0, momentum)
+    def loss(outputs):
+        return jnp.mean(cross_entropies(outputs, labels))
+
+    def step(state):
+        value, slopes = jax.value_and_grad(loss)(state.outputs_ahead)
+        grad = design.T @ slopes
+        rate = state.length * units
+        moved = state.ahead - rate * grad
+        w = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - rate * shrink, 0)
+        outputs, change = design @ w, w - state.ahead
+        bound = value + jnp.vdot(grad, change) + 0.5 * jnp.sum(change**2 / rate)
+        reached = loss(outputs)
+        short = reached <= bound + rounding * jnp.abs(value)
+        uphill = jnp.vdot(change / units, w - state.w) < 0
+        momentum = jnp.where(uphill, 1.0, state.momentum)
         following = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-        missed = jnp.max(jnp.abs(new - ahead)) / rate
+        push = jnp.where(uphill, 0, (momentum - 1) / following)
+        missed = jnp.max(jnp.abs(change) / rate)
         # Against what the last progress reached: many small steps are progress too.
-        lower = low - 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-        gained = (value < lower) | (missed < _PROGRESS * short)
-        reached = jnp.minimum(value, low), jnp.minimum(missed, short)
-        marks = jax.tree.map(lambda new, old: jnp.where(gained, new, old), reached, (low, short))
-        idle = jnp.where(gained, 0, idle + 1)
-        ahead = new + jnp.where(uphill, 0, (momentum - 1) / following) * (new - w)
-        return new, ahead, following, number + 1, missed, marks, idle
+        total, (low, least) = reached + jnp.sum(shrink * jnp.abs(w)), state.marks
+        gained = (total < low - rounding * jnp.abs(total)) | (missed < _PROGRESS * least)
+        marks = jnp.minimum(total, low), jnp.minimum(missed, least)
+        taken = _State(
+            w,
+            outputs,
+            w + push * (w - state.w),
+            outputs + push * (outputs - state.outputs),
+            following,
+            _GROWTH * state.length,
+            state.steps + 1,
+            missed,
+            jax.tree.map(lambda new, old: jnp.where(gained, new, old), marks, state.marks),
+            jnp.where(gained, 0, state.idle + 1),
+        )
+        halved = state._replace(length=state.length / 2, steps=state.steps + 1, idle=state.idle + 1)
+        return jax.tree.map(lambda a, b: jnp.where(short, a, b), taken, halved)
 
-    def loss(w):
-        return jnp.mean(cross_entropies(design @ w, labels))
-
-    ended = lambda carry: (carry[4] <= tolerance * penalty) | (carry[6] >= _PATIENCE)
-    going = lambda carry: ~ended(carry) & (carry[3] < max_steps)
-    zero, far = jnp.zeros((width + 1, num_classes), x.dtype), jnp.array(jnp.inf, x.dtype)
-    start = (zero, zero, jnp.ones((), x.dtype), jnp.int32(0), far, (far, far), jnp.int32(0))
-    end = jax.lax.while_loop(going, step, start)
-    return Logistic(end[0][:-1], end[0][-1], end[3], ended(end), far)
+    near = lambda state: state.missed <= jnp.maximum(tolerance * penalty, flatness)
+    ended = lambda state: near(state) | (state.idle >= _PATIENCE)
+    going = lambda state: ~ended(state) & (state.steps < max_steps)
+    weights, bias = zeros_for(x, num_classes) if start is None else start
+    first, far = jnp.concatenate([weights, bias[None]]), jnp.array(jnp.inf, x.dtype)
+    one, none, outputs = jnp.ones((), x.dtype), jnp.int32(0), design @ first
+    begun = _State(first, outputs, first, outputs, one, one, none, far, (far, far), none)
+    end = jax.lax.while_loop(going, step, begun)
+    return Logistic(end.w[:-1], end.w[-1], end.steps, ended(end), far)

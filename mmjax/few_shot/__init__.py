@@ -4,7 +4,7 @@ from mmjax.few_shot.base import Draws, Fitted, Method, accuracies
 from mmjax.few_shot.methods import PLAIN, methods, unmixings
 from mmjax.few_shot.probes import linear_scores, of_features
 from mmjax.few_shot.search import Point, line_accuracies, search_line, search_plane
-from mmjax.few_shot.sets import TestRows, draw_sizes, make_draws, unlabelled
+from mmjax.few_shot.sets import HeldOut, draw_sizes, make_draws, unlabelled
 from mmjax.few_shot.unmix import Unmixing, fit_unmixing, unmixed, unmixed_test
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Method",
     "PLAIN",
     "Point",
-    "TestRows",
+    "HeldOut",
     "Unmixing",
     "accuracies",
     "draw_sizes",

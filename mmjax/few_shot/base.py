@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.evaluate.scores import accuracy_of_largest
 from mmjax.types import Array, Key, Tree
@@ -92,6 +93,46 @@ def over_draws(function: Callable[..., Any]) -> Callable[..., Any]:
         return every(given[:count], given[count:])
 
     return call
+
+
+_FULL = 16, 4  # shots, and validation rows a class, up to which rows are repeated
+_MOST = 4096  # rows up to which they are
+
+
+def filled(draws: Draws, num_classes: int) -> tuple[Draws, Array]:
+    """The draws with every row so many times that all numbers of shots have one shape.
+
+    So one program is compiled for all of them. Nothing else changes: means over rows are the same,
+    and sums are `copies` times as large.
+
+    Returns:
+      The draws, and `[draws]` copies of a training row; 1 where none fills up evenly.
+    """
+    copies = repeats(draws.x.shape[1], num_classes, _FULL[0])
+    val_copies = repeats(draws.val.shape[1], num_classes, _FULL[1])
+    draws = draws._replace(
+        x=repeated(draws.x, copies),
+        z=repeated(draws.z, copies),
+        labels=repeated(draws.labels, copies),
+        val=repeated(draws.val, val_copies),
+        val_z=repeated(draws.val_z, val_copies),
+        val_labels=repeated(draws.val_labels, val_copies),
+    )
+    return draws, jnp.full(len(draws.x), copies, jnp.float32)
+
+
+def repeats(rows: int, num_classes: int, *full: int) -> int:
+    """How often rows are repeated to be one of the full numbers a class, the first that fits."""
+    each, rest = divmod(rows, num_classes)
+    if rest or not each:
+        return 1
+    fits = (k for k in full if k % each == 0 and k * num_classes <= _MOST)
+    return next(fits, each) // each
+
+
+def repeated(v: Array, copies: int) -> Array:
+    """`[draws, n * copies, ...]`, copies of a row side by side."""
+    return np.repeat(np.asarray(v), copies, 1) if copies > 1 else v
 
 
 def without_choice(params: Tree, draws: Draws) -> Fitted:

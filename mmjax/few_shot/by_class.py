@@ -11,7 +11,7 @@ from mmjax.disentangle import Affine
 from mmjax.evaluate import Single, fit_single, single_accuracies
 from mmjax.few_shot.base import Draws, over_draws
 from mmjax.few_shot.probes import LINEAR, linear_scores, of_features
-from mmjax.few_shot.sets import TestRows
+from mmjax.few_shot.sets import HeldOut
 from mmjax.few_shot.unmix import KINDS, affine_unmixing, unmixed, unmixed_test
 from mmjax.types import Array, Key, Tree
 
@@ -79,7 +79,7 @@ def turned(affine: Affine, keys: Key) -> Affine:
 
 
 def class_figures(
-    probe: str, affine: Affine, draws: Draws, rows: TestRows, num_classes: int
+    probe: str, affine: Affine, draws: Draws, rows: HeldOut, num_classes: int
 ) -> Figures:
     """Fits a probe of PROBES on the draws after the map, and judges each class's test rows.
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mmjax.few_shot.base import SCALE, Draws, Fitted, by_class, class_means, over_draws
+from mmjax.few_shot.base import SCALE, Draws, Fitted, by_class, class_means, filled, over_draws
 from mmjax.few_shot.search import search_line, search_plane
 from mmjax.numerics import normalise
 from mmjax.types import Array, Tree
@@ -36,19 +36,22 @@ def tip_scores(params: Tree, x: Array, z: Array) -> Array:
 
 
 @over_draws
-def search_tip(keys, texts, val, val_labels, num_classes):
+def search_tip(keys, copies, texts, val, val_labels, num_classes):
     """Point of the best beta and alpha on the validation rows."""
     base, affinity = zero_shot(val, texts), val @ keys.T
-    terms = lambda beta: (base, cached(affinity, beta, num_classes))
+    terms = lambda beta: (base, cached(affinity, beta, num_classes) / copies)
     return search_plane(terms, val_labels, BETAS, ALPHAS)
 
 
 def fit_tip(draws: Draws, num_classes: int, keys: Array | None = None) -> Fitted:
     """Tip-Adapter of the shots, or of keys `[draws, n, d]` that were trained."""
-    keys = draws.x if keys is None else keys
-    best = search_tip(keys, draws.texts, draws.val, draws.val_labels, num_classes)
+    if keys is not None:
+        draws = draws._replace(x=keys)
+    full, copies = filled(draws, num_classes)
+    best = search_tip(full.x, copies, full.texts, full.val, full.val_labels, num_classes)
     chosen = {"beta": best.outer, "alpha": best.inner}
-    return Fitted(chosen | {"texts": draws.texts, "keys": keys}, chosen, best.accuracy)
+    params = chosen | {"alpha": best.inner / copies, "texts": full.texts, "keys": full.x}
+    return Fitted(params, chosen, best.accuracy)
 
 
 def cca_terms(x, z, keys, z_keys, texts) -> tuple[Array, Array, Array, Array]:
@@ -74,14 +77,13 @@ def cca_scores(params: Tree, x: Array, z: Array) -> Array:
 
 
 @over_draws
-def search_cca(keys, z_keys, texts, val, val_z, val_labels, num_classes):
+def search_cca(keys, z_keys, copies, texts, val, val_z, val_labels, num_classes):
     """Beta and alpha first, then eta and gamma, as published."""
     base, attended, told, affinity = cca_terms(val, val_z, keys, z_keys, texts)
     start = base + _GAMMA * attended + _ETA * told
-    first = search_plane(
-        lambda beta: (start, cached(affinity, beta, num_classes)), val_labels, BETAS, ALPHAS
-    )
-    found = base + first.inner * cached(affinity, first.outer, num_classes)
+    cache = lambda beta: cached(affinity, beta, num_classes) / copies
+    first = search_plane(lambda beta: (start, cache(beta)), val_labels, BETAS, ALPHAS)
+    found = base + first.inner * cache(first.outer)
     second = search_plane(lambda eta: (found + eta * told, attended), val_labels, SHARES, SHARES)
     better = second.accuracy > first.accuracy
     pick = lambda new, old: jnp.where(better, new, old)
@@ -91,18 +93,21 @@ def search_cca(keys, z_keys, texts, val, val_z, val_labels, num_classes):
 
 def fit_cca(draws: Draws, num_classes: int) -> Fitted:
     """Training-free CCA of the shots, whose z come from an unmixing."""
-    given = draws.x, draws.z, draws.texts, draws.val, draws.val_z, draws.val_labels
+    full, copies = filled(draws, num_classes)
+    given = full.x, full.z, copies, full.texts, full.val, full.val_z, full.val_labels
     first, eta, gamma, accuracy = search_cca(*given, num_classes)
     chosen = {"beta": first.outer, "alpha": first.inner, "eta": eta, "gamma": gamma}
-    params = chosen | {"keys": draws.x, "z_keys": draws.z, "texts": draws.texts}
-    return Fitted(params, chosen, accuracy)
+    params = chosen | {"keys": full.x, "z_keys": full.z, "texts": full.texts}
+    return Fitted(params | {"alpha": first.inner / copies}, chosen, accuracy)
 
 
-def ape_columns(x: Array, texts: Array, num_classes: int, kept: int) -> Array:
+def ape_columns(
+    x: Array, texts: Array, num_classes: int, kept: int, copies: float | Array = 1.0
+) -> Array:
     """`[kept]` columns that tell classes apart (Zhu et al. 2023): -.7 similarity + .3 variance."""
-    rows = jnp.concatenate([texts[:, None], x.reshape(num_classes, -1, x.shape[1])], 1)
-    own = jnp.sum(rows, 1)
-    pairs = num_classes * (num_classes - 1) * rows.shape[1] ** 2
+    shots = x.reshape(num_classes, -1, x.shape[1])
+    own = texts + jnp.sum(shots, 1) / copies
+    pairs = num_classes * (num_classes - 1) * (1 + shots.shape[1] / copies) ** 2
     similarity = (jnp.sum(own, 0) ** 2 - jnp.sum(own**2, 0)) / pairs
     criterion = -0.7 * similarity + 0.3 * jnp.var(texts, 0, ddof=1)
     return jax.lax.top_k(criterion, kept)[1]
@@ -121,8 +126,8 @@ def ape_scores(params: Tree, x: Array, z: Array) -> Array:
 
 
 @over_draws
-def _ape(x, texts, val, val_labels, num_classes):
-    columns = ape_columns(x, texts, num_classes, int(KEPT * x.shape[1]))
+def _ape(x, copies, texts, val, val_labels, num_classes):
+    columns = ape_columns(x, texts, num_classes, int(KEPT * x.shape[1]), copies)
     keys = normalise(x[:, columns])
     told = jax.nn.softmax(keys @ normalise(texts[:, columns]).T, 1)
     labels = jnp.repeat(jnp.arange(num_classes), len(x) // num_classes)
@@ -132,7 +137,7 @@ def _ape(x, texts, val, val_labels, num_classes):
     base = zero_shot(val, texts)
 
     def terms(pair):
-        return base, _ape_cache(params | {"beta": pair[0], "gamma": pair[1]}, val)
+        return base, _ape_cache(params | {"beta": pair[0], "gamma": pair[1]}, val) / copies
 
     best = search_plane(terms, val_labels, FINENESS.reshape(-1, 2), ALPHAS)
     return params, best
@@ -140,49 +145,55 @@ def _ape(x, texts, val, val_labels, num_classes):
 
 def fit_ape(draws: Draws, num_classes: int) -> Fitted:
     """APE without training."""
-    params, best = _ape(draws.x, draws.texts, draws.val, draws.val_labels, num_classes)
+    full, copies = filled(draws, num_classes)
+    given = full.x, copies, full.texts, full.val, full.val_labels
+    params, best = _ape(*given, num_classes)
     chosen = {"beta": best.outer[:, 0], "gamma": best.outer[:, 1], "alpha": best.inner}
-    return Fitted(params | chosen, chosen, best.accuracy)
+    return Fitted(params | chosen | {"alpha": best.inner / copies}, chosen, best.accuracy)
 
 
-def gaussian_discriminant(x: Array, num_classes: int) -> tuple[Array, Array]:
+def gaussian_discriminant(
+    x: Array, num_classes: int, copies: float | Array = 1.0
+) -> tuple[Array, Array]:
     """Weights `[d, classes]` and bias of Gaussians of one covariance (Wang et al. 2024).
 
     Sigma^-1 = d ((n - 1) S + tr(S) I)^-1, w_c = Sigma^-1 mu_c, b_c = -1/2 mu_c' Sigma^-1 mu_c. Of
-    one shot a class there is no S: Sigma is then the identity.
+    one shot a class there is no S: Sigma is then the identity. Rows may stand there several times.
     """
     means, dim = class_means(x, num_classes), x.shape[1]
     apart = (x.reshape(num_classes, -1, dim) - means[:, None]).reshape(-1, dim)
-    scatter = apart.T @ apart
-    trace = jnp.trace(scatter) / (len(x) - 1)
+    scatter = apart.T @ apart / copies
+    trace = jnp.trace(scatter) / (len(x) / copies - 1)
     trace = jnp.where(trace > 1e-9, trace, dim)
-    inverse = dim * jnp.linalg.inv(scatter + trace * jnp.eye(dim, dtype=x.dtype))
-    weights = inverse @ means.T
+    factor = jax.scipy.linalg.cho_factor(scatter + trace * jnp.eye(dim, dtype=x.dtype))
+    weights = dim * jax.scipy.linalg.cho_solve(factor, means.T)
     return weights, -0.5 * jnp.sum(means.T * weights, 0)
 
 
 @over_draws
-def _gaussian(x, num_classes):
-    return gaussian_discriminant(x, num_classes)
+def _gaussian(x, copies, num_classes):
+    return gaussian_discriminant(x, num_classes, copies)
 
 
 def fit_gaussian(draws: Draws, num_classes: int) -> Fitted:
     """The Gaussian classifier without texts, in the form of a linear probe of x."""
-    weights, bias = _gaussian(draws.x, num_classes)
+    full, copies = filled(draws, num_classes)
+    weights, bias = _gaussian(full.x, copies, num_classes)
     none = jnp.full(len(weights), jnp.nan)
     return Fitted({"weights": weights, "bias": bias}, {}, none)
 
 
 @over_draws
-def _gda(x, texts, val, val_labels, num_classes):
-    weights, bias = gaussian_discriminant(x, num_classes)
+def _gda(x, copies, texts, val, val_labels, num_classes):
+    weights, bias = gaussian_discriminant(x, num_classes, copies)
     best = search_line(zero_shot(val, texts), val @ weights + bias, val_labels, MIXES)
     return weights, bias, best
 
 
 def fit_gda(draws: Draws, num_classes: int) -> Fitted:
     """100 f W' + alpha (f w' + b)."""
-    given = draws.x, draws.texts, draws.val, draws.val_labels
+    full, copies = filled(draws, num_classes)
+    given = full.x, copies, full.texts, full.val, full.val_labels
     weights, bias, best = _gda(*given, num_classes)
     params = {"weights": weights, "bias": bias, "texts": draws.texts, "alpha": best.inner}
     return Fitted(params, {"alpha": best.inner}, best.accuracy)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmjax.disentangle import recipes
 from mmjax.few_shot.base import Method
 from mmjax.few_shot.caches import (
     ape_scores,
@@ -40,19 +41,9 @@ from mmjax.few_shot.unmix import SPARSE, Unmixing, affine_unmixing
 
 def unmixings(num_components: Sequence[int]) -> dict[str, Unmixing]:
     """Maps without labels by name: those of the published rows, and their controls."""
-    rows = [
-        affine_unmixing("whitening", "whitening"),
-        affine_unmixing("FastICA", "ica"),
-        affine_unmixing("random rotation", "turned"),
-        SPARSE,
-    ]
-    for k in num_components:
-        rows += [
-            affine_unmixing(f"PCA {k}", "pca", k),
-            affine_unmixing(f"PCA {k} + whitening", "whitening", k),
-            affine_unmixing(f"PCA {k} + FastICA", "ica", k),
-            affine_unmixing(f"PCA {k} + random rotation", "turned", k),
-        ]
+    rows = [affine_unmixing(*recipe) for recipe in recipes(num_components, turned=True)]
+    first = next((n for n, row in enumerate(rows) if row.num_components), len(rows))
+    rows.insert(first, SPARSE)
     return {row.name: row for row in rows}
 
 

@@ -6,16 +6,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.disentangle import Affine
+from mmjax.disentangle import Affine, pca
 from mmjax.evaluate.few_shot import search_c
-from mmjax.few_shot.base import SCALE, Draws, Fitted, class_means, over_draws, without_choice
+from mmjax.few_shot.base import (
+    SCALE,
+    Draws,
+    Fitted,
+    class_means,
+    over_draws,
+    repeated,
+    repeats,
+    without_choice,
+)
 from mmjax.numerics import normalise
 from mmjax.types import Array, Tree
 
 L2 = dict(coarse=(1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6), max_steps=200, flatness=1e-4)
 # Below, all weights are 0; above, the penalty is none.
-L1 = dict(coarse=(1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3), max_steps=100)
-_FILLED = 4096  # rows up to which they are repeated
+L1 = dict(coarse=(1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3), max_steps=300, flatness=1e-4)
+_SHOTS = 4, 16  # a class, to which rows are repeated, so that few programs are compiled
 
 
 def fit_texts(draws: Draws, num_classes: int) -> Fitted:
@@ -45,11 +54,12 @@ def mean_scores(params: Tree, x: Array, z: Array) -> Array:
 
 def _fit_linear(penalty: str, draws: Draws, num_classes: int) -> Fitted:
     """C by the grid and bisection of search_c, weights of z."""
-    width, copies = max(draws.z.shape[2], draws.x.shape[2]), _copies(draws, num_classes)
+    width = max(draws.z.shape[2], draws.x.shape[2])
+    copies = repeats(draws.z.shape[1], num_classes, *_SHOTS)
     z, val = (_widened(v, width) for v in (draws.z, draws.val_z))
-    val_copies = 1 if val.shape[1] % num_classes else _fill(val.shape[1] // num_classes)
-    z, labels = _repeated(z, copies), _repeated(draws.labels, copies)
-    val, val_labels = _repeated(val, val_copies), _repeated(draws.val_labels, val_copies)
+    val_copies = repeats(val.shape[1], num_classes, *_SHOTS)
+    z, labels = repeated(z, copies), repeated(draws.labels, copies)
+    val, val_labels = repeated(val, val_copies), repeated(draws.val_labels, val_copies)
     mean, axes = jnp.zeros_like(z[:, 0]), None
     if penalty == "l2":
         mean, axes, z, val = _in_axes(z, val)
@@ -62,21 +72,6 @@ def _fit_linear(penalty: str, draws: Draws, num_classes: int) -> Fitted:
         weights, bias = _from_axes(weights, bias, mean, axes)
     weights = weights[:, : draws.z.shape[2]]
     return Fitted({"weights": weights, "bias": bias}, {"C": found.c * copies}, found.accuracy)
-
-
-def _fill(shots: int) -> int:
-    """How often rows are repeated so that few numbers of shots are compiled."""
-    return next((full // shots for full in (4, 16) if full % shots == 0), 1)
-
-
-def _copies(draws: Draws, num_classes: int) -> int:
-    shots = draws.z.shape[1] // num_classes
-    copies = _fill(shots)
-    return copies if copies * draws.z.shape[1] <= _FILLED else 1
-
-
-def _repeated(v: Array, copies: int) -> Array:
-    return np.repeat(np.asarray(v), copies, 1) if copies > 1 else v
 
 
 def _widened(v: Array, width: int) -> Array:
@@ -92,7 +87,10 @@ def _in_axes(z, val):
     these coordinates the solver's steps have the right length in every direction.
     """
     mean = jnp.mean(z, 0)
-    axes = jnp.linalg.svd(z - mean, full_matrices=False)[2].T
+    axes = pca(z, min(z.shape)).directions
+    # Few more rows than columns: empty axes make it the shape of wider features, as of codes.
+    spare = len(z) - axes.shape[1]
+    axes = jnp.pad(axes, ((0, 0), (0, spare if 4 * spare <= len(z) else 0)))
     return mean, axes, (z - mean) @ axes, (val - mean) @ axes
 
 

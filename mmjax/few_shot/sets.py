@@ -6,17 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data.few_shot_files import FewShotSet, LabelledRows
+from mmjax.data import FewShotSet, LabelledRows
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import check_shots
 from mmjax.few_shot.base import Draws
 from mmjax.types import Array, Key
 
 
-class TestRows(NamedTuple):
+class HeldOut(NamedTuple):
     """Rows that are judged: `[m, d]`, `[m]`, or with a leading axis of draws unless shared."""
-
-    __test__ = False  # no test of pytest's
 
     x: Array
     labels: Array
@@ -54,7 +52,7 @@ def draw_sizes(few: FewShotSet, shots: int, validation: int) -> tuple[int, int]:
 
 def make_draws(
     few: FewShotSet, keys: Key, *, shots: int, validation: int, texts: str = ""
-) -> tuple[Draws, dict[str, TestRows]]:
+) -> tuple[Draws, dict[str, HeldOut]]:
     """Balanced draws and the rows that they are judged on, by name.
 
     Args:
@@ -77,12 +75,12 @@ def make_draws(
         chosen = part(few.val, _rows_of(keys, 1, few.val.labels, count, val))
     else:
         chosen = tuple(np.broadcast_to(v, (len(keys), *v.shape)) for v in few.val)
-    tests = {name: TestRows(*map(jnp.asarray, own), True) for name, own in few.shifts.items()}
+    tests = {name: HeldOut(*map(jnp.asarray, own), True) for name, own in few.shifts.items()}
     if few.test is not None:
-        tests["test"] = TestRows(*map(jnp.asarray, few.test), True)
+        tests["test"] = HeldOut(*map(jnp.asarray, few.test), True)
     else:
         start = shots + (val if few.val is None else 0)
-        tests["test"] = TestRows(*map(jnp.asarray, part(few.pool, rows[..., start:])), False)
+        tests["test"] = HeldOut(*map(jnp.asarray, part(few.pool, rows[..., start:])), False)
     given = few.texts[texts] if texts else np.zeros((0, x.shape[-1]), np.float32)
     given = np.broadcast_to(given, (len(keys), *given.shape))
     arrays = [jnp.asarray(v) for v in (x, labels, *chosen, x, chosen[0], given)]

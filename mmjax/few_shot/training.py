@@ -20,6 +20,8 @@ def train(
     val: tuple[Array, Array],
     key: Key,
     *,
+    places: Array | None = None,
+    count: float | Array | None = None,
     epochs: int = 20,
     penalty: Callable[[Tree], Array] = lambda params: jnp.zeros(()),
 ) -> tuple[Tree, Array]:
@@ -31,6 +33,8 @@ def train(
       rates: tree of params with the learning rate of each, decayed by a cosine.
       rows, val: `([n, .], [n])` features and labels; val's are only scored.
       key: of the batches, of at most 256 rows.
+      places, count: `[n]` int and a number: rows that are trained on are those at the first `count`
+        places, so that the number of rows may be traced. None: all.
       epochs: passes over the rows.
       penalty: added to the loss.
 
@@ -39,27 +43,34 @@ def train(
     """
     x, labels = rows
     size = min(BATCH, len(x))
-    steps = -(-len(x) // size)
-    decay = optax.cosine_decay_schedule(1.0, epochs * steps)
+    places = jnp.arange(len(x)) if places is None else places
+    count = jnp.asarray(len(x) if count is None else count, jnp.int32)
+    steps = -(-count // size)
+    decay = lambda done: 0.5 * (1 + jnp.cos(jnp.pi * done / (epochs * steps)))
+    weights = (jnp.arange(size) < count).astype(x.dtype)
+    weights = weights / jnp.sum(weights)
     solver = optax.adamw(decay, eps=1e-4, weight_decay=0.01)
 
     def loss(params, batch):
-        return jnp.mean(cross_entropies(scores(params, x[batch]), labels[batch])) + penalty(params)
+        told = cross_entropies(scores(params, x[batch]), labels[batch])
+        return jnp.sum(weights * told) + penalty(params)
 
-    def step(carry, batch):
+    def step(number, order, carry):
         params, state = carry
+        # The last batch is filled up from the front.
+        batch = order[(number * size + jnp.arange(size)) % count]
         updates, state = solver.update(jax.grad(loss)(params, batch), state, params)
         updates = jax.tree.map(jnp.multiply, updates, rates)
-        return (optax.apply_updates(params, updates), state), None
+        return optax.apply_updates(params, updates), state
 
     def accuracy(params):
         return jnp.mean((jnp.argmax(scores(params, val[0]), 1) == val[1]).astype(jnp.float32))
 
     def epoch(carry, key):
         now, best, top = carry
-        # The last batch is filled up from the front.
-        order = jnp.resize(jax.random.permutation(key, len(x)), (steps, size))
-        now = jax.lax.scan(step, now, order)[0]
+        chance = jax.random.uniform(key, (len(x),))
+        order = places[jnp.argsort(jnp.where(jnp.arange(len(x)) < count, chance, jnp.inf))]
+        now = jax.lax.fori_loop(0, steps, lambda n, carry: step(n, order, carry), now)
         found = accuracy(now[0])
         best = jax.tree.map(lambda new, old: jnp.where(found > top, new, old), now[0], best)
         return (now, best, jnp.maximum(found, top)), None

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.evaluate.logistic import cross_entropies
-from mmjax.few_shot.base import SCALE, Draws, Fitted, class_means, over_draws
+from mmjax.few_shot.base import SCALE, Draws, Fitted, class_means, filled, over_draws
 from mmjax.few_shot.caches import cached, cca_terms, fit_tip, search_cca, zero_shot
 from mmjax.few_shot.training import train
 from mmjax.numerics import normalise
@@ -32,20 +32,28 @@ def fit_tip_f(draws: Draws, num_classes: int) -> Fitted:
     return fit_tip(draws, num_classes, _tip_keys(*given, num_classes))
 
 
+def distinct(rows: int, copies: Array) -> tuple[Array, Array]:
+    """Of rows that are there `copies` times: `[rows]` places, first one of each; how many."""
+    copies = copies.astype(jnp.int32)
+    return jnp.minimum(jnp.arange(rows) * copies, rows - 1), rows // copies
+
+
 def _sizes(turn):
     """Sum of absolute values, flat at 0, where jnp.abs climbs and all but the diagonal starts."""
     return jnp.sum(jax.lax.stop_gradient(jnp.sign(turn)) * turn)
 
 
 @over_draws
-def _cca_trained(x, z, labels, val, val_z, val_labels, texts, key, num_classes):
+def _cca_trained(x, z, labels, copies, val, val_z, val_labels, texts, key, num_classes):
     width = x.shape[1]
+    places, count = distinct(len(x), copies)
 
     def scores(params, rows):
         own, unmixed = rows[:, :width], rows[:, width:] @ params["turn"]
         terms = cca_terms(own, unmixed, x, z, params["texts"])
         base, attended, told, affinity = terms
-        return base + 1e-6 * attended + 0.1 * told + cached(affinity, jnp.ones(()), num_classes)
+        cache = cached(affinity, jnp.ones(()), num_classes) / copies
+        return base + 1e-6 * attended + 0.1 * told + cache
 
     start = {"turn": jnp.eye(z.shape[1], dtype=x.dtype), "texts": texts}
     both = lambda a, b: jnp.concatenate([a, b], 1)
@@ -56,6 +64,8 @@ def _cca_trained(x, z, labels, val, val_z, val_labels, texts, key, num_classes):
         (both(x, z), labels),
         (both(val, val_z), val_labels),
         key,
+        places=places,
+        count=count,
         penalty=lambda params: 1e-5 * _sizes(params["turn"]),
     )[0]
 
@@ -67,13 +77,15 @@ def _turned(z, turn):
 
 def fit_cca_ft(draws: Draws, num_classes: int) -> Fitted:
     """CCA-FT (Jiang et al. 2025): a linear map of the unmixed rows and the texts are trained."""
-    given = draws.x, draws.z, draws.labels, draws.val, draws.val_z, draws.val_labels
-    own = _cca_trained(*given, draws.texts, draws.keys, num_classes)
-    val_z = _turned(draws.val_z, own["turn"])
-    searched = draws.x, draws.z, own["texts"], draws.val, val_z, draws.val_labels
+    full, copies = filled(draws, num_classes)
+    given = full.x, full.z, full.labels, copies, full.val, full.val_z, full.val_labels
+    own = _cca_trained(*given, full.texts, full.keys, num_classes)
+    val_z = _turned(full.val_z, own["turn"])
+    searched = full.x, full.z, copies, own["texts"], full.val, val_z, full.val_labels
     first, eta, gamma, accuracy = search_cca(*searched, num_classes)
     chosen = {"beta": first.outer, "alpha": first.inner, "eta": eta, "gamma": gamma}
-    return Fitted(chosen | own | {"keys": draws.x, "z_keys": draws.z}, chosen, accuracy)
+    params = chosen | own | {"keys": full.x, "z_keys": full.z, "alpha": first.inner / copies}
+    return Fitted(params, chosen, accuracy)
 
 
 def cca_ft_scores(params: Tree, x: Array, z: Array) -> Array:
@@ -89,21 +101,26 @@ def _trained(name, start, scores, rates, epochs, with_texts=False):
     """A fit of params that `start(x, texts, key)` begins and `scores(params, x, None)` judges."""
 
     @over_draws
-    def every(x, labels, val, val_labels, texts, key, num_classes):
+    def every(x, labels, copies, val, val_labels, texts, key, num_classes):
         start_key, train_key = jax.random.split(key)
         params = start(texts, start_key)
         frozen = {k: v for k, v in params.items() if k not in rates}
         moved = {k: v for k, v in params.items() if k in rates}
-        if with_texts:  # as one more shot of each class
-            x = jnp.concatenate([x, texts])
-            labels = jnp.concatenate([labels, jnp.arange(num_classes)])
+        places, count = distinct(len(x), copies)
+        if with_texts:  # as one more shot of each class, the first rows
+            x = jnp.concatenate([texts, x])
+            labels = jnp.concatenate([jnp.arange(num_classes), labels])
+            places = jnp.concatenate([jnp.arange(num_classes), num_classes + places])
+            count = count + num_classes
         of = lambda moved, rows: scores(moved | frozen, rows, rows)
         rows = (x, labels), (val, val_labels)
-        best, accuracy = train(of, moved, rates, *rows, train_key, epochs=epochs)
+        how = dict(places=places, count=count, epochs=epochs)
+        best, accuracy = train(of, moved, rates, *rows, train_key, **how)
         return best | frozen, accuracy
 
     def fit(draws: Draws, num_classes: int) -> Fitted:
-        given = draws.x, draws.labels, draws.val, draws.val_labels, draws.texts, draws.keys
+        full, copies = filled(draws, num_classes)
+        given = full.x, full.labels, copies, full.val, full.val_labels, full.texts, full.keys
         params, accuracy = every(*given, num_classes)
         return Fitted(params, {}, accuracy)
 
@@ -149,20 +166,20 @@ fit_cross = _trained(
 
 
 @over_draws
-def _lp(x, labels, val, val_labels, texts, num_classes):
-    told, count = x @ texts.T, len(x)
+def _lp(x, labels, copies, val, val_labels, texts, num_classes):
+    told, val_told, count = x @ texts.T, val @ texts.T, len(x)
     rate = 4 * count / jnp.linalg.eigvalsh(x.T @ x)[-1]
     text_rate = count / (4 * jnp.max(jnp.sum(told**2, 0)))
     own = jnp.mean(jnp.take_along_axis(told, labels[:, None], 1))
     start = {
-        "weights": class_means(x, num_classes) * (count // num_classes),
+        "weights": class_means(x, num_classes) * (count // num_classes) / copies,
         "bias": jnp.zeros(num_classes),
         "alpha": jnp.full(num_classes, 250.0 * own),
-        "texts": texts,
     }
+    outputs = lambda p, rows, told: rows @ p["weights"].T + p["bias"] + p["alpha"] * told
 
     def loss(moved):
-        return jnp.mean(cross_entropies(lp_scores(moved | {"texts": texts}, x, x), labels))
+        return jnp.mean(cross_entropies(outputs(moved, x, told), labels))
 
     def step(carry, number):
         moved, speed, best, top = carry
@@ -171,15 +188,14 @@ def _lp(x, labels, val, val_labels, texts, num_classes):
         text_step = jnp.where(number % 10 == 9, text_rate, 0)
         new = {k: moved[k] - rate * speed[k] for k in speed}
         new["alpha"] = moved["alpha"] - text_step * grad["alpha"]
-        scores = lp_scores(new | {"texts": texts}, val, val)
+        scores = outputs(new, val, val_told)
         found = jnp.mean((jnp.argmax(scores, 1) == val_labels).astype(jnp.float32))
         better = found >= top
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)
         return (new, speed, best, jnp.maximum(found, top)), None
 
-    moved = {k: v for k, v in start.items() if k != "texts"}
-    speed = {k: jnp.zeros_like(moved[k]) for k in ("weights", "bias")}
-    begun = (moved, speed, moved, jnp.zeros(()))
+    speed = {k: jnp.zeros_like(start[k]) for k in ("weights", "bias")}
+    begun = (start, speed, start, jnp.zeros(()))
     (_, _, best, top), _ = jax.lax.scan(step, begun, jnp.arange(LP_STEPS))
     return best | {"texts": texts}, top
 
@@ -190,7 +206,8 @@ def fit_lp(draws: Draws, num_classes: int) -> Fitted:
     Rates, momentum and the step of alpha every tenth time are the official ones; the step kept is
     the last of the best on validation rows.
     """
-    given = draws.x, draws.labels, draws.val, draws.val_labels, draws.texts
+    full, copies = filled(draws, num_classes)
+    given = full.x, full.labels, copies, full.val, full.val_labels, full.texts
     params, accuracy = _lp(*given, num_classes)
     return Fitted(params, {}, accuracy)
 

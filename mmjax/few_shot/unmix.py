@@ -14,6 +14,9 @@ from mmjax.types import Array, Key, Tree
 LATENTS = 2  # of the sparse dictionary: directions for each feature
 ACTIVE = 32  # of them, what a row uses at most, of 512 features; of fewer a 16th of them
 SPARSE_STEPS = 400  # more of them fit a few thousand rows better, and others worse
+# FastICA ends where no entry of the gradient is larger: of a few thousand rows it is known to some
+# hundredths. With nearly as many directions as rows that takes hundreds of passes.
+_FLAT, _PASSES = 1e-3, 500
 FLOOR = 1e-6  # directions of less variance than this share of the largest are rounding
 
 
@@ -34,7 +37,8 @@ class Unmixing(NamedTuple):
 
 
 def _independent(x: Array, key: Key, k: int) -> Affine:
-    found = fast_ica(x, key, num_components=k, floor=FLOOR)
+    how = dict(num_components=k, floor=FLOOR, tolerance=_FLAT, max_steps=_PASSES)
+    found = fast_ica(x, key, **how)
     return Affine(found.mean, found.unmixing.T, found.mixing.T)
 
 

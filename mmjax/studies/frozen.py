@@ -12,7 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data import group_codes
-from mmjax.disentangle import UNMIXINGS, Affine, components, determined, fast_ica, is_long, pca
+from mmjax.disentangle import (
+    UNMIXINGS,
+    Affine,
+    Recipe,
+    components,
+    determined,
+    fast_ica,
+    is_long,
+    pca,
+    recipes,
+)
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import (
     PROBES,
@@ -29,34 +39,12 @@ from mmjax.types import Array, Key, Tracked, untracked
 _FLOATS = 2**26  # of test rows, and of a step of all probes, of the draws that are judged at once
 
 
-class Method(NamedTuple):
-    """A row of the table.
-
-    Attributes:
-      name: as shown.
-      unmixing: a name in UNMIXINGS.
-      num_components: principal directions that it works in, or None for all.
-    """
-
-    name: str
-    unmixing: str
-    num_components: int | None = None
+Method = Recipe  # a row of the table
 
 
 def methods(num_components: Sequence[int]) -> list[Method]:
     """The published rows, and beside each the same with no rotation: what whitening does alone."""
-    rows = [
-        Method("linear probe", "none"),
-        Method("whitening", "whitening"),
-        Method("FastICA", "ica"),
-    ]
-    for k in num_components:
-        rows += [
-            Method(f"PCA {k}", "pca", k),
-            Method(f"PCA {k} + whitening", "whitening", k),
-            Method(f"PCA {k} + FastICA", "ica", k),
-        ]
-    return rows
+    return [Method("linear probe", "none"), *recipes(num_components)]
 
 
 class Rows(NamedTuple):

@@ -1,5 +1,6 @@
 """Rows of experiments.few_shot: methods by shots on data sets of cached features."""
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any
 
@@ -8,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import names_in
-from mmjax.data import FewShotSet, read_few_shot, with_shifts, with_texts
+from mmjax.data import FewShotSet, read_domains, read_few_shot, with_shifts, with_texts
 from mmjax.disentangle import Affine
 from mmjax.errors import InvalidInput, require
 from mmjax.few_shot import (
     PLAIN,
     Draws,
+    HeldOut,
     Method,
-    TestRows,
     Unmixing,
     accuracies,
     draw_sizes,
@@ -42,8 +43,7 @@ def read_sets(config: Any) -> list[FewShotSet]:
     require(
         alone, "shift", config.shift, "files beside one file of --data, whose classes they have"
     )
-    for path in paths:
-        few = with_shifts(read_few_shot(path, same=config.same), shifts, same=config.same)
+    for few in _read(config, paths, shifts):
         known = with_texts(few)
         if config.classes == "all" or known is None or known is few:
             found.append(few)
@@ -53,6 +53,15 @@ def read_sets(config: Any) -> list[FewShotSet]:
     require(bool(found), "data", config.data, "one or more files, comma-separated")
     require(len(set(names)) == len(names), "data", ", ".join(names), "files of different names")
     return found
+
+
+def _read(config: Any, paths: list[str], shifts: list[str]) -> Iterator[FewShotSet]:
+    require(not (shifts and config.domains), "shift", config.shift, "either it or --domains")
+    for path in paths:
+        if config.domains:
+            yield from read_domains(path, config.domains, same=config.same)
+        else:
+            yield with_shifts(read_few_shot(path, same=config.same), shifts, same=config.same)
 
 
 def has_texts(few: FewShotSet) -> bool:
@@ -83,7 +92,7 @@ def judged(
     unmixing: Unmixing | None,
     params: Any,
     draws: Draws,
-    tests: dict[str, TestRows],
+    tests: dict[str, HeldOut],
     num_classes: int,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Accuracy of every draw on every test set, and what was chosen.

@@ -1,6 +1,7 @@
 """Tables and figures of experiments.few_shot."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,29 @@ def set_table(config: Any, few: FewShotSet, rows: Sequence[Row], target: str) ->
     return markdown_table([title, *(f"{n}-shot" for n in config.shots)], lines) if lines else ""
 
 
+def domain_tables(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> list[str]:
+    """For each number of shots methods by the domain that was left out, and their mean."""
+    groups: dict[tuple[str, int], list[FewShotSet]] = {}
+    for few in sets:
+        groups.setdefault((few.name.split("-without-")[0], len(few.classes)), []).append(few)
+    tables = []
+    for ((name, count), own), n in product(groups.items(), config.shots):
+        lines = []
+        for method in chosen_methods(config):
+            cells = [
+                values(rows, setting_name(few, method.name, n), "x", target, "accuracy")
+                for few in own
+                for target in few.shifts
+            ]
+            if all(cells):
+                cells.append(np.mean(cells, 0).tolist())
+                lines.append([method.name, *(mean_and_deviation(c, digits=3) for c in cells)])
+        left_out = [f"without {target}" for few in own for target in few.shifts]
+        title = f"{name}, {count} classes, {n}-shot"
+        tables += [markdown_table([title, *left_out, "mean"], lines)] if lines else []
+    return tables
+
+
 def summary(
     config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row], seconds: Mapping[str, float]
 ) -> str:
@@ -52,6 +76,8 @@ def summary(
         parts.append(f"{few.name}: {sizes}. " + " ".join(f"{line}." for line in few.remarks))
         targets = [t for t in _targets(rows) if t != "validation"]
         parts += [told for t in targets if (told := set_table(config, few, rows, t))]
+    if config.domains:
+        parts += domain_tables(config, sets, rows)
     return "\n\n".join(parts) + "\n"
 
 

@@ -16,7 +16,7 @@ from mmjax.data import FewShotSet, read_features, read_few_shot, with_texts
 from mmjax.disentangle import Affine
 from mmjax.errors import InvalidInput, require
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
-from mmjax.few_shot import Draws, TestRows, draw_sizes, make_draws, unlabelled
+from mmjax.few_shot import Draws, HeldOut, draw_sizes, make_draws, unlabelled
 from mmjax.few_shot.by_class import CONTRASTS, MAPS, class_figures, fit_map, map_rows
 from mmjax.run import Piece, Row, Run, atomic_write, save_arrays, seed_keys, slug
 from mmjax.studies.component_looks import (
@@ -115,7 +115,7 @@ class Drawn(NamedTuple):
       fitted: `(set, span, map, shots) -> Affine` of every draw.
     """
 
-    draws: Callable[[str, int], tuple[Draws, dict[str, TestRows]]]
+    draws: Callable[[str, int], tuple[Draws, dict[str, HeldOut]]]
     fitted: Callable[[str, str, str, int], Affine]
 
 
@@ -150,7 +150,7 @@ def probe_pieces(config, run, drawn: Drawn, few: FewShotSet, span, probe, shots)
     def judge(which, log):
         affine = drawn.fitted(few.name, span, which, shots)
         draws, tests = drawn.draws(few.name, shots)
-        rows: TestRows = tests["test"]
+        rows: HeldOut = tests["test"]
         found = class_figures(probe, affine, draws, rows, len(few.classes))
         save_arrays(kept_path(run, setting, which), classes=found.classes)
         told = [(which, metric, np.mean(found.classes, 1))]

@@ -1,0 +1,112 @@
+"""Leave one domain out: what is left out is judged, and nothing else is done with it."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from mmjax.data import read_domains
+from mmjax.errors import InvalidInput
+from mmjax.few_shot import make_draws, unlabelled
+from mmjax.tables import few_shot as table
+
+CLASSES, WIDTH, DOMAINS, EACH = 3, 8, 3, 8
+ROWS = DOMAINS * CLASSES * EACH
+DOMAIN = np.repeat(np.arange(DOMAINS), CLASSES * EACH)
+LABELS = np.tile(np.repeat(np.arange(CLASSES), EACH), DOMAINS)
+SPLIT = np.tile(np.array(["train"] * 4 + ["val"] * 2 + ["test"] * 2), DOMAINS * CLASSES)
+NAMES = np.array(["photo", "sketch", "art"])
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a file; arrays that are given replace or, where None, remove its own."""
+
+    def write(**other):
+        rng = np.random.default_rng(0)
+        x = np.eye(WIDTH)[LABELS] + 0.5 * np.eye(WIDTH)[3 + DOMAIN]
+        arrays = dict(features=x + 0.3 * rng.normal(size=x.shape), labels=LABELS)
+        arrays |= dict(domains=DOMAIN, domain_names=NAMES, split=SPLIT, text=np.eye(WIDTH)[:3])
+        arrays |= other
+        path = tmp_path / "pictures.npz"
+        np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+        return str(path)
+
+    return write
+
+
+def test_every_domain_is_left_out_once(written):
+    sets = read_domains(written(), "domains")
+    every = np.load(written())["features"]
+    every = every / np.linalg.norm(every, axis=1, keepdims=True)
+    assert [list(few.shifts) for few in sets] == [[name] for name in sorted(NAMES)]
+    for few in sets:
+        (name,) = few.shifts
+        assert few.name == f"pictures-without-{name}"
+        away = NAMES[DOMAIN] == name
+        for rows, part in ((few.pool, "train"), (few.val, "val"), (few.test, "test")):
+            kept = every[~away & (part == SPLIT)]
+            np.testing.assert_allclose(np.sort(rows.x, 0), np.sort(kept, 0), rtol=1e-5)
+        np.testing.assert_allclose(few.shifts[name].x, every[away & (SPLIT == "test")], rtol=1e-5)
+
+
+def test_without_a_split_all_rows_of_the_domain_are_judged(written):
+    for few in read_domains(written(split=None, domain_names=None), "domains"):
+        ((name, rows),) = few.shifts.items()
+        assert name in "012" and len(rows.x) == CLASSES * EACH
+        assert few.val is None and few.test is None and len(few.pool.x) == ROWS - len(rows.x)
+
+
+def test_what_is_left_out_changes_no_fit_and_no_choice(written):
+    """Its features and labels are scrambled, and only its own accuracy changes."""
+    rng = np.random.default_rng(7)
+    asked = "PCA 4 + FastICA;L1, linear probe;GDA;Tip-Adapter"
+    how = dict(seed=0, seeds=2, shots=(2,), validation="shots", validation_shots=2, tuned=False)
+    config = SimpleNamespace(**how, num_components=(4,), methods=asked, unmix="source")
+    away, path = DOMAIN == 1, written()
+    arrays = dict(np.load(path))
+    arrays["features"][away] = rng.normal(size=(away.sum(), WIDTH))
+    arrays["labels"][away] = rng.permutation(LABELS[away])
+    pick = lambda sets: next(few for few in sets if "sketch" in few.shifts)
+    plain = pick(read_domains(path, "domains"))
+    scrambled = pick(read_domains(written(**arrays), "domains"))
+    np.testing.assert_array_equal(unlabelled(plain), unlabelled(scrambled))
+    keys = jax.random.split(jax.random.key(0), 2)
+    draws = [make_draws(few, keys, shots=2, validation=2, texts="text")[0] for few in (plain,)]
+    draws += [make_draws(scrambled, keys, shots=2, validation=2, texts="text")[0]]
+    for a, b in zip(draws[0][:-1], draws[1][:-1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    moved = 0
+    rows = [
+        [row for pieces in table.settings(config, [few]).values() for row in pieces[0].judge(None)]
+        for few in (plain, scrambled)
+    ]
+    for a, b in zip(*rows, strict=True):
+        assert a[:6] == b[:6]
+        if a.target == "sketch":
+            moved += a.value != b.value
+        else:
+            assert a.value == b.value or np.isnan(a.value), a
+    assert moved > 4
+
+
+@pytest.mark.parametrize(
+    "other, column, told",
+    [
+        (dict(domains=np.zeros(ROWS, int)), "domains", "use an array of two or more domains"),
+        ({}, "painter", "no array 'painter'; it holds"),
+        (dict(domains=DOMAIN + 1), "domains", "1 to 3.*use 0 to 2"),
+        (dict(domains=DOMAIN[1:]), "domains", f"{ROWS} features rows, {ROWS - 1} of domains"),
+        (
+            dict(labels=np.where(DOMAIN == 2, LABELS, np.minimum(LABELS, 1))),
+            "domains",
+            "without art: no train row of 1 of 3 classes",
+        ),
+        (dict(split=np.where(DOMAIN == 0, SPLIT, "test")), "domains", "a file with training rows"),
+    ],
+)
+def test_bad_domains_are_told_in_one_line(written, other, column, told):
+    with pytest.raises(InvalidInput, match=told) as error:
+        read_domains(written(**other), column)
+    assert "\n" not in str(error.value)
