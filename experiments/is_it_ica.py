@@ -42,7 +42,9 @@ class Config(SeedOptions):
     seeds: int = option(5, "draws of training and validation rows, and of random rotations")
     shots: tuple[int, ...] = option((1, 4, 16), "labelled rows of each class")
     validation_shots: int = option(4, "validation rows of each class, at most; never above shots")
-    num_components: tuple[int, ...] = option((64,), "principal directions that are kept")
+    num_components: tuple[int, ...] = option(
+        (64,), "principal directions that are kept; components are looked at in the first"
+    )
     whole: bool = option(True, "whether probes also see all directions")
     probes: str = option(
         "l2,l1,one",

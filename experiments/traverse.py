@@ -39,13 +39,15 @@ class Config(SeedOptions):
     values: str = option("", "name of an array of their features; empty: an encoder is trained")
     rows: int = option(6000, "pictures, at most; 0: all of a file")
     noise: float = option(0.2, "of quantities on the partner's side, in standard deviations")
-    dim: int = option(8, "dimension of the features that are trained")
+    dim: int = option(
+        6, "dimension of the features that are trained; of scenes one more than factors"
+    )
     steps: int = option(1500, "of the encoder's training")
     batch_size: int = option(128, "pairs a step")
     temperature: float = option(0.1, "of InfoNCE, > 0")
     decoder_steps: int = option(1500, "of the decoder's and of the judge's training")
     num_components: int = option(5, "principal directions that are kept")
-    seeds: int = option(2, "encoders, decoders and judges")
+    seeds: int = option(3, "encoders, decoders and judges")
 
 
 PRESETS = {"quick": {}}

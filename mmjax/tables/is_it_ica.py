@@ -33,7 +33,7 @@ from mmjax.studies.zero_shot_maps import CENTRES, SIMILARITIES, mapped_zero_shot
 from mmjax.tables.few_shot import has_texts, main_texts
 
 EXPERIMENT = "is_it_ica"
-PURPOSES = ("draw", "bootstrap", "components", "zero-shot")
+PURPOSES = ("draw", "bootstrap", "components")
 ALL = "all directions"
 EVERY = "all sets"
 MEAN = "mean over shots"
@@ -261,19 +261,27 @@ def write_csv(path: str, lines: Sequence[Sequence[str]]) -> None:
     atomic_write(path, text.getvalue())
 
 
-def zero_shot_rows(config, setting: str, few: FewShotSet, span: str, log) -> list[Row]:
-    """Zero-shot accuracy of images and texts mapped alike, and gains over classes."""
+def zero_shot_rows(
+    config, setting: str, drawn: Drawn, whole: FewShotSet, few: FewShotSet, span: str, log
+) -> list[Row]:
+    """Zero-shot accuracy of images and texts mapped alike, and gains over classes.
+
+    The classes of few have texts; maps are those of the whole set, as its probes have them.
+    """
     parts = parts_of_set(few)
     texts = jnp.asarray(few.texts[main_texts(few)])
     rows = jnp.asarray(parts.held.x), jnp.asarray(parts.held.labels)
-    keys = seed_keys(config, PURPOSES)["zero-shot"]
     told = {("as they are", "cosine"): mapped_zero_shot(None, *rows, texts, len(few.classes))[None]}
     for which in MAPS:
-        own = keys if which == "random rotation" else keys[:1]
-        affines = fit_map(which, spans_of(config)[span], parts.unlabelled[None], own)
+        if whole.test is None:  # probes have a map a draw, whose rows may be held ones here
+            keys = seed_keys(config, PURPOSES)["draw"]
+            affines = fit_map(which, spans_of(config)[span], parts.unlabelled[None], keys)
+        else:
+            affines = drawn.fitted(whole.name, span, which, shots_of(config, whole)[0])
+        count = config.seeds if which == "random rotation" else 1  # the others are all one map
         for centre, similarity in itertools.product(CENTRES, SIMILARITIES):
             how = *rows, texts, len(few.classes), centre, similarity
-            each = [jax.tree.map(lambda v, k=k: v[k], affines) for k in range(len(own))]
+            each = [jax.tree.map(lambda v, k=k: v[k], affines) for k in range(count)]
             found = jnp.stack([mapped_zero_shot(affine, *how) for affine in each])
             told[f"{which}, {centre} centre", similarity] = found
     made = [
@@ -305,6 +313,7 @@ def settings(
     table: dict[str, Callable | list[Piece]] = {}
     asked = names_in(config.probes)
     for few in sets:
+        known = with_texts(few)
         for span in spans_of(config):
             for shots in shots_of(config, few):
                 for probe in asked:
@@ -313,14 +322,13 @@ def settings(
             for probe in asked:
                 setting = probe_setting(few.name, span, probe, MEAN)
                 table[setting] = partial(pooled_rows, config, run, [few], setting, span, probe)
-        for count in config.num_components:
-            made = component_pieces(config, run, few, count, names)
-            table[f"{few.name}/components/{count}"] = made
-        known = with_texts(few)
-        if known is not None and has_texts(known):
-            for span in spans_of(config):
+            if known is not None and has_texts(known):  # here, where the span's maps are at hand
                 setting = f"{few.name}/zero-shot/{span}"
-                table[setting] = partial(zero_shot_rows, config, setting, known, span)
+                given = config, setting, drawn, few, known, span
+                table[setting] = partial(zero_shot_rows, *given)
+        count = config.num_components[0]
+        made = component_pieces(config, run, few, count, names)
+        table[f"{few.name}/components/{count}"] = made
     if len(sets) > 1:
         for span in spans_of(config):
             for probe in asked:

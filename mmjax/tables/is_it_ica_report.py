@@ -139,7 +139,7 @@ def summary(
     ]
     for few in sets:
         parts.append(gain_table(config, few, rows))
-        parts += [component_table(config, few, k, rows) for k in config.num_components]
+        parts.append(component_table(config, few, config.num_components[0], rows))
         parts += [t for span in spans_of(config) if (t := zero_shot_table(few, span, rows))]
     return "\n\n".join(parts) + "\n"
 
