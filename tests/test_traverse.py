@@ -33,11 +33,11 @@ def test_the_true_axes_move_one_factor_each_and_turned_ones_both():
 
 
 def test_moves_are_matched_one_to_one():
-    found = scored(np.array([[0.9, 0.8], [0.7, 0.1], [0.0, 0.0]]))
+    found = scored(np.array([[0.9, 0.8], [0.7, 0.1], [0.0, 0.0]]), "ab")
     assert found.component.tolist() == [1, 0]
     np.testing.assert_allclose(found.matched, [0.7, 0.8])
     assert found.others == pytest.approx(1 - 1.5 / 2.5)
-    assert scored(np.zeros((1, 2))).component.tolist() in ([0, -1], [-1, 0])
+    assert scored(np.zeros((1, 2)), "ab").component.tolist() in ([0, -1], [-1, 0])
     for bad in (dict(anchors=0), dict(ends=(0.9, 0.1))):
         with pytest.raises(InvalidInput, match=next(iter(bad))):
             decoded_moves(EYE, jnp.asarray(Z), read, **bad)
@@ -66,6 +66,8 @@ def test_a_decoder_paints_and_a_judge_reads_what_features_tell():
     seen = lambda x: judge.read(decoder.decode(x))
     moves = decoded_moves(EYE, jnp.asarray(Z), seen, anchors=50)
     assert moves.own > 0.8 and moves.others < 0.15
+    # A compiled judge gives its factors in another order.
+    assert dict(zip(moves.factors, moves.component, strict=True)) == {"size": 0, "kind": 1}
     told = ways_figures(EYE, jnp.asarray(Z), {"size": Z[:, 0], "other": Z[:, 1]}, moves)
     assert told["mcc"] > 0.99 and told["disentanglement"] > 0.95
 

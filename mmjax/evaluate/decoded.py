@@ -1,6 +1,6 @@
 """Move one component, look at what was decoded: which factor moves, and which others with it?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ class Moves(NamedTuple):
     """What moves when one component goes from its low to its high end.
 
     Attributes:
+      factors: their names, in order of what follows.
       moves: `[k, factors]` in [0, 1].
       matched: `[factors]` how far each moves with the component matched to it.
       own: their mean.
@@ -26,6 +27,7 @@ class Moves(NamedTuple):
       component: `[factors]` int, the matched one; -1 where there are fewer components.
     """
 
+    factors: tuple[str, ...]
     moves: np.ndarray
     matched: np.ndarray
     own: float
@@ -62,17 +64,19 @@ def decoded_moves(
     require(0 <= ends[0] < ends[1] <= 1, "ends", ends, "two shares, ascending")
     start = jnp.asarray(x)[:anchors]
     low, high = jnp.quantile(components(affine, x), jnp.asarray(ends), axis=0)
+    seen = read(jnp.asarray(x))
     spread = {
         name: max(float(np.subtract(*np.quantile(np.asarray(v), [0.95, 0.05]))), 1e-12)
-        for name, v in read(jnp.asarray(x)).items()
+        for name, v in seen.items()
         if v.ndim == 1
     }
-    lines = []
+    names, lines = tuple(seen), []
     for k in range(affine.matrix.shape[1]):
         moved = _ends(affine, start, k, jnp.stack([low[k], high[k]]))
-        told = {n: np.asarray(v) for n, v in read(moved.reshape(-1, moved.shape[-1])).items()}
-        lines.append([_apart(v.reshape(len(start), 2, -1), spread.get(n)) for n, v in told.items()])
-    return scored(np.asarray(lines))
+        told = read(moved.reshape(-1, moved.shape[-1]))
+        both = {n: np.asarray(told[n]).reshape(len(start), 2, -1) for n in names}
+        lines.append([_apart(v, spread.get(n)) for n, v in both.items()])
+    return scored(np.asarray(lines), names)
 
 
 _ends = jax.jit(traversed)
@@ -86,12 +90,12 @@ def _apart(values: np.ndarray, spread: float | None) -> float:
     return float(np.mean(np.minimum(gap[:, 0] / spread, 1)))
 
 
-def scored(moves: np.ndarray) -> Moves:
-    """Moves of their table `[k, factors]`."""
+def scored(moves: np.ndarray, names: Sequence[str]) -> Moves:
+    """Moves of their table `[k, factors]`, whose columns have names."""
     rows, columns = match(jnp.asarray(moves.T))
     own = np.zeros(moves.shape[1])
     component = np.full(moves.shape[1], -1)
     own[rows], component[rows] = moves[columns, rows], columns
     whole = moves[columns].sum()
     others = 1 - own.sum() / whole if whole > 0 else 0.0
-    return Moves(moves, own, float(own.mean()), float(others), component)
+    return Moves(tuple(names), moves, own, float(own.mean()), float(others), component)

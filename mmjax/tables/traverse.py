@@ -126,7 +126,7 @@ def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
     keys = {name: v[seed - config.seed] for name, v in seed_keys(config, PURPOSES).items()}
     seen = seen_of(config, run, keys, seed)
     kept: dict[str, np.ndarray] = {}
-    told, names = list(seen.told), np.array(list(seen.truth))
+    told = list(seen.told)
     k = min(config.num_components, len(seen.x) - 1, seen.x.shape[1])
     for way, kind in WAYS.items():
         found = KINDS[kind](seen.x[None], keys["unmix"][None], k)
@@ -134,6 +134,7 @@ def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
         moves = decoded_moves(affine, seen.new, seen.read)
         figures = ways_figures(affine, seen.new, seen.truth, moves)
         told += [(way, name, v) for name, v in figures.items()]
+        names = np.array(moves.factors)
         told += [(f"{way}: {n}", "move", v) for n, v in zip(names, moves.matched, strict=True)]
         shown = np.flatnonzero(moves.component >= 0)[:SHOWN]
         of = moves.component[shown]
