@@ -18,7 +18,7 @@ from mmjax.config import option
 from mmjax.errors import require, say
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables import few_shot_report as report
-from mmjax.tables.few_shot import EXPERIMENT, chosen_methods, read_sets, settings
+from mmjax.tables.few_shot import EXPERIMENT, chosen_methods, read_sets, settings, shots_of
 from mmjax.tables.needs import NEEDS
 
 ABOUT = About(
@@ -86,6 +86,9 @@ def main(config: Config, run: Run) -> None:
     for few in sets:
         for line in few.remarks:
             say(f"note: {few.name}: {line}")
+        if left := sorted(set(config.shots) - set(shots_of(config, few))):
+            told = ", ".join(map(str, left))
+            say(f"note: {few.name}: a class has too few rows for {told} shots, which are left out")
 
     def summarise(rows, seconds):
         report.draw_shots(config, run, sets, rows)

@@ -78,6 +78,33 @@ def test_l1_of_any_strength_stays_finite_and_ends_at_zero():
     assert (found.weights[-2:] == 0).all() and (found.weights[0] != 0).any()
 
 
+def test_l1_of_few_rows_ends_at_its_optimum_wherever_it_starts():
+    """Not where its steps end: a hundred short ones from 0 stop a tenth above it."""
+    rows, l1 = slice(0, 60), 0.3
+
+    def objective(found):
+        scores = X[rows] @ found.weights + found.bias
+        own = jnp.take_along_axis(jax.nn.log_softmax(scores), Y[rows, None], 1)
+        return float(-jnp.sum(own) + l1 * jnp.sum(jnp.abs(found.weights)))
+
+    fit = lambda l1, **how: fit_sparse_logistic(X[rows], Y[rows], 10, l1, **how)
+    least = objective(fit(l1, max_steps=5000, tolerance=1e-5))
+    cold = fit(l1, max_steps=300, flatness=1e-4)
+    other = fit(10 * l1, max_steps=300)
+    near = fit(l1, max_steps=300, flatness=1e-4, start=(other.weights, other.bias))
+    assert cold.converged and near.converged
+    assert objective(cold) <= 1.002 * least and objective(near) <= 1.002 * least
+
+
+def test_an_l2_probe_ends_where_it_does_whatever_it_starts_from():
+    fit = lambda l2, **how: fit_logistic(X[FIT], Y[FIT], 10, l2, **how)
+    cold, other = fit(0.1), fit(10.0)
+    near = fit(0.1, start=(other.weights, other.bias))
+    apart = np.linalg.norm(cold.weights - near.weights)
+    assert apart <= float(cold.distance) + float(near.distance) + 1e-4
+    assert int(fit(0.1, start=(cold.weights, cold.bias), flatness=1e-3).steps) == 1
+
+
 def test_float32_l1_agrees_with_float64():
     with jax.enable_x64(True):
         double = fit_sparse_logistic(jnp.asarray(np.asarray(X[:99], np.float64)), Y[:99], 10, 2.0)

@@ -12,6 +12,7 @@ from mmjax.data import read_few_shot, with_shifts, with_texts
 from mmjax.errors import InvalidInput
 from mmjax.few_shot import (
     PLAIN,
+    base,
     draw_sizes,
     fit_unmixing,
     make_draws,
@@ -110,6 +111,19 @@ def test_nothing_that_is_chosen_depends_on_test_labels(written):
         for name in choices:
             np.testing.assert_array_equal(choices[name], same[name])
         assert (right["test"] != wrong["test"]).any() or "L1" in method.name
+
+
+@pytest.mark.parametrize("name", ["Tip-Adapter", "CCA", "APE", "GDA", "LP++", "TaskRes"])
+def test_rows_that_are_repeated_for_one_shape_change_nothing(written, monkeypatch, name):
+    draws, tests = drawn(written(), shots=2, draws=1)
+    full = found_by(name, draws, tests)
+    monkeypatch.setattr(base, "_FULL", (2, 2))
+    assert base.filled(draws, CLASSES)[0].x.shape == draws.x.shape
+    own = found_by(name, draws, tests)
+    for a, b in zip(full, own, strict=True):
+        assert a.keys() == b.keys()
+        for key in a:
+            np.testing.assert_allclose(a[key], b[key], rtol=1e-5)
 
 
 def test_an_l2_probe_is_blind_to_rotations(written):

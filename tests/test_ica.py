@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 import sklearn.decomposition
 
 from mmjax.disentangle import ALGORITHMS, CONTRASTS, fast_ica, inverse_transform, pca, transform
+from mmjax.disentangle.rotations import _exponential
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import mcc
 
@@ -196,6 +198,28 @@ def test_whitening_is_white_in_float32(spread):
 def test_bad_options_are_told(options, told):
     with pytest.raises(InvalidInput, match=told):
         fast_ica(jnp.ones((10, 5)), KEY, **options)
+
+
+def test_pca_of_wide_rows_is_that_of_their_span():
+    x = np.random.default_rng(0).normal(size=(12, 40)) * np.linspace(3, 0.1, 40)
+    found = pca(jnp.asarray(x, jnp.float32), 11)
+    centred = x - x.mean(0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(found.variances, sizes[:11] ** 2 / 12, rtol=1e-4)
+    alike = np.abs(np.sum(np.asarray(found.directions) * axes[:11].T, 0))
+    np.testing.assert_allclose(alike, 1, atol=1e-3)
+    white = centred @ np.asarray(found.whiten)
+    np.testing.assert_allclose(white.T @ white / 12, np.eye(11), atol=1e-4)
+    np.testing.assert_allclose(white @ np.asarray(found.colour), centred, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.3, 4.0])
+def test_turns_are_those_of_scipy(size):
+    step = np.random.default_rng(0).normal(size=(9, 9)) * size
+    step = (step - step.T) / 2
+    found = np.asarray(_exponential(jnp.asarray(step, jnp.float32)))
+    np.testing.assert_allclose(found @ found.T, np.eye(9), atol=1e-2 * min(size, 1))
+    np.testing.assert_allclose(found, scipy.linalg.expm(step), atol=2e-2 * min(size, 1))
 
 
 def test_bad_data_are_told():
