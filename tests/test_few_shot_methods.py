@@ -310,7 +310,7 @@ def test_training_keeps_the_best_epoch_of_validation():
 
 
 def test_lp_starts_from_the_data(written, monkeypatch):
-    draws, _ = drawn(written(), shots=4, draws=1)
+    draws, _ = drawn(written(), shots=4, draws=3)  # no other test's shape: steps are compiled in
     x, y, w = (np.asarray(v[0], np.float64) for v in (draws.x, draws.labels, draws.texts))
     p = dict(
         weights=np.stack([x[y == c].sum(0) for c in range(CLASSES)]),

@@ -88,9 +88,6 @@ def _in_axes(z, val):
     """
     mean = jnp.mean(z, 0)
     axes = pca(z, min(z.shape)).directions
-    # Few more rows than columns: empty axes make it the shape of wider features, as of codes.
-    spare = len(z) - axes.shape[1]
-    axes = jnp.pad(axes, ((0, 0), (0, spare if 4 * spare <= len(z) else 0)))
     return mean, axes, (z - mean) @ axes, (val - mean) @ axes
 
 
