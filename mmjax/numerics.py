@@ -4,6 +4,7 @@ What every metric does first: `floating` (a type in which sums are right), or `c
 without their offset and unit, for scores that depend on neither).
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -142,11 +143,19 @@ def conditioned(
         given = [x.astype(np.float64) for x in given]
     else:
         given = [jnp.asarray(x).astype(dtype) for x in given]
+        return _conditioned_on_device(given, together)
     with np.errstate(invalid="ignore", over="ignore"):
         columns = columns_of(given[0], together=together)
         found = [without(columns, x) for x in given]
         offset, unit = (jnp.asarray(v.astype(dtype)) for v in offset_and_unit(columns))
         return [jnp.asarray(v.astype(dtype)) for v in found], offset, unit
+
+
+# One program, not thirty: each costs its compilation at every new shape.
+@partial(jax.jit, static_argnums=1, inline=True)
+def _conditioned_on_device(given, together):
+    columns = columns_of(given[0], together=together)
+    return [without(columns, x) for x in given], *offset_and_unit(columns)
 
 
 def centred(fit: Array, *others: Array, name: str = "x") -> list[Array]:
@@ -164,6 +173,7 @@ def centred(fit: Array, *others: Array, name: str = "x") -> list[Array]:
     return conditioned(fit, *others, name=name)[0]
 
 
+@partial(jax.jit, inline=True)
 def products_over_rows(x: Array, y: Array) -> Array:
     """`[n, d], [n, f] -> [d, f]` x'y of float arrays, right to about 1e-6 of its terms for any n.
 
@@ -188,9 +198,14 @@ def safe_norm(x: Array, *, axis: int = -1, keepdims: bool = False) -> Array:
 
     Its gradient at 0 is 0 (that of jnp.linalg.norm is NaN). Below about 1e-33 all is 0.
     """
-    scaled, unit = _in_unit(floating(x), axis)
-    norm = _norm(scaled, axis) * unit
+    norm = _safe_norm(floating(x), axis)
     return norm if keepdims else jnp.squeeze(norm, axis)
+
+
+@partial(jax.jit, static_argnums=1, inline=True)
+def _safe_norm(x, axis):
+    scaled, unit = _in_unit(x, axis)
+    return _norm(scaled, axis) * unit
 
 
 def normalise(x: Array, *, axis: int = -1) -> Array:
@@ -198,7 +213,12 @@ def normalise(x: Array, *, axis: int = -1) -> Array:
 
     Of vectors as short as 1e-33 and as long as the type can hold.
     """
-    scaled, _ = _in_unit(floating(x), axis)
+    return _normalised(floating(x), axis)
+
+
+@partial(jax.jit, static_argnums=1, inline=True)
+def _normalised(x, axis):
+    scaled, _ = _in_unit(x, axis)
     norm = _norm(scaled, axis)
     return jnp.where(norm == 0, 0.0, scaled / jnp.where(norm == 0, 1.0, norm))
 
@@ -217,7 +237,12 @@ def _norm(x: Array, axis: int) -> Array:
 
 def log_mean_exp(x: Array, *, axis: int = -1) -> Array:
     """`log(mean(exp(x)))` along an axis, without overflow; float32 at least."""
-    return jax.nn.logsumexp(floating(x), axis=axis) - jnp.log(x.shape[axis])
+    return _log_mean_exp(floating(x), axis)
+
+
+@partial(jax.jit, static_argnums=1, inline=True)
+def _log_mean_exp(x, axis):
+    return jax.nn.logsumexp(x, axis=axis) - jnp.log(x.shape[axis])
 
 
 def log_trapezoid(log_values: np.ndarray, grid: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import optax
 
@@ -36,19 +37,23 @@ class Minimum(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Here (params, value, grad), where to go, and the best point (least, its distance)."""
+    """Here (params, value, grad), where to go, and the best point (least, its distance).
 
-    params: Tree
+    Points are one vector, in units.
+    """
+
+    params: Array
     value: Array
-    grad: Tree
-    direction: Tree
+    grad: Array
+    direction: Array
     memory: Tree
     scale: Array
     steps: Array
-    best: Tree
+    best: Array
     least: Array
     marks: tuple[Array, Array]
     idle: Array
+    finite: Array
 
 
 def minimise(
@@ -84,76 +89,84 @@ def minimise(
       tolerance: of the distance to the optimum, as a share of the size.
       flatness: the steps also end where no entry of the gradient is larger.
     """
-    norm_of = lambda tree: safe_norm(jnp.concatenate([v.ravel() for v in jax.tree.leaves(tree)]))
-    scaled = lambda tree: jax.tree.map(jnp.multiply, tree, units)
-    unscaled = lambda tree: jax.tree.map(jnp.divide, tree, units)
-    curved = jnp.all(jnp.stack([jnp.all(c > 0) for c in jax.tree.leaves(curvature)]))
+    # Of one vector: operations on every leaf apart took half of the compilation.
+    start, tree_of = jax.flatten_util.ravel_pytree(start)
+    leaves = tree_of(start)
+    flat = lambda tree: jax.flatten_util.ravel_pytree(jax.tree.map(_broadcast, tree, leaves))[0]
+    units, curvature = flat(units), flat(curvature)
+    curved = jnp.all(curvature > 0)
     # Without curvature the gradient alone still tells whether there is progress.
-    least_of = jax.tree.map(lambda c: jnp.where(curved, c, 1), curvature)
-    distance_of = lambda grad: norm_of(jax.tree.map(jnp.divide, unscaled(grad), least_of))
-    look = jax.value_and_grad(lambda params: loss(scaled(params)))
+    least_of = units * jnp.where(curved, curvature, 1)
+    look = jax.value_and_grad(lambda params: loss(tree_of(params * units)))
     solver = optax.scale_by_lbfgs(memory_size=10)
-    away = lambda tree: jax.tree.map(jnp.negative, tree)
 
     def step(state):
-        trial = jax.tree.map(lambda p, d: p + state.scale * d, state.params, state.direction)
+        trial = state.params + state.scale * state.direction
         value, grad = look(trial)
-        slope, then = (optax.tree.vdot(g, state.direction) for g in (state.grad, grad))
+        slope, then = (jnp.vdot(g, state.direction) for g in (state.grad, grad))
         # Where values differ by rounding alone, slopes tell what is lower (Hager and Zhang 2005).
         rounding = 100 * jnp.finfo(value.dtype).eps * jnp.abs(state.value)
-        flat = (value <= state.value + rounding) & (then <= (2 * _SUFFICIENT - 1) * slope)
-        lower = flat | (value <= state.value + _SUFFICIENT * state.scale * slope)
+        level = (value <= state.value + rounding) & (then <= (2 * _SUFFICIENT - 1) * slope)
+        begun = state.steps > 0
+        lower = level | (value <= state.value + _SUFFICIENT * state.scale * slope) | ~begun
         direction, memory = solver.update(grad, state.memory, trial)
-        norm = distance_of(grad)
+        norm = safe_norm(grad / least_of)
         nearer = lower & (norm < state.least)
         # Against what the last progress reached: many small steps are progress too.
         low, short = state.marks
-        gained = lower & ((value < low - rounding / 25) | (norm < _PROGRESS * short))
-        marks = jnp.minimum(value, low), jnp.minimum(norm, short)
+        gained = lower & ((value < low - rounding / 25) | (norm < _PROGRESS * short)) | ~begun
         moved = state._replace(
             params=trial,
             value=value,
             grad=grad,
-            direction=away(direction),
+            direction=-direction,
             memory=memory,
             scale=jnp.ones_like(state.scale),
-            best=jax.tree.map(lambda new, old: jnp.where(nearer, new, old), trial, state.best),
+            best=jnp.where(nearer, trial, state.best),
             least=jnp.where(nearer, norm, state.least),
         )
         stayed = state._replace(scale=state.scale / 2)
         new = jax.tree.map(lambda new, old: jnp.where(lower, new, old), moved, stayed)
-        marks = jax.tree.map(lambda new, old: jnp.where(gained, new, old), marks, state.marks)
-        idle = jnp.where(gained, 0, state.idle + 1)
-        return new._replace(steps=state.steps + 1, idle=idle, marks=marks)
+        return new._replace(
+            steps=state.steps + 1,
+            idle=jnp.where(gained, 0, state.idle + 1),
+            marks=tuple(
+                jnp.where(gained, jnp.minimum(new, old), old)
+                for new, old in ((value, low), (norm, short))
+            ),
+            finite=state.finite & (begun | jnp.isfinite(value)),
+        )
 
     def near(state):
-        close = curved & (state.least <= tolerance * size(scaled(state.best)))
-        tops = [jnp.max(jnp.abs(g)) for g in jax.tree.leaves(unscaled(state.grad))]
-        return close | (jnp.max(jnp.stack(tops)) <= flatness)
+        close = curved & (state.least <= tolerance * size(tree_of(state.best * units)))
+        return close | (jnp.max(jnp.abs(state.grad / units)) <= flatness)
 
     def stuck(state):
         return (state.idle >= _PATIENCE) | (state.scale <= _SHORTEST)
 
     going = lambda state: ~near(state) & ~stuck(state) & (state.steps < max_steps)
-    start = unscaled(start)
-    value, grad = look(start)
-    direction, memory = solver.update(grad, solver.init(start), start)
-    norm = distance_of(grad)
+    start = start / units
+    # The first step stays where it is and looks: the loop has the only copy of the function.
+    far = jnp.asarray(jnp.inf, jax.eval_shape(look, start)[0].dtype)
     first = _State(
         start,
-        value,
-        grad,
-        away(direction),
-        memory,
-        scale=jnp.ones((), value.dtype),
-        steps=jnp.int32(1),
+        value=far,
+        grad=jnp.full_like(start, jnp.inf),
+        direction=jnp.zeros_like(start),
+        memory=solver.init(start),
+        scale=jnp.ones_like(far),
+        steps=jnp.int32(0),
         best=start,
-        least=norm,
-        marks=(value, norm),
+        least=jnp.full_like(far, jnp.inf),
+        marks=(far, far),
         idle=jnp.int32(0),
+        finite=jnp.bool_(True),
     )
     end = jax.lax.while_loop(going, step, first)
-    finite = jnp.isfinite(value)
-    params = jax.tree.map(lambda v: jnp.where(finite, v, jnp.nan), scaled(end.best))
+    params = tree_of(jnp.where(end.finite, end.best * units, jnp.nan))
     distance = jnp.where(curved, end.least, jnp.inf)
-    return Minimum(params, end.steps, distance, finite & (near(end) | stuck(end)))
+    return Minimum(params, end.steps, distance, end.finite & (near(end) | stuck(end)))
+
+
+def _broadcast(value, leaf):
+    return jnp.broadcast_to(jnp.asarray(value, leaf.dtype), leaf.shape)
