@@ -121,7 +121,7 @@ def test_commands_parse_and_describe_a_run(words):
 
 SHORT = [w for w in RUNS if not any(long in a for long in LONG for a in w)]
 # Minutes of compilation, of what tests of their own go through too.
-NIGHTLY = ("comm_trifactors", "content_style")
+NIGHTLY = ("comm_trifactors", "content_style", "paired_data")
 _marks = lambda words: [pytest.mark.slow] if words[0] in NIGHTLY else []
 
 
@@ -159,6 +159,8 @@ SMALLER = {
     "steps=2000": "steps=4, progress=False",
     "steps=1200, pre_steps=400": "steps=4, pre_steps=2, mixing_candidates=50",
     "pre_steps=0": "pre_steps=0, steps=4, mixing_candidates=50",
+    "digits.images[:, ": "digits.images[:300, ",
+    "digits.target": "digits.target[:300]",
 }
 _nightly = lambda name: [] if name.startswith("README") else [pytest.mark.slow]
 

@@ -21,6 +21,24 @@ PAIRED = (
 FROZEN = (
     "disentangle --generated=400 --seeds=2 --shots=1 --num_components=4 --restarts=2 --probes=l2"
 )
+# Two models of a user's own pairs: training, and both kept and judged.
+FIT = (
+    "fit --data={folder}/pairs.npz --labels=word --dim=4,8 --steps=400 --batch_size=64 "
+    "--parallel=single"
+)
+
+
+def _pairs(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    shared, word = rng.normal(size=(600, 3)), np.arange(600) % 3
+    side = lambda: np.hstack([shared + word[:, None], rng.normal(size=(600, 3))])
+    np.savez(folder / "pairs.npz", **{n: side().astype(np.float32) for n in "ab"}, word=word)
+
+
+def _written(folder: Path) -> dict[str, bytes]:
+    """Results, and the numbers of all models that a run leaves."""
+    kept = [folder / "results.csv", *sorted(folder.glob("models/*/model/*.safetensors"))]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
 
 def _start(flags: str, workdir: Path, cache: Path) -> subprocess.Popen:
@@ -31,7 +49,7 @@ def _start(flags: str, workdir: Path, cache: Path) -> subprocess.Popen:
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "XLA_FLAGS": "",
     }
-    name, *rest = flags.split()
+    name, *rest = flags.format(folder=workdir.parent).split()
     return subprocess.Popen(
         [sys.executable, "-m", f"experiments.{name}", f"--workdir={workdir}", *rest],
         cwd=ROOT,
@@ -52,7 +70,8 @@ def _where(workdir: Path) -> str:
     """What the kill cut short, by what is on disk."""
     if (workdir / "summary.md").exists():
         return "when done"
-    trained = sorted((workdir / "checkpoints").glob("*/attempt0/*[0-9]"))
+    trained = sorted(workdir.glob("checkpoints/*/attempt0/*[0-9]"))
+    trained += sorted(workdir.glob("models/*/checkpoints/*[0-9]"))
     if not trained:
         return "judging" if (workdir / "results.csv").exists() else "before a checkpoint"
     last = max(trained, key=lambda path: path.stat().st_mtime)
@@ -60,9 +79,10 @@ def _where(workdir: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [PAIRED, FROZEN], ids=lambda flags: flags.split()[0])
+@pytest.mark.parametrize("flags", [PAIRED, FROZEN, FIT], ids=lambda flags: flags.split()[0])
 def test_twenty_kills_at_random_moments(flags, tmp_path):
     cache = tmp_path / "cache"
+    _pairs(tmp_path)
     for name in ("first", "whole"):  # the second with all programs in the cache
         process, folder = _start(flags, tmp_path / name, cache), tmp_path / name
         _claimed(process, folder)
@@ -70,8 +90,9 @@ def test_twenty_kills_at_random_moments(flags, tmp_path):
         _, err = process.communicate(timeout=3600)
         assert process.returncode == 0, err
         seconds = time.monotonic() - start
-    want = (tmp_path / "whole" / "results.csv").read_bytes()
-    assert (tmp_path / "first" / "results.csv").read_bytes() == want
+    want = _written(tmp_path / "whole")
+    assert _written(tmp_path / "first") == want
+    assert len(want) == (3 if flags == FIT else 1)
     rng, found = np.random.default_rng(0), Counter()
     for number in range(KILLS):
         folder = tmp_path / str(number)
@@ -84,5 +105,5 @@ def test_twenty_kills_at_random_moments(flags, tmp_path):
         process = _start(flags, folder, cache)
         _, err = process.communicate(timeout=3600)
         assert process.returncode == 0, err
-        assert (folder / "results.csv").read_bytes() == want, (number, found)
+        assert _written(folder) == want, (number, found)
     print(f"\n{KILLS} of {KILLS}: {dict(found)}, {seconds:.1f} s of work a run")
