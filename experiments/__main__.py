@@ -29,7 +29,7 @@ from experiments import (
     render_dataset,
     traverse,
 )
-from mmjax.errors import InvalidInput, choose, meant_first, say
+from mmjax.errors import InvalidInput, act_first, choose, say
 from mmjax.run import launch
 from mmjax.tables.needs import NEEDS
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         module = choose(EXPERIMENTS, "experiment", argv[1])
     except InvalidInput as error:
-        say(f"error: {meant_first(str(error))}")
+        say(f"error: {act_first(str(error))}")
         return 2
     del sys.argv[1]
     about = dict(doc=module.__doc__ or "", about=module.ABOUT, needs=NEEDS.get(argv[1], {}))

@@ -1,6 +1,7 @@
 """The one error that users cause: bad input, told in one line; and lines that are no error."""
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,15 +35,24 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     return f"; did you mean {known[found[0]]!r}?" if found else ""
 
 
-def meant_first(said: str) -> str:
-    """A refusal that starts with what to do, where a name is meant that stands at its end.
+# A name, or several of which each is in the one before it; the value; what is allowed.
+_REFUSED = re.compile(r"^((?:[^:']+: )+)(.+?) is not allowed; use (.+)$", re.DOTALL)
+
+
+def act_first(said: str) -> str:
+    """A refusal as a person reads it, who wants to know what to do.
 
     Example:
-      >>> meant_first("loss: 'info_nec' is not allowed; use info_nce; did you mean 'info_nce'?")
-      "did you mean 'info_nce'? loss: 'info_nec' is not allowed; use info_nce"
+      >>> act_first("data.npz: shots: 9 is not allowed; use 1 to 4, the rows of class 'cat'")
+      "use 1 to 4, the rows of class 'cat' (data.npz: shots: 9 is not allowed)"
+      >>> act_first("loss: 'info_nec' is not allowed; use info_nce; did you mean 'info_nce'?")
+      "did you mean 'info_nce'? use info_nce (loss: 'info_nec' is not allowed)"
+      >>> act_first("there is no room left on the disk")
+      'there is no room left on the disk'
     """
     refused, asks, meant = said.rpartition("; did you mean ")
-    return f"did you mean {meant} {refused}" if asks else said
+    refused, meant = (refused, f"did you mean {meant} ") if asks else (said, "")
+    return meant + _REFUSED.sub(r"use \3 (\1\2 is not allowed)", refused, count=1)
 
 
 def one_of(known: Iterable[str], value: str) -> str:

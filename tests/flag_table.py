@@ -347,6 +347,9 @@ def _changes(chosen: Sequence[Waiting]) -> dict[str, str]:
 def _blamed(error: str, chosen: Sequence[Waiting]) -> Waiting | None:
     """Whose flag the refusal names first; of values that were joined, the one that it names."""
     line = error.splitlines()[-1].removeprefix("error: ")
+    # What to do comes first, and may name others.
+    refused = re.search(r"^.* \(([^()]*: .* is not allowed)\)$", line)
+    line = refused[1] if refused else line
     places = []
     for w in chosen:
         found = w.item.flag and re.search(rf"\b{re.escape(w.item.flag)}\b", line)

@@ -58,7 +58,7 @@ def test_a_line_each():
 
 def test_a_wrong_name_suggests_the_nearest(capsys):
     assert listed.main(["experiments", "fitt"]) == 2
-    assert capsys.readouterr().err.startswith("error: did you mean 'fit'? experiment: 'fitt' is")
+    assert capsys.readouterr().err.startswith("error: did you mean 'fit'? use one of ")
     assert did_you_mean("x", ["info_nce"]) == ""
     with pytest.raises(InvalidInput, match="use one of a, comm; did you mean 'comm'"):
         choose({"comm": 0, "a": 1}, "loss", "Com")
@@ -68,8 +68,8 @@ def test_a_wrong_name_suggests_the_nearest(capsys):
     "flags, meant",
     [
         (["--losss=comm"], "'loss'? --losss: there is no such flag"),
-        (["--loss=info_nec"], "'info_nce'? --loss: 'info_nec' is not allowed; use info_nce, "),
-        (["--preset=fussion"], "'fusion'? --preset: 'fussion' is not allowed; use quick, fusion"),
+        (["--loss=info_nec"], "'info_nce'? use info_nce, "),
+        (["--preset=fussion"], "'fusion'? use quick, fusion"),
     ],
 )
 def test_wrong_flags_suggest_the_nearest(flags, meant, capsys):
@@ -83,4 +83,4 @@ def test_wrong_flags_suggest_the_nearest(flags, meant, capsys):
 def test_it_runs_one(tmp_path):
     command = [sys.executable, "-m", "experiments", "fit", "--data=", f"--workdir={tmp_path / 'a'}"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
-    assert ran.returncode == 2 and ran.stderr.startswith("error: --data")
+    assert ran.returncode == 2 and ran.stderr.startswith("error: use ") and "--data" in ran.stderr

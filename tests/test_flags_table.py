@@ -125,11 +125,11 @@ def fake(scene, flags):
     share=0.125 and names=w."""
     told = lambda code, error="": Told(scene, dict(flags), code, error, 0.0)
     if flags.get("way") == "c" and flags.get("switch") != "false":
-        return told(2, "error: way: 'c' is not allowed; use it with --switch=false")
+        return told(2, "error: use it with --switch=false (way: 'c' is not allowed)")
     if scene == 0 and "many" in flags:
-        return told(2, "error: many: (3, 2, 3) is not allowed; use a file")
+        return told(2, "error: use a file (many: (3, 2, 3) is not allowed)")
     if "steps" in flags:
-        return told(2, "error: steps: 8 is not allowed")
+        return told(2, "error: use more (steps: 8 is not allowed)")
     apart = flags.get("share") == "0.125" and "w" in flags.get("names", "").split(",")
     return told(-1, "boom") if flags.get("way") == "b" or apart else told(0)
 

@@ -306,15 +306,15 @@ def test_a_signal_stops_between_rows_and_the_rest_is_the_same(
 @pytest.mark.parametrize(
     "flags, said",
     [
-        (["--shots=400"], r"shots: 400 is not allowed; use 1 to \d+, the rows of class"),
-        (["--probes=svm"], "probes: 'svm' is not allowed; use one or more of l2, l1, knn"),
+        (["--shots=400"], r"use 1 to \d+, the rows of class"),
+        (["--probes=svm"], "use one or more of l2, l1, knn"),
         (["--domains=size_"], "no array 'size_'"),
-        (["--domains=site", "--source=9"], "source: '9' is not allowed; use one of 0, 1"),
-        (["--domains=images"], r"domains: 'images \(.*' is not allowed; use an array of one axis"),
-        (["--num_components=0"], "num_components: .*whole numbers >= 1"),
-        (["--test_share=0.9"], "validation_share, test_share: .*a sum below 1"),
-        (["--restarts=1"], "restarts: 1 is not allowed; use a whole number >= 2"),
-        (["--shifted=nowhere.npz"], "'nowhere.npz' is not allowed; use the path of an existing"),
+        (["--domains=site", "--source=9"], r"use one of 0, 1 \(source: '9' is"),
+        (["--domains=images"], r"use an array of one axis"),
+        (["--num_components=0"], "whole numbers >= 1.*num_components: "),
+        (["--test_share=0.9"], "a sum below 1 .validation_share, test_share: "),
+        (["--restarts=1"], "use a whole number >= 2"),
+        (["--shifted=nowhere.npz"], "use the path of an existing"),
     ],
 )
 def test_bad_input_is_one_line(labelled, flags, said, tmp_path, capsys):

@@ -17,7 +17,7 @@ from absl.flags import FlagValues
 from jax.errors import JaxRuntimeError
 
 from mmjax.config import Need, moot
-from mmjax.errors import InvalidInput, heard, meant_first, say
+from mmjax.errors import InvalidInput, act_first, heard, say
 from mmjax.run.about import About
 from mmjax.run.claim import claim_folder, differences
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
@@ -221,7 +221,7 @@ def launch(
                 print(write_report(workdir, described))
         return 0
     except InvalidInput as error:
-        say(f"error: {meant_first(str(error))}{_of_preset(str(error), presets, values)}")
+        say(f"error: {act_first(str(error))}{_of_preset(str(error), presets, values)}")
         return 2
     except Interrupted as error:
         say(f"{error}; the same command goes on from here")
