@@ -16,7 +16,7 @@ from mmjax.data.dataset import facts_of
 from mmjax.errors import require
 from mmjax.models import load, probe, retrieval
 from mmjax.run import About, Run, atomic_write, claim_workdir, keep_facts, launch
-from mmjax.tables.models import DataOptions, probe_file, read_data, tell
+from mmjax.tables.models import DataOptions, read_data, tell
 
 ABOUT = About(
     question="What do linear probes read from embeddings, on rows that nothing has seen?",
@@ -47,13 +47,10 @@ def main(config: Config, run: Run) -> None:
     claim_workdir(run, EXPERIMENT, config)
     keep_facts(run.workdir, facts_of(data))
     how = dict(use_trained_rows=config.use_trained_rows)
-    if config.model:
-        model = load(config.model)
-        found = [probe(model, data, label, **how) for label in data.labels]
-        several = sum(name in data.columns for name in model.modalities) > 1
-        found += [retrieval(model, data, **how)] if several else []
-    else:
-        found = [probe_file(data, label, **how) for label in data.labels]
+    model = load(config.model) if config.model else None
+    found = [probe(model, data, label, **how) for label in data.labels]
+    if model is not None and sum(name in data.columns for name in model.modalities) > 1:
+        found.append(retrieval(model, data, **how))
     text = "\n\n".join(map(str, found))
     atomic_write(run.path("summary.md"), text + "\n")
     print(text)

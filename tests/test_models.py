@@ -18,7 +18,7 @@ from mmjax.encoders import mlp
 from mmjax.errors import InvalidInput
 from mmjax.models import trained_on
 from mmjax.models.model import embedded
-from mmjax.tables.models import export_columns, probe_file, write_embeddings
+from mmjax.tables.models import export_columns, write_embeddings
 from mmjax.train import Interrupted
 from tests.test_page import read_page
 
@@ -419,7 +419,12 @@ def test_an_export_keeps_split_groups_and_ids_and_is_probed_alike(tmp_path, data
     np.testing.assert_array_equal(back.split, data.split)
     np.testing.assert_array_equal(back.ids, data.ids)
     np.testing.assert_array_equal(back.groups, data.groups)
-    assert probe_file(back, "kind").embedding == mm.probe(model, data, "kind").embedding
+    assert mm.probe(None, back, "kind").embedding == mm.probe(model, data, "kind").embedding
+    how = dict(key=KEY, labels=["kind"], num_components=2)
+    of_file, of_model = (mm.disentangle(*m, **how) for m in ((None, back), (model, data)))
+    assert str(of_file) == str(of_model) and of_file.scored == 12
+    with pytest.raises(InvalidInput, match="no rows of split test"):
+        mm.disentangle(None, back._replace(split=np.full(len(back.split), "train")), **how)
     swapped = data._replace(split=np.where(data.split == "test", "train", "test"))
     assert "test" not in export_columns(model, swapped)["split"]
     with pytest.raises(InvalidInput, match="out"):

@@ -15,14 +15,13 @@ from mmjax.labels import encode_labels
 from mmjax.models.figures import (
     ProbeFigures,
     RetrievalFigures,
-    features_of,
-    judged_rows,
     probe,
     retrieval,
     table,
 )
 from mmjax.models.fit import fit
 from mmjax.models.model import Model
+from mmjax.models.rows import embeddings_and_rows
 from mmjax.report import Page, Section, Table, markdown_table, render
 from mmjax.run.files import atomic_write
 from mmjax.types import Key
@@ -126,7 +125,7 @@ _METHODS = {
 
 
 def disentangle_model(
-    model: Model,
+    model: Model | None,
     data: Dataset,
     *,
     key: Key,
@@ -141,7 +140,7 @@ def disentangle_model(
     split test. Public as `mmjax.disentangle`.
 
     Args:
-      model: see fit.
+      model: see fit; None where the data are embeddings themselves, of `experiments.embed`.
       data: rows of its modalities.
       key: of FastICA's start and of the random rotation.
       of: a modality of towers, or all; `joint` of a fusion. None: the first.
@@ -151,8 +150,7 @@ def disentangle_model(
 
     Raises InvalidInput for an unknown name, or rows that the model was trained on.
     """
-    rows = judged_rows(model, data, use_trained_rows)
-    found = features_of(model, data)
+    found, rows = embeddings_and_rows(model, data, None, use_trained_rows)
     of = next(iter(found)) if of is None else of
     x = choose(found, "of", of)
     whole = np.isfinite(x).all(1)

@@ -11,9 +11,10 @@ from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe
 from mmjax.labels import encode_labels
-from mmjax.models.model import Model, embedded, trained_on
+from mmjax.models.model import Model, embedded
+from mmjax.models.rows import Judged, embeddings_and_rows, judged_rows, modalities_of
 from mmjax.nets.embedders import JOINT
-from mmjax.nets.prepare import check_data, prepared_rows
+from mmjax.nets.prepare import prepared_rows
 
 _CHOSEN_ON = 0.2  # share of the fitting rows that the penalty is chosen on
 _MOST_RAW = 2**16  # raw values a row beyond which they are no baseline: their probe takes minutes
@@ -97,45 +98,8 @@ def table(
     return "\n".join([title, *(line.rstrip() for line in lines), *remarks])
 
 
-class Judged(NamedTuple):
-    """Rows that a figure may be computed on.
-
-    Attributes:
-      fit: `[n]` bool, rows that a probe may be fitted on.
-      score: `[n]` bool, rows that are judged.
-      remarks: how they came about.
-    """
-
-    fit: np.ndarray
-    score: np.ndarray
-    remarks: tuple[str, ...]
-
-
-def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
-    """Probes are fitted on the rows of split train, and judged on those of test.
-
-    Raises InvalidInput where the model was trained on test rows, unless use_trained_rows, and where
-    no rows are left.
-    """
-    check_data(data, model.spec.preparations)
-    score = data.split == "test"
-    if not score.any():
-        raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
-    trained = trained_on(model, data) & score
-    told: tuple[str, ...] = ()
-    if trained.any() and not use_trained_rows:
-        raise InvalidInput(
-            f"{data.name}: {int(trained.sum())} of {int(score.sum())} rows of split test are rows "
-            "that the model was trained on; use rows that it has not seen, or use_trained_rows=True"
-        )
-    if trained.any():
-        told = (f"TRAINED ROWS: {int(trained.sum())} of {int(score.sum())} judged rows",)
-    fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fit, score, told)
-
-
 def probe(
-    model: Model,
+    model: Model | None,
     data: Dataset,
     label: str,
     *,
@@ -149,7 +113,7 @@ def probe(
     judged on rows of split test, which neither the model nor the probe has seen.
 
     Args:
-      model: see fit.
+      model: see fit; None where the data are embeddings themselves, of `experiments.embed`.
       data: rows with that label; where all are test rows, half of their groups fit the probe.
       label: a column of classes or quantities.
       modalities: of towers, which to probe; None: each, and all side by side.
@@ -159,36 +123,9 @@ def probe(
     Raises InvalidInput for an unknown label, or rows that the model was trained on.
     """
     values = choose(dict(data.labels), "label", label)
-    rows = judged_rows(model, data, use_trained_rows)
-    return probe_features(
-        features_of(model, data, modalities),
-        raw_features(model, data, modalities) if raw else {},
-        values,
-        data,
-        label,
-        rows,
-    )
-
-
-def features_of(
-    model: Model, data: Dataset, modalities: Sequence[str] | None = None
-) -> dict[str, np.ndarray]:
-    """Embeddings by name, `[n, dim]` each, and `all` side by side where there are several."""
-    if model.is_fused:
-        require(modalities is None, "modalities", modalities, "None for a fusion")
-        return embedded(model, data.only(*(n for n in model.modalities if n in data.columns)))
-    names = _names(model, data, modalities)
-    found = embedded(model, data.only(*names))
-    return found | ({"all": np.concatenate(list(found.values()), 1)} if len(names) > 1 else {})
-
-
-def _names(model: Model, data: Dataset, modalities: Sequence[str] | None) -> list[str]:
-    names = [n for n in modalities or model.modalities if n in data.columns or modalities]
-    for name in names:
-        choose(dict(data.columns), "modality", name)
-        choose(dict(model.spec.nets), "modality", name)
-    require(bool(names), "modalities", list(data.columns), "one of " + ", ".join(model.modalities))
-    return names
+    features, rows = embeddings_and_rows(model, data, modalities, use_trained_rows)
+    inputs = raw_features(model, data, modalities) if raw and model is not None else {}
+    return probe_features(features, inputs, values, data, label, rows)
 
 
 def raw_features(
@@ -197,7 +134,7 @@ def raw_features(
     """What the networks see as vectors, of modalities of numbers; NaN for what rows lack. Sequences
     are the mean of their steps."""
     found = {}
-    for name in _names(model, data, modalities):
+    for name in modalities_of(model, data, modalities):
         column, p = data.columns[name], model.spec.preparations[name]
         wide = int(np.prod(column.values.shape[1:])) > _MOST_RAW and p.kind != "sequence"
         if p.kind == "text" or isinstance(column.values, Lazy) or wide:

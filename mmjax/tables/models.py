@@ -14,7 +14,7 @@ from mmjax.data.formats import parse_modalities, read
 from mmjax.errors import InvalidInput, choose, require, say
 from mmjax.losses import LOSSES, Loss
 from mmjax.models import Fusion, Model, fit, probe, retrieval, trained_on
-from mmjax.models.figures import Judged, ProbeFigures, features_of, probe_features
+from mmjax.models.rows import features_of
 from mmjax.nets import Net, clip_image, clip_text
 from mmjax.report import markdown_table, mean_and_deviation
 from mmjax.run import Row, Run, machine, save_arrays, values
@@ -235,34 +235,6 @@ def write_embeddings(model: Model, data: Dataset, out: str) -> str:
         f"{int(np.sum(columns['split'] == s))} {s}" for s in np.unique(columns["split"])
     )
     return f"{out}: {data.num_rows} rows ({counts})"
-
-
-def probe_file(data: Dataset, label: str, *, use_trained_rows: bool = False) -> ProbeFigures:
-    """What linear probes read from embeddings in a file, as mmjax.probe has it.
-
-    Fitted on rows of split train, judged on those of test, which no encoder has seen.
-
-    Raises InvalidInput for an unknown label, or where no row is of split test.
-    """
-    column = choose(dict(data.labels), "label", label)
-    score, told = data.split == "test", []
-    if use_trained_rows:
-        told.append(f"TRAINED ROWS: {int(np.sum(~score))} of {data.num_rows} judged rows")
-        score = np.ones_like(score)
-    if not score.any():
-        raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
-    fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[data.split == "test"])
-    features = {}
-    for name, own in data.columns.items():
-        fits = own.kind == "features"
-        require(
-            fits, f"modality {name}", own.kind, "features [n, f]: embeddings of experiments.embed"
-        )
-        here = data.present.get(name, np.ones(data.num_rows, bool))
-        features[name] = np.where(here[:, None], own.values, np.nan).astype(np.float32)
-    if len(features) > 1:
-        features["all"] = np.concatenate(list(features.values()), 1)
-    return probe_features(features, {}, column, data, label, Judged(fitted, score, tuple(told)))
 
 
 def tell(lines: Sequence[str]) -> None:
