@@ -1,0 +1,110 @@
+"""Which rows may be judged, and their embeddings: of a model, or of a file that one has written."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmjax.data.dataset import Dataset
+from mmjax.errors import InvalidInput, choose, require
+from mmjax.models.model import Model, embedded, trained_on
+from mmjax.nets.prepare import check_data
+
+
+class Judged(NamedTuple):
+    """Rows that a figure may be computed on.
+
+    Attributes:
+      fit: `[n]` bool, rows that a probe may be fitted on.
+      score: `[n]` bool, rows that are judged.
+      remarks: how they came about.
+    """
+
+    fit: np.ndarray
+    score: np.ndarray
+    remarks: tuple[str, ...]
+
+
+def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
+    """Probes are fitted on the rows of split train, and judged on those of test.
+
+    Raises InvalidInput where the model was trained on test rows, unless use_trained_rows, and where
+    no rows are left.
+    """
+    check_data(data, model.spec.preparations)
+    score = data.split == "test"
+    if not score.any():
+        raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
+    trained = trained_on(model, data) & score
+    told: tuple[str, ...] = ()
+    if trained.any() and not use_trained_rows:
+        raise InvalidInput(
+            f"{data.name}: {int(trained.sum())} of {int(score.sum())} rows of split test are rows "
+            "that the model was trained on; use rows that it has not seen, or use_trained_rows=True"
+        )
+    if trained.any():
+        told = (f"TRAINED ROWS: {int(trained.sum())} of {int(score.sum())} judged rows",)
+    fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
+    return Judged(fit, score, told)
+
+
+def features_of(
+    model: Model, data: Dataset, modalities: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Embeddings by name, `[n, dim]` each, and `all` side by side where there are several."""
+    if model.is_fused:
+        require(modalities is None, "modalities", modalities, "None for a fusion")
+        return embedded(model, data.only(*(n for n in model.modalities if n in data.columns)))
+    names = modalities_of(model, data, modalities)
+    found = embedded(model, data.only(*names))
+    return found | ({"all": np.concatenate(list(found.values()), 1)} if len(names) > 1 else {})
+
+
+def modalities_of(model: Model, data: Dataset, modalities: Sequence[str] | None) -> list[str]:
+    """Names of the model's modalities that the data have, or those asked for."""
+    names = [n for n in modalities or model.modalities if n in data.columns or modalities]
+    for name in names:
+        choose(dict(data.columns), "modality", name)
+        choose(dict(model.spec.nets), "modality", name)
+    require(bool(names), "modalities", list(data.columns), "one of " + ", ".join(model.modalities))
+    return names
+
+
+def embeddings_and_rows(
+    model: Model | None, data: Dataset, modalities: Sequence[str] | None, use_trained_rows: bool
+) -> tuple[dict[str, np.ndarray], Judged]:
+    """What is judged, and on which rows; without a model, the data are embeddings themselves.
+
+    Raises InvalidInput as judged_rows does.
+    """
+    if model is not None:
+        rows = judged_rows(model, data, use_trained_rows)
+        return features_of(model, data, modalities), rows
+    return _exported(data, modalities), _rows_of_export(data, use_trained_rows)
+
+
+def _rows_of_export(data: Dataset, use_trained_rows: bool) -> Judged:
+    """As judged_rows. In an export split train is what its encoder was trained on."""
+    score, told = data.split == "test", []
+    if use_trained_rows:
+        told.append(f"TRAINED ROWS: {int(np.sum(~score))} of {data.num_rows} judged rows")
+        score = np.ones_like(score)
+    if not score.any():
+        raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
+    fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[data.split == "test"])
+    return Judged(fitted, score, tuple(told))
+
+
+def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.ndarray]:
+    found = {}
+    for name in modalities or data.columns:
+        own = choose(dict(data.columns), "modality", name)
+        fits = own.kind == "features"
+        require(
+            fits, f"modality {name}", own.kind, "features [n, f]: embeddings of experiments.embed"
+        )
+        here = data.present.get(name, np.ones(data.num_rows, bool))
+        found[name] = np.where(here[:, None], np.asarray(own.values), np.nan).astype(np.float32)
+    if len(found) > 1:
+        found["all"] = np.concatenate(list(found.values()), 1)
+    return found
