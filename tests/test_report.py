@@ -23,6 +23,13 @@ def _figures(name):
         "intervals": lambda: report.intervals_figure(
             {name: [(name, report.Difference(0.1, 0.0, 0.2, "paired"))]}, xlabel=name
         ),
+        "gains": lambda: report.gain_panels_figure(
+            {name: {name: {1.0: report.Difference(0.1, 0.0, 0.2, "paired")}}},
+            columns=1,
+            xlabel=name,
+            ylabel=name,
+        ),
+        "traversal": lambda: report.traversal_figure({name: {name: image}}),
         "heat": lambda: report.heat_map_figure({name: np.eye(2)}, title=name),
         "scatter": lambda: report.scatter_figure(np.eye(3), np.eye(3), title=name, ylabel=name),
         "lines": lambda: report.lines_figure(points, title=name, **text, levels={name: 0.2}),

@@ -132,7 +132,7 @@ def repeats(rows: int, num_classes: int, *full: int) -> int:
 
 def repeated(v: Array, copies: int) -> Array:
     """`[draws, n * copies, ...]`, copies of a row side by side."""
-    return np.repeat(np.asarray(v), copies, 1) if copies > 1 else v
+    return jnp.asarray(np.repeat(np.asarray(v), copies, 1)) if copies > 1 else v
 
 
 def without_choice(params: Tree, draws: Draws) -> Fitted:

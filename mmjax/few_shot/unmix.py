@@ -37,8 +37,7 @@ class Unmixing(NamedTuple):
 
 
 def _independent(x: Array, key: Key, k: int) -> Affine:
-    how = dict(num_components=k, floor=FLOOR, tolerance=_FLAT, max_steps=_PASSES)
-    found = fast_ica(x, key, **how)
+    found = fast_ica(x, key, num_components=k, floor=FLOOR, tolerance=_FLAT, max_steps=_PASSES)
     return Affine(found.mean, found.unmixing.T, found.mixing.T)
 
 
