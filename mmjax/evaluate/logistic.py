@@ -74,6 +74,7 @@ def fit_logistic(
     max_steps: int = 200,
     tolerance: float = 1e-3,
     flatness: float = 0.0,
+    memory: int = 10,
     start: tuple[Array, Array] | None = None,
 ) -> Logistic:
     """Minimises the sum of cross-entropies + l2 / 2 |W|^2, the objective of scikit-learn's.
@@ -92,6 +93,7 @@ def fit_logistic(
         `Logistic.distance` for what was reached.
       flatness: where no entry of the mean loss's gradient is larger the steps end too, as they do
         in scikit-learn, whose `tol` is 1e-4; 0 for the optimum itself.
+      memory: steps that L-BFGS remembers.
       start: weights `[f, classes]` and bias `[classes]`, such as those of another l2; None for 0.
 
     Raises InvalidInput for labels out of range, unless traced.
@@ -104,7 +106,7 @@ def fit_logistic(
     """
     (labels,) = as_codes(labels, num_classes=num_classes)
     how = max_steps, tolerance, flatness
-    return _fit_logistic(floating(x), labels, num_classes, l2, *how, start)
+    return _fit_logistic(floating(x), labels, num_classes, l2, *how, memory, start)
 
 
 def zeros_for(x: Array, num_classes: int) -> tuple[Array, Array]:
@@ -112,8 +114,10 @@ def zeros_for(x: Array, num_classes: int) -> tuple[Array, Array]:
     return jnp.zeros((x.shape[1], num_classes), x.dtype), jnp.zeros(num_classes, x.dtype)
 
 
-@partial(jax.jit, static_argnums=(2, 4))
-def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance, flatness, start) -> Logistic:
+@partial(jax.jit, static_argnums=(2, 4, 7))
+def _fit_logistic(
+    x, labels, num_classes, l2, max_steps, tolerance, flatness, memory, start
+) -> Logistic:
     penalty = jnp.asarray(l2 / x.shape[0], x.dtype)
 
     def loss(params):
@@ -133,6 +137,7 @@ def _fit_logistic(x, labels, num_classes, l2, max_steps, tolerance, flatness, st
         max_steps=max_steps,
         tolerance=tolerance,
         flatness=flatness,
+        memory=memory,
     )
     return Logistic(*found.params, found.steps, found.converged, found.distance)
 

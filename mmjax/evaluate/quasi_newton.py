@@ -66,6 +66,7 @@ def minimise(
     max_steps: int,
     tolerance: float,
     flatness: float = 0.0,
+    memory: int = 10,
 ) -> Minimum:
     """Minimises a smooth, strongly convex function by L-BFGS (Nocedal 1980; optax's memory).
 
@@ -88,6 +89,7 @@ def minimise(
       max_steps: looks at the function, at most.
       tolerance: of the distance to the optimum, as a share of the size.
       flatness: the steps also end where no entry of the gradient is larger.
+      memory: steps that are remembered; each costs some passes over the parameters.
     """
     # Of one vector: operations on every leaf apart took half of the compilation.
     start, tree_of = jax.flatten_util.ravel_pytree(start)
@@ -98,7 +100,7 @@ def minimise(
     # Without curvature the gradient alone still tells whether there is progress.
     least_of = units * jnp.where(curved, curvature, 1)
     look = jax.value_and_grad(lambda params: loss(tree_of(params * units)))
-    solver = optax.scale_by_lbfgs(memory_size=10)
+    solver = optax.scale_by_lbfgs(memory_size=memory)
 
     def step(state):
         trial = state.params + state.scale * state.direction

@@ -24,7 +24,7 @@ from mmjax.types import Array, Tree
 L2 = dict(coarse=(1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6), max_steps=200, flatness=1e-4)
 # Below, all weights are 0; above, the penalty is none.
 L1 = dict(coarse=(1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3), max_steps=300, flatness=1e-4)
-_SHOTS = 4, 16  # a class, to which rows are repeated, so that few programs are compiled
+_SHOTS = 4, 8, 16  # a class, to which rows are repeated, so that few programs are compiled
 
 
 def fit_texts(draws: Draws, num_classes: int) -> Fitted:
