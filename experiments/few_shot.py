@@ -24,7 +24,7 @@ from mmjax.tables.needs import NEEDS
 ABOUT = About(
     question="Which few-shot method of frozen CLIP features is best, and what does ICA add?",
     paper="Liu et al. 2026, Figures 4 and 5",
-    minutes="",
+    minutes="7",
     needs="your cached features (.npz, .safetensors, .parquet, folders of Tip-Adapter's .pt)",
     trains=False,
 )

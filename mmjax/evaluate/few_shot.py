@@ -85,7 +85,9 @@ def _search_c(
 ) -> Choice:
     fit = PENALTIES[penalty]
     count = len(coarse)
-    # Two at a time all the way, so that one copy of the solver is compiled.
+    # Two at a time all the way, so that one copy of the solver is compiled; on CPUs one after the
+    # other, where none waits for the slower.
+    alone = jax.default_backend() == "cpu"
     pairs = jnp.pad(coarse, (0, count % 2), mode="edge").reshape(-1, 2)
     apart = jnp.log(coarse[-1] / coarse[0]) / max(count - 1, 1)
     factors = jnp.exp(apart * 0.5 ** jnp.arange(1, halvings + 1, dtype=x.dtype))
@@ -100,10 +102,11 @@ def _search_c(
         best, last = carry
         values, absolute = round_
         # From the fit of the next smaller C, later of the best: near, and so a few steps away.
-        near = lambda old, new: jnp.where(absolute, old, new)
-        start = jax.tree.map(near, last, (best.model.weights, best.model.bias))
+        begun = best.model.weights, best.model.bias
+        start = jax.tree.map(lambda old, new: jnp.where(absolute, old, new), last, begun)
         values = jnp.where(absolute, values, values * best.c)
-        found = jax.vmap(score, in_axes=(0, None))(values, start)
+        near = lambda c: score(c, start)
+        found = jax.lax.map(near, values) if alone else jax.vmap(near)(values)
         last = found.model.weights[-1], found.model.bias[-1]
         better = jnp.argmax(found.accuracy)
         # NaN, of features that are not finite, is taken too: it is then the result.
