@@ -18,7 +18,7 @@ from mmjax.evaluate.bootstrap import paired_bootstrap, resampled_means
 from mmjax.evaluate.meaning import half_waves, monosemanticity, nearest_texts, top_classes
 from mmjax.evaluate.single import fit_single, single_accuracies
 from mmjax.few_shot import make_draws
-from mmjax.few_shot.by_class import MAPS, class_figures, fit_map, map_rows
+from mmjax.few_shot.by_class import CONTRASTS, MAPS, class_figures, fit_map, map_rows
 from mmjax.run import launch, read_results
 from mmjax.studies.component_looks import (
     chance_alike,
@@ -214,7 +214,9 @@ def test_the_page_is_whole_and_a_second_run_fits_nothing(tmp_path, monkeypatch, 
     written = str(tmp_path / "toys.npz")
     np.savez(written, **arrays)
     folder = str(tmp_path / "run")
-    flags = dict(data=written, seeds=2, shots=1, num_components=4, whole="false", probes="one")
+    flags = dict(
+        data=written, seeds=2, shots=1, num_components=4, whole="false", probes="l2,l1,one"
+    )
     flags |= dict(
         splits=1, resamples=50, texts=written, text_values="text", text_names="class_names"
     )
@@ -229,6 +231,10 @@ def test_the_page_is_whole_and_a_second_run_fits_nothing(tmp_path, monkeypatch, 
     assert len(lines) == 5 and lines[1][2] in NAMES
     summary = (tmp_path / "run/summary.md").read_text()
     assert "FastICA - random rotation" in summary and "Normal twin" in summary
+    at = lambda setting, of: [r.value for r in rows if (r.setting, r.target) == (setting, of)]
+    parts = [at("toys/PCA 4/l1/1-shot", f"{name}")[0] for name in list(CONTRASTS)[:3]]
+    assert parts[0] + parts[1] == pytest.approx(parts[2], abs=1e-6)
+    assert len(at("toys/PCA 4/across/mean over shots", "L1 of FastICA - L2 of plain")) == 3
     # A piece that a kill cut short is made again, from figures that are there.
     pieces = json.loads((tmp_path / "run/pieces.json").read_text())
     del pieces["toys/PCA 4/one/1-shot"]["gains"]

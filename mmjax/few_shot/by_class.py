@@ -15,14 +15,17 @@ from mmjax.few_shot.sets import HeldOut
 from mmjax.few_shot.unmix import KINDS, affine_unmixing, unmixed, unmixed_test
 from mmjax.types import Array, Key, Tree
 
-# Each step adds one thing: equal variances, then axes that were looked for; the last has axes
-# that were not.
+# Each step adds one thing: equal variances, then axes that were looked for; the last map has axes
+# that were not. The first two contrasts add up to the third.
 MAPS = ("plain", "whitening", "FastICA", "random rotation")
 CONTRASTS = {
     "whitening - plain": ("whitening", "plain"),
     "FastICA - whitening": ("FastICA", "whitening"),
+    "FastICA - plain": ("FastICA", "plain"),
     "FastICA - random rotation": ("FastICA", "random rotation"),
 }
+# What sees axes, on those of ICA, beside what is usual: (probe, map) each.
+ACROSS = (("l1", "FastICA"), ("l2", "plain"))
 PROBES = ("l2", "l1", "one")
 
 

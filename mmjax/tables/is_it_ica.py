@@ -17,7 +17,7 @@ from mmjax.disentangle import Affine
 from mmjax.errors import InvalidInput, require
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
 from mmjax.few_shot import Draws, HeldOut, draw_sizes, make_draws, unlabelled
-from mmjax.few_shot.by_class import CONTRASTS, MAPS, class_figures, fit_map, map_rows
+from mmjax.few_shot.by_class import ACROSS, CONTRASTS, MAPS, class_figures, fit_map, map_rows
 from mmjax.run import Piece, Row, Run, atomic_write, save_arrays, seed_keys, slug
 from mmjax.studies.component_looks import (
     WAYS,
@@ -37,6 +37,8 @@ PURPOSES = ("draw", "bootstrap", "components")
 ALL = "all directions"
 EVERY = "all sets"
 MEAN = "mean over shots"
+ACROSS_NAME = "L1 of FastICA - L2 of plain"
+Look = tuple[str, str]  # a probe and a map
 SAME = 0.99  # cosine of training rows above which they are one picture
 
 
@@ -186,18 +188,28 @@ def bootstrap_key(config: Any) -> jax.Array:
     return seed_keys(config, PURPOSES)["bootstrap"][0]
 
 
-def mean_gains(config, run: Run, few: FewShotSet, span: str, probe: str, name: str) -> np.ndarray:
-    """`[draws, classes]` gains of a contrast, their mean over shots."""
-    after, before = CONTRASTS[name]
-    settings = [probe_setting(few.name, span, probe, n) for n in shots_of(config, few)]
-    return np.mean([kept(run, s, after) - kept(run, s, before) for s in settings], 0)
+def gains_of(run: Run, few: str, span: str, shots: int, after: Look, before: Look) -> np.ndarray:
+    """`[draws, classes]` figures after less those before, a pair of probe and map each."""
+    at = lambda look: kept(run, probe_setting(few, span, look[0], shots), look[1])
+    return at(after) - at(before)
+
+
+def across_rows(config, run: Run, few: FewShotSet, setting, span, shots, log) -> list[Row]:
+    """FastICA's axes with a probe that sees them, less plain features with an L2 probe."""
+    gains = jnp.asarray(gains_of(run, few.name, span, shots, *ACROSS))
+    found = paired_bootstrap(gains, bootstrap_key(config), resamples=config.resamples)
+    return gain_rows(config, setting, ACROSS_NAME, found)
 
 
 def pooled_rows(config, run: Run, sets, setting, span, probe, log) -> list[Row]:
     """Gains over all shots; of several sets the mean of theirs, each resampled by itself."""
+    within = {name: ((probe, a), (probe, b)) for name, (a, b) in CONTRASTS.items()}
     rows = []
-    for name in CONTRASTS:
-        gains = [jnp.asarray(mean_gains(config, run, few, span, probe, name)) for few in sets]
+    for name, looks in ({ACROSS_NAME: ACROSS} if probe == "across" else within).items():
+        of = lambda few, looks=looks: np.mean(
+            [gains_of(run, few.name, span, n, *looks) for n in shots_of(config, few)], 0
+        )
+        gains = [jnp.asarray(of(few)) for few in sets]
         keys = jax.random.split(bootstrap_key(config), len(sets))
         samples = [
             resampled_means(own, key, resamples=config.resamples)
@@ -305,6 +317,12 @@ def zero_shot_rows(
     return made
 
 
+def pooled_probes(config: Any) -> tuple[str, ...]:
+    """The probes, and where both linear ones are there what is looked at across them."""
+    asked = names_in(config.probes)
+    return asked + (("across",) if {"l1", "l2"} <= set(asked) else ())
+
+
 def settings(
     config: Any, run: Run, sets: Sequence[FewShotSet], names
 ) -> dict[str, Callable | list[Piece]]:
@@ -312,6 +330,7 @@ def settings(
     drawn = make_drawn(config, sets)
     table: dict[str, Callable | list[Piece]] = {}
     asked = names_in(config.probes)
+    pooled = pooled_probes(config)
     for few in sets:
         known = with_texts(few)
         for span in spans_of(config):
@@ -319,19 +338,23 @@ def settings(
                 for probe in asked:
                     made = probe_pieces(config, run, drawn, few, span, probe, shots)
                     table[probe_setting(few.name, span, probe, shots)] = made
-            for probe in asked:
+                if "across" in pooled:
+                    setting = probe_setting(few.name, span, "across", shots)
+                    given = config, run, few, setting, span, shots
+                    table[setting] = partial(across_rows, *given)
+            for probe in pooled:
                 setting = probe_setting(few.name, span, probe, MEAN)
                 table[setting] = partial(pooled_rows, config, run, [few], setting, span, probe)
             if known is not None and has_texts(known):  # here, where the span's maps are at hand
                 setting = f"{few.name}/zero-shot/{span}"
-                given = config, setting, drawn, few, known, span
-                table[setting] = partial(zero_shot_rows, *given)
+                own = config, setting, drawn, few, known, span
+                table[setting] = partial(zero_shot_rows, *own)
         count = config.num_components[0]
         made = component_pieces(config, run, few, count, names)
         table[f"{few.name}/components/{count}"] = made
     if len(sets) > 1:
         for span in spans_of(config):
-            for probe in asked:
+            for probe in pooled:
                 setting = probe_setting(EVERY, span, probe, MEAN)
                 table[setting] = partial(pooled_rows, config, run, sets, setting, span, probe)
     return table

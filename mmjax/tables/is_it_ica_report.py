@@ -15,7 +15,15 @@ from mmjax.report import (
 )
 from mmjax.run import Row, Run, machine, values
 from mmjax.studies.component_looks import WAYS
-from mmjax.tables.is_it_ica import EVERY, MEAN, probe_setting, shots_of, spans_of
+from mmjax.tables.is_it_ica import (
+    ACROSS_NAME,
+    EVERY,
+    MEAN,
+    pooled_probes,
+    probe_setting,
+    shots_of,
+    spans_of,
+)
 
 SHOWN = {
     "monosemanticity": "monosemanticity",
@@ -26,7 +34,12 @@ SHOWN = {
     "kurtosis": "excess kurtosis",
     "dead": "dead",
 }
-_PROBE = {"l2": "L2 probe", "l1": "L1 probe", "one": "threshold on one component"}
+_PROBE = {
+    "l2": "L2 probe",
+    "l1": "L1 probe",
+    "one": "threshold on one component",
+    "across": "across probes",
+}
 
 
 def gain_of(rows: Sequence[Row], setting: str, name: str) -> Difference | None:
@@ -66,13 +79,26 @@ def gain_table(config: Any, few: FewShotSet, rows: Sequence[Row]) -> str:
 def pooled_table(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> str:
     """Gains over all sets and shots."""
     of = EVERY if len(sets) > 1 else sets[0].name
+    look = lambda span, probe, name: gain_of(rows, probe_setting(of, span, probe, MEAN), name)
     lines = [
-        [_PROBE[probe], span, *(shown(gain_of(rows, setting, name)) for name in CONTRASTS)]
+        [_PROBE[probe], span, *(shown(look(span, probe, name)) for name in CONTRASTS)]
         for probe in names_in(config.probes)
         for span in spans_of(config)
-        for setting in [probe_setting(of, span, probe, MEAN)]
     ]
     return markdown_table([f"{of}, {MEAN}", "directions", *CONTRASTS], lines)
+
+
+def across_table(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> str:
+    """What axes and a probe that sees them give beside plain features and an L2 probe."""
+    shots = [*config.shots, MEAN]
+    names = [few.name for few in sets] + ([EVERY] if len(sets) > 1 else [])
+    look = lambda *where: shown(gain_of(rows, probe_setting(*where), ACROSS_NAME))
+    lines = [
+        [name, span, *(look(name, span, "across", n) for n in shots)]
+        for name in names
+        for span in spans_of(config)
+    ]
+    return markdown_table([ACROSS_NAME, "directions", *map(str, shots)], lines)
 
 
 def component_table(config: Any, few: FewShotSet, count: int, rows: Sequence[Row]) -> str:
@@ -104,23 +130,24 @@ def zero_shot_table(few: FewShotSet, span: str, rows: Sequence[Row]) -> str:
 def verdict(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> list[str]:
     """A sentence a contrast and probe: how many cells gain or lose beyond chance."""
     told = []
-    for name in CONTRASTS:
-        for probe in names_in(config.probes):
-            cells = [
-                gain_of(rows, probe_setting(few.name, span, probe, shots), name)
-                for few in sets
-                for span in spans_of(config)
-                for shots in shots_of(config, few)
-            ]
-            found = [c for c in cells if c is not None]
-            gained, lost = (
-                sum(f(c) for c in found) for f in (lambda c: c.low > 0, lambda c: c.high < 0)
-            )
-            mean = sum(c.mean for c in found) / max(len(found), 1)
-            told.append(
-                f"{name}, {_PROBE[probe]}: {mean:+.3f} on average; of {len(found)} cells "
-                f"{gained} gain and {lost} lose beyond chance."
-            )
+    asked = [(name, probe) for name in CONTRASTS for probe in names_in(config.probes)]
+    asked += [(ACROSS_NAME, "across")] if "across" in pooled_probes(config) else []
+    for name, probe in asked:
+        cells = [
+            gain_of(rows, probe_setting(few.name, span, probe, shots), name)
+            for few in sets
+            for span in spans_of(config)
+            for shots in shots_of(config, few)
+        ]
+        found = [c for c in cells if c is not None]
+        gained, lost = (
+            sum(f(c) for c in found) for f in (lambda c: c.low > 0, lambda c: c.high < 0)
+        )
+        mean = sum(c.mean for c in found) / max(len(found), 1)
+        told.append(
+            f"{name}, {_PROBE[probe]}: {mean:+.3f} on average; of {len(found)} cells "
+            f"{gained} gain and {lost} lose beyond chance."
+        )
     return told
 
 
@@ -137,6 +164,8 @@ def summary(
         "\n".join(f"- {line}" for line in verdict(config, sets, rows)),
         pooled_table(config, sets, rows),
     ]
+    if "across" in pooled_probes(config):
+        parts.append(across_table(config, sets, rows))
     for few in sets:
         parts.append(gain_table(config, few, rows))
         parts.append(component_table(config, few, config.num_components[0], rows))
