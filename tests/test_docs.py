@@ -22,6 +22,7 @@ PAGES = {
 STEPS = ["--steps=4", "--chunk_steps=2", "--seeds=1"]
 # What makes a command small enough to be run here.
 SMALL = {
+    "traverse": ["--steps=4", "--batch_size=8", "--decoder_steps=4", "--rows=40", "--seeds=1"],
     "paired_data": [*STEPS, "--hidden=8"],
     "content_style": [
         *STEPS,
@@ -121,7 +122,7 @@ def test_commands_parse_and_describe_a_run(words):
 
 SHORT = [w for w in RUNS if not any(long in a for long in LONG for a in w)]
 # Minutes of compilation, of what tests of their own go through too.
-NIGHTLY = ("comm_trifactors", "content_style", "paired_data")
+NIGHTLY = ("comm_trifactors", "content_style", "paired_data", "traverse")
 _marks = lambda words: [pytest.mark.slow] if words[0] in NIGHTLY else []
 
 
