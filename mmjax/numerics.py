@@ -29,7 +29,9 @@ def floating(x: Array, name: str = "x") -> Array:
     Raises InvalidInput for text, objects, complex numbers and dates.
     """
     x = _native(x, name)
-    return jnp.asarray(x).astype(_float_type(x.dtype))
+    dtype = _float_type(x.dtype)
+    with np.errstate(over="ignore"):  # beyond float32: infinite, as on devices
+        return jnp.asarray(x.astype(dtype) if isinstance(x, np.ndarray) else x).astype(dtype)
 
 
 def _float_type(dtype) -> jnp.dtype:
