@@ -279,7 +279,7 @@ def test_images_of_shapes(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "results.csv").read_bytes() == first
     capsys.readouterr()
     assert start(comm_trifeature, *argv, "--texture_gaps=2") == 2
-    told = "texture_gaps: 2.0 is not allowed; use a number from 0 to 1"
+    told = "use a number from 0 to 1 (texture_gaps: 2.0 is not allowed)"
     assert told in capsys.readouterr().err
 
 
