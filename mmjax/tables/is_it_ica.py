@@ -14,7 +14,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FewShotSet, read_features, read_few_shot, with_texts
 from mmjax.disentangle import Affine
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, naming, require
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
 from mmjax.few_shot import Draws, HeldOut, draw_sizes, make_draws, unlabelled
 from mmjax.few_shot.by_class import ACROSS, CONTRASTS, MAPS, class_figures, fit_map, map_rows
@@ -251,7 +251,8 @@ def component_pieces(config, run: Run, few: FewShotSet, count: int, names) -> li
         texts = {} if names is None else {"nearest texts": names}
         if known is not None:
             texts = {"nearest classes": (known.classes, own_texts(known))} | texts
-        lines = named_components(coder, parts, few, texts, config.names_shown)
+        with naming("names_shown"):
+            lines = named_components(coder, parts, few, texts, config.names_shown)
         header = ["component", "monosemanticity", "class of its top rows", "purity", *texts]
         write_csv(run.path(f"names_{slug(few.name)}_{count}.csv"), [header, *lines])
         chance = chance_alike(parts.held.labels)
