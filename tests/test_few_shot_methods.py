@@ -387,3 +387,17 @@ def test_bad_shifts_are_told_in_one_line(written, tmp_path, arrays, told):
     assert "\n" not in str(error.value)
     with pytest.raises(InvalidInput, match="shift"):
         with_shifts(read_few_shot(written()), [str(tmp_path / "test.npz")])
+
+
+@pytest.mark.parametrize(
+    "labels, told",
+    [
+        (np.arange(27) % 3, "use as many rows of each .*features 30, labels 27, split 30"),
+        (np.arange(30) % 3 - 1, "use labels 0 to 1 .-1 is one"),
+    ],
+)
+def test_labels_that_fit_no_rows_are_told(labels, told, tmp_path):
+    split = np.array(["train", "val", "test"] * 10)
+    np.savez(tmp_path / "a.npz", features=np.ones((30, WIDTH)), labels=labels, split=split)
+    with pytest.raises(InvalidInput, match=rf"a\.npz: {told}"):
+        read_few_shot(str(tmp_path / "a.npz"))

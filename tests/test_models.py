@@ -273,6 +273,11 @@ def test_a_label_that_names_the_groups_is_probed_within_them(model):
     assert max(found.embedding.values()) > 0
 
 
+def data_of_four(model):
+    rows = {name: v[:4] for name, v in arrays(seed=9)[0].items()}
+    return mm.Dataset.from_arrays(rows, split=(0, 0, 1))
+
+
 def test_perfect_embeddings_find_any_caption_of_an_image(model):
     rows, _ = arrays(seed=7)
     image = np.repeat(np.arange(N // 5), 5)
@@ -283,6 +288,8 @@ def test_perfect_embeddings_find_any_caption_of_an_image(model):
     assert right.sum() == 5 * N
     found = mm.retrieval(model, many)
     assert found.chance[1] == pytest.approx(5 / N)
+    few = data_of_four(model)
+    assert mm.retrieval(model, few).chance == pytest.approx({1: 1 / 4, 5: 1.0, 10: 1.0})
 
 
 def test_eight_devices_train_as_one(data):

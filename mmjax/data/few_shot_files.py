@@ -125,6 +125,10 @@ def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
         )
     _, rows = listed_rows(path, arrays)
     column = split_column(path, arrays, split)
+    sizes = {"features": len(rows.x), "labels": len(rows.labels), split: len(column)}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise InvalidInput(f"{path}: use as many rows of each (there are: {told})")
     own = {"train": "train", "val": "validation", "test": "test"}
     found = {
         part: [LabelledRows(rows.x[column == kind], rows.labels[column == kind])]

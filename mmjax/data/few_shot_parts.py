@@ -85,7 +85,9 @@ def classes_of(
     if every.dtype.kind in "iu":
         classes = names if names is not None else np.arange(int(kinds[-1]) + 1).astype(str)
         if kinds[0] < 0 or kinds[-1] >= len(classes):
-            raise InvalidInput(f"{path}: labels reach {kinds[-1]}; use 0 to {len(classes) - 1}")
+            odd = kinds[0] if kinds[0] < 0 else kinds[-1]
+            by = "" if names is None else f", the {len(names)} class_names"
+            raise InvalidInput(f"{path}: use labels 0 to {len(classes) - 1}{by} ({odd} is one)")
         code = lambda labels: labels.astype(np.int32)
     else:
         classes = kinds

@@ -281,15 +281,22 @@ def retrieval(
         for b in (b for b in names if b != a):
             rest = here[a] & here[b]
             correct = right[np.ix_(rest, rest)]
-            sizes.append(correct.mean(1) if rest.any() else np.zeros(1))
+            sizes.append([_chances(correct.sum(1), len(correct), k) for k in ks])
             score = lambda of, a=a, b=b, rest=rest: _unit(of[a][rest]) @ _unit(of[b][rest]).T
             one = lambda s, correct=correct: {k: float(recall_at(s, k, right=correct)) for k in ks}
             recall[a, b] = one(score(found))
             if a in base and b in base and base[a].shape[1] == base[b].shape[1]:
                 raw[a, b] = one(score(base))
-    share = np.concatenate(sizes)
-    chance = {k: float(np.mean(1 - (1 - share) ** k)) for k in ks}
+    chance = {k: float(np.mean(np.concatenate(of))) for k, *of in zip(ks, *sizes, strict=True)}
     return RetrievalFigures(recall, raw, chance, held.num_rows, rows.remarks)
+
+
+def _chances(right: np.ndarray, rows: int, k: int) -> np.ndarray:
+    """`[n]` share of rankings by chance with one of so many right rows among the first k."""
+    if not rows:
+        return np.zeros(1)
+    drawn = np.arange(min(k, rows))
+    return 1 - np.prod(np.maximum(rows - right[:, None] - drawn, 0) / (rows - drawn), axis=1)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
