@@ -141,11 +141,10 @@ def conditioned(
     given = [_native(x, name) for x in (fit, *others)]
     dtype = jnp.result_type(*(_float_type(x.dtype) for x in given))
     wide = any(x.dtype not in _HELD for x in given)
-    if wide and all(isinstance(x, np.ndarray) for x in given):
-        given = [x.astype(np.float64) for x in given]
-    else:
+    if not (wide and all(isinstance(x, np.ndarray) for x in given)):
         given = [jnp.asarray(x).astype(dtype) for x in given]
         return _conditioned_on_device(given, together)
+    given = [x.astype(np.float64) for x in given]
     with np.errstate(invalid="ignore", over="ignore"):
         columns = columns_of(given[0], together=together)
         found = [without(columns, x) for x in given]

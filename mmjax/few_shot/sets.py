@@ -1,5 +1,6 @@
 """Draws of a few-shot data set: which rows are trained on, chosen on and judged on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -48,6 +49,23 @@ def draw_sizes(few: FewShotSet, shots: int, validation: int) -> tuple[int, int]:
                 "and judge on, for it has no validation rows; use fewer"
             )
     return val, taken if few.test is not None else least
+
+
+def shots_with_rows(few: FewShotSet, shots: Sequence[int], validation: int) -> list[int]:
+    """Those of the numbers of shots that the set has rows for; see draw_sizes.
+
+    Raises InvalidInput where it has too few for any.
+    """
+    found, last = [], None
+    for each in shots:
+        try:
+            draw_sizes(few, each, validation)
+            found.append(each)
+        except InvalidInput as error:
+            last = error
+    if not found and last is not None:
+        raise last
+    return found
 
 
 def make_draws(

@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FewShotSet, read_domains, read_few_shot, with_shifts, with_texts
 from mmjax.disentangle import Affine
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import require
 from mmjax.few_shot import (
     PLAIN,
     Draws,
@@ -19,12 +19,12 @@ from mmjax.few_shot import (
     Method,
     Unmixing,
     accuracies,
-    draw_sizes,
     fit_unmixing,
     linear_scores,
     make_draws,
     methods,
     of_features,
+    shots_with_rows,
     unlabelled,
     unmixed,
     unmixed_test,
@@ -124,20 +124,8 @@ def setting_name(few: FewShotSet, method: str, shots: int) -> str:
 
 
 def shots_of(config: Any, few: FewShotSet) -> list[int]:
-    """The numbers of shots that a set has rows for.
-
-    Raises InvalidInput where it has too few for any.
-    """
-    found, last = [], None
-    for shots in config.shots:
-        try:
-            draw_sizes(few, shots, _validation(config))
-            found.append(shots)
-        except InvalidInput as error:
-            last = error
-    if not found and last is not None:
-        raise last
-    return found
+    """The numbers of shots that a set has rows for; see shots_with_rows."""
+    return shots_with_rows(few, config.shots, _validation(config))
 
 
 def _validation(config: Any) -> int:

@@ -16,7 +16,7 @@ from mmjax.data import FewShotSet, read_features, read_few_shot, with_texts
 from mmjax.disentangle import Affine
 from mmjax.errors import InvalidInput, naming, require
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
-from mmjax.few_shot import Draws, HeldOut, draw_sizes, make_draws, unlabelled
+from mmjax.few_shot import Draws, HeldOut, make_draws, shots_with_rows, unlabelled
 from mmjax.few_shot.by_class import ACROSS, CONTRASTS, MAPS, class_figures, fit_map, map_rows
 from mmjax.run import Piece, Row, Run, atomic_write, save_arrays, seed_keys, slug
 from mmjax.studies.component_looks import (
@@ -74,17 +74,8 @@ def spans_of(config: Any) -> dict[str, int | None]:
 
 
 def shots_of(config: Any, few: FewShotSet) -> list[int]:
-    """The numbers of shots that a set has rows for; raises InvalidInput where for none."""
-    found, last = [], None
-    for shots in config.shots:
-        try:
-            draw_sizes(few, shots, config.validation_shots)
-            found.append(shots)
-        except InvalidInput as error:
-            last = error
-    if not found and last is not None:
-        raise last
-    return found
+    """The numbers of shots that a set has rows for; see shots_with_rows."""
+    return shots_with_rows(few, config.shots, config.validation_shots)
 
 
 def gain_rows(config: Any, setting: str, of: str, found: Interval) -> list[Row]:
