@@ -16,8 +16,7 @@ import sys
 import numpy as np
 
 from mmjax.config import names_in, option
-from mmjax.data.as_dataset import LABEL, dataset_of
-from mmjax.data.dataset import SPLITS, facts_of
+from mmjax.data.dataset import LABEL, SPLITS, facts_of
 from mmjax.data.sets.digits import digit_views, speech_data, speech_pairs
 from mmjax.errors import require
 from mmjax.nets.prepare import preparations_of
@@ -69,8 +68,7 @@ PRESETS = {"quick": {}, "paper": {}}
 
 def view_cases(config: Config) -> list[Case]:
     """A case a number of views."""
-    views = digit_views(config.data, names_in(config.view_names), config.split_seed)
-    data = dataset_of(views, vectors=True)
+    data = digit_views(config.data, names_in(config.view_names), config.split_seed)
     preparations, known = preparations_of(data.part("train")), len(data.columns)
     good = len(config.views) > 0 and min(config.views) >= 2 and known >= 2
     require(good, "views", config.views, f"numbers from 2 to {known}")
@@ -88,17 +86,12 @@ def speech_case(config: Config) -> Case:
     """Utterances and images; probes see pairs that are drawn once."""
     require(config.image_rows >= 100, "image_rows", config.image_rows, "100 or more")
     require(config.probe_samples >= 100, "probe_samples", config.probe_samples, "100 or more")
-    speech = speech_data(config.data, config.image_rows)
-    sides = [dataset_of(side, vectors=True) for side in (speech.audio, speech.image)]
+    sides = speech_data(config.data, config.image_rows)
     own = {k: p for side in sides for k, p in preparations_of(side.part("train")).items()}
     sizes = {"train": config.probe_samples, "validation": CHOICE_PAIRS, "test": TEST_PAIRS}
-    drawn, labels = speech_pairs(speech, sizes, seed=0)
-    pairs = dataset_of(drawn, vectors=True)
-    parts = [part for part in SPLITS if part in sizes]
-    pairs = pairs._replace(
-        labels={name: np.concatenate([labels[name][part] for part in parts]) for name in TARGETS}
-    )
-    classes = {"digit": 10, "speaker": speech.speakers, "slant": 3}
+    pairs = speech_pairs(*sides, sizes, seed=0)
+    speakers = int(sides[0].labels["speaker"].max()) + 1
+    classes = {"digit": 10, "speaker": speakers, "slant": 3}
     targets = {name: Target("classification", classes[name], (name,)) for name in TARGETS}
     task = multimodal_task(sides, default_recorded(config, own), own, label=LABEL, pairs=LABEL)
     return Case("speech", task, pairs, own, targets, named_subsets(["audio", "image"]))

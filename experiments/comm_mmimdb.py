@@ -18,7 +18,6 @@ import numpy as np
 
 from mmjax.config import option
 from mmjax.data import load_mm_imdb_hdf5
-from mmjax.data.as_dataset import dataset_of
 from mmjax.data.dataset import Dataset, facts_of
 from mmjax.data.sets.mm_imdb_hdf5 import ENDS
 from mmjax.encoders import Modality, as_is
@@ -85,9 +84,9 @@ def read_data(config: Config, run: Run) -> Dataset:
         there = bool(config.clip) and os.path.isdir(config.clip)
         allowed = "the folder of a CLIP (config.json, model.safetensors, tokenizer.json)"
         require(there, "--clip", config.clip, f"{allowed}, for --data is a folder of films")
-        return dataset_of(embedded_films(config, run))
+        return embedded_films(config, run)
     require(not config.clip, "--clip", config.clip, "none, for an HDF5 file has its features")
-    return in_memory(dataset_of(load_mm_imdb_hdf5(config.data, ends=config.ends)), np.inf)
+    return in_memory(load_mm_imdb_hdf5(config.data, ends=config.ends), np.inf)
 
 
 def in_full(config: Config, rows: int) -> Config:

@@ -16,8 +16,7 @@ import dataclasses
 import sys
 
 from mmjax.config import names_in, option
-from mmjax.data.as_dataset import LABEL
-from mmjax.data.dataset import Dataset, facts_of
+from mmjax.data.dataset import LABEL, Dataset, facts_of
 from mmjax.errors import naming, require
 from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies.fused import FusedOptions

@@ -14,8 +14,6 @@ from experiments import (
     comm_multibench,
     comm_trifeature,
 )
-from mmjax.data import split_size
-from mmjax.data.as_dataset import dataset_of
 from mmjax.data.sets import digits as digit_data
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
@@ -107,15 +105,15 @@ def test_views_of_digits(tmp_path, monkeypatch):
 
 def test_views_are_split_by_class_and_standardised(tmp_path):
     path = views_file(tmp_path / "v.npz")
-    data = dataset_of(digit_data.digit_views(path, ("a", "b"), 3), vectors=True)
+    data = digit_data.digit_views(path, ("a", "b"), 3)
     train, held, test = (data.part(name) for name in ("train", "validation", "test"))
     assert [part.num_rows for part in (train, held, test)] == [70, 10, 40]
     assert np.bincount(test.labels["label"]).tolist() == [4] * 10
     b = observations_of(train, preparations_of(train), np.arange(70))["b"]
     np.testing.assert_allclose([b.mean(0), b.std(0)], [[0, 0], [1, 1]], atol=1e-4)
     other = digit_data.digit_views(path, ("a", "b"), 4)
-    assert (other.train.modalities["b"] != train.columns["b"].values).any()
-    digits = dataset_of(digit_data.digit_views("", (), 0), vectors=True).part("train")
+    assert (other.part("train").columns["b"].values != train.columns["b"].values).any()
+    digits = digit_data.digit_views("", (), 0).part("train")
     assert {c.values.shape for c in digits.columns.values()} == {(1078, 16)}
     assert list(digits.columns)[:3] == ["top_left", "bottom_right", "top_right"]
 
@@ -127,9 +125,8 @@ def test_a_digit_is_its_value_however_it_is_stored(tmp_path, dtype):
     arrays = dict(np.load(path))
     np.savez(path, **arrays | {"label": arrays["label"].astype(dtype)})
     found = digit_data.digit_views(path, ("a",), 3)
-    for part in ("train", "validation", "test"):
-        one, two = (getattr(data, part).labels for data in (want, found))
-        assert two.dtype == np.int32 and (one == two).all()
+    one, two = (data.labels["label"] for data in (want, found))
+    assert two.dtype == np.int64 and (one == two).all() and set(one) == set(range(10))
     np.savez(path, **arrays | {"label": arrays["label"] + 1})
     with pytest.raises(InvalidInput, match="v.npz: label 10 in row 9 is not allowed"):
         digit_data.digit_views(path, ("a",), 3)
@@ -184,23 +181,25 @@ def test_speech_and_images(tmp_path, monkeypatch):
 
 def test_pairs_of_speech_share_the_digit_and_the_split(tmp_path):
     path = speech_file(tmp_path / "speech.npz")
-    speech = digit_data.speech_data(path, 70)
-    held = {side: getattr(speech, side).validation for side in ("audio", "image")}
-    for side, size in (("audio", 30), ("image", 70)):
-        assert split_size(getattr(speech, side).train) + split_size(held[side]) == size
-        assert set(held[side].labels) == set(range(10))
-    pairs, targets = digit_data.speech_pairs(speech, {"train": 200, "test": 90}, 0)
-    for part in ("train", "test"):
-        split = getattr(pairs, part)
-        for side in ("audio", "image"):
-            own = getattr(getattr(speech, side), part)
-            known = {row.tobytes(): k for k, row in enumerate(own.modalities[side])}
-            found = [known[row.tobytes()] for row in split.modalities[side]]
-            np.testing.assert_array_equal(own.labels[found], targets["digit"][part])
-            label = speech.speaker if side == "audio" else speech.slant
-            name = "speaker" if side == "audio" else "slant"
-            np.testing.assert_array_equal(label[part][found], targets[name][part])
-    assert set(targets["speaker"]["test"]) == {0, 1, 2} == set(targets["slant"]["train"])
+    sides = digit_data.speech_data(path, 70)
+    audio, image = sides
+    for side, size in ((audio, 30), (image, 70)):
+        held = side.part("validation")
+        assert side.part("train").num_rows + held.num_rows == size
+        assert set(held.labels["label"]) == set(range(10))
+    pairs = digit_data.speech_pairs(audio, image, {"train": 200, "test": 90}, 0)
+    assert list(pairs.labels) == ["digit", "speaker", "slant"]
+    for part, size in (("train", 200), ("test", 90)):
+        drawn = pairs.part(part)
+        assert drawn.num_rows == size
+        for side, name in ((audio, "speaker"), (image, "slant")):
+            own, (modality,) = side.part(part), side.columns
+            known = {row.tobytes(): k for k, row in enumerate(own.columns[modality].values)}
+            found = [known[row.tobytes()] for row in drawn.columns[modality].values]
+            np.testing.assert_array_equal(own.labels["label"][found], drawn.labels["digit"])
+            np.testing.assert_array_equal(own.labels[name][found], drawn.labels[name])
+    assert set(pairs.part("test").labels["speaker"]) == {0, 1, 2}
+    assert set(pairs.part("train").labels["slant"]) == {0, 1, 2}
 
 
 def test_slant_is_the_shift_of_a_row_down_and_terciles_know_no_digit():
@@ -389,8 +388,8 @@ def test_films_in_a_folder_are_embedded_once(tmp_path, films, monkeypatch):  # n
     for name, column in data.columns.items():
         np.testing.assert_array_equal(column.values, again.columns[name].values)
     raw = mm_imdb.embedded_films(config, run)
-    assert len({row.tobytes() for row in raw.train.modalities["text"]}) == 2
-    assert raw.test.modalities["image"].shape == (1, 8)
+    assert len({row.tobytes() for row in raw.part("train").columns["text"].values}) == 2
+    assert raw.part("test").columns["image"].values.shape == (1, 8)
 
 
 # What users can mend is told in one line, before anything runs.

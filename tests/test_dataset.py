@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mmjax.data.dataset import SPLITS, Dataset, data_hash, hashes_of
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
 MAKE = Dataset.from_arrays

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
 N = 12

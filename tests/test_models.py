@@ -13,7 +13,7 @@ import pytest
 
 import mmjax as mm
 from mmjax import nets
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.encoders import mlp
 from mmjax.errors import InvalidInput
 from mmjax.models import trained_on

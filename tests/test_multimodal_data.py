@@ -1,134 +1,91 @@
-"""Batches, shares and statistics of k modalities; arrays in pickles."""
+"""Rows and statistics of k modalities; arrays in pickles."""
 
 import pickle
 import random
-import threading
 
 import numpy as np
 import pytest
 
-from mmjax.data import (
-    Lazy,
-    MultimodalData,
-    MultimodalSplit,
-    host_share,
-    load_affect,
-    load_mimic,
-    padded,
-    read_batches,
-    read_rows,
-    split_size,
-    standardised_by_train,
-    take_rows,
-)
+from mmjax.data import Lazy, load_affect, load_mimic, padded
+from mmjax.data.dataset import SPLITS, Dataset
+from mmjax.data.scaling import standardised_by
 from mmjax.errors import InvalidInput
+from tests.rows import rows_of
 
 
-def a_split(n, seed=0, step=0.0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 3, 2)).astype(np.float32) + np.float32(step)
-    mask = np.arange(3) < rng.integers(1, 4, n)[:, None]
-    x[~mask] = 0
+def some_data(n=23, late=0.0):
+    """A padded sequence x in memory, y in files; behind row 11 other values of x."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 3, 2)).astype(np.float32)
+    x[11:] += np.float32(late)
+    seen = np.arange(3) < rng.integers(1, 4, n)[:, None]
+    x[~seen] = 0
     y = np.arange(n * 4, dtype=np.int16).reshape(n, 4)
-    lazy = Lazy(y.shape, y.dtype, lambda rows: y[rows])
-    ids = np.arange(n).astype(str)
-    return MultimodalSplit({"x": x, "y": lazy}, {"x": mask}, np.arange(n) % 3, ids)
+    return Dataset.from_arrays(
+        x=x,
+        y=Lazy(y.shape, y.dtype, lambda rows: y[rows], lambda row: f"row {row}"),
+        lengths={"x": seen},
+        labels={"label": np.arange(n) % 3},
+        split=np.repeat(SPLITS, [11, 5, n - 16]),
+    ).also_by(np.arange(n).astype(str))
 
 
-def some_data(test_step=0.0):
-    splits = a_split(11), a_split(5, 1, test_step), a_split(7, 2, test_step)
-    return MultimodalData("some", "classification", ("a", "b", "c"), *splits)
-
-
-def whole(split):
-    return read_rows(split, np.arange(split_size(split)))
-
-
-def test_a_batch_has_the_rows_asked_for():
-    split, rows = a_split(11), np.array([7, 0, 7])
-    batch = read_rows(split, rows)
-    np.testing.assert_array_equal(batch.modalities[0], split.modalities["x"][rows])
-    assert batch.modalities[1].tolist() == [[28, 29, 30, 31], [0, 1, 2, 3], [28, 29, 30, 31]]
-    np.testing.assert_array_equal(batch.masks[0], split.masks["x"][rows])
-    assert batch.masks[1] is None and batch.labels.tolist() == [1, 0, 1]
-    assert read_rows(split._replace(labels=None), rows).labels is None
+def test_rows_are_taken_from_memory_and_files():
+    data, rows = some_data(), np.array([7, 0, 7])
+    part = data.take(rows)
+    np.testing.assert_array_equal(rows_of(part, "x"), data.columns["x"].values[rows])
+    assert rows_of(part, "y").tolist() == [[28, 29, 30, 31], [0, 1, 2, 3], [28, 29, 30, 31]]
+    np.testing.assert_array_equal(part.columns["x"].seen, data.columns["x"].seen[rows])
+    assert part.columns["y"].seen is None and part.labels["label"].tolist() == [1, 0, 1]
 
 
 def test_rows_of_rows():
-    part = take_rows(take_rows(a_split(11), slice(1, None, 2)), np.array([4, 0]))
-    assert part.ids.tolist() == ["9", "1"] and part.modalities["y"].shape == (2, 4)
-    assert whole(part).modalities[1][:, 0].tolist() == [36, 4]
+    part = some_data().take(slice(1, None, 2)).take(np.array([4, 0]))
+    assert np.sort(np.arange(23).astype(str))[part.ids[:, -1]].tolist() == ["9", "1"]
+    assert part.columns["y"].values.shape == (2, 4)
+    assert rows_of(part, "y")[:, 0].tolist() == [36, 4]
+    assert [part.columns["y"].values.tell(row) for row in (0, 1)] == ["row 9", "row 1"]
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 5])
 def test_hosts_share_every_row_once(hosts):
-    data = some_data()
-    shares = [host_share(data, k, hosts) for k in range(hosts)]
-    for name in ("train", "validation", "test"):
-        given = getattr(data, name)
-        parts = [getattr(share, name) for share in shares]
-        for k, part in enumerate(parts):
-            assert part.ids.tolist() == given.ids[k::hosts].tolist()
-            for found, all_rows in zip(
-                whole(part).modalities, whole(given).modalities, strict=True
-            ):
-                np.testing.assert_array_equal(found, all_rows[k::hosts])
-            np.testing.assert_array_equal(part.masks["x"], given.masks["x"][k::hosts])
-            np.testing.assert_array_equal(part.labels, given.labels[k::hosts])
-    assert np.shares_memory(shares[0].train.modalities["x"], data.train.modalities["x"])
-    assert host_share(data._replace(validation=None), 0, hosts).validation is None
+    for name in SPLITS:
+        given = some_data().part(name)
+        for k in range(hosts):
+            part, own = given.take(slice(k, None, hosts)), slice(k, None, hosts)
+            for modality in ("x", "y"):
+                found, every = rows_of(part, modality), rows_of(given, modality)
+                np.testing.assert_array_equal(found, every[own])
+            np.testing.assert_array_equal(part.columns["x"].seen, given.columns["x"].seen[own])
+            np.testing.assert_array_equal(part.labels["label"], given.labels["label"][own])
+            np.testing.assert_array_equal(part.ids, given.ids[own])
 
 
-@pytest.mark.parametrize("index, count", [(0, 0), (-1, 2), (2, 2), (0, 6)])
-def test_hosts_without_rows_are_refused(index, count):
-    with pytest.raises(InvalidInput, match="host_"):
-        host_share(some_data(), index, count)
-
-
-def test_batches_come_in_order_and_are_read_ahead():
-    split, asked, ready = a_split(11), [], threading.Event()
-
-    def read(rows):
-        asked.append(rows.tolist())
-        if len(asked) == 3:
-            ready.set()
-        return rows
-
-    split.modalities["y"] = Lazy((11,), np.dtype(int), read)
-    found = read_batches(split, (np.array([k, k]) for k in range(10)), ahead=2)
-    assert next(found).modalities[1].tolist() == [0, 0]
-    assert ready.wait(10) and len(asked) == 3  # two more than were asked for, in the background
-    assert [batch.modalities[1][0] for batch in found] == list(range(1, 10))
-    with pytest.raises(InvalidInput, match="ahead"):
-        next(read_batches(split, [], ahead=0))
-
-
-def test_an_error_while_reading_ahead_is_raised():
-    split = a_split(3)
-
-    def read(rows):
-        raise InvalidInput("a.jpeg: corrupt")
-
-    split.modalities["y"] = Lazy((3,), np.dtype(int), read)
-    with pytest.raises(InvalidInput, match="corrupt"):
-        list(read_batches(split, [np.array([0])]))
+def test_further_ids_part_no_group_and_change_no_split():
+    data = Dataset.from_arrays(x=np.eye(4), split=["train", "train", "test", "test"])
+    more = data.also_by(["a", "b", "b", "a"])
+    assert more.ids.tolist() == [[0, 0], [1, 1], [2, 1], [3, 0]] and more.ids.dtype == np.int32
+    for one, other in ((more.groups, data.groups), (more.split, data.split)):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(InvalidInput, match="rows of ids"):
+        data.also_by(["a", "b"])
 
 
 def test_statistics_are_those_of_training_rows_alone():
-    data = standardised_by_train(some_data(), ["x"])
-    steps = some_data().train.modalities["x"][some_data().train.masks["x"]].astype(float)
-    for name in ("train", "validation", "test"):
-        split, given = getattr(data, name), getattr(some_data(), name)
-        expected = (given.modalities["x"] - steps.mean(0)) / steps.std(0)
-        expected[~given.masks["x"]] = 0
-        np.testing.assert_allclose(split.modalities["x"], expected, rtol=1e-5, atol=1e-6)
-        assert split.modalities["x"].dtype == np.float32
-    own = data.train.modalities["x"][data.train.masks["x"]]
+    def scaled(data):
+        column = data.columns["x"]
+        return standardised_by(column.values, data.split == "train", column.seen)
+
+    data, found = some_data(), scaled(some_data())
+    x, seen = data.columns["x"].values, data.columns["x"].seen
+    steps = x[:11][seen[:11]].astype(float)
+    expected = (x - steps.mean(0)) / steps.std(0)
+    expected[~seen] = 0
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert found.dtype == np.float32
+    own = found[:11][seen[:11]]
     np.testing.assert_allclose([own.mean(0), own.std(0)], [[0, 0], [1, 1]], atol=1e-5)
-    other = standardised_by_train(some_data(test_step=50.0), ["x"])
-    np.testing.assert_array_equal(other.train.modalities["x"], data.train.modalities["x"])
-    with pytest.raises(InvalidInput, match="standardise"):
-        standardised_by_train(some_data(), ["y"])
+    np.testing.assert_array_equal(scaled(some_data(late=50.0))[:11], found[:11])
 
 
 def test_padding_goes_behind_and_nothing_is_cut_off():
@@ -167,86 +124,96 @@ def write_affect(tmp_path, **changed):
     return str(path)
 
 
+def named(*names):
+    """Codes of samples by name, as ids of the whole file are numbered."""
+    return [sorted({"a", "c", "d"}).index(name) for name in names]
+
+
 def test_affect_is_processed_in_order(tmp_path):
     data = load_affect(write_affect(tmp_path))
-    assert (data.name, data.kind, data.label_names) == (
-        "mosi.pkl",
-        "classification",
-        ("negative", "positive"),
-    )
-    split = data.train
-    assert split.ids.tolist() == ["a", "c", "d"] and list(split.modalities) == [
-        "vision",
-        "audio",
-        "text",
-    ]
-    text = split.modalities["text"][..., 0]
+    assert data.name == "mosi.pkl" and [int(np.sum(data.split == s)) for s in SPLITS] == [3] * 3
+    part = data.part("train")
+    assert part.ids[:, -1].tolist() == named("a", "c", "d")
+    assert list(part.columns) == ["vision", "audio", "text"]
+    text = rows_of(part, "text")[..., 0]
     assert text.tolist() == [[5, 6, 0, 0], [7, 0, 8, 0], [1, 2, 3, 4]]
     ends = [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
-    assert all(mask.astype(int).tolist() == ends for mask in split.masks.values())
-    assert set(split.masks) == {"vision", "audio", "text"}
-    audio = split.modalities["audio"]
+    assert all(column.seen.astype(int).tolist() == ends for column in part.columns.values())
+    audio = rows_of(part, "audio")
     assert audio[0].tolist() == [[4, 5], [6, 0], [0, 0], [0, 0]]  # rows 2, 3; -inf became 0
     assert audio[1].tolist() == [[18, 19], [20, 21], [22, 23], [0, 0]]
     assert audio[2, 0].tolist() == [0, 25] and audio[2, 3].tolist() == [30, 31]
-    assert split.modalities["vision"][0, :, 0].tolist() == [-8, -12, 0, 0]
-    assert split.modalities["vision"].shape == (3, 4, 4)
-    assert all(v.dtype == np.float32 for v in split.modalities.values())
-    assert split.labels.tolist() == [0, 0, 1] and split.labels.dtype == np.int32
+    assert rows_of(part, "vision")[0, :, 0].tolist() == [-8, -12, 0, 0]
+    assert rows_of(part, "vision").shape == (3, 4, 4)
+    assert all(column.values.dtype == np.float32 for column in part.columns.values())
+    assert part.labels["label"].tolist() == [0, 0, 1] and list(part.labels) == ["label"]
 
 
 def test_affect_rules_of_labels(tmp_path):
     path = write_affect(tmp_path)
-    assert load_affect(path, label="not_negative").test.labels.tolist() == [0, 1, 1]
-    value = load_affect(path, label="value")
-    assert value.kind == "regression" and value.test.labels.tolist() == [[-1], [0], [2.5]]
+    labels = lambda path, part, **how: load_affect(path, **how).part(part).labels
+    assert labels(path, "test", label="not_negative")["label"].tolist() == [0, 1, 1]
+    value = labels(path, "test", label="value")
+    assert list(value) == ["y"] and value["y"].tolist() == [-1, 0, 2.5]
     several = affect(labels=[[-1, 5], [9, 5], [0, 5], [2.5, -5]])
     path = write_affect(tmp_path, train=several)
-    assert load_affect(path).train.labels.tolist() == [0, 0, 1]
+    assert labels(path, "train")["label"].tolist() == [0, 0, 1]
     flat = {**affect(), "labels": np.array(SCORES)}
-    assert load_affect(write_affect(tmp_path, train=flat)).train.labels.tolist() == [0, 0, 1]
+    path = write_affect(tmp_path, train=flat)
+    assert labels(path, "train")["label"].tolist() == [0, 0, 1]
 
 
 def test_affect_options(tmp_path):
     path = write_affect(tmp_path)
-    split = load_affect(path, modalities=("text", "audio"), length=6).test
-    assert list(split.modalities) == ["text", "audio"] == list(split.masks)
-    assert split.modalities["audio"].shape == (3, 6, 2) and not split.masks["text"][:, 4:].any()
-    split = load_affect(path, align=False).train
-    assert split.modalities["text"][..., 0].tolist() == [TEXT[0], TEXT[2], TEXT[3]]
-    assert split.masks["vision"].all()
-    split = load_affect(path, z_norm=True).train
+    part = load_affect(path, modalities=("text", "audio"), length=6).part("test")
+    assert list(part.columns) == ["text", "audio"]
+    assert rows_of(part, "audio").shape == (3, 6, 2)
+    assert not part.columns["text"].seen[:, 4:].any()
+    part = load_affect(path, align=False).part("train")
+    assert rows_of(part, "text")[..., 0].tolist() == [TEXT[0], TEXT[2], TEXT[3]]
+    assert part.columns["vision"].seen.all()
+    part = load_affect(path, z_norm=True).part("train")
     half = np.sqrt(0.5)
-    found = split.modalities["text"]
+    found = rows_of(part, "text")
     np.testing.assert_allclose(found[0, :, 0], [-half, half, 0, 0], rtol=1e-6)
     np.testing.assert_allclose(found[2, :, 0], (np.arange(4) - 1.5) / np.sqrt(5 / 3), rtol=1e-6)
     assert not found[..., 1:].any()  # constant features
+
+
+def test_affect_of_splits_whose_longest_samples_differ(tmp_path):
+    short = affect()
+    short["text"][3, 0] = 0  # what began at the first step of four begins at the second
+    data = load_affect(write_affect(tmp_path, test=short))
+    assert rows_of(data, "text").shape == (9, 4, 3)
+    assert data.part("test").columns["text"].seen.sum(1).tolist() == [2, 3, 3]
 
 
 def test_affect_one_step_and_constants_have_no_variance(tmp_path):
     odd = affect()
     odd["text"][0] = [[0] * 3] * 3 + [[1, 2, 3]]
     odd["vision"][:] = 0.9  # the mean of three of these is another number in float32
-    split = load_affect(write_affect(tmp_path, train=odd), z_norm=True).train
-    assert not split.modalities["text"][0].any() and split.masks["text"][0].sum() == 1
-    assert not split.modalities["vision"].any()
+    part = load_affect(write_affect(tmp_path, train=odd), z_norm=True).part("train")
+    assert not rows_of(part, "text")[0].any() and part.columns["text"].seen[0].sum() == 1
+    assert not rows_of(part, "vision").any()
 
 
 def test_affect_splits_do_not_touch_each_other(tmp_path):
     one = load_affect(write_affect(tmp_path))
     two = load_affect(write_affect(tmp_path, test=affect(shift=100.0)))
-    np.testing.assert_array_equal(one.train.modalities["audio"], two.train.modalities["audio"])
-    assert (one.test.modalities["audio"] != two.test.modalities["audio"]).any()
+    audio = lambda data, part: rows_of(data.part(part), "audio")
+    np.testing.assert_array_equal(audio(one, "train"), audio(two, "train"))
+    assert (audio(one, "test") != audio(two, "test")).any()
 
 
 def test_affect_ids_of_python_2_objects_and_columns(tmp_path):
     bytes_ids = {**affect(), "id": np.array([b"a", b"b", b"c", "d"], object)}
     columns = {**affect(), "id": np.array([["v", 1], ["w", 2], ["x", 3], ["y", 4]], object)}
+    data = load_affect(write_affect(tmp_path, train=bytes_ids, valid=columns))
+    names = np.array(sorted(["a", "c", "d", "v 1", "x 3", "y 4"]))
+    assert names[data.ids[:, -1]].tolist() == ["a", "c", "d", "v 1", "x 3", "y 4", "a", "c", "d"]
     without = {k: v for k, v in affect().items() if k != "id"}
-    path = write_affect(tmp_path, train=bytes_ids, valid=columns, test=without)
-    data = load_affect(path)
-    assert data.train.ids.tolist() == ["a", "c", "d"]
-    assert data.validation.ids.tolist() == ["v 1", "x 3", "y 4"] and data.test.ids is None
+    other = load_affect(write_affect(tmp_path, train=bytes_ids, test=without))
+    assert other.ids.shape[1] == data.ids.shape[1] - 1 == 3  # contents alone
 
 
 _vision = lambda v: {**affect(), "vision": v}
@@ -322,35 +289,32 @@ def test_mimic_rows_values_and_labels(tmp_path):
     for values in clean.values():
         values[~np.isfinite(values)] = 0
     for name, chosen in rows.items():
-        split = getattr(data, name)
-        assert split.ids.tolist() == [str(k) for k in chosen]
-        assert split.labels.tolist() == given["y_icd9"][chosen, 7].tolist()
-        assert list(split.modalities) == ["static", "series"]
+        part = data.part(name)
+        assert part.ids[:, -1].tolist() == chosen
+        assert part.labels["label"].tolist() == given["y_icd9"][chosen, 7].tolist()
+        assert list(part.columns) == ["static", "series"]
         for modality, values in clean.items():
             train = values[rows["train"]].reshape(-1, values.shape[-1])
             spread = np.where(train.std(0) > 0, train.std(0), 1)
             expected = (values[chosen] - train.mean(0)) / spread
-            np.testing.assert_allclose(split.modalities[modality], expected, rtol=1e-5, atol=1e-6)
-    assert data.kind == "classification" and data.label_names == ("0", "1")
-    assert load_mimic(write_mimic(tmp_path), task=3).train.labels.tolist() == [
-        given["y_icd9"][k, 3] for k in rows["train"]
-    ]
+            np.testing.assert_allclose(rows_of(part, modality), expected, rtol=1e-5, atol=1e-6)
+    other = load_mimic(write_mimic(tmp_path), task=3).part("train").labels["label"]
+    assert other.tolist() == given["y_icd9"][rows["train"], 3].tolist()
 
 
 def test_mimic_mortality_is_the_first_positive_label(tmp_path):
     data = load_mimic(write_mimic(tmp_path), task=-1)
-    for split in (data.train, data.validation, data.test):
-        assert split.labels.tolist() == [int(k) % 6 for k in split.ids]
-    assert data.label_names == tuple("012345")
+    assert data.labels["label"].tolist() == (data.ids[:, -1] % 6).tolist()
 
 
 def test_mimic_test_rows_change_no_training_value(tmp_path):
     one = load_mimic(write_mimic(tmp_path))
     series = mimic()["ep_tdata"]
-    series[one.test.ids.astype(int)] += 100
+    series[one.part("test").ids[:, -1]] += 100
     two = load_mimic(write_mimic(tmp_path, ep_tdata=series))
-    np.testing.assert_array_equal(one.train.modalities["series"], two.train.modalities["series"])
-    assert (two.test.modalities["series"] > one.test.modalities["series"] + 10).all()
+    values = lambda data, part: rows_of(data.part(part), "series")
+    np.testing.assert_array_equal(values(one, "train"), values(two, "train"))
+    assert (values(two, "test") > values(one, "test") + 10).all()
 
 
 @pytest.mark.parametrize(

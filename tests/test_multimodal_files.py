@@ -9,20 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmjax.data import (
-    load_mm_imdb,
-    load_mm_imdb_hdf5,
-    load_vision_touch,
-    read_batches,
-    read_rows,
-    split_size,
-)
-from mmjax.data.sets.mm_imdb import GENRES
+from mmjax.data import load_mm_imdb, load_mm_imdb_hdf5, load_vision_touch
+from mmjax.data.dataset import is_classes
+from mmjax.data.sets.mm_imdb import GENRES, film_ids
 from mmjax.errors import InvalidInput
-
-
-def whole(split):
-    return read_rows(split, np.arange(split_size(split)))
+from tests.rows import rows_of
 
 
 def one_line(error):
@@ -68,18 +59,19 @@ def test_vision_touch_samples(robot):
     order = np.arange(EPISODES)
     np.random.default_rng(42).shuffle(order)
     files = {"train": sorted(order[:-1]), "test": sorted(order[-1:])}
-    assert data.validation is None and data.kind == "classification"
-    for part, chosen in files.items():
-        split = getattr(data, part)
+    names = sorted(f"episode_{k}.h5:{t}" for k in range(EPISODES) for t in range(STEPS - 2))
+    assert set(data.split) == {"train", "test"} and list(data.labels) == ["label"]
+    for name, chosen in files.items():
+        part = data.part(name)
         samples = [(k, t) for k in chosen for t in range(STEPS - 2)]
-        assert split.ids.tolist() == [f"episode_{k}.h5:{t}" for k, t in samples]
+        found = [names[code] for code in part.ids[:, -1]]
+        assert found == [f"episode_{k}.h5:{t}" for k, t in samples]
         mixed = np.random.default_rng(0).permutation(len(samples))
         mixed = np.concatenate([mixed, mixed[:2]])
-        batch = read_rows(split, mixed)
         at = lambda name, ahead=0, samples=samples, rows=mixed: np.stack(
             [episode(samples[r][0])[name][samples[r][1] + ahead] for r in rows]
         )
-        image, force, proprio, depth, action = batch.modalities
+        image, force, proprio, depth, action = (rows_of(part, k, mixed) for k in part.columns)
         assert image.dtype == np.uint8
         np.testing.assert_array_equal(image, at("image"))
         np.testing.assert_array_equal(depth, at("depth_data"))
@@ -88,14 +80,14 @@ def test_vision_touch_samples(robot):
         np.testing.assert_allclose(force, expected, rtol=1e-6)
         np.testing.assert_array_equal(proprio, at("proprio").astype(np.float32))
         np.testing.assert_array_equal(action, at("action").astype(np.float32))
-        assert batch.labels.tolist() == at("contact", 1).any(1).astype(int).tolist()
-    assert 0 < data.train.labels.mean() < 1
-    motion = load_vision_touch(str(robot), task="position", modalities=("proprio",))
-    assert motion.kind == "regression" and len(motion.label_names) == 4
+        touching = at("contact", 1).any(1).astype(int)
+        assert part.labels["label"][mixed].tolist() == touching.tolist()
+    assert 0 < data.part("train").labels["label"].mean() < 1
+    motion = load_vision_touch(str(robot), task="position", modalities=("proprio",)).part("train")
+    assert len(motion.labels) == 4 and not any(map(is_classes, motion.labels.values()))
     k, t = files["train"][1], 1
-    np.testing.assert_array_equal(
-        motion.train.labels[3 + t], episode(k)["proprio"][t + 1, :4].astype(np.float32)
-    )
+    for number, column in enumerate(motion.labels.values()):
+        assert column[3 + t] == np.float32(episode(k)["proprio"][t + 1, number])
 
 
 def _without(name):
@@ -155,11 +147,11 @@ def test_bad_hdf5_files(robot, tmp_path, monkeypatch):
 def test_a_file_that_breaks_later_is_told(robot, tmp_path):
     for k in range(EPISODES):
         (tmp_path / f"{k}.h5").write_bytes((robot / f"episode_{k}.h5").read_bytes())
-    split = load_vision_touch(str(tmp_path)).train
+    data = load_vision_touch(str(tmp_path)).part("train")
     for k in range(EPISODES):
         (tmp_path / f"{k}.h5").write_bytes(b"cut off")
     with pytest.raises(InvalidInput, match="not a whole HDF5 file"):
-        next(read_batches(split, [np.arange(2)]))
+        rows_of(data, "image", np.arange(2))
 
 
 # MM-IMDb
@@ -195,33 +187,30 @@ def films(tmp_path):
 
 def test_mm_imdb_films(films):
     data = load_mm_imdb(str(films), image_size=(16, 8), workers=2)
-    assert len(data.label_names) == 23 and data.kind == "multilabel"
-    assert list(data.label_names) == sorted(data.label_names) == list(GENRES)
-    assert data.train.ids.tolist() == PARTS["train"]
-    batch = whole(data.train)
-    image, text = batch.modalities
-    assert text.tolist() == ["A plot.", "The longest plot of all."] and batch.masks == (None, None)
-    genres = lambda row: [g for g, has in zip(data.label_names, row, strict=True) if has]
-    assert genres(batch.labels[0]) == ["action", "film-noir", "western"]
-    assert genres(batch.labels[1]) == ["drama", "war"]
-    assert genres(data.validation.labels[0]) == ["sci-fi"] and not data.test.labels.any()
+    assert list(data.labels) == sorted(data.labels) == list(GENRES) and len(data.labels) == 23
+    assert film_ids(str(films)) == sum(PARTS.values(), [])
+    assert np.array(sorted(FILMS))[data.ids[:, -1]].tolist() == sum(PARTS.values(), [])
+    train, validation, test = (data.part(name) for name in ("train", "validation", "test"))
+    image, text = rows_of(train, "image"), rows_of(train, "text")
+    assert text.tolist() == ["A plot.", "The longest plot of all."]
+    genres = lambda part, row=0: [name for name, has in part.labels.items() if has[row]]
+    assert genres(train) == ["action", "film-noir", "western"]
+    assert genres(train, 1) == ["drama", "war"]
+    assert genres(validation) == ["sci-fi"] and not genres(test)
     assert image.shape == (2, 16, 8, 3) and image.dtype == np.uint8
-    for shown in (image[1], whole(data.validation).modalities[0][0]):  # colour and grey
+    for shown in (image[1], rows_of(validation, "image")[0]):  # colour and grey
         assert abs(shown[:, :3].astype(int) - 40).max() < 12
         assert abs(shown[:, -3:].astype(int) - 200).max() < 12
-    first = load_mm_imdb(str(films), plot="first")
-    assert whole(first.train).modalities[1].tolist() == ["A plot."] * 2
-    assert first.train.modalities["image"].shape == (2, 256, 160, 3)
+    first = load_mm_imdb(str(films), plot="first").part("train")
+    assert rows_of(first, "text").tolist() == ["A plot."] * 2
+    assert first.columns["image"].values.shape == (2, 256, 160, 3)
 
 
 def test_mm_imdb_posters_of_other_endings_and_one_each(films):
-    posters = lambda: [
-        whole(split).modalities[0] for split in load_mm_imdb(str(films))[3:] if split is not None
-    ]
+    posters = lambda: rows_of(load_mm_imdb(str(films)), "image")
     expected = posters()
     (films / "dataset" / "0000002.jpeg").rename(films / "dataset" / "0000002.JPG")
-    for one, other in zip(posters(), expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(posters(), expected)
     (films / "dataset" / "0000002.png").write_bytes(b"")
     with pytest.raises(InvalidInput, match="0000002.JPG and 0000002.png share a name"):
         load_mm_imdb(str(films))
@@ -232,22 +221,7 @@ def test_mm_imdb_posters_are_cut_about_the_middle(films):
     wide[:, 20:40] = 255
     Image.fromarray(wide).save(films / "dataset" / "0000002.jpeg", quality=95)
     data = load_mm_imdb(str(films), image_size=(10, 10))
-    assert whole(data.validation).modalities[0][0, :, 2:8].min() > 240
-
-
-def test_mm_imdb_tokens(films):
-    def encode(texts):
-        ids = np.zeros((len(texts), 30), np.int64)
-        for row, text in zip(ids, texts, strict=True):
-            row[: len(text)] = [ord(c) for c in text]
-        return ids, ids > 0
-
-    data = load_mm_imdb(str(films), encode_text=encode)
-    batch = whole(data.train)
-    assert batch.modalities[1].dtype == np.int32 and batch.masks[1].sum(1).tolist() == [7, 24]
-    assert bytes(batch.modalities[1][0, :7].tolist()) == b"A plot."
-    with pytest.raises(InvalidInput, match="encode_text"):
-        load_mm_imdb(str(films), encode_text=lambda texts: (np.zeros(3), np.zeros(3)))
+    assert rows_of(data.part("validation"), "image")[0, :, 2:8].min() > 240
 
 
 BAD_FILMS = {
@@ -282,10 +256,10 @@ def test_bad_films_are_told_in_one_line(name, films):
 @pytest.mark.parametrize("content", [b"", b"no image", poster("RGB")[:600]])
 def test_bad_posters_are_told_when_they_are_read(content, films):
     (films / "dataset" / "0000001.jpeg").write_bytes(content)
-    data = load_mm_imdb(str(films))
-    read_rows(data.train, np.array([0]))
+    data = load_mm_imdb(str(films)).part("train")
+    rows_of(data, "image", np.array([0]))
     with pytest.raises(InvalidInput, match="0000001.jpeg: ") as error:
-        list(read_batches(data.train, [np.array([0, 1])]))
+        rows_of(data, "image", np.array([0, 1]))
     assert one_line(error)
 
 
@@ -326,28 +300,30 @@ def write_imdb(tmp_path, names='["Drama", "Comedy", "War"]', sequences=None, **c
 def test_mm_imdb_hdf5(tmp_path):
     path, given = write_imdb(tmp_path), imdb()
     data = load_mm_imdb_hdf5(path, modalities=("image", "vgg", "text", "tokens"), ends=ENDS)
-    assert data.label_names == ("Drama", "Comedy", "War") and data.kind == "multilabel"
+    assert list(data.labels) == ["Drama", "Comedy", "War"]
+    assert [c.kind for c in data.columns.values()] == ["image", "features", "features", "sequence"]
     starts = (0, *ENDS)
-    for k, part in enumerate(("train", "validation", "test")):
-        split = getattr(data, part)
-        rows = np.arange(starts[k], starts[k + 1])
-        assert split.ids.tolist() == [f"{r:07d}" for r in rows]
+    for k, name in enumerate(("train", "validation", "test")):
+        part, rows = data.part(name), np.arange(starts[k], starts[k + 1])
+        assert part.ids[:, -1].tolist() == rows.tolist()
         mixed = np.array([1, 0, 1])
-        batch = read_rows(split, mixed)
-        image, vgg, text, tokens = batch.modalities
+        image, vgg, text, tokens = (rows_of(part, name, mixed) for name in part.columns)
         np.testing.assert_array_equal(image, np.moveaxis(given["images"][rows[mixed]], 1, -1))
-        assert image.shape[1:] == (6, 4, 3) == split.modalities["image"].shape[1:]
+        assert image.shape[1:] == (6, 4, 3) == part.columns["image"].values.shape[1:]
         assert image.dtype == vgg.dtype == text.dtype == np.float32
         np.testing.assert_array_equal(vgg, given["vgg_features"][rows[mixed]])
         np.testing.assert_array_equal(text, given["features"][rows[mixed]])
-        np.testing.assert_array_equal(batch.labels, given["genres"][rows[mixed]])
-        assert batch.masks[:3] == (None,) * 3 and tokens.dtype == np.int32
-        for row, ids, mask in zip(rows[mixed], tokens, batch.masks[3], strict=True):
+        genres = np.stack(list(part.labels.values()), 1)
+        np.testing.assert_array_equal(genres, given["genres"][rows])
+        assert [c.seen is None for c in part.columns.values()] == [True, True, True, False]
+        assert tokens.dtype == np.int32
+        seen = part.columns["tokens"].seen[mixed]
+        for row, ids, mask in zip(rows[mixed], tokens[..., 0], seen, strict=True):
             assert ids.tolist() == [*range(row + 1), *[0] * (9 - row)]
             assert mask.tolist() == [True] * (row + 1) + [False] * (9 - row)
-    assert list(load_mm_imdb_hdf5(path, ends=ENDS).train.modalities) == ["vgg", "text"]
+    assert list(load_mm_imdb_hdf5(path, ends=ENDS).columns) == ["vgg", "text"]
     strings = write_imdb(tmp_path, names=["a", "b", "c"])
-    assert load_mm_imdb_hdf5(strings, ends=ENDS).label_names == ("a", "b", "c")
+    assert list(load_mm_imdb_hdf5(strings, ends=ENDS).labels) == ["a", "b", "c"]
 
 
 BAD_IMDB = {
@@ -382,7 +358,7 @@ def test_bad_options_of_mm_imdb_hdf5(tmp_path):
         with pytest.raises(InvalidInput, match="modalities|ends|genres has 10 rows"):
             load_mm_imdb_hdf5(path, **options)
     with pytest.raises(InvalidInput, match="vgg_features has NaN or infinity"):
-        whole(load_mm_imdb_hdf5(path, ends=ENDS).test)
+        rows_of(load_mm_imdb_hdf5(path, ends=ENDS).part("test"), "vgg")
     (tmp_path / "text.hdf5").write_text("no HDF5")
     for bad, told in (("text.hdf5", "not a whole HDF5"), ("none.hdf5", "existing file")):
         with pytest.raises(InvalidInput, match=told):

@@ -5,12 +5,14 @@ import pickle
 import numpy as np
 import pytest
 
-from mmjax.data import host_share, load_av_mnist, load_multimodal, read_rows, split_size
+from mmjax.data import load_av_mnist, load_multimodal
+from mmjax.data.dataset import SPLITS, is_classes
 from mmjax.errors import InvalidInput
+from tests.rows import rows_of
 
 
-def whole(split):
-    return read_rows(split, np.arange(split_size(split)))
+def sizes(data):
+    return [int(np.sum(data.split == part)) for part in SPLITS]
 
 
 def av_mnist():
@@ -36,9 +38,9 @@ def test_av_mnist(tmp_path):
     data, given = load_av_mnist(write_av_mnist(tmp_path), validation_rows=3), av_mnist()
     parts = {"train": ("train", 0, 9), "validation": ("train", 9, 12), "test": ("test", 0, 5)}
     for name, (half, start, end) in parts.items():
-        split = getattr(data, name)
-        assert split_size(split) == end - start
-        image, audio = whole(split).modalities
+        part = data.part(name)
+        assert part.num_rows == end - start
+        image, audio = (rows_of(part, side) for side in ("image", "audio"))
         assert image.shape[1:] == (28, 28, 1) and audio.shape[1:] == (112, 112, 1)
         assert image.dtype == audio.dtype == np.float32
         expected = given[f"image/{half}_data"][start:end].reshape(-1, 28, 28, 1) / 255
@@ -46,12 +48,9 @@ def test_av_mnist(tmp_path):
         np.testing.assert_allclose(
             audio[..., 0], given[f"audio/{half}_data"][start:end] / 255, rtol=1e-6
         )
-        assert split.labels.tolist() == given[f"{half}_labels"][start:end].tolist()
-    part = host_share(data, 1, 2).train
-    np.testing.assert_array_equal(
-        read_rows(part, np.array([2, 0])).modalities[1],
-        read_rows(data.train, np.array([5, 1])).modalities[1],
-    )
+        assert part.labels["label"].tolist() == given[f"{half}_labels"][start:end].tolist()
+    mixed = np.array([13, 2, 16, 2])  # of both files
+    np.testing.assert_array_equal(rows_of(data, "audio", mixed), rows_of(data, "audio")[mixed])
 
 
 BAD_AV_MNIST = {
@@ -101,9 +100,9 @@ def test_av_mnist_values_are_checked_when_they_are_read(tmp_path):
         values[4, 7, 7] = bad
         root = write_av_mnist(tmp_path, **{"audio/train_data": values})
         data = load_av_mnist(root, validation_rows=3)
-        read_rows(data.train, np.array([3, 5]))
+        rows_of(data.part("train"), "audio", np.array([3, 5]))
         with pytest.raises(InvalidInput, match="train_data.npy: row 4"):
-            read_rows(data.train, np.array([5, 4]))
+            rows_of(data.part("train"), "audio", np.array([5, 4]))
     for rows in (0, 12):
         with pytest.raises(InvalidInput, match="validation_rows"):
             load_av_mnist(root, validation_rows=rows)
@@ -145,47 +144,49 @@ def test_npz_of_k_modalities(tmp_path):
         is_test="test",
         is_validation="val",
     )
-    assert (data.name, data.kind) == ("mine.npz", "classification")
-    assert data.label_names == ("x", "y", "z")
+    assert data.name == "mine.npz" and list(data.columns) == ["c", "a", "b"]
     rows = {"validation": range(2), "train": range(2, 15), "test": range(15, N)}
     for name, chosen in rows.items():
-        split, chosen = getattr(data, name), list(chosen)
-        assert split.ids.tolist() == [str(100 + k) for k in chosen]
-        batch = whole(split)
-        for found, modality in zip(batch.modalities, "cab", strict=True):
-            np.testing.assert_allclose(found, given[modality][chosen], rtol=1e-6)
-        assert [v.dtype for v in batch.modalities] == [np.uint8, np.float32, np.float32]
-        assert batch.masks[:2] == (None, None)
-        np.testing.assert_array_equal(batch.masks[2], given["b_mask"][chosen])
-        assert [data.label_names[k] for k in batch.labels] == given["label"][chosen].tolist()
+        part, chosen = data.part(name), list(chosen)
+        assert part.ids[:, -1].tolist() == chosen
+        seen = given["b_mask"][chosen]
+        for modality in "cab":
+            found, stored = rows_of(part, modality), given[modality][chosen]
+            if modality == "b":
+                found, stored = found[seen], stored[seen]
+            np.testing.assert_allclose(found, stored, rtol=1e-6)
+        kinds = [(c.kind, c.values.dtype) for c in part.columns.values()]
+        assert kinds == [("image", np.uint8), ("features", np.float32), ("sequence", np.float32)]
+        assert part.columns["a"].seen is None and part.columns["c"].seen is None
+        np.testing.assert_array_equal(part.columns["b"].seen, seen)
+        assert part.labels["label"].tolist() == given["label"][chosen].tolist()
 
 
 def test_npz_without_labels_or_split(tmp_path):
     path = write_npz(tmp_path)
     data = load_multimodal(path, ["a"], ids="ids", test_share=0.25)
-    assert data.kind == "" and data.train.labels is None and data.validation is None
-    train, test = data.train.ids.tolist(), data.test.ids.tolist()
-    assert len(test) == 5 and sorted(train + test) == [str(k) for k in range(100, 120)]
-    assert load_multimodal(path, ["a"], ids="ids", test_share=0.25).test.ids.tolist() == test
-    data = load_multimodal(path, ["a"], ids="ids", is_validation="val")
-    assert data.validation.ids.tolist() == ["100", "101"]
-    assert not {"100", "101"} & {*data.train.ids, *data.test.ids}
-    assert split_size(data.train) + split_size(data.test) == 18
-    drawn = np.isin(np.arange(100, 120).astype(str), test)  # never validation and test both
+    assert not data.labels and sizes(data) == [15, 0, 5]
+    again = load_multimodal(path, ["a"], ids="ids", test_share=0.25)
+    np.testing.assert_array_equal(again.split, data.split)
+    other = load_multimodal(path, ["a"], ids="ids", is_validation="val")
+    assert np.flatnonzero(other.split == "validation").tolist() == [0, 1]
+    assert sizes(other)[0] + sizes(other)[2] == 18
+    drawn = data.split == "test"  # never validation and test both
     data = load_multimodal(write_npz(tmp_path, val=drawn), ["a"], is_validation="val")
-    assert [split_size(s) for s in (data.train, data.validation, data.test)] == [12, 5, 3]
+    assert sizes(data) == [12, 5, 3]
 
 
 def test_npz_kinds_of_labels(tmp_path):
     path = write_npz(tmp_path)
-    several = load_multimodal(path, ["a"], labels="genres", is_test="test")
-    assert several.kind == "multilabel" and several.label_names == ("0", "1", "2")
-    assert several.test.labels.tolist() == arrays()["genres"][15:].tolist()
-    score = load_multimodal(path, ["a"], labels="score", is_test="test")
-    assert score.kind == "regression" and score.test.labels.shape == (5, 1)
-    np.testing.assert_allclose(score.test.labels[:, 0], arrays()["score"][15:], rtol=1e-6)
-    number = load_multimodal(path, ["a"], labels="ids", kind="regression", is_test="test")
-    assert number.test.labels[:, 0].tolist() == list(range(115, 120))
+    labels = lambda **how: load_multimodal(path, ["a"], is_test="test", **how).part("test").labels
+    several = labels(labels="genres")
+    assert list(several) == ["genres 0", "genres 1", "genres 2"]
+    assert np.stack(list(several.values()), 1).tolist() == arrays()["genres"][15:].tolist()
+    assert all(map(is_classes, several.values()))
+    score = labels(labels="score")["score"]
+    np.testing.assert_allclose(score, arrays()["score"][15:], rtol=1e-6)
+    number = labels(labels="ids", kind="regression")["ids"]
+    assert number.tolist() == list(range(115, 120)) and not is_classes(number)
 
 
 def test_npz_statistics_are_those_of_training_rows(tmp_path):
@@ -194,13 +195,14 @@ def test_npz_statistics_are_those_of_training_rows(tmp_path):
     changed = arrays()["a"]
     changed[15:] += 100
     two = load_multimodal(write_npz(tmp_path, a=changed), ("a", "b", "c"), **options)
-    np.testing.assert_array_equal(one.train.modalities["a"], two.train.modalities["a"])
+    train = one.part("train")
+    np.testing.assert_array_equal(rows_of(train, "a"), rows_of(two.part("train"), "a"))
     given = arrays()["a"]
     expected = (given[15:] - given[:15].mean(0)) / given[:15].std(0)
-    np.testing.assert_allclose(one.test.modalities["a"], expected, rtol=1e-5, atol=1e-6)
-    mask = one.train.masks["b"]
-    np.testing.assert_allclose(one.train.modalities["b"][mask].mean(0), 0, atol=1e-6)
-    assert not one.train.modalities["b"][~mask].any() and one.train.modalities["c"].any()
+    np.testing.assert_allclose(rows_of(one.part("test"), "a"), expected, rtol=1e-5, atol=1e-6)
+    b, seen = rows_of(train, "b"), train.columns["b"].seen
+    np.testing.assert_allclose(b[seen].mean(0), 0, atol=1e-6)
+    assert not b[~seen].any() and rows_of(train, "c").any()
 
 
 BAD_NPZ = {

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from mmjax.data import Lazy, MultimodalData, MultimodalSplit
-from mmjax.data.as_dataset import LABEL, dataset_of
+from mmjax.data import Lazy
 from mmjax.data.columns import Column
-from mmjax.data.dataset import Dataset
+from mmjax.data.dataset import LABEL, Dataset
 from mmjax.encoders import Modality, Padded, as_is, mlp
 from mmjax.errors import InvalidInput
 from mmjax.losses import no_gather
@@ -38,7 +37,6 @@ from mmjax.studies.recorded import (
 
 TINY = dict(tokens=2, width=8, heads=2, head_hidden=8, head_out=4, batch_size=6, hidden=(4,))
 NOTHING = Recorded(Modality(as_is()), lambda key, seen: seen)
-LABELS = ("a", "b", "c")
 KEY = jax.random.key(0)
 
 
@@ -46,22 +44,18 @@ def lazy(values):
     return Lazy(values.shape, values.dtype, lambda rows: values[np.asarray(rows)])
 
 
-def numbered(n, start=0, **changed):
-    """Row i is the number start + i in both modalities; its label is that modulo 3."""
-    numbers = (start + np.arange(n)).astype(np.float32)
+def numbered_data(n=20, **changed):
+    """Row i is the number i in both modalities, of 9 test rows 1000 + i; its label i modulo 3."""
+    rows = np.concatenate([np.arange(n), np.arange(9)])
+    split = np.repeat(["train", "test"], [n, 9])
+    numbers = (rows + 1000 * (split == "test")).astype(np.float32)
     values = {"x": numbers[:, None] * np.ones(2, np.float32), "t": numbers[:, None]}
-    return MultimodalSplit({**values, **changed}, {}, (np.arange(n) % 3).astype(np.int32), None)
-
-
-def numbered_data(n=20, name="numbers", **changed):
-    train, test = numbered(n), numbered(9, start=1000)
-    train = train._replace(modalities={**train.modalities, **changed})
-    return MultimodalData(name, "classification", LABELS, train, None, test)
+    return Dataset.from_arrays(values | changed, labels={LABEL: rows % 3}, split=split)
 
 
 def task_of(data, recorded, scaled=False, **how):
     """The task of data as they are, so that values can be told."""
-    sides = [dataset_of(d) for d in data] if isinstance(data, list) else [dataset_of(data)]
+    sides = data if isinstance(data, list) else [data]
     parts = [side.part("train") for side in sides]
     plain = {
         k: p
@@ -78,10 +72,9 @@ def batches_of(task, n, steps=1, key=KEY):
     return [see(jax.random.fold_in(key, step), fed) for step, fed in enumerate(feed)]
 
 
-def one_side(name, n, split=None):
-    data = numbered_data(n, name)
-    keep = lambda s: s._replace(modalities={name: s.modalities["x"]})
-    return data._replace(train=keep(split or data.train), test=keep(data.test))
+def one_side(name, n):
+    data = numbered_data(n)
+    return data._replace(columns={name: data.columns["x"]}, ids=data.ids[:, :1], name=name)
 
 
 def test_rows_belong_together_and_every_epoch_sees_each_training_row_once():
@@ -128,11 +121,7 @@ def test_modalities_that_pair_by_label_share_it_and_nothing_else():
 def test_sides_that_cannot_pair_are_refused():
     few = one_side("t", 2)  # no row of label 2
     values = one_side("t", 20)
-    halves = (np.arange(20) / 2).astype(np.float32)[:, None]
-    values = values._replace(kind="regression", label_names=("label",))
-    values = values._replace(
-        train=values.train._replace(labels=halves), test=values.test._replace(labels=halves[:9])
-    )
+    values = values._replace(labels={LABEL: np.arange(values.num_rows) / 2})
     both = {"x": NOTHING, "t": NOTHING}
     for other, told in ((few, "row 2 has a label"), (values, "classes")):
         with pytest.raises(InvalidInput, match=told):
@@ -147,8 +136,7 @@ def test_sides_that_cannot_pair_are_refused():
 
 def with_pixels(change):
     pixels = np.arange(29 * 12, dtype=np.uint8).reshape(29, 2, 2, 3)
-    data = numbered_data(p=change(pixels[:20]))
-    return data._replace(test=numbered(9, 1000, p=change(pixels[20:]))), pixels
+    return numbered_data(p=change(pixels)), pixels
 
 
 def test_rows_from_files_are_those_from_memory():
@@ -162,15 +150,13 @@ def test_rows_from_files_are_those_from_memory():
     seen = memory[0]["views"][0][2]
     assert seen.dtype == jnp.float32 and 0 <= seen.min() and seen.max() <= 1  # uint8 maps
     data, pixels = with_pixels(lazy)
-    data = dataset_of(data)
     assert isinstance(in_memory(data, pixels.size - 1).columns["p"].values, Lazy)
     np.testing.assert_array_equal(in_memory(data, pixels.size).columns["p"].values, pixels)
 
 
 def test_a_device_augments_its_rows_as_one_device_augments_all():
     look = Recorded(Modality(as_is()), augmenter(SequenceAugmentation("drop+noise", 0.7, 0.3)))
-    data = numbered_data(t=np.ones((20, 3), np.float32))
-    data = data._replace(test=numbered(9, t=np.ones((9, 3), np.float32)))
+    data = numbered_data(t=np.ones((29, 3), np.float32))
     task = task_of(data, {"x": look, "t": look})
     fed = next(task.feed(8, 1)(0, KEY))
     batch = jax.jit(lambda key: task.source(task.init_constants(None), key, 8, fed))(KEY)
@@ -192,23 +178,24 @@ def test_training_rows_alone_standardise_and_flat_features_stay_small():
     x = rng.normal(3, 2, (20, 2, 2)).astype(np.float32)
     x[:, 0, 0] = 0
     x[0, 0, 0] = 1e-3  # the rim of an image: one row differs
-    test = numbered(9, x=np.full((9, 2, 2), 50, np.float32))
-    data = numbered_data(x=x)._replace(test=test)
+
+    def data_of(tests):
+        flat_x = np.concatenate([x, np.full((9, 2, 2), tests, np.float32)]).reshape(29, 4)
+        return numbered_data(x=flat_x)
 
     def seen(data, part):
-        data = dataset_of(data, vectors=True)
         own = preparations_of(data.part("train"))
         rows = data.part(part)
         return np.asarray(observations_of(rows, own, np.arange(rows.num_rows))["x"])
 
+    data = data_of(50)
     found, flat_x = seen(data, "train"), x.reshape(20, 4)
     expected = StandardScaler().fit(flat_x[:, 1:])
     np.testing.assert_allclose(
         found[:, 1:], expected.transform(flat_x[:, 1:]), rtol=1e-4, atol=1e-5
     )
     assert abs(found[:, 0]).max() < 0.01
-    other = data._replace(test=numbered(9, x=np.zeros((9, 2, 2), np.float32)))
-    np.testing.assert_array_equal(seen(other, "train"), found)
+    np.testing.assert_array_equal(seen(data_of(0), "train"), found)
     assert (seen(data, "test") > 10).any()
 
 
@@ -246,7 +233,7 @@ def test_a_row_that_lacks_a_modality_trains_with_what_it_has():
 def mixed_data(filling=0.0, more=0):
     """A padded sequence of 5 steps (and more padding), a vector and a map."""
 
-    def split(n, seed):
+    def rows(n, seed):
         rng = np.random.default_rng(seed)
         maps, vector, words = (
             rng.normal(size=(n, *shape)).astype(np.float32) for shape in ((2, 2), (4,), (5, 3))
@@ -255,20 +242,23 @@ def mixed_data(filling=0.0, more=0):
         steps = np.zeros((n, 5 + more, 3), np.float32)
         steps[:, :5] = words
         steps[~seen] = filling
-        values = {"words": steps, "vector": vector, "map": maps}
-        return MultimodalSplit(values, {"words": seen}, (np.arange(n) % 3).astype(np.int32), None)
+        return {"words": steps, "vector": vector, "map": maps}, seen, np.arange(n) % 3
 
-    return MultimodalData("mixed", "classification", LABELS, split(11, 0), None, split(6, 10))
-
-
-def without_map(data):
-    keep = lambda s: s._replace(modalities={k: s.modalities[k] for k in ("words", "vector")})
-    return data._replace(train=keep(data.train), test=keep(data.test))
+    (train, *seen, labels), (test, *others, tests) = rows(11, 0), rows(6, 10)
+    data = Dataset.from_arrays(
+        {name: np.concatenate([train[name], test[name]]) for name in train},
+        lengths={"words": np.concatenate(seen + others)},
+        labels={LABEL: np.concatenate([labels, tests])},
+        split=np.repeat(["train", "test"], [11, 6]),
+    )
+    # What stands in padding is in the batches as it was given.
+    words = data.columns["words"]
+    filled = np.where(words.seen[..., None], words.values, np.float32(filling))
+    return data._replace(columns={**data.columns, "words": words._replace(values=filled)})
 
 
 def mixed_study(method, data, **options):
     o = MultimodalOptions(**(TINY | options))
-    data = dataset_of(data)
     own = preparations_of(data.part("train"))
     task = multimodal_task(data, default_recorded(o, own, sequence_layers=1), own, label=LABEL)
     return task, make_fused_study(o, task, method, chunk_steps=1, save_every=1), data, own
@@ -291,7 +281,7 @@ def test_every_kind_of_modality_has_a_network():
 
 def test_padding_has_no_influence_from_the_rows_to_gradients_and_features():
     made = [
-        mixed_study("cross", without_map(mixed_data(filling, more)))
+        mixed_study("cross", mixed_data(filling, more).only("words", "vector"))
         for filling, more in ((0.0, 0), (np.nan, 0), (1e3, 3))
     ]
     params = jax.jit(made[0][1].init_params)(KEY)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmjax.data.formats import MelOptions, log_mel, read
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
 SMALL = MelOptions(rate=8000, mels=10, window=0.02, hop=0.005, low=60.0)

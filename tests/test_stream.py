@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmjax.data.dataset import Dataset
-from mmjax.data.multimodal import Lazy
 from mmjax.data.stream import batches, epoch_rows
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
 N, BATCH = 23, 5

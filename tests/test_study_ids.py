@@ -9,15 +9,13 @@ from jax.interpreters import partial_eval
 
 from mmjax.data import (
     Modality,
-    MultimodalData,
-    MultimodalSplit,
     PairedData,
     caption,
     caption_ids,
     load_multimodal,
     scene_vocabulary,
 )
-from mmjax.data.as_dataset import dataset_of
+from mmjax.data.dataset import Dataset
 from mmjax.encoders import Modality as Tokens
 from mmjax.encoders import as_is
 from mmjax.generative import scene_model
@@ -51,10 +49,14 @@ def _values(n=N):
 
 def _fused_task(ids=None):
     x, t = _values()
-    values = {"x": x, "t": t}
-    split = MultimodalSplit(values, {}, np.arange(N, dtype=np.int32) % 3, ids)
-    data = MultimodalData("twice", "classification", ("a", "b", "c"), split, None, split)
-    return multimodal_task(dataset_of(data), dict.fromkeys(values, AS_IS), label="label")
+    data = Dataset.from_arrays(
+        x=np.tile(x, (2, 1)),
+        t=np.tile(t, (2, 1)),
+        labels={"label": np.tile(np.arange(N) % 3, 2)},
+        split=np.repeat(["train", "test"], N),
+    )
+    data = data if ids is None else data.also_by(np.tile(ids, 2))
+    return multimodal_task(data, dict.fromkeys(("x", "t"), AS_IS), label="label")
 
 
 def _fused(method):
@@ -167,8 +169,9 @@ def test_a_drawn_test_split_keeps_rows_of_one_id_together(tmp_path):
     np.savez(path, a=rng.normal(size=(100, 3)), image=image * 2**40, val=named)
     for flags in ({}, {"is_validation": "val"}):
         data = load_multimodal(path, ["a"], ids="image", **flags)
-        assert not set(data.train.ids) & set(data.test.ids)
-        assert len(data.test.ids) == pytest.approx(0.2 * (100 - 7 * bool(flags)), abs=5)
+        train, test = (data.part(name).ids[:, -1] for name in ("train", "test"))
+        assert not set(train) & set(test)
+        assert len(test) == pytest.approx(0.2 * (100 - 7 * bool(flags)), abs=5)
 
 
 def test_a_pair_knows_both_ids_of_its_rows():

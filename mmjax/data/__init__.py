@@ -37,19 +37,6 @@ from mmjax.data.files.checks import finite, finite_float32, label_column, plain
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.pickles import read_pickle
 from mmjax.data.files.torch_files import read_torch
-from mmjax.data.multimodal import (
-    Lazy,
-    MultimodalBatch,
-    MultimodalData,
-    MultimodalSplit,
-    host_share,
-    padded,
-    read_batches,
-    read_rows,
-    split_size,
-    standardised_by_train,
-    take_rows,
-)
 from mmjax.data.multimodal_npz import load_multimodal
 from mmjax.data.pair_ids import content_ids, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
@@ -93,6 +80,7 @@ from mmjax.data.sets.trifeature_gallery import (
     split_triples,
 )
 from mmjax.data.sets.vision_touch import load_vision_touch
+from mmjax.data.values import Lazy, padded
 
 __all__ = [
     "ClipConfig",
@@ -109,9 +97,6 @@ __all__ = [
     "LabelledRows",
     "Lazy",
     "Modality",
-    "MultimodalBatch",
-    "MultimodalData",
-    "MultimodalSplit",
     "PairPool",
     "PairedData",
     "Scaling",
@@ -137,7 +122,6 @@ __all__ = [
     "fixed_pairs",
     "group_codes",
     "groups_of",
-    "host_share",
     "ids_of",
     "image_batches",
     "joined_branches",
@@ -164,7 +148,6 @@ __all__ = [
     "redrawn",
     "plain",
     "read_arrays",
-    "read_batches",
     "read_column",
     "read_feature_set",
     "read_clip",
@@ -176,7 +159,6 @@ __all__ = [
     "read_pickle",
     "read_torch",
     "read_pixels",
-    "read_rows",
     "read_tokenizer",
     "rejoined",
     "remarks",
@@ -184,14 +166,11 @@ __all__ = [
     "sample_pairs",
     "scene_vocabulary",
     "split_columns",
-    "split_size",
     "split_renderings",
     "split_triples",
     "standardise_pixels",
     "standardised",
-    "standardised_by_train",
     "stratified_split",
-    "take_rows",
     "unseen_rows",
     "vocabulary_from_json",
     "vocabulary_to_json",

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.files.checks import check_finite, plain
-from mmjax.data.multimodal import Lazy, padded
+from mmjax.data.values import Lazy, padded
 from mmjax.errors import InvalidInput, require
 
 KINDS = ("features", "sequence", "image", "text")

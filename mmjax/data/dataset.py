@@ -16,12 +16,13 @@ from mmjax.data.columns import (
     some_present,
 )
 from mmjax.data.files.checks import check_finite, label_column, plain
-from mmjax.data.multimodal import Lazy, taken
 from mmjax.data.pair_ids import content_ids, linked_groups
+from mmjax.data.values import Lazy, taken
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.labels import encode_labels
 
 SPLITS = ("train", "validation", "test")
+LABEL = "label"  # of classes, in data sets that have one label a row
 Split = Sequence[float] | Sequence[str] | np.ndarray
 Labels = Sequence[Any] | np.ndarray
 
@@ -168,6 +169,11 @@ class Dataset(NamedTuple):
         columns = {name: choose(dict(self.columns), "modality", name) for name in names}
         present = {k: v for k, v in self.present.items() if k in columns}
         return self._replace(columns=columns, present=present)
+
+    def also_by(self, ids: Labels) -> "Dataset":
+        """Rows of equal ids `[n]` are the same recording too; groups and split are as they were."""
+        codes = encode_labels(of_length("ids", ids, self.num_rows))[0]
+        return self._replace(ids=np.column_stack([self.ids, codes]).astype(np.int32))
 
     def __str__(self) -> str:
         counts = ", ".join(f"{int(np.sum(self.split == s))} {s}" for s in SPLITS)

@@ -5,19 +5,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmjax.data.dataset import Dataset
 from mmjax.data.files.checks import label_column, within_int32
 from mmjax.data.files.npz import read_arrays
-from mmjax.data.multimodal import (
-    KINDS,
-    MultimodalData,
-    MultimodalSplit,
-    map_splits,
-    standardised_by_train,
-    take_rows,
-)
 from mmjax.data.pair_ids import random_split
-from mmjax.errors import InvalidInput, require
+from mmjax.data.scaling import standardised_by
+from mmjax.errors import InvalidInput, naming, require
 from mmjax.labels import encode_labels
+
+KINDS = ("classification", "multilabel", "regression")
 
 
 def load_multimodal(
@@ -32,7 +28,7 @@ def load_multimodal(
     is_test: str = "",
     test_share: float = 0.2,
     standardise: Sequence[str] = (),
-) -> MultimodalData:
+) -> Dataset:
     """Reads k arrays of one file; row i of each belongs together. Nothing in it is executed.
 
     Args:
@@ -52,8 +48,9 @@ def load_multimodal(
       standardise: modalities that training rows bring to mean 0 and variance 1.
 
     Returns:
-      Floats as float32, whole numbers as they are or, of 64 bits, as int32. Classes are all that
-      the file's labels name, sorted.
+      Modalities, floats as float32, whole numbers as they are or, of 64 bits, as int32. Labels
+      under the array's name, of `[n, k]` with 0 to k - 1 behind it; those of regression are
+      quantities, also where they are whole. Rows are in the file's order.
 
     Raises InvalidInput for whatever read_arrays does, for unequal rows, masks of another shape,
     labels that do not fit the kind, and a split that is empty or not disjoint.
@@ -71,31 +68,31 @@ def load_multimodal(
     for name, array in arrays.items():
         if len(array) != n:
             raise InvalidInput(f"{path}: {name!r} has {len(array)} rows, {names[0]!r} has {n}")
-    found, label_names = None, ()
+    found = {}
     if labels:
         kind = kind or _usual_kind(arrays[labels])
-        found, label_names = _LABELS[kind](f"{path}: labels {labels!r}", arrays[labels])
-    whole = MultimodalSplit(
-        {name: _values(path, name, arrays[name]) for name in names},
-        {name: _mask(path, mask, arrays[mask], name, arrays[name]) for name, mask in masks.items()},
-        found,
-        label_column(arrays[ids], ids, path).astype(str) if ids else None,
-    )
+        found = _LABELS[kind](f"{path}: labels {labels!r}", labels, arrays[labels])
+    values = {name: _values(path, name, arrays[name]) for name in names}
+    seen = {
+        name: _mask(path, mask, arrays[mask], name, values[name]) for name, mask in masks.items()
+    }
+    own = label_column(arrays[ids], ids, path).astype(str) if ids else None
     validation, test = (
         _flags(f"{path}: {name!r}", arrays[name], (n,)) if name else None
         for name in (is_validation, is_test)
     )
-    groups = np.arange(n) if whole.ids is None else encode_labels(whole.ids)[0]
-    parts = _parts(path, groups, validation, test, test_share)
-    splits = {
-        part: None if rows is None else take_rows(whole, rows) for part, rows in parts.items()
-    }
-    data = MultimodalData(os.path.basename(path), kind, label_names, **splits)
-    data = standardised_by_train(data, standardise)
-    devices = lambda split: split._replace(
-        modalities={name: _for_devices(path, name, v) for name, v in split.modalities.items()}
-    )
-    return map_splits(devices, data)
+    groups = np.arange(n) if own is None else encode_labels(own)[0]
+    split = _split(path, groups, validation, test, test_share)
+    for name in standardise:
+        fits = name in values and values[name].ndim in (2, 3)
+        shapes = f"a modality [n, features] or [n, length, features] of {path}"
+        require(fits, "standardise", name, shapes)
+        values[name] = standardised_by(values[name], split == "train", seen.get(name))
+    values = {name: _for_devices(path, name, v) for name, v in values.items()}
+    with naming(path):
+        data = Dataset.from_arrays(values, lengths=seen, split=split, name=os.path.basename(path))
+    data = data._replace(labels=found)
+    return data if own is None else data.also_by(own)
 
 
 def _values(path: str, name: str, array: np.ndarray) -> np.ndarray:
@@ -136,48 +133,47 @@ def _usual_kind(labels: np.ndarray) -> str:
     return "classification" if labels.ndim == 1 else "multilabel"
 
 
-def _classes(where: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _classes(where: str, name: str, labels: np.ndarray) -> dict[str, np.ndarray]:
     whole = labels.dtype.kind != "f" or (labels == np.round(labels)).all()
     if labels.ndim != 1 or not whole:
         raise InvalidInput(f"{where} are {labels.dtype} {labels.shape}; use whole numbers, [n]")
-    labels = label_column(labels, "labels", where)
-    names, codes = np.unique(labels, return_inverse=True)
-    return codes.astype(np.int32), tuple(str(name) for name in names)
+    return {name: label_column(labels, "labels", where)}
 
 
-def _multi_hot(where: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _multi_hot(where: str, name: str, labels: np.ndarray) -> dict[str, np.ndarray]:
     if labels.ndim != 2:
         raise InvalidInput(f"{where} have shape {labels.shape}; use [n, classes]")
-    return _flags(where, labels, labels.shape).astype(np.int32), _numbered(labels.shape[1])
+    return _numbered(name, _flags(where, labels, labels.shape).astype(np.int64))
 
 
-def _targets(where: str, labels: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _targets(where: str, name: str, labels: np.ndarray) -> dict[str, np.ndarray]:
     if labels.dtype.kind not in "biuf" or labels.ndim > 2:
         raise InvalidInput(f"{where} are {labels.dtype} {labels.shape}; use numbers [n] or [n, k]")
-    labels = labels.reshape(len(labels), -1).astype(np.float32)
-    return labels, _numbered(labels.shape[1])
+    labels = labels.astype(np.float64)
+    return {name: labels} if labels.ndim == 1 else _numbered(name, labels)
 
 
-def _numbered(n: int) -> tuple[str, ...]:
-    return tuple(str(k) for k in range(n))
+def _numbered(name: str, labels: np.ndarray) -> dict[str, np.ndarray]:
+    return {f"{name} {k}": column for k, column in enumerate(labels.T)}
 
 
 _LABELS = {"classification": _classes, "multilabel": _multi_hot, "regression": _targets}
 
 
-def _parts(path, groups, validation, test, test_share) -> dict[str, np.ndarray | None]:
-    """Rows of each split, in order; one that is drawn keeps groups whole."""
+def _split(path, groups, validation, test, test_share) -> np.ndarray:
+    """`[n]` names of splits; one that is drawn keeps groups whole."""
     if test is None:
         free = np.ones(len(groups), bool) if validation is None else ~validation
         test = np.zeros(len(groups), bool)
         own = np.unique(groups[free], return_inverse=True)[1]
         test[free] = random_split(own, test_share)
-    train = ~test if validation is None else ~(test | validation)
-    if validation is not None and (test & validation).any():
-        row = int(np.argmax(test & validation))
-        raise InvalidInput(f"{path}: row {row} is of the validation and of the test split")
-    parts = {"train": train, "validation": validation, "test": test}
-    for part, rows in parts.items():
-        if rows is not None and not rows.any():
+    split = np.where(test, "test", "train").astype("U10")
+    if validation is not None:
+        if (test & validation).any():
+            row = int(np.argmax(test & validation))
+            raise InvalidInput(f"{path}: row {row} is of the validation and of the test split")
+        split[validation] = "validation"
+    for part in ("train", "test", *["validation"] * (validation is not None)):
+        if not (split == part).any():
             raise InvalidInput(f"{path}: the {part} split has no rows")
-    return {part: None if rows is None else np.flatnonzero(rows) for part, rows in parts.items()}
+    return split

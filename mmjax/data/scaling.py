@@ -51,3 +51,40 @@ def scaling_of(parts: Callable[[], Iterable[np.ndarray]], floor: float = 0.1) ->
 def scaled(values: np.ndarray, scaling: Scaling) -> np.ndarray:
     """`[..., features]` of any dtype -> float32; the difference is taken in float64."""
     return ((values.astype(np.float64) - scaling.mean) / scaling.scale).astype(np.float32)
+
+
+def standardised_by(
+    values: np.ndarray, fitted: np.ndarray, seen: np.ndarray | None = None
+) -> np.ndarray:
+    """Features at mean 0 and variance 1 over some rows (and steps), exactly, whatever their offset.
+
+    Args:
+      values: `[n, features]` or `[n, length, features]` numbers of any dtype.
+      fitted: `[n]` bool, the rows that mean and variance are of.
+      seen: `[n, length]` bool; padding, where it is False, neither counts nor changes.
+
+    Returns:
+      `[n, ...]` float32. A feature that is constant in the fitted rows is only centred.
+    """
+    rows = values[fitted]
+    steps = rows.reshape(-1, values.shape[-1]) if seen is None else rows[seen[fitted]]
+    # The first step is taken off before any sum, so that an offset costs no digits.
+    first = steps[0]
+    steps = _less(steps, first)
+    mean, spread = steps.mean(0), steps.std(0)
+    # Against its own size, not 1: small units are no constants. Whole numbers are exact.
+    size = np.abs(first.astype(np.float64)) if first.dtype.kind == "f" else 0.0
+    constant = ~(spread > 1e-12 * size)
+    mean, spread = np.where(constant, 0, mean), np.where(constant, 1, spread)
+    out = ((_less(values, first) - mean) / spread).astype(np.float32)
+    if seen is not None:
+        out[~seen] = 0
+    return out
+
+
+def _less(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """`values - first` in float64; of whole numbers exactly so, however large they are."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float64) - first
+    # 64 bits wrap around, and back again where the difference fits.
+    return (values.astype(np.uint64) - first.astype(np.uint64)).view(np.int64).astype(np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset
 from mmjax.data.files.optional import needed
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
 # step, from 0 -> `[batch]` int64 rows

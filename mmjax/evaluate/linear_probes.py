@@ -325,8 +325,7 @@ def probe(
 
     Args:
       task: classification (multinomial logistic regression), multilabel (a logistic regression for
-        each class, positive where the probability is above 1/2) or regression (ridge): the kinds
-        of MultimodalData.
+        each class, positive where the probability is above 1/2) or regression (ridge).
       fit, validation, test: (features, labels) of each; see Labelled.
       num_classes: of classification, >= 2; default one more than the largest label.
       strengths: the l2 to try, 1 / C of scikit-learn's LogisticRegression and alpha of its Ridge,

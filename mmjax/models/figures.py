@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import Dataset, is_classes
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe

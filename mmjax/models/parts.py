@@ -9,7 +9,7 @@ import optax
 
 from mmjax.data.columns import all_texts
 from mmjax.data.dataset import Dataset
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import require
 from mmjax.losses import Loss
 from mmjax.models.frozen import Shown, shown, whole

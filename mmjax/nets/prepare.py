@@ -9,8 +9,8 @@ import numpy as np
 
 from mmjax.data.columns import Column
 from mmjax.data.dataset import Dataset
-from mmjax.data.multimodal import Lazy
 from mmjax.data.scaling import Scaling, scaled, scaling_of
+from mmjax.data.values import Lazy
 from mmjax.encoders import Padded
 from mmjax.errors import require
 from mmjax.nets.base import Observed

@@ -19,8 +19,8 @@ from mmjax.data import (
     split_columns,
     standardised,
 )
-from mmjax.data.as_dataset import LABEL, datasets_of_pairs
-from mmjax.data.dataset import Dataset
+from mmjax.data.as_dataset import datasets_of_pairs
+from mmjax.data.dataset import LABEL, Dataset
 from mmjax.encoders import HEADS, make_head, mlp
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data import ClipInputs, MultimodalData, load_mm_imdb, split_size
-from mmjax.data.sets.mm_imdb import poster_paths
+from mmjax.data import ClipInputs, load_mm_imdb
+from mmjax.data.dataset import Dataset
+from mmjax.data.sets.mm_imdb import film_ids, poster_paths
 from mmjax.report import Expected, grouped_bars_figure, save_figure
 from mmjax.run import Run, machine, save_arrays, values
 from mmjax.studies.fusing_methods import METHODS
@@ -22,13 +23,10 @@ METRICS = {"weighted F1": "f1_weighted", "macro F1": "f1_macro"}
 PUBLISHED = {"raw": (58.9, 50.9), "comm": (61.48, 54.63), "slip": (56.54, 47.35)}
 
 
-def embedded_films(config: Any, run: Run) -> MultimodalData:
+def embedded_films(config: Any, run: Run) -> Dataset:
     """Films with `[n, d]` features of posters and plots by the CLIP, from the workdir if there."""
     data = load_mm_imdb(config.data, workers=config.workers)
-    parts = [p for p in ("train", "validation", "test") if getattr(data, p)]
-    splits = [getattr(data, part) for part in parts]
-    names = [name for split in splits for name in split.ids]
-    texts = [text for split in splits for text in split.modalities["text"]]
+    names, texts = film_ids(config.data), list(data.columns["text"].values)
     inputs = ClipInputs(names, poster_paths(config.data, names), texts, None)
     own = run.path("clip", clip_features.fingerprint(inputs, config.clip))
     own, kept = run._replace(workdir=own), os.path.join(own, "features.npz")
@@ -41,12 +39,8 @@ def embedded_films(config: Any, run: Run) -> MultimodalData:
         save_arrays(kept, image=whole.image, text=whole.text)
     with np.load(kept, allow_pickle=False) as file:
         features = {name: file[name] for name in ("image", "text")}
-    ends = np.cumsum([split_size(split) for split in splits])
-    changed = {}
-    for part, split, start, end in zip(parts, splits, [0, *ends], ends, strict=False):
-        rows = {name: values[start:end] for name, values in features.items()}
-        changed[part] = split._replace(modalities=rows)
-    return data._replace(**changed)
+    how = dict(labels=data.labels, split=data.split, name=data.name)
+    return Dataset.from_arrays(features, **how).also_by(names)
 
 
 def expected(config: Any, settings: Sequence[str]) -> list[Expected]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from mmjax.config import names_in
-from mmjax.data.as_dataset import dataset_of
 from mmjax.data.dataset import Dataset
 from mmjax.encoders import Padded
 from mmjax.errors import require
@@ -51,7 +50,8 @@ def read_data(config: Any, names: Sequence[str], task: str) -> tuple[Dataset, st
     """Loaded, and read into memory where it fits; and the kind of its labels."""
     require(config.memory >= 0, "memory", config.memory, "a number of GiB >= 0")
     data = load_source(config.dataset, config.data, names, task)
-    return in_memory(dataset_of(data), config.memory * 2**30), data.kind
+    kind = SOURCES[config.dataset].tasks[task].kind
+    return in_memory(data, config.memory * 2**30), kind
 
 
 def preparations(config: Any, data: Dataset) -> dict[str, Preparation]:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from mmjax.data import MultimodalData, load_affect, load_av_mnist, load_mimic, load_vision_touch
+from mmjax.data import load_affect, load_av_mnist, load_mimic, load_vision_touch
+from mmjax.data.dataset import Dataset
 from mmjax.encoders import (
     Modality,
     before,
@@ -43,10 +44,12 @@ class Setup(NamedTuple):
     Attributes:
       modalities: what is fused.
       width: of a token and of Z.
+      kind: of the labels, classification or regression.
     """
 
     modalities: Sequence[str]
     width: int
+    kind: str = "classification"
 
 
 class Source(NamedTuple):
@@ -54,13 +57,13 @@ class Source(NamedTuple):
 
     Attributes:
       parts: name of a modality -> Part.
-      load: `(path, modalities, task) -> MultimodalData`.
+      load: `(path, modalities, task) -> Dataset`.
       wanted: what to pass as --data.
       tasks: task -> Setup, the usual one first; its name is empty where there is one.
     """
 
     parts: Mapping[str, Part]
-    load: Callable[[str, Sequence[str], str], MultimodalData]
+    load: Callable[[str, Sequence[str], str], Dataset]
     wanted: str
     tasks: Mapping[str, Setup]
 
@@ -111,7 +114,7 @@ SOURCES = {
         lambda path, names, task: load_vision_touch(path, task=task, modalities=names),
         "the folder of Vision&Touch with an .h5 file an episode (Lee et al. 2019)",
         {
-            "position": Setup(("image", "force"), 128),
+            "position": Setup(("image", "force"), 128, "regression"),
             "contact": Setup(("image", "proprio"), 512),
         },
     ),
@@ -184,7 +187,7 @@ def chosen_modalities(dataset: str, names: Sequence[str], task: str) -> tuple[st
     return names
 
 
-def load_source(dataset: str, path: str, names: Sequence[str], task: str) -> MultimodalData:
+def load_source(dataset: str, path: str, names: Sequence[str], task: str) -> Dataset:
     """The data set with these modalities, in this order.
 
     Raises InvalidInput where the path is empty, saying what to pass, and for whatever its loader
@@ -193,11 +196,4 @@ def load_source(dataset: str, path: str, names: Sequence[str], task: str) -> Mul
     source = SOURCES[dataset]
     if not path:
         raise InvalidInput(f"--data: data set {dataset} needs files; pass {source.wanted}")
-    data = source.load(path, names, task)
-
-    def only(split):
-        return split and split._replace(modalities={k: split.modalities[k] for k in names})
-
-    return data._replace(
-        train=only(data.train), validation=only(data.validation), test=only(data.test)
-    )
+    return source.load(path, names, task).only(*names)

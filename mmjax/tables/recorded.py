@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax.data.as_dataset import LABEL
-from mmjax.data.dataset import SPLITS, Dataset
+from mmjax.data.dataset import LABEL, SPLITS, Dataset
 from mmjax.encoders import single_and_joint_masks, subset_masks
 from mmjax.errors import naming, require
 from mmjax.nets.prepare import Preparation

@@ -10,8 +10,8 @@ import numpy as np
 
 from mmjax.data.columns import all_texts
 from mmjax.data.dataset import Dataset, is_classes
-from mmjax.data.multimodal import Lazy
 from mmjax.data.stream import RowsOfStep, batches, epoch_rows
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.labels import encode_labels
 from mmjax.nets.looks import Augment, augmented

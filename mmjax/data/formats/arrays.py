@@ -10,7 +10,7 @@ from mmjax.data.features import open_arrays
 from mmjax.data.files.hdf5 import open_hdf5, read_values
 from mmjax.data.files.pictures import left_out
 from mmjax.data.formats.table import Table
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
 

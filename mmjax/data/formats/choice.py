@@ -10,7 +10,7 @@ from mmjax.data.formats.cells import files_kind, first_texts, interpreted, is_fr
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values
 from mmjax.data.formats.table import Files, Raw, Table, column, is_empty, row_count
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
 _BESIDE = ("{}_mask", "{}_lengths", "present_{}", "{}_present")

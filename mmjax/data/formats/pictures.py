@@ -9,7 +9,7 @@ from PIL import Image
 from mmjax.data.clip.images import ClipPixels, fit_image
 from mmjax.data.files.pictures import as_rgb, decode_picture, jpeg_pixels, picture_sides
 from mmjax.data.formats.table import Files
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
 _CHUNK = 256  # rows a thread decodes before it is asked for more

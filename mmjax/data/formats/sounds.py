@@ -11,7 +11,7 @@ import numpy as np
 
 from mmjax.data.files.optional import needed
 from mmjax.data.formats.table import Files
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
 _FLOOR = 1e-10  # of a band's power, so that silence has a logarithm

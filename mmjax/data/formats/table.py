@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.files.pictures import ENDINGS as PICTURES
-from mmjax.data.multimodal import Lazy
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
 # What libsndfile decodes everywhere.

@@ -9,14 +9,15 @@ import os
 
 import numpy as np
 
+from mmjax.data.dataset import LABEL, SPLITS, Dataset
 from mmjax.data.files.checks import plain
-from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit, take_rows
+from mmjax.data.values import Lazy, joined
 from mmjax.errors import InvalidInput, require
 
 _SHAPES = {"image": (28, 28, 1), "audio": (112, 112, 1)}
 
 
-def load_av_mnist(root: str, *, validation_rows: int = 5000) -> MultimodalData:
+def load_av_mnist(root: str, *, validation_rows: int = 5000) -> Dataset:
     """Maps the files into memory; rows are read when they are asked for.
 
     Args:
@@ -24,33 +25,31 @@ def load_av_mnist(root: str, *, validation_rows: int = 5000) -> MultimodalData:
       validation_rows: how many rows, the last ones of the training files, are validation.
 
     Returns:
-      image `[n, 28, 28, 1]` and audio `[n, 112, 112, 1]`, float32 in [0, 1]; labels are the digits.
+      image `[n, 28, 28, 1]` and audio `[n, 112, 112, 1]`, float32 in [0, 1]; `label`, the digit.
 
     Raises InvalidInput, naming the file, where one is missing, not whole or of another shape, where
     labels are no digits, and, when they are read, for values that are not in 0 to 255.
     """
     require(bool(root) and os.path.isdir(root), "--data", root, "the path of an existing folder")
-    whole, test = _half(root, "train"), _half(root, "test")
-    n = len(whole.labels)
+    labels = {half: _labels(root, half) for half in ("train", "test")}
+    n, tests = (len(own) for own in labels.values())
     allowed = f"a whole number from 1 to {n - 1}, for there are {n} training rows"
     require(1 <= validation_rows < n, "validation_rows", validation_rows, allowed)
-    return MultimodalData(
-        "AV-MNIST",
-        "classification",
-        tuple("0123456789"),
-        take_rows(whole, slice(n - validation_rows)),
-        take_rows(whole, slice(n - validation_rows, None)),
-        test,
+    of = lambda name: joined([_values(root, half, name, len(own)) for half, own in labels.items()])
+    return Dataset.from_arrays(
+        {name: of(name) for name in _SHAPES},
+        labels={LABEL: np.concatenate(list(labels.values()))},
+        split=np.repeat(SPLITS, [n - validation_rows, validation_rows, tests]),
+        name="AV-MNIST",
     )
 
 
-def _half(root: str, half: str) -> MultimodalSplit:
+def _labels(root: str, half: str) -> np.ndarray:
     path = os.path.join(root, f"{half}_labels.npy")
     labels = plain(_mapped(path), "labels", path)
     if labels.ndim != 1 or not len(labels) or not np.isin(labels, np.arange(10)).all():
         raise InvalidInput(f"{path}: {labels.dtype} {labels.shape}; use digits 0 to 9, [n]")
-    values = {name: _values(root, half, name, len(labels)) for name in _SHAPES}
-    return MultimodalSplit(values, {}, labels.astype(np.int32), None)
+    return labels.astype(np.int32)
 
 
 def _values(root: str, half: str, name: str, n: int) -> Lazy:

@@ -1,20 +1,18 @@
 """Digits as recorded: several views of handwritten ones, and spoken beside handwritten ones."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmjax.data.dataset import LABEL, SPLITS, Dataset
 from mmjax.data.feature_sets import class_codes, stratified_split
 from mmjax.data.files.checks import label_column
 from mmjax.data.files.npz import read_arrays
-from mmjax.data.multimodal import MultimodalData, MultimodalSplit, take_rows
+from mmjax.data.values import Values
 from mmjax.errors import InvalidInput, require
 
-DIGITS = tuple("0123456789")
 SHARES = (0.6, 0.1)  # training and validation rows; the others are test rows
 CHOSEN_ON = 0.1  # of speech's training rows: those that C is chosen on
-PARTS = ("train", "validation", "test")
 FILE_VIEWS = ("fou", "kar", "zer", "fac", "pix", "mor")
 QUADRANTS = {
     "top_left": (slice(4), slice(4)),
@@ -24,7 +22,7 @@ QUADRANTS = {
 }
 
 
-def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalData:
+def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
     """Views of the same digits, as recorded, in a stratified split 60 / 10 / 30.
 
     Args:
@@ -55,28 +53,26 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> MultimodalD
         cut = lambda part: images[:, part[0], part[1]].reshape(len(images), -1)
         values = {name: cut(QUADRANTS[name]) for name in names}
     labels = class_codes(labels, np.arange(10), path or "digits")
-    whole = MultimodalSplit(values, {}, labels, None)
-    parts = [take_rows(whole, rows) for rows in stratified_split(labels, SHARES, split_seed)]
-    return MultimodalData(path or "digits", "classification", DIGITS, *parts)
+    parts = stratified_split(labels, SHARES, split_seed)
+    rows = np.concatenate(parts)
+    return _vectors(
+        {name: view[rows] for name, view in values.items()},
+        {LABEL: labels[rows]},
+        dict(zip(SPLITS, map(len, parts), strict=True)),
+        path or "digits",
+    )
 
 
-class Speech(NamedTuple):
-    """Spoken digits and images of digits.
-
-    Attributes:
-      audio, image: the sides, one modality each, with training, validation and test rows of their
-        own; nothing is trained on the validation rows.
-      speaker: part -> `[n]` int32 of audio's rows.
-      slant: part -> `[n]` int32 of image's rows, 0 to 2: terciles among training images of the
-        same digit, so that the digit doesn't tell it.
-      speakers: how many.
-    """
-
-    audio: MultimodalData
-    image: MultimodalData
-    speaker: dict[str, np.ndarray]
-    slant: dict[str, np.ndarray]
-    speakers: int
+def _vectors(
+    values: Mapping[str, Values],
+    labels: Mapping[str, np.ndarray],
+    sizes: Mapping[str, int],
+    name: str,
+) -> Dataset:
+    """Rows `[n, ...]` as vectors, those of one split behind those of another."""
+    split = np.repeat(list(sizes), list(sizes.values()))
+    kinds = dict.fromkeys(values, "features")
+    return Dataset.from_arrays(values, labels=labels, kinds=kinds, split=split, name=name)
 
 
 def slant_of(images: np.ndarray) -> np.ndarray:
@@ -100,7 +96,7 @@ def slant_terciles(slants: dict, digits: dict) -> dict[str, np.ndarray]:
     return found
 
 
-def speech_data(path: str, image_rows: int) -> Speech:
+def speech_data(path: str, image_rows: int) -> tuple[Dataset, Dataset]:
     """Reads av_digits.npz: log-mel spectrograms and MNIST images, official splits, as recorded.
 
     A share of the training rows, of every digit, is kept for validation: pairs of them have no
@@ -111,6 +107,12 @@ def speech_data(path: str, image_rows: int) -> Speech:
         image `[m, h, w]`, image_digit, image_is_test.
       image_rows: training and test images that are taken, at most, drawn always alike.
 
+    Returns:
+      audio and image, a modality each, with rows of their own in every split; nothing is trained
+      on validation rows. Label `label` is the digit; audio's `speaker` a number from 0; image's
+      `slant` 0 to 2, terciles among training images of the same digit, so that the digit doesn't
+      tell it.
+
     Raises InvalidInput for a missing file or array, or a digit without training rows.
     """
     told = "use av_digits.npz, FSDD's log-mel spectrograms and MNIST's images in one file"
@@ -119,7 +121,7 @@ def speech_data(path: str, image_rows: int) -> Speech:
     stems = {"audio": ("mel", "audio"), "image": ("image", "image")}
     names = [f"{stem}_{k}" for _, stem in stems.values() for k in ("digit", "is_test")]
     arrays = read_arrays(path, ["mel", "image", *names, "audio_speaker"])
-    rng, rows, sides = np.random.default_rng(0), {}, {}
+    rng, rows, labels = np.random.default_rng(0), {}, {}
     for side, (name, stem) in stems.items():
         tests = arrays[f"{stem}_is_test"].astype(bool)
         column = label_column(arrays[f"{stem}_digit"], f"{stem}_digit", path)
@@ -139,50 +141,53 @@ def speech_data(path: str, image_rows: int) -> Speech:
         for digit in range(10):
             enough = (digits[rows[side, "train"]] == digit).any()
             require(enough, f"{path}: training rows of {side}", f"no {digit}", "all ten digits")
-        split = {
-            part: MultimodalSplit(
-                {side: values[rows[side, part]]}, {}, digits[rows[side, part]], None
-            )
-            for part in PARTS
-        }
-        sides[side] = MultimodalData(side, "classification", DIGITS, **split)
-    at = lambda name, side: {part: arrays[name][rows[side, part]] for part in PARTS}
-    digits = {part: getattr(sides["image"], part).labels for part in PARTS}
-    slants = {part: slant_of(images) for part, images in at("image", "image").items()}
-    _, codes = np.unique(arrays["audio_speaker"], return_inverse=True)
-    speaker = {part: codes[rows["audio", part]].astype(np.int32) for part in PARTS}
-    slant = slant_terciles(slants, digits)
-    return Speech(sides["audio"], sides["image"], speaker, slant, int(codes.max()) + 1)
+        labels[side] = digits
+    at = lambda values, side: {part: values[rows[side, part]] for part in SPLITS}
+    slants = {part: slant_of(images) for part, images in at(arrays["image"], "image").items()}
+    terciles = slant_terciles(slants, at(labels["image"], "image"))
+    _, speaker = np.unique(arrays["audio_speaker"], return_inverse=True)
+    private = {
+        "audio": {"speaker": at(speaker.astype(np.int32), "audio")},
+        "image": {"slant": terciles},
+    }
+
+    def recorded(side):
+        own = {LABEL: at(labels[side], side)} | private[side]
+        columns = {name: np.concatenate([own[name][part] for part in SPLITS]) for name in own}
+        order = np.concatenate([rows[side, part] for part in SPLITS])
+        sizes = {part: len(rows[side, part]) for part in SPLITS}
+        return _vectors({side: arrays[stems[side][0]][order]}, columns, sizes, side)
+
+    return recorded("audio"), recorded("image")
 
 
-def speech_pairs(
-    speech: Speech, sizes: dict[str, int], seed: int
-) -> tuple[MultimodalData, dict[str, dict[str, np.ndarray]]]:
+def speech_pairs(audio: Dataset, image: Dataset, sizes: Mapping[str, int], seed: int) -> Dataset:
     """Pairs to probe: an utterance and an image of the same digit and split, drawn with return.
 
     Args:
-      speech: the sides.
-      sizes: part -> pairs.
+      audio, image: the sides, see speech_data.
+      sizes: part -> pairs, in the order of SPLITS.
       seed: of the draw.
 
     Returns:
-      The pairs, and target -> part -> labels: digit, speaker, slant.
+      modalities audio and image, labels digit, speaker and slant.
+
+    Raises InvalidInput where a digit has utterances but no images in a part.
     """
-    rng, splits = np.random.default_rng(seed), {}
-    targets = {"digit": {}, "speaker": {}, "slant": {}}
+    rng, heard, shown = np.random.default_rng(seed), [], []
     for part, size in sizes.items():
-        audio, image = getattr(speech.audio, part), getattr(speech.image, part)
-        heard = rng.integers(0, len(audio.labels), size)
-        order = np.argsort(image.labels, kind="stable")
-        count = np.bincount(image.labels, minlength=10)
+        own, others = (np.flatnonzero(side.split == part) for side in (audio, image))
+        drawn = own[rng.integers(0, len(own), size)]
+        digits, known = audio.labels[LABEL][drawn], image.labels[LABEL][others]
+        order = np.argsort(known, kind="stable")
+        count = np.bincount(known, minlength=10)
         start = np.concatenate([[0], np.cumsum(count)[:-1]])
-        own = audio.labels[heard]
-        if (count[own] == 0).any():
+        if (count[digits] == 0).any():
             raise InvalidInput(f"--data: a digit has no {part} images; take more of them")
-        shown = order[start[own] + (rng.random(size) * count[own]).astype(int)]
-        values = {**take_rows(audio, heard).modalities, **take_rows(image, shown).modalities}
-        splits[part] = MultimodalSplit(values, {}, own, None)
-        targets["digit"][part] = own
-        targets["speaker"][part] = speech.speaker[part][heard]
-        targets["slant"][part] = speech.slant[part][shown]
-    return speech.audio._replace(name="speech", **{"validation": None, **splits}), targets
+        place = start[digits] + (rng.random(size) * count[digits]).astype(int)
+        heard.append(drawn)
+        shown.append(others[order[place]])
+    one, other = audio.take(np.concatenate(heard)), image.take(np.concatenate(shown))
+    values = {name: c.values for side in (one, other) for name, c in side.columns.items()}
+    labels = {"digit": one.labels[LABEL], "speaker": one.labels["speaker"]}
+    return _vectors(values, labels | {"slant": other.labels["slant"]}, sizes, "speech")

@@ -12,15 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.dataset import LABEL, SPLITS, Dataset
 from mmjax.data.files.checks import check_finite
 from mmjax.data.files.pickles import read_pickle
-from mmjax.data.multimodal import (
-    MultimodalData,
-    MultimodalSplit,
-    as_array,
-    standardised_by_train,
-    take_rows,
-)
+from mmjax.data.scaling import standardised_by
+from mmjax.data.values import as_array
 from mmjax.errors import InvalidInput, require
 
 MORTALITY = -1
@@ -32,7 +28,7 @@ _SHAPES = {
 }
 
 
-def load_mimic(path: str, *, task: int = 7) -> MultimodalData:
+def load_mimic(path: str, *, task: int = 7) -> Dataset:
     """Reads im.pk: modalities static `[n, 5]` and series `[n, 24, 12]`, float32.
 
     NaN and infinity become 0, then features are standardised with the training rows' statistics
@@ -53,18 +49,21 @@ def load_mimic(path: str, *, task: int = 7) -> MultimodalData:
     labels = _labels(path, arrays[_label_array(task)], task)
     order = list(range(n))
     random.Random(10).shuffle(order)  # the same rows as in MultiBench
-    clean = lambda v: np.nan_to_num(v.astype(np.float64), nan=0, posinf=0, neginf=0)
-    values = {"static": clean(arrays["adm_features_all"]), "series": clean(arrays["ep_tdata"])}
-    everything = MultimodalSplit(values, {}, labels, np.arange(n).astype(str))
-    rows = {
-        "validation": order[: n // 10],
-        "test": order[n // 10 : 2 * (n // 10)],
-        "train": order[2 * (n // 10) :],
-    }
-    splits = {name: take_rows(everything, np.array(chosen)) for name, chosen in rows.items()}
-    names = tuple(str(k) for k in range(6 if task == MORTALITY else 2))
-    data = MultimodalData("MIMIC", "classification", names, **splits)
-    return standardised_by_train(data, list(values))
+    tenth = n // 10
+    rows = np.array([*order[2 * tenth :], *order[:tenth], *order[tenth : 2 * tenth]])
+    split = np.repeat(SPLITS, [n - 2 * tenth, tenth, tenth])
+
+    def prepared(values):
+        clean = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
+        return standardised_by(clean[rows], split == "train")
+
+    return Dataset.from_arrays(
+        static=prepared(arrays["adm_features_all"]),
+        series=prepared(arrays["ep_tdata"]),
+        labels={LABEL: labels[rows]},
+        split=split,
+        name="MIMIC",
+    ).also_by(rows)
 
 
 def _label_array(task: int) -> str:

@@ -6,16 +6,17 @@
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from mmjax.data.dataset import Dataset
 from mmjax.data.files.pictures import as_rgb, pictures_by_stem, read_picture
 from mmjax.data.files.tables import read_json
-from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, choose, require
 
 GENRES = (
@@ -25,30 +26,26 @@ GENRES = (
 _KEYS = {"train": "train", "validation": "dev", "test": "test"}
 # Which of a film's plots is its text; the longest is that of the published features.
 _PLOTS = {"longest": lambda plots: max(plots, key=len), "first": lambda plots: plots[0]}
-# Texts -> tokens `[n, length]` int32 and their mask `[n, length]` bool.
-EncodeText = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
 
 
 def load_mm_imdb(
     root: str,
     *,
-    encode_text: EncodeText | None = None,
     plot: str = "longest",
     image_size: tuple[int, int] = (256, 160),
     workers: int = 8,
-) -> MultimodalData:
+) -> Dataset:
     """Reads the published folder; posters are decoded when they are asked for.
 
     Args:
       root: the folder.
-      encode_text: a tokenizer, called once a split; None leaves text as `[n]` str objects.
       plot: which of a film's plots: longest or first.
       image_size: height and width of posters: cut to this shape about the middle, then resized.
       workers: threads that decode.
 
     Returns:
-      image `[n, height, width, 3]` uint8, text; labels `[n, 23]` of GENRES, in alphabetical order,
-      other genres are left out; ids.
+      image `[n, height, width, 3]` uint8, text; a label of 0 and 1 for each of GENRES, other genres
+      are left out; ids are the films'. Rows are in the order of film_ids.
 
     Raises InvalidInput, naming the file, where one is missing, no JSON or without plot or genres,
     an id stands twice, and, when it is read, for a poster that can't be decoded.
@@ -60,16 +57,23 @@ def load_mm_imdb(
     require(bool(root) and os.path.isdir(root), "--data", root, "the path of an existing folder")
     parts = _parts(os.path.join(root, "split.json"))
     films = {i: _film(os.path.join(root, "dataset", f"{i}.json")) for i in sum(parts.values(), [])}
-    posters = dict(zip(films, poster_paths(root, list(films)), strict=True))
-    splits = {}
-    for name, ids in parts.items():
-        texts = [_PLOTS[plot](films[i]["plot"]) for i in ids]
-        text, masks = _text(texts, encode_text)
-        labels = np.array([[g in films[i]["genres"] for g in GENRES] for i in ids], np.int32)
-        paths = [posters[i] for i in ids]
-        values = {"image": _posters(paths, image_size, workers), "text": text}
-        splits[name] = MultimodalSplit(values, masks, labels, np.array(ids))
-    return MultimodalData("MM-IMDb", "multilabel", tuple(GENRES), **splits)
+    ids = list(films)
+    genres = {name: [int(name in films[i]["genres"]) for i in ids] for name in GENRES}
+    return Dataset.from_arrays(
+        image=_posters(poster_paths(root, ids), image_size, workers),
+        text=[_PLOTS[plot](films[i]["plot"]) for i in ids],
+        labels=genres,
+        split=np.repeat(list(parts), [len(own) for own in parts.values()]),
+        name="MM-IMDb",
+    ).also_by(ids)
+
+
+def film_ids(root: str) -> list[str]:
+    """The films in a folder, those of training first, then of validation and of the test.
+
+    Raises InvalidInput, naming the file, for a split.json that is missing or no such.
+    """
+    return sum(_parts(os.path.join(root, "split.json")).values(), [])
 
 
 def poster_paths(root: str, ids: Sequence[str]) -> list[str]:
@@ -125,16 +129,6 @@ def _film(path: str) -> dict[str, list[str]]:
     if not plots:
         raise InvalidInput(f"{path}: plot is empty; use one or more texts")
     return {"plot": plots, "genres": [genre.lower() for genre in found["genres"]]}
-
-
-def _text(texts: list[str], encode: EncodeText | None) -> tuple[np.ndarray, dict]:
-    if encode is None:
-        return np.array(texts, object), {}
-    tokens, mask = (np.asarray(v) for v in encode(texts))
-    fits = tokens.ndim == 2 and len(tokens) == len(texts) and mask.shape == tokens.shape
-    told = f"tokens {tokens.shape}, mask {mask.shape}"
-    require(fits, "encode_text", told, f"two arrays [{len(texts)}, length]")
-    return tokens.astype(np.int32), {"text": mask.astype(bool)}
 
 
 def _posters(paths: list[str], size: tuple[int, int], workers: int) -> Lazy:

@@ -13,15 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from mmjax.data.dataset import SPLITS, Dataset
 from mmjax.data.files.checks import whole_numbers
 from mmjax.data.files.hdf5 import dataset, dataset_rows, open_hdf5, read_float32, read_values
-from mmjax.data.multimodal import (
-    Lazy,
-    MultimodalData,
-    MultimodalSplit,
-    padded,
-    take_rows,
-)
+from mmjax.data.values import Lazy, Values, padded
 from mmjax.errors import InvalidInput, require
 
 ENDS = (15552, 18160, 25959)
@@ -36,19 +31,19 @@ _STORED = {
 
 def load_mm_imdb_hdf5(
     path: str, *, modalities: Sequence[str] = ("vgg", "text"), ends: tuple[int, int, int] = ENDS
-) -> MultimodalData:
+) -> Dataset:
     """Reads the file.
 
     Args:
       path: of it.
       modalities: those wanted, in this order, of image `[n, 256, 160, 3]` float32 as stored (blue,
         green, red, less VGG's means), vgg `[n, 4096]` float32, both read when they are asked for;
-        text `[n, 300]` float32, a plot's mean word vector; tokens `[n, length]` int32 with a mask,
-        zeros behind a plot's end, as long as the file's longest.
+        text `[n, 300]` float32, a plot's mean word vector; tokens, sequences `[n, length, 1]` int32
+        as long as the file's longest.
       ends: where the training, the dev and the test rows end.
 
     Returns:
-      labels `[n, 23]` int32; label_names are the file's own, by frequency.
+      A label of 0 and 1 a genre, by the file's own names, by frequency; films' ids are ids.
 
     Raises InvalidInput, naming the file and dataset, where h5py is missing, the file is not whole,
     a dataset is missing or another, has other rows than `ends`, NaN or infinity, or where genres
@@ -67,16 +62,22 @@ def load_mm_imdb_hdf5(
         labels = whole_numbers(read_values(path, found), 1, f"{path}: genres")
         names = _names(path, found)
         ids = dataset(path, file, "imdb_ids", (n,), "SO")[:]
-        values, masks = {}, {}
+        values: dict[str, Values] = {}
+        masks = {}
         for name in modalities:
-            values[name] = _values(path, file, name, n)
             if name == "tokens":
-                values[name], masks[name] = padded(values[name])
+                steps, masks[name] = padded(_tokens(path, file, n))
+                values[name] = steps[..., None]
+            else:
+                values[name] = _values(path, file, name, n)
     ids = np.array([i.decode("latin1") if isinstance(i, bytes) else str(i) for i in ids])
-    whole = MultimodalSplit(values, masks, labels.astype(np.int32), ids)
-    parts = (slice(ends[0]), slice(ends[0], ends[1]), slice(ends[1], ends[2]))
-    splits = [take_rows(whole, rows) for rows in parts]
-    return MultimodalData("MM-IMDb", "multilabel", names, *splits)
+    return Dataset.from_arrays(
+        values,
+        labels=dict(zip(names, labels.T, strict=True)),
+        lengths=masks,
+        split=np.repeat(SPLITS, np.diff([0, *ends])),
+        name="MM-IMDb",
+    ).also_by(ids)
 
 
 def _names(path: str, genres: Any) -> tuple[str, ...]:
@@ -95,20 +96,21 @@ def _names(path: str, genres: Any) -> tuple[str, ...]:
     return tuple(text)
 
 
-def _values(path: str, file: Any, name: str, n: int) -> Lazy | np.ndarray | list[np.ndarray]:
+def _tokens(path: str, file: Any, n: int) -> list[np.ndarray]:
+    stored, shape, kinds = _STORED["tokens"]
+    rows = [np.asarray(row) for row in dataset(path, file, stored, (n, *shape), kinds)[:]]
+    for k, row in enumerate(rows):
+        whole = row.dtype.kind in "iu" and row.ndim == 1 and row.size > 0
+        if not whole or row.min() < 0 or row.max() >= 2**31:
+            told = f"{path}: {stored}, row {k}: use whole numbers >= 0, at least 1"
+            raise InvalidInput(f"{told}, each below 2^31")
+    return [row.astype(np.int32) for row in rows]
+
+
+def _values(path: str, file: Any, name: str, n: int) -> Values:
     stored, shape, kinds = _STORED[name]
     found = dataset(path, file, stored, (n, *shape), kinds)
-    if name == "text":
-        return read_float32(path, found)
-    if name == "tokens":
-        rows = [np.asarray(row) for row in found[:]]
-        for k, row in enumerate(rows):
-            whole = row.dtype.kind in "iu" and row.ndim == 1 and row.size > 0
-            if not whole or row.min() < 0 or row.max() >= 2**31:
-                told = f"{path}: {stored}, row {k}: use whole numbers >= 0, at least 1"
-                raise InvalidInput(f"{told}, each below 2^31")
-        return [row.astype(np.int32) for row in rows]
-    return _later(path, name, found.shape)
+    return read_float32(path, found) if name == "text" else _later(path, name, found.shape)
 
 
 def _later(path: str, name: str, shape: tuple[int, ...]) -> Lazy:

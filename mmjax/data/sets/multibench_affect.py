@@ -9,18 +9,14 @@ of features, which is taken from the file.
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmjax.data.dataset import LABEL, Dataset
 from mmjax.data.files.checks import check_finite
 from mmjax.data.files.pickles import read_pickle
-from mmjax.data.multimodal import (
-    MultimodalData,
-    MultimodalSplit,
-    as_array,
-    padded,
-)
+from mmjax.data.values import as_array, padded
 from mmjax.errors import InvalidInput, choose, require
 
 MODALITIES = ("vision", "audio", "text")
@@ -29,7 +25,7 @@ _KEYS = {"train": "train", "validation": "valid", "test": "test"}
 LABEL_RULES = {
     "positive": lambda y: (y > 0).astype(np.int32),
     "not_negative": lambda y: (y >= 0).astype(np.int32),
-    "value": lambda y: y[:, None].astype(np.float32),
+    "value": lambda y: y.astype(np.float32),
 }
 
 
@@ -41,7 +37,7 @@ def load_affect(
     align: bool = True,
     z_norm: bool = False,
     length: int | None = None,
-) -> MultimodalData:
+) -> Dataset:
     """Reads a pickle of MOSI, MOSEI, UR-FUNNY or MUsTARD.
 
     Samples whose text sums to 0 are dropped; -inf in audio becomes 0; all three start at the first
@@ -49,16 +45,16 @@ def load_affect(
 
     Args:
       path: the .pkl file; nothing in it is run (`read_pickle`).
-      label: positive (y > 0) or not_negative (y >= 0), two classes; value: y itself, regression.
-        Of several labels a sample y is the first.
+      label: positive (y > 0) or not_negative (y >= 0), classes 0 and 1 of label `label`; value: y
+        itself, label `y`. Of several labels a sample y is the first.
       modalities: those wanted, in this order; text is read in any case.
       align: False leaves the zeros before the first word where they are.
       z_norm: each sample's features at mean 0 and (unbiased) variance 1 over its steps, 0 where
         that is not defined.
-      length: steps of all splits; default each split's longest sample.
+      length: steps of all samples; default the longest.
 
     Returns:
-      modalities `[n, length, features]` float32 with masks, labels `[n]` or `[n, 1]`, ids.
+      sequences `[n, length, features]` float32; the samples' ids are ids, where all have one.
 
     Raises InvalidInput, naming the file, split and array, for missing or oddly shaped arrays, NaN
     or infinity that is left, samples longer than length, and a rule that leaves training one class.
@@ -69,29 +65,48 @@ def load_affect(
     found = read_pickle(path)
     if not isinstance(found, Mapping) or not set(_KEYS.values()) <= set(found):
         raise InvalidInput(f"{path}: not a dict of train, valid and test")
-    splits = {
-        name: _split(f"{path}: {key}", found[key], rule, modalities, align, z_norm, length)
+    parts = {
+        name: _part(f"{path}: {key}", found[key], rule, modalities, align, z_norm)
         for name, key in _KEYS.items()
     }
-    _check_widths(path, splits, modalities)
-    kind = "regression" if label == "value" else "classification"
-    if kind == "classification" and len(np.unique(splits["train"].labels)) < 2:
+    _check_widths(path, parts, modalities)
+    if label != "value" and len(np.unique(parts["train"].labels)) < 2:
         raise InvalidInput(f"{path}: label rule {label!r} leaves the training split one class")
-    names = ("y",) if label == "value" else ("negative", "positive")
-    return MultimodalData(os.path.basename(path), kind, names, **splits)
-
-
-def _check_widths(path, splits: Mapping[str, MultimodalSplit], modalities: Sequence[str]) -> None:
+    y = "y" if label == "value" else LABEL
+    values, masks = {}, {}
     for name in modalities:
-        width = splits["train"].modalities[name].shape[-1]
+        rows = [row for part in parts.values() for row in part.modalities[name]]
+        values[name], masks[name] = padded(rows, length)
+    data = Dataset.from_arrays(
+        values,
+        labels={y: np.concatenate([part.labels for part in parts.values()])},
+        lengths=masks,
+        split=np.repeat(list(parts), [len(part.labels) for part in parts.values()]),
+        name=os.path.basename(path),
+    )
+    ids = [part.ids for part in parts.values() if part.ids is not None]
+    return data.also_by(np.concatenate(ids)) if len(ids) == len(parts) else data
+
+
+class _Part(NamedTuple):
+    """Samples of a split: modality -> n sequences `[length_i, features]`, labels and ids `[n]`."""
+
+    modalities: Mapping[str, Sequence[np.ndarray]]
+    labels: np.ndarray
+    ids: np.ndarray | None
+
+
+def _check_widths(path, parts: Mapping[str, _Part], modalities: Sequence[str]) -> None:
+    for name in modalities:
+        width = parts["train"].modalities[name][0].shape[-1]
         for split, key in _KEYS.items():
-            found = splits[split].modalities[name].shape[-1]
+            found = parts[split].modalities[name][0].shape[-1]
             if found != width:
                 told = f"{path}: {key}: {name} has {found} features, train: {name} has {width}"
                 raise InvalidInput(f"{told}; use one number")
 
 
-def _split(where, found, rule, modalities, align, z_norm, length) -> MultimodalSplit:
+def _part(where, found, rule, modalities, align, z_norm) -> _Part:
     arrays = _arrays(where, found)
     kept = np.array([row.sum(dtype=np.float64) != 0 for row in arrays["text"]])
     if not kept.any():
@@ -101,15 +116,15 @@ def _split(where, found, rule, modalities, align, z_norm, length) -> MultimodalS
     text = arrays["text"][kept]
     starts = np.argmax((text != 0).any(-1), axis=1) if align else np.zeros(len(text), int)
     before = np.arange(text.shape[1]) < starts[:, None]  # steps that are cut off
-    values, masks = {}, {}
+    values = {}
     for name in modalities:
         used = np.where(before[..., None], arrays[name].dtype.type(0), arrays[name][kept])
-        check_finite(f"{where}: {name}", used, rows=np.flatnonzero(kept))
+        check_finite(f"{where}: {name}", used, rows=np.flatnonzero(kept).tolist())
         rows = [row[start:] for row, start in zip(arrays[name][kept], starts, strict=True)]
         rows = [_z_normed(row) for row in rows] if z_norm else rows
-        values[name], masks[name] = padded([row.astype(np.float32) for row in rows], length)
+        values[name] = [row.astype(np.float32) for row in rows]
     labels = _labels(where, found["labels"], len(kept))
-    return MultimodalSplit(values, masks, rule(labels[kept]), _ids(where, found, kept))
+    return _Part(values, rule(labels[kept]), _ids(where, found, kept))
 
 
 def _arrays(where: str, found: Any) -> dict[str, np.ndarray]:

@@ -12,15 +12,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmjax.data.dataset import LABEL, Dataset
 from mmjax.data.files.checks import whole_numbers
 from mmjax.data.files.hdf5 import dataset, dataset_rows, open_hdf5, read_float32
-from mmjax.data.multimodal import Lazy, MultimodalData, MultimodalSplit
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
-TASKS = {
-    "contact": ("classification", ("no contact", "contact")),
-    "position": ("regression", ("proprio 0", "proprio 1", "proprio 2", "proprio 3")),
-}
+# Names of what is predicted.
+TASKS = {"contact": (LABEL,), "position": ("proprio 0", "proprio 1", "proprio 2", "proprio 3")}
 # Name here -> of the dataset, shape of a step's values, dtype in a batch; read when asked for.
 _PICTURES = {
     "image": ("image", (128, 128, 3), "iu", np.uint8),
@@ -33,14 +32,15 @@ _TEST_SHARE = 0.2
 
 def load_vision_touch(
     root: str, *, task: str = "contact", modalities: Sequence[str] = ("image", "force", "proprio")
-) -> MultimodalData:
+) -> Dataset:
     """Reads the episodes in a folder.
 
     A fifth of the episodes is the test split; there is no validation split.
 
     Args:
       root: the folder.
-      task: contact at t + 1, two classes; or position, the first 4 of proprio at t + 1, regression.
+      task: contact at t + 1, classes 0 and 1 of label `label`; or position, the first 4 of proprio
+        at t + 1, labels `proprio 0` to `proprio 3`.
       modalities: those wanted, in this order, of image `[n, 128, 128, 3]` uint8, depth
         `[n, 128, 128, 1]` float32, which stay in their files until they are asked for; force
         `[n, 32, 6]`, the tanh of the last 32 readings, proprio `[n, 8]`, action `[n, 4]`, float32.
@@ -61,15 +61,7 @@ def load_vision_touch(
     require(tests > 0, root, f"{len(names)} .h5 files", "5 or more, for a fifth is the test split")
     order = np.random.default_rng(42).permutation(len(names))
     parts = {"train": np.sort(order[:-tests]), "test": np.sort(order[-tests:])}
-    splits = {
-        part: _split([os.path.join(root, names[k]) for k in files], task, modalities)
-        for part, files in parts.items()
-    }
-    kind, label_names = TASKS[task]
-    return MultimodalData("Vision&Touch", kind, label_names, validation=None, **splits)
-
-
-def _split(paths: list[str], task: str, modalities: Sequence[str]) -> MultimodalSplit:
+    paths = [os.path.join(root, names[k]) for files in parts.values() for k in files]
     episodes = [_episode(path, task, modalities) for path in paths]
     counts = [len(labels) for _, labels in episodes]
     files = np.repeat(np.arange(len(paths)), counts)
@@ -80,12 +72,17 @@ def _split(paths: list[str], task: str, modalities: Sequence[str]) -> Multimodal
         else np.concatenate([sensed[name] for sensed, _ in episodes])
         for name in modalities
     }
-    ids = np.array([f"{os.path.basename(paths[f])}:{t}" for f, t in zip(files, steps, strict=True)])
-    return MultimodalSplit(values, {}, np.concatenate([labels for _, labels in episodes]), ids)
+    labels = np.concatenate([labels for _, labels in episodes])
+    return Dataset.from_arrays(
+        values,
+        labels=dict(zip(TASKS[task], labels.T, strict=True)),
+        split=np.where(files < len(paths) - tests, "train", "test"),
+        name="Vision&Touch",
+    ).also_by([f"{os.path.basename(paths[f])}:{t}" for f, t in zip(files, steps, strict=True)])
 
 
 def _episode(path: str, task: str, modalities: Sequence[str]) -> tuple[dict, np.ndarray]:
-    """The sensors and the labels of an episode's samples; pictures are only looked at."""
+    """The sensors and the labels `[samples, .]` of an episode; pictures are only looked at."""
     with open_hdf5(path) as file:
         length = dataset(path, file, "proprio", (None, None), "biuf").shape[0]
         if length < 3:
@@ -101,8 +98,8 @@ def _episode(path: str, task: str, modalities: Sequence[str]) -> tuple[dict, np.
         }
         if task == "contact":
             touching = dataset(path, file, "contact", (length, None), "biuf")
-            touching = read_float32(path, touching)
-            return sensed, touching.any(1)[1:-1].astype(np.int32)
+            seen = (read_float32(path, touching) != 0).any(1, keepdims=True)
+            return sensed, seen[1:-1].astype(np.int32)
         return sensed, _sensor(path, file, "proprio", length)[1:-1, :4]
 
 
