@@ -22,14 +22,6 @@ ALPHA = 1e-6  # for hundreds of tests: chance alone fails none of them
 N = 4096
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compilation():
-    """Compiling costs far more than running here."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def _conditional(name, space, *, kappa=10.0, scale=0.1, p=3.0):
     return make_conditional(name, space, kappa=kappa, scale=scale, p=p)
 
