@@ -16,9 +16,11 @@ import sys
 
 from mmjax.config import option
 from mmjax.errors import require, say
+from mmjax.few_shot import methods
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables import few_shot_report as report
 from mmjax.tables.few_shot import EXPERIMENT, chosen_methods, read_sets, settings, shots_of
+from mmjax.tables.few_shot_options import check_counts, say_remarks
 from mmjax.tables.needs import NEEDS
 
 ABOUT = About(
@@ -52,7 +54,12 @@ class Config(SeedOptions):
     )
     validation_shots: int = option(4, "validation rows of each class, at most")
     num_components: tuple[int, ...] = option((64, 256), "principal directions that are kept")
-    methods: str = option("", "names of rows, separated by semicolons; empty: all")
+    methods: str = option(
+        "",
+        "names of rows, separated by semicolons; empty: all, which are "
+        + "; ".join(method.name for method in methods((64, 256)))
+        + " (of other num_components, others than 64 and 256)",
+    )
     tuned: bool = option(True, "whether methods that are trained by gradient steps are among them")
     unmix: str = option(
         "source",
@@ -74,18 +81,13 @@ PRESETS = {"quick": {}, "paper": dict(seeds=3, num_components=(256,))}
 
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all rows, writes results, figures and summary."""
-    for name in ("shots", "num_components"):
-        given = getattr(config, name)
-        good = given and min(given) >= 1 and len(set(given)) == len(given)
-        require(good, name, given, "different whole numbers >= 1, comma-separated")
-    require(config.validation_shots >= 1, "validation_shots", config.validation_shots, ">= 1")
+    check_counts(config, "validation_shots", "seeds")
     require(0 < config.same <= 1, "same", config.same, "a cosine above 0, at most 1")
     chosen_methods(config)
     sets = read_sets(config)
     table = settings(config, sets)
+    say_remarks(sets)
     for few in sets:
-        for line in few.remarks:
-            say(f"note: {few.name}: {line}")
         if left := sorted(set(config.shots) - set(shots_of(config, few))):
             told = ", ".join(map(str, left))
             say(f"note: {few.name}: a class has too few rows for {told} shots, which are left out")

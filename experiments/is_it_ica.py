@@ -16,10 +16,11 @@ import dataclasses
 import sys
 
 from mmjax.config import names_in, option
-from mmjax.errors import require, say
+from mmjax.errors import require
 from mmjax.few_shot.by_class import PROBES
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables import is_it_ica_report as report
+from mmjax.tables.few_shot_options import check_counts, say_remarks
 from mmjax.tables.is_it_ica import EXPERIMENT, read_names, read_sets, settings
 from mmjax.tables.needs import NEEDS
 
@@ -64,20 +65,13 @@ PRESETS = {"quick": {}, "paper": dict(num_components=(64, 256), shots=(1, 2, 4, 
 
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all rows, writes results, figures, names of components and summary."""
-    for name in ("shots", "num_components"):
-        given = getattr(config, name)
-        good = given and min(given) >= 1 and len(set(given)) == len(given)
-        require(good, name, given, "different whole numbers >= 1, comma-separated")
-    for name in ("validation_shots", "splits", "resamples", "names_shown"):
-        require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
+    check_counts(config, "validation_shots", "seeds", "splits", "resamples", "names_shown")
     for name in names_in(config.probes) or ("",):
         require(name in PROBES, "probes", name, f"one or more of {', '.join(PROBES)}")
     sets = read_sets(config)
     names = read_names(config, sets)
     table = settings(config, run, sets, names)
-    for few in sets:
-        for line in few.remarks:
-            say(f"note: {few.name}: {line}")
+    say_remarks(sets)
 
     def summarise(rows, seconds):
         report.draw_gains(config, run, sets, rows)

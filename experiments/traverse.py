@@ -18,7 +18,15 @@ from mmjax.config import option
 from mmjax.errors import require
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables.needs import NEEDS
-from mmjax.tables.traverse import EXPERIMENT, draw_strips, name_of, settings, summary
+from mmjax.tables.traverse import (
+    EXPERIMENT,
+    LEAST,
+    check_file,
+    draw_strips,
+    name_of,
+    settings,
+    summary,
+)
 
 ABOUT = About(
     question="Does moving one component of the features move one factor of the decoded picture?",
@@ -55,10 +63,13 @@ PRESETS = {"quick": {}}
 
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all seeds; writes results, the traversals and summary."""
-    for name in ("dim", "steps", "batch_size", "decoder_steps", "num_components"):
+    for name in ("dim", "steps", "batch_size", "decoder_steps", "num_components", "seeds"):
         require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
-    require(config.rows == 0 or config.rows >= 20, "rows", config.rows, "0, or 20 and more")
+    few = f"0, or {LEAST} and more"
+    require(config.rows == 0 or config.rows >= LEAST, "rows", config.rows, few)
     require(config.noise >= 0, "noise", config.noise, "a number >= 0")
+    require(config.temperature > 0, "temperature", config.temperature, "a number > 0")
+    check_file(config)
     name = name_of(config)
 
     def summarise(rows, seconds):

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
+_LONG = 160  # letters of a value, or of a list of names, that a line shows
+_NEAREST = 5  # names shown of a longer list
 
 
 class InvalidInput(ValueError):
@@ -18,7 +20,28 @@ class InvalidInput(ValueError):
 def require(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raises InvalidInput `name: value is not allowed; use allowed` unless the condition holds."""
     if not condition:
-        raise InvalidInput(f"{name}: {value!r} is not allowed; use {allowed}")
+        raise InvalidInput(f"{name}: {_short(value)} is not allowed; use {allowed}")
+
+
+def _short(value: object) -> str:
+    """What it is in a line, also of an array or a whole data set."""
+    if hasattr(value, "shape") and getattr(value, "ndim", 0):
+        return f"an array {tuple(value.shape)}"
+    said = repr(value)
+    if len(said) > _LONG or "\n" in said:
+        said = " ".join(said[: 2 * _LONG].split())
+        said = said if len(said) <= _LONG else f"{said[: _LONG - 3]}..."
+    return said
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """How many there are.
+
+    Example:
+      >>> counted(1, "row"), counted(2, "row"), counted(0, "class", "classes")
+      ('1 row', '2 rows', '0 classes')
+    """
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
@@ -55,15 +78,30 @@ def act_first(said: str) -> str:
     return meant + _REFUSED.sub(r"use \3 (\1\2 is not allowed)", refused, count=1)
 
 
-def one_of(known: Iterable[str], value: str) -> str:
-    """`one of a, b`, and which of them was perhaps meant: what `require` says is allowed."""
+def one_of(known: Iterable[str], value: object, *, between: str = ", ", where: str = "") -> str:
+    """`one of a, b`, and which of them was perhaps meant: what `require` says is allowed.
+
+    Of a single name it is that; of a list that takes more than a line the nearest, and where the
+    others are.
+    """
     known = list(known)
-    return "one of " + ", ".join(known) + did_you_mean(value, known)
+    if len(known) == 1:
+        return known[0]
+    listed = between.join(known)
+    if len(listed) > _LONG:
+        lower = {name.lower(): name for name in known}
+        near = difflib.get_close_matches(str(value).lower(), lower, n=_NEAREST, cutoff=0)
+        told = f"{len(known)} names" + (f" ({where})" if where else "")
+        listed = f"{told}, nearest are {between.join(lower[name] for name in near)}"
+    return f"one of {listed}{did_you_mean(str(value), known)}"
 
 
 def choose(table: Mapping[str, T], name: str, value: str) -> T:
-    """`table[value]`, or InvalidInput that lists the names in the table."""
-    require(value in table, name, value, one_of(sorted(table), value))
+    """`table[value]`, or InvalidInput that lists the names in the table, or says it has none."""
+    fits = isinstance(value, str) and value in table
+    if not fits and not table:
+        raise InvalidInput(f"{name}: {_short(value)} is not there, for there are none")
+    require(fits, name, value, one_of(sorted(table), value))
     return table[value]
 
 

@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from experiments import few_shot, is_it_ica
 from mmjax.data import read_domains
 from mmjax.errors import InvalidInput
 from mmjax.few_shot import make_draws, unlabelled
+from mmjax.run import launch
 from mmjax.tables import few_shot as table
 
 CLASSES, WIDTH, DOMAINS, EACH = 3, 8, 3, 8
@@ -94,19 +96,60 @@ def test_what_is_left_out_changes_no_fit_and_no_choice(written):
 @pytest.mark.parametrize(
     "other, column, told",
     [
-        (dict(domains=np.zeros(ROWS, int)), "domains", "use an array of two or more domains"),
+        (
+            dict(domains=np.zeros(ROWS, int)),
+            "domains",
+            "array 'domains' holds one domain, 'photo'; use",
+        ),
         ({}, "painter", "no array 'painter'; it holds"),
-        (dict(domains=DOMAIN + 1), "domains", "1 to 3.*use 0 to 2"),
-        (dict(domains=DOMAIN[1:]), "domains", f"{ROWS} features rows, {ROWS - 1} of domains"),
+        (
+            dict(domains=DOMAIN + 1),
+            "domains",
+            "'domains' holds 3, first in row 48; use whole numbers from 0 to 2",
+        ),
+        (
+            dict(domains=DOMAIN[1:]),
+            "domains",
+            f"'features' has {ROWS} rows, array 'domains' {ROWS - 1}; use",
+        ),
         (
             dict(labels=np.where(DOMAIN == 2, LABELS, np.minimum(LABELS, 1))),
             "domains",
             "without art: no train row of 1 of 3 classes",
         ),
-        (dict(split=np.where(DOMAIN == 0, SPLIT, "test")), "domains", "a file with training rows"),
+        (
+            dict(split=np.where(DOMAIN == 0, SPLIT, "test")),
+            "domains",
+            "without photo: no row of split train; use a",
+        ),
     ],
 )
 def test_bad_domains_are_told_in_one_line(written, other, column, told):
     with pytest.raises(InvalidInput, match=told) as error:
         read_domains(written(**other), column)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "experiment, flags, told",
+    [
+        (few_shot, ["--data=none.npz"], "the path of an existing file (data: 'none.npz'"),
+        (few_shot, ["--shift=none.npz"], "the path of an existing file (shift: 'none.npz'"),
+        (few_shot, ["--methods=nonsense"], "use one of 40 names (--help lists them), nearest are "),
+        (few_shot, ["--methods=fastica"], "did you mean 'FastICA'? use one of 40 names"),
+        (few_shot, ["--validation_shots=0"], "a whole number >= 1 (validation_shots: 0"),
+        (few_shot, ["--shots=2,2"], "different whole numbers >= 1, comma-separated (shots: (2, 2)"),
+        (is_it_ica, ["--data=none.npz"], "the path of an existing file (data: 'none.npz'"),
+        (is_it_ica, ["--texts=none.npz"], "the path of an existing file (texts: 'none.npz'"),
+        (is_it_ica, ["--splits=0"], "a whole number >= 1 (splits: 0"),
+        (is_it_ica, ["--num_components=0"], "comma-separated (num_components: (0,)"),
+    ],
+)
+def test_flags_are_named_before_a_folder_is_made(
+    experiment, flags, told, written, tmp_path, capsys
+):
+    argv = ["x", f"--workdir={tmp_path}/run", f"--data={written()}", *flags]
+    how = dict(experiment=experiment.EXPERIMENT, doc="", about=experiment.ABOUT, argv=argv)
+    assert launch(experiment.main, experiment.Config, experiment.PRESETS, **how) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert told in said and len(said) < 240 and not (tmp_path / "run").exists()

@@ -30,6 +30,16 @@ from mmjax.tables.few_shot import judged
 CLASSES, WIDTH = 4, 12
 
 
+NAMES = np.array(["aa", "bb", "cc", "dd"])
+
+
+def odd_row(rows, value):
+    """One value in row 7, column 3 that is none."""
+    x = np.ones((rows, WIDTH))
+    x[7, 3] = value
+    return x
+
+
 def rows_of(rng, each, spread=0.6):
     """Unit rows around the class's axis."""
     labels = np.repeat(np.arange(CLASSES), each)
@@ -182,12 +192,41 @@ def test_texts_of_some_classes_make_a_smaller_set(written):
 @pytest.mark.parametrize(
     "other, told",
     [
-        (dict(test=np.ones((80, 5), np.float32)), "test has 5 features, train has 12"),
+        (
+            dict(test=np.ones((80, 5), np.float32)),
+            "array 'test' has 5 features a row, array 'train_4' has 12; use features of one model",
+        ),
+        (
+            dict(text=np.ones((4, 5))),
+            "array 'text' has 5 features a row, what is trained on has 12; use",
+        ),
         (dict(test_labels=np.zeros(80, int)), "no test row of 3 of 4 classes"),
         (dict(test_labels=None), "no array 'test_labels'"),
-        (dict(val=np.full((20, WIDTH), np.nan)), "NaN"),
-        (dict(test=np.zeros((80, WIDTH))), "all zeros"),
-        (dict(text=np.ones((3, WIDTH))), "text has 3 rows for 4 classes"),
+        (
+            dict(val=odd_row(20, np.nan)),
+            r"array 'val' has NaN or infinity \(nan\), .* row 7, c.* 3",
+        ),
+        (
+            dict(val=odd_row(20, np.inf)),
+            r"array 'val' has NaN or infinity \(inf\), .* row 7, c.* 3",
+        ),
+        (dict(val=odd_row(20, 1e300)), "array 'val' has 1e.300, beyond float32 .* row 7, column 3"),
+        (dict(test=np.zeros((80, WIDTH))), "array 'test' is all zeros in row 0; leave"),
+        (dict(text=np.zeros((4, WIDTH))), "array 'text' is all zeros in row 0"),
+        (dict(text=np.ones((3, WIDTH))), "array 'text' has 3 rows for 4 classes; use"),
+        (
+            dict(text=np.ones((1, WIDTH)), text_labels=np.array(["d"]), class_names=NAMES),
+            "array 'text_labels' has 'd' in row 0; use names of the classes; did you mean 'dd'",
+        ),
+        (
+            dict(val_labels=np.arange(20) % 4 - 1),
+            "array 'val_labels' holds -1, first in row 0; use",
+        ),
+        (
+            dict(val_labels=np.arange(20) % 5, class_names=NAMES),
+            "array 'val_labels' holds 4, first in row 4; use whole numbers from 0 to 3",
+        ),
+        (dict(train_4_labels=np.full(16, 10**9)), "labels go up to 1000000000, and there are 120"),
         (dict(train_1=None, train_4=None), "use train_K"),
     ],
 )
@@ -205,8 +244,32 @@ def test_odd_rows_are_told(written):
     few = read_few_shot(written(train_4=train, test=test, val=3 * rows_of(rng, 5)[0]))
     told = " ".join(few.remarks)
     assert "3 of 80 test rows repeat a training row" in told
-    assert "20 val rows are no unit vectors" in told
+    assert "20 of val: rows that are no unit vectors" in told
     np.testing.assert_allclose(np.linalg.norm(few.val.x, axis=1), 1, rtol=1e-5)
+
+
+def test_rows_that_are_no_unit_vectors_are_told_once_and_of_any_length(written):
+    """1e-30 and 1e30 have squares that float32 can't hold."""
+    train, labels = rows_of(np.random.default_rng(0), 4)
+    own = read_few_shot(written(train_1=None, train_4=train, text=np.eye(WIDTH)[:4]))
+    for scale in (1e-30, 1e30):
+        texts = (scale * np.eye(WIDTH)[:4]).astype(np.float32)
+        given = dict(train_1=None, train_4=(scale * train).astype(np.float32), text=texts)
+        few = read_few_shot(written(**given))
+        np.testing.assert_allclose(few.pool.x, own.pool.x, rtol=2e-6)
+        np.testing.assert_allclose(few.texts["text"], own.texts["text"])
+    rng = np.random.default_rng(1)
+    long = {part: 3 * rows_of(rng, each)[0] for part, each in (("train_4", 4), ("test", 20))}
+    told = [line for line in read_few_shot(written(**long)).remarks if "unit" in line]
+    assert told == ["16 of train, 80 of test: rows that are no unit vectors, and are made so"]
+
+
+def test_texts_are_matched_to_classes_by_name(written):
+    names = ["dd", "bb"]
+    few = read_few_shot(
+        written(class_names=NAMES, text=np.eye(WIDTH)[:2], text_labels=np.array(names))
+    )
+    assert np.isfinite(few.texts["text"][[1, 3]]).all() and few.texts["text"][3, 0] == 1
 
 
 def test_float16_is_read(written):
@@ -371,10 +434,27 @@ def test_shifted_rows_are_judged_and_nothing_else(written, tmp_path):
 @pytest.mark.parametrize(
     "arrays, told",
     [
-        (dict(features=np.ones((3, 5)), labels=np.arange(3)), "features has 5 features, train has"),
-        (dict(features=np.ones((3, WIDTH)), labels=np.arange(3) + 2), "labels reach 4; use 0 to 3"),
+        (
+            dict(features=np.ones((3, 5)), labels=np.arange(3)),
+            "array 'features' has 5 features a row, toys has 12; use features of one model",
+        ),
+        (
+            dict(features=np.ones((3, WIDTH)), labels=np.arange(3) + 2),
+            "array 'labels' holds 4, first in row 2; use whole numbers from 0 to 3",
+        ),
+        (
+            dict(features=np.ones((3, WIDTH)), labels=np.arange(3), split=["train"] * 3),
+            "array 'split' has no row of test",
+        ),
+        (
+            dict(features=np.ones((3, WIDTH)), labels=np.arange(3), split=["test"] * 2),
+            "array 'features' has 3 rows, array 'split' 2",
+        ),
         (dict(features=np.ones((1, WIDTH)), labels=np.array(["zebra"])), "'zebra' is no class of"),
-        (dict(features=np.ones((2, WIDTH)), labels=np.arange(3)), "2 rows and 3 labels"),
+        (
+            dict(features=np.ones((2, WIDTH)), labels=np.arange(3)),
+            "'features' has 2 rows, array 'labels' 3",
+        ),
         (dict(x=np.ones((2, WIDTH))), "no array 'features'"),
         (dict(test=np.ones((2, WIDTH))), "no array 'test_labels'"),
     ],
@@ -392,8 +472,9 @@ def test_bad_shifts_are_told_in_one_line(written, tmp_path, arrays, told):
 @pytest.mark.parametrize(
     "labels, told",
     [
-        (np.arange(27) % 3, "use as many rows of each .*features 30, labels 27, split 30"),
-        (np.arange(30) % 3 - 1, "use labels 0 to 1 .-1 is one"),
+        (np.arange(27) % 3, "array 'features' has 30 rows, array 'labels' 27; use one of each"),
+        (np.arange(30) % 3 - 1, "array 'labels' holds -1, first in row 0; use whole numbers"),
+        (np.zeros(30, int), "all of the labels are of class '0'; use rows of two classes"),
     ],
 )
 def test_labels_that_fit_no_rows_are_told(labels, told, tmp_path):

@@ -12,7 +12,7 @@ from scipy import special
 
 from mmjax.conditionals import make_conditional, make_marginal, make_noise
 from mmjax.encoders import make_head, mlp
-from mmjax.errors import InvalidInput, choose, require
+from mmjax.errors import InvalidInput, choose, one_of, require
 from mmjax.evaluate import mcc
 from mmjax.generative import partial_causal_model
 from mmjax.numerics import (
@@ -90,6 +90,24 @@ def test_require_and_choose():
     assert choose({"a": 7}, "letter", "a") == 7
     with pytest.raises(InvalidInput, match=r"^letter: 'c' is not allowed; use one of a, b$"):
         choose({"b": 1, "a": 2}, "letter", "c")
+    with pytest.raises(InvalidInput, match=r"^letter: 'aa' is not allowed; use a$"):
+        choose({"a": 2}, "letter", "aa")
+    with pytest.raises(InvalidInput, match=r"^letter: 'a' is not there, for there are none$"):
+        choose({}, "letter", "a")
+    for odd, shown in ((["a"], r"\['a'\]"), (np.ones((3, 2)), r"an array \(3, 2\)"), (0, "0")):
+        with pytest.raises(InvalidInput, match=rf"^letter: {shown} is not allowed; use one of"):
+            choose({"b": 1, "a": 2}, "letter", odd)
+
+
+def test_a_refusal_is_a_line_however_long_the_names_and_the_value():
+    names = [f"method {k}" for k in range(100)]
+    with pytest.raises(InvalidInput, match="'METHOD 4' .* one of 100 names, nearest .*method 4,"):
+        choose(dict.fromkeys(names), "method", "METHOD 4")
+    with pytest.raises(InvalidInput) as error:
+        choose(dict.fromkeys(names), "method", "x\ny" * 1000)
+    assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+    of = [f"row;{k}" for k in range(50)]
+    assert one_of(of, "q", where="--help lists them").startswith("one of 50 names (--help lists")
 
 
 def _conditional(name="normal", space=None, **options):

@@ -12,6 +12,7 @@ from mmjax.run import (
     Row,
     Run,
     SeedOptions,
+    progress,
     progress_line,
     read_results,
     run_table,
@@ -161,3 +162,23 @@ def test_rows_that_a_kill_left_uncounted_are_made_again(tmp_path):
     _table(tmp_path, judged)
     rows = read_results(str(tmp_path / "results.csv"))
     assert [(r.setting, r.target) for r in rows[::2]] == ALL
+
+
+def test_a_table_of_short_rows_shows_how_far_it_is(tmp_path, monkeypatch, capsys):
+    """Rows of a moment each: the line is of all of them, and says where it is."""
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    settings = {name: [Piece("0", lambda log: time.sleep(0.05) or [])] for name in "abc"}
+    run = Run("test", str(tmp_path), lambda: None)
+    run_table("test", SeedOptions(), run, settings, lambda rows, seconds: "")
+    told = [line for line in capsys.readouterr().err.splitlines() if "/3 pieces" in line]
+    assert told[0].startswith("test: a  0/3 pieces") and told[-1].startswith("test: c  3/3 pieces")
+
+
+def test_a_table_of_trainings_leaves_the_line_to_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "EVERY", 0.02)
+    judge = lambda log: time.sleep(0.05) or []
+    run = Run("test", str(tmp_path), lambda: None)
+    for settings in ({"a": judge, "b": judge}, {"c": [Piece("0", judge, shows=True)]}):
+        own = run._replace(workdir=str(tmp_path / "".join(settings)))
+        run_table("test", SeedOptions(), own, settings, lambda rows, seconds: "")
+    assert "pieces" not in capsys.readouterr().err

@@ -267,8 +267,14 @@ def test_few_shot_reads_caches_of_tip_adapter(cached):
     "other, told",
     [
         (dict(keys_2shots=np.ones((WIDTH, 5), "f4")), r"keys_2shots.pt: shape \(7, 5\); .* 6 rows"),
-        (dict(test_f=np.ones((12, 5), "f4")), "test has 5 features, train has 7"),
-        (dict(val_f=np.ones((9, WIDTH), "f4")), "val has 9 rows and 12 labels"),
+        (
+            dict(test_f=np.ones((12, 5), "f4")),
+            "array 'test' has 5 features a row, array 'train_2' has 7",
+        ),
+        (
+            dict(val_f=np.ones((9, WIDTH), "f4")),
+            "array 'val' has 9 rows, array 'val_labels' 12; use",
+        ),
         (dict(values_2shots=np.ones((6, 3), "f4")), "values_2shots.pt: its rows are not one-hot"),
         (dict(values_2shots=np.ones(6, "f4")), "values_2shots.pt: .*use one tensor of 2 axes"),
         (dict(values_2shots=None), "values_2shots.pt"),

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import traverse
 from mmjax.disentangle import Affine
 from mmjax.errors import InvalidInput
 from mmjax.evaluate.decoded import decoded_moves, scored
+from mmjax.run import launch
 from mmjax.studies.decoding import judge_skill, train_decoder, train_judge
 from mmjax.studies.pictures import partner_of, read_pictures
 from mmjax.tables.traverse import ways_figures
@@ -86,7 +88,9 @@ def test_pictures_of_a_file_come_with_their_labels(tmp_path):
     rng, path = np.random.default_rng(0), str(tmp_path / "shown.npz")
     photo = rng.integers(0, 255, (6, 5, 5), np.uint8)
     arrays = dict(photo=photo, kind=np.arange(6), said=np.arange(3) * 10, order=np.array([4, 0, 2]))
-    np.savez(path, **arrays)
+    odd = dict(share=np.full(6, 0.5), flat=np.ones((6, 2)), none=np.zeros((0, 5, 5), np.uint8))
+    odd["hole"] = np.where(np.arange(6) == 2, np.nan, 1.0)
+    np.savez(path, **arrays, **odd)
     given = dict(images="photo", labels=("kind", "said"), index="order", key=KEY)
     found = read_pictures(path, **given)
     assert found.images.shape == (3, 5, 5, 1)
@@ -102,9 +106,29 @@ def test_pictures_of_a_file_come_with_their_labels(tmp_path):
         (dict(labels=("no",)), "no labels 'no'"),
         (dict(index="said"), "index 'said'"),
         (dict(index="", labels=("said",)), "3 rows, not 6"),
+        (dict(index="share"), "'share' has 0.5 in row 0"),
+        (dict(labels=("flat",)), "labels 'flat' are float64 .6, 2.; use a number or text a row"),
+        (dict(labels=("hole",)), "array 'hole' has NaN or infinity .*row 2"),
+        (dict(features="kind"), "features 'kind' are int64 .6,.; use numbers .n, f."),
+        (dict(images="none"), "array 'none' has shape"),
     ):
         with pytest.raises(InvalidInput, match=told):
             read_pictures(path, **given | wrong)
+
+
+def test_a_file_is_read_before_a_folder_is_made(tmp_path, capsys):
+    rng, path = np.random.default_rng(0), str(tmp_path / "shown.npz")
+    np.savez(path, images=rng.integers(0, 255, (6, 5, 5), np.uint8), labels=np.arange(6))
+    how = dict(experiment="traverse", doc="", about=traverse.ABOUT)
+    for flags, told in (
+        ([f"--data={path}"], "shown.npz: 6 pictures; use 20 or more"),
+        ([f"--data={path}", "--labels=no"], "no labels 'no'"),
+        ([f"--data={tmp_path}/none.npz"], "existing file (data: "),
+        (["--temperature=0"], "a number > 0 (temperature: 0.0"),
+    ):
+        argv = ["traverse", f"--workdir={tmp_path}/run", *flags]
+        assert launch(traverse.main, traverse.Config, traverse.PRESETS, **how, argv=argv) == 2
+        assert told in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_a_partner_tells_quantities_with_noise_and_classes_as_they_are():

@@ -54,6 +54,7 @@ def read_features(
     names: str = "",
     split: str = "",
     group: str = "",
+    flag: str = "features",
 ) -> Features:
     """Reads .npy, .npz, .safetensors, .parquet or .pt; nothing in a file is ever executed.
 
@@ -63,11 +64,12 @@ def read_features(
       values, labels, names: of arrays (columns) in it; where empty, the first that is there of
         VALUES, LABELS, NAMES, and for the values the only array of two axes.
       split, group: likewise, of SPLITS and GROUPS. A split is strings or 0 and 1: test row?
+      flag: what the path is called in a refusal of it.
 
     Raises InvalidInput where the file is missing, broken or of another kind, an array is missing,
     holds Python objects, has another shape than the others, or has NaN or infinity.
     """
-    arrays = open_arrays(path)
+    arrays = open_arrays(path, flag=flag)
     chosen = _values_of(path, arrays, values)
     found = {}
     for what, given, usual in (("labels", labels, LABELS), ("names", names, NAMES)):
@@ -107,14 +109,18 @@ def read_column(path: str, name: str, rows: int) -> np.ndarray:
 Arrays = Mapping[str, Callable[[], np.ndarray]]
 
 
-def open_arrays(path: str) -> Arrays:
+def open_arrays(path: str, *, flag: str = "features") -> Arrays:
     """Arrays by name, each read, as `plain` has it, when it is asked for: see read_features.
+
+    Args:
+      path: the file.
+      flag: what the path is called in a refusal of it.
 
     Raises InvalidInput where the file is missing, broken or of another kind.
     """
-    require(bool(path) and os.path.isfile(path), "features", path, "the path of an existing file")
+    require(bool(path) and os.path.isfile(path), flag, path, "the path of an existing file")
     kind = os.path.splitext(path)[1].lower()
-    require(kind in _READERS, "features", path, f"a file that ends in {', '.join(_READERS)}")
+    require(kind in _READERS, flag, path, f"a file that ends in {', '.join(_READERS)}")
     checked = lambda read, name: cache(lambda: plain(np.asanyarray(read()), name, path))
     return {name: checked(read, name) for name, read in _READERS[kind](path).items()}
 

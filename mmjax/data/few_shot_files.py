@@ -13,7 +13,10 @@ from mmjax.data.few_shot_parts import (
     class_names,
     classes_of,
     listed_rows,
+    no_unit_vectors,
     rows_of,
+    same_rows,
+    same_width,
     split_column,
     split_name,
     stem,
@@ -21,7 +24,7 @@ from mmjax.data.few_shot_parts import (
     unit_rows,
 )
 from mmjax.data.torch_caches import is_cache, open_cache
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput
 
 _SHOTS = re.compile(r"train_(\d+)")
 
@@ -65,10 +68,10 @@ def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
     Raises InvalidInput, one line, for whatever can't be used.
     """
     name = stem(path)
-    arrays = open_cache(path) if is_cache(path) else open_arrays(path)
-    parts, remarks = _parts(path, arrays)
+    arrays = open_cache(path) if is_cache(path) else open_arrays(path, flag="data")
+    parts = _parts(path, arrays)
     classes = classes_of(path, parts, class_names(path, arrays))
-    return assembled(name, path, parts, classes, texts_of(path, arrays, classes), remarks, same)
+    return assembled(name, path, parts, classes, texts_of(path, arrays, classes), same)
 
 
 def assembled(
@@ -77,21 +80,20 @@ def assembled(
     parts: Mapping[str, Sequence[LabelledRows]],
     classes: np.ndarray,
     texts: Mapping[str, np.ndarray],
-    remarks: Sequence[str],
     same: float,
 ) -> FewShotSet:
     """The checked set of its parts: `train` (draws, the first kept whole), `val`, `test`.
 
-    Raises InvalidInput where a part lacks a class, has another width or a row of zeros.
+    Raises InvalidInput where a part lacks a class, or texts have another width.
     """
-    told, checked = list(remarks), {}
-    width = parts["train"][0].x.shape[1]
+    checked, far = {}, {}
     for part, rows in parts.items():
-        checked[part] = [unit_rows(path, part, r, width, told) for r in rows]
+        made = [unit_rows(r) for r in rows]
+        checked[part], far[part] = [r for r, _ in made], sum(count for _, count in made)
         _no_class_missing(path, part, checked[part], classes)
     for text, values in texts.items():
-        if values.shape[1] != width:
-            raise InvalidInput(f"{path}: {text} has {values.shape[1]} features, train has {width}")
+        same_width(path, text, values, parts["train"][0].x.shape[1], "what is trained on")
+    told = no_unit_vectors(far)
     pool = _pooled(checked["train"], same, told)
     one = lambda part: checked[part][0] if part in checked else None
     found = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, ())
@@ -103,16 +105,19 @@ def assembled(
     return found._replace(remarks=tuple(told))
 
 
-def _parts(path: str, arrays: Arrays) -> tuple[dict[str, list[LabelledRows]], list[str]]:
+def _parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
     draws = sorted((int(m[1]) for n in arrays if (m := _SHOTS.fullmatch(n))), reverse=True)
     names = {"train": [f"train_{k}" for k in draws]}
     if not draws and "train" in arrays:
         names["train"] = ["train"]
     if not names["train"]:
-        return _split_parts(path, arrays), []
+        return _split_parts(path, arrays)
     names |= {part: [part] for part in ("val", "test") if part in arrays}
-    read = lambda n: rows_of(path, arrays, n, f"{n}_labels")
-    return {part: [read(n) for n in own] for part, own in names.items()}, []
+    found = {n: rows_of(path, arrays, n, f"{n}_labels") for own in names.values() for n in own}
+    first = names["train"][0]
+    for name, rows in found.items():
+        same_width(path, name, rows.x, found[first].x.shape[1], f"array {first!r}")
+    return {part: [found[n] for n in own] for part, own in names.items()}
 
 
 def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
@@ -123,19 +128,18 @@ def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
             f"{path}: it holds {held}; use train_K with train_K_labels (K shots a class), train "
             "with train_labels, or features with labels and split"
         )
-    _, rows = listed_rows(path, arrays)
+    values, rows = listed_rows(path, arrays)
     column = split_column(path, arrays, split)
-    sizes = {"features": len(rows.x), "labels": len(rows.labels), split: len(column)}
-    if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise InvalidInput(f"{path}: use as many rows of each (there are: {told})")
+    same_rows(path, values, len(rows.x), split, len(column))
     own = {"train": "train", "val": "validation", "test": "test"}
     found = {
         part: [LabelledRows(rows.x[column == kind], rows.labels[column == kind])]
         for part, kind in own.items()
         if (column == kind).any()
     }
-    require("train" in found, split, sorted(set(column.tolist())), "rows of train among others")
+    if "train" not in found:
+        held = ", ".join(sorted(set(column.tolist())))
+        raise InvalidInput(f"{path}: array {split!r} holds {held}; use rows of train among others")
     return found
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.features import Arrays, parts_of
-from mmjax.data.files.checks import label_column
-from mmjax.errors import InvalidInput, require
+from mmjax.data.files.checks import finite, label_column, whole_numbers
+from mmjax.errors import InvalidInput, counted, did_you_mean
 
 VALUES = ("features", "feature_list", "embeddings")
 LABELS = ("labels", "label_list")
@@ -24,15 +24,30 @@ class LabelledRows(NamedTuple):
 
 
 def rows_of(path: str, arrays: Arrays, values: str, labels: str) -> LabelledRows:
-    """Two arrays of a file, as they are."""
-    return LabelledRows(matrix_of(path, arrays, values), labels_of(path, arrays, labels))
+    """Two arrays of a file, as they are; codes are of its `class_names`, where it has them."""
+    x, codes = matrix_of(path, arrays, values), labels_of(path, arrays, labels)
+    same_rows(path, values, len(x), labels, len(codes))
+    names = class_names(path, arrays)
+    codes_within(path, labels, codes, None if names is None else len(names))
+    return LabelledRows(x, codes)
+
+
+def codes_within(path: str, name: str, codes: np.ndarray, classes: int | None) -> None:
+    """Raises InvalidInput that names the row of a code that is of no class; None: of any number."""
+    if codes.dtype.kind in "iu":
+        largest = int(codes.max(initial=0)) if classes is None else classes - 1
+        whole_numbers(codes, largest, f"{path}: array {name!r}")
 
 
 def listed_rows(path: str, arrays: Arrays) -> tuple[str, LabelledRows]:
     """The name of a file's one array of features, and the rows with their labels."""
     values = next((n for n in VALUES if n in arrays), VALUES[0])
-    labels = next((n for n in LABELS if n in arrays), LABELS[0])
-    return values, rows_of(path, arrays, values, labels)
+    return values, rows_of(path, arrays, values, labels_name(arrays))
+
+
+def labels_name(arrays: Arrays) -> str:
+    """The array of the labels of listed rows."""
+    return next((n for n in LABELS if n in arrays), LABELS[0])
 
 
 def class_names(path: str, arrays: Arrays) -> np.ndarray | None:
@@ -56,16 +71,17 @@ def split_column(path: str, arrays: Arrays, split: str) -> np.ndarray:
 
 
 def matrix_of(path: str, arrays: Arrays, name: str) -> np.ndarray:
-    """`[rows, features]` finite float32."""
+    """`[rows, features]` finite float32, no row of which is all zeros: it has a direction."""
     if name not in arrays:
         raise InvalidInput(f"{path}: no array {name!r}; it holds {', '.join(sorted(arrays))}")
     matrix = np.asarray(arrays[name]())
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
         told = f"{matrix.dtype} {matrix.shape}"
         raise InvalidInput(f"{path}: array {name!r} is {told}; use numbers [rows, features]")
-    matrix = matrix.astype(np.float32)
-    if not np.isfinite(matrix).all():
-        raise InvalidInput(f"{path}: array {name!r} has NaN or infinite values")
+    matrix = finite(matrix, name, path).astype(np.float32)
+    if not (some := matrix.any(1)).all():
+        told = f"{path}: array {name!r} is all zeros in row {int(np.argmin(some))}"
+        raise InvalidInput(f"{told}; leave the row out, for it has no direction")
     return matrix
 
 
@@ -83,35 +99,63 @@ def classes_of(
     every = np.concatenate([r.labels for rows in parts.values() for r in rows])
     kinds = np.unique(every)
     if every.dtype.kind in "iu":
+        if names is None and kinds[-1] >= len(every):
+            told = f"{path}: labels go up to {kinds[-1]}, and there are {len(every)} rows"
+            raise InvalidInput(f"{told}; use 0, 1, 2, ... without gaps, or names of classes")
         classes = names if names is not None else np.arange(int(kinds[-1]) + 1).astype(str)
-        if kinds[0] < 0 or kinds[-1] >= len(classes):
-            odd = kinds[0] if kinds[0] < 0 else kinds[-1]
-            by = "" if names is None else f", the {len(names)} class_names"
-            raise InvalidInput(f"{path}: use labels 0 to {len(classes) - 1}{by} ({odd} is one)")
         code = lambda labels: labels.astype(np.int32)
     else:
         classes = kinds
         code = lambda labels: np.searchsorted(kinds, labels).astype(np.int32)
     for rows in parts.values():
         rows[:] = [r._replace(labels=code(r.labels)) for r in rows]
-    require(len(classes) >= 2, "labels", len(classes), "two classes or more")
+    if len(classes) < 2:
+        told = f"{path}: all of the labels are of class {str(classes[0])!r}"
+        raise InvalidInput(f"{told}; use rows of two classes or more")
     return np.asarray(classes).astype(str)
 
 
-def unit_rows(
-    path: str, part: str, rows: LabelledRows, width: int, told: list[str]
-) -> LabelledRows:
-    """Unit vectors; adds a line to what is told where they were none."""
-    if rows.x.shape[1] != width:
-        raise InvalidInput(f"{path}: {part} has {rows.x.shape[1]} features, train has {width}")
-    if len(rows.x) != len(rows.labels):
-        raise InvalidInput(f"{path}: {part} has {len(rows.x)} rows and {len(rows.labels)} labels")
-    lengths = np.linalg.norm(rows.x, axis=1)
-    if not lengths.all():
-        raise InvalidInput(f"{path}: row {int(np.argmin(lengths))} of {part} is all zeros")
-    if (far := int((np.abs(lengths - 1) > 0.01).sum())) and f"{part} rows" not in str(told):
-        told.append(f"{far} {part} rows are no unit vectors, and are made so")
-    return rows._replace(x=rows.x / lengths[:, None])
+def same_rows(path: str, name: str, rows: int, other: str, count: int) -> None:
+    """Raises InvalidInput that names two arrays of unequal numbers of rows."""
+    if rows != count:
+        told = f"array {name!r} has {counted(rows, 'row')}, array {other!r} {count}"
+        raise InvalidInput(f"{path}: {told}; use one of each row")
+
+
+def same_width(path: str, name: str, x: np.ndarray, width: int, beside: str) -> None:
+    """Raises InvalidInput that names both widths, of an array and of what it stands beside."""
+    if x.shape[1] != width:
+        told = f"{path}: array {name!r} has {x.shape[1]} features a row, {beside} has {width}"
+        raise InvalidInput(f"{told}; use features of one model")
+
+
+def unit_rows(rows: LabelledRows) -> tuple[LabelledRows, int]:
+    """Unit vectors, and how many of them were none."""
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(rows.x, axis=1)
+    far = int((np.abs(lengths - 1) > 0.01).sum())
+    return rows._replace(x=directions(rows.x)), far
+
+
+def directions(x: np.ndarray) -> np.ndarray:
+    """`[n, d]` unit rows of the dtype of x, whose rows are finite and not all zeros."""
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    # Squares of what float32 holds are beyond it, at both ends.
+    odd = ((lengths < 1e-15) | ~np.isfinite(lengths))[:, 0]
+    if odd.any():
+        x = np.where(odd[:, None], x / np.abs(x).max(1, keepdims=True), x)
+        lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / lengths
+
+
+def no_unit_vectors(counts: Mapping[str, int]) -> list[str]:
+    """The one line about them, by array or part; nothing where all were."""
+    some = {name: count for name, count in counts.items() if count}
+    if not some:
+        return []
+    own = ", ".join(f"{count} of {name}" for name, count in some.items())
+    return [f"{own}: rows that are no unit vectors, and are made so"]
 
 
 def texts_of(path: str, arrays: Arrays, classes: np.ndarray) -> dict[str, np.ndarray]:
@@ -121,23 +165,36 @@ def texts_of(path: str, arrays: Arrays, classes: np.ndarray) -> dict[str, np.nda
         if not name.startswith("text") or name.endswith(("_labels", "_source")):
             continue
         values = matrix_of(path, arrays, name)
-        codes = np.arange(len(values))
-        if f"{name}_labels" in arrays:
-            codes = labels_of(path, arrays, f"{name}_labels").astype(int)
-        fits = len(codes) == len(values) and codes.max() < len(classes) and codes.min() >= 0
-        if not fits or (f"{name}_labels" not in arrays and len(values) != len(classes)):
+        own = f"{name}_labels" if f"{name}_labels" in arrays else ""
+        codes = _codes_of_texts(path, arrays, own, classes) if own else np.arange(len(classes))
+        if own:
+            same_rows(path, name, len(values), own, len(codes))
+        elif len(codes) != len(values):
             raise InvalidInput(
-                f"{path}: {name} has {len(values)} rows for {len(classes)} classes; add "
-                f"{name}_labels, the class of each"
+                f"{path}: array {name!r} has {counted(len(values), 'row')} for {len(classes)} "
+                f"classes; use one a class, or add {name}_labels, the class of each"
             )
         found[name] = mean_texts(values, codes, len(classes))
     return found
 
 
+def _codes_of_texts(path: str, arrays: Arrays, name: str, classes: np.ndarray) -> np.ndarray:
+    labels = labels_of(path, arrays, name)
+    if labels.dtype.kind in "iu":
+        codes_within(path, name, labels, len(classes))
+        return labels.astype(int)
+    code = {kind: k for k, kind in enumerate(classes.tolist())}
+    for row, label in enumerate(labels.tolist()):
+        if label not in code:
+            told = f"{path}: array {name!r} has {label!r} in row {row}"
+            raise InvalidInput(f"{told}; use names of the classes{did_you_mean(label, code)}")
+    return np.array([code[label] for label in labels.tolist()])
+
+
 def mean_texts(values: np.ndarray, codes: np.ndarray, num_classes: int) -> np.ndarray:
     """`[classes, d]` the normalised mean of a class's normalised texts; NaN where there is none."""
     sums = np.zeros((num_classes, values.shape[1]), np.float64)
-    np.add.at(sums, codes, values / np.linalg.norm(values, axis=1, keepdims=True))
+    np.add.at(sums, codes, directions(values))
     with np.errstate(invalid="ignore"):
         return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
 

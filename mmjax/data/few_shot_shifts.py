@@ -13,9 +13,14 @@ from mmjax.data.few_shot_parts import (
     LabelledRows,
     class_names,
     classes_of,
+    codes_within,
+    labels_name,
     labels_of,
     listed_rows,
+    no_unit_vectors,
     rows_of,
+    same_rows,
+    same_width,
     split_column,
     split_name,
     stem,
@@ -24,7 +29,7 @@ from mmjax.data.few_shot_parts import (
 )
 from mmjax.data.files.checks import label_column
 from mmjax.data.torch_caches import is_cache, open_cache
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, did_you_mean, require
 
 
 def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) -> FewShotSet:
@@ -41,13 +46,13 @@ def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) ->
 
     Raises InvalidInput, one line, for another width, an unknown class or two files of one name.
     """
-    shifts, told = dict(few.shifts), list(few.remarks)
+    shifts, told, far = dict(few.shifts), list(few.remarks), {}
     for path in paths:
         name = stem(path)
         require(name not in (*shifts, "test", "validation"), "shift", name, "files of other names")
-        shifts[name] = _shifted(few, path, told)
+        shifts[name], far[name] = unit_rows(_shifted(few, path))
         told += _odd_shift(few, name, shifts[name], same)
-    return few._replace(shifts=shifts, remarks=tuple(told))
+    return few._replace(shifts=shifts, remarks=(*told, *no_unit_vectors(far)))
 
 
 def _odd_shift(few: FewShotSet, name: str, rows: LabelledRows, same: float) -> list[str]:
@@ -77,30 +82,32 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
 
     Raises InvalidInput, one line, for one domain only, or where the others lack a class.
     """
-    arrays = open_arrays(path)
+    arrays = open_arrays(path, flag="data")
     part, rows = listed_rows(path, arrays)
     domains, split = _domains(path, arrays, column), split_name(arrays)
     parts_in = split_column(path, arrays, split) if split else np.full(len(rows.x), "train")
-    for name, values in ((column, domains), (split or "split", parts_in), ("labels", rows.labels)):
-        if len(values) != len(rows.x):
-            raise InvalidInput(f"{path}: {len(rows.x)} {part} rows, {len(values)} of {name}")
+    for name, values in ((column, domains), (split, parts_in)):
+        same_rows(path, part, len(rows.x), name, len(values))
     every = {"all": [rows]}
     classes = classes_of(path, every, class_names(path, arrays))
     kinds, texts = np.unique(domains), texts_of(path, arrays, classes)
-    require(len(kinds) >= 2, "domains", f"{column} of one value", "an array of two or more domains")
+    if len(kinds) < 2:
+        told = f"{path}: array {column!r} holds one domain, {kinds[0].item()!r}"
+        raise InvalidInput(f"{told}; use an array of two or more domains")
     found, some = [], lambda kept: LabelledRows(*(v[kept] for v in every["all"][0]))
     for kind in kinds.tolist():
         away, where = domains == kind, f"{path} without {kind}"
         own = {"train": "train", "val": "validation", "test": "test"}
         kept = {part: ~away & (parts_in == word) for part, word in own.items()}
-        require(kept["train"].any(), split, where, "a file with training rows in it")
+        if not kept["train"].any():
+            raise InvalidInput(f"{where}: no row of split train; use a file with training rows")
         parts = {part: [some(rows)] for part, rows in kept.items() if rows.any()}
         name = f"{stem(path)}-without-{kind}"
-        few = assembled(name, where, parts, classes, texts, [], same)
+        few = assembled(name, where, parts, classes, texts, same)
         judged = away & (parts_in == "test")
-        judged, told = judged if judged.any() else away, list(few.remarks)
-        target = unit_rows(path, str(kind), some(judged), few.pool.x.shape[1], told)
-        told += _odd_shift(few, str(kind), target, same)
+        target, far = unit_rows(some(judged if judged.any() else away))
+        told = [*few.remarks, *_odd_shift(few, str(kind), target, same)]
+        told += no_unit_vectors({str(kind): far})
         found.append(few._replace(shifts={str(kind): target}, remarks=tuple(told)))
     return found
 
@@ -111,31 +118,43 @@ def _domains(path: str, arrays: Arrays, column: str) -> np.ndarray:
     if domains.dtype.kind not in "iu" or "domain_names" not in arrays:
         return domains
     names = label_column(arrays["domain_names"](), "domain_names", path)
-    good = domains.min() >= 0 and domains.max() < len(names)
-    require(good, column, f"{domains.min()} to {domains.max()}", f"0 to {len(names) - 1}")
+    codes_within(path, column, domains, len(names))
     return np.asarray(names)[domains]
 
 
-def _shifted(few: FewShotSet, path: str, told: list[str]) -> LabelledRows:
-    arrays = open_cache(path) if is_cache(path) else open_arrays(path)
+def _shifted(few: FewShotSet, path: str) -> LabelledRows:
+    """The rows of a file that are judged, with the set's codes, as long as they are."""
+    arrays = open_cache(path) if is_cache(path) else open_arrays(path, flag="shift")
+    split = ""
     if "test" in arrays:
-        part, rows = "test", rows_of(path, arrays, "test", "test_labels")
+        part, labelled, rows = "test", "test_labels", rows_of(path, arrays, "test", "test_labels")
     else:
         part, rows = listed_rows(path, arrays)
-        if split := split_name(arrays):
-            kept = split_column(path, arrays, split) == "test"
-            require(bool(kept.any()), "shift", path, f"a file with test rows in its {split}")
-            rows = LabelledRows(rows.x[kept], rows.labels[kept])
-    rows = unit_rows(path, part, rows, few.pool.x.shape[1], told)
-    labels = rows.labels
-    if labels.dtype.kind in "iu":
-        names = class_names(path, arrays)
-        own = few.classes if names is None else names
-        if labels.min() < 0 or labels.max() >= len(own):
-            raise InvalidInput(f"{path}: labels reach {labels.max()}; use 0 to {len(own) - 1}")
-        labels = np.asarray(own)[labels]
-    code = {name: k for k, name in enumerate(few.classes.tolist())}
+        labelled, split = labels_name(arrays), split_name(arrays)
+    same_width(path, part, rows.x, few.pool.x.shape[1], few.name)
+    rows = rows._replace(labels=_codes_of(few, path, arrays, labelled, rows.labels))
+    if not split:
+        return rows
+    kept = split_column(path, arrays, split) == "test"
+    same_rows(path, part, len(rows.x), split, len(kept))
+    if not kept.any():
+        raise InvalidInput(f"{path}: array {split!r} has no row of test; use a file with some")
+    return LabelledRows(rows.x[kept], rows.labels[kept])
+
+
+def _codes_of(
+    few: FewShotSet, path: str, arrays: Arrays, name: str, labels: np.ndarray
+) -> np.ndarray:
+    """`[rows]` codes of the set's classes."""
+    names = class_names(path, arrays)
+    if labels.dtype.kind in "iu" and names is None:
+        codes_within(path, name, labels, len(few.classes))
+        return labels.astype(np.int32)
+    labels = labels if labels.dtype.kind not in "iu" else np.asarray(names)[labels]
+    code = {kind: k for k, kind in enumerate(few.classes.tolist())}
     kinds, places = np.unique(labels.astype(str), return_inverse=True)
-    if strange := [kind for kind in kinds.tolist() if kind not in code]:
-        raise InvalidInput(f"{path}: {strange[0]!r} is no class of {few.name}; use its class names")
-    return rows._replace(labels=np.array([code[k] for k in kinds.tolist()], np.int32)[places])
+    for kind in kinds.tolist():
+        if kind not in code:
+            told = f"{path}: {kind!r} is no class of {few.name}; use its class names"
+            raise InvalidInput(f"{told}{did_you_mean(kind, code)}")
+    return np.array([code[kind] for kind in kinds.tolist()], np.int32)[places]

@@ -51,7 +51,9 @@ class Run(NamedTuple):
         """A path inside the workdir."""
         return os.path.join(self.workdir, *parts)
 
-    def tracked(self, items: Iterable, label: str, unit: str = "pieces") -> Iterator:
+    def tracked(
+        self, items: Iterable, label: str | Callable[[], str], unit: str = "pieces"
+    ) -> Iterator:
         """The items one by one, with progress lines; Interrupted between two on a signal."""
         return tracked(items, label, unit=unit, stop=self.stop)
 

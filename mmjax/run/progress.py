@@ -160,7 +160,7 @@ def progress_line(
 
 def tracked(
     items: Iterable[Item],
-    label: str,
+    label: str | Callable[[], str],
     *,
     unit: str = "pieces",
     stop: Callable[[], int | None] = lambda: None,
@@ -175,7 +175,7 @@ def tracked(
 
     Args:
       items: what to go through; taken into a list, for its length.
-      label: what the job is called in the line.
+      label: what the job is called in the line, or a function that says what it is at.
       unit: what the items are called, in the plural.
       stop: returns a signal number when the job should stop.
       out: where lines go; default stderr.
@@ -193,7 +193,8 @@ def tracked(
         rate = count / spent
         left = f"{duration((len(items) - count) / rate)} left" if rate and not last else ""
         figures = (_rate(rate, unit),) if rate else ()
-        told = Line(label, f"{count}/{len(items)} {unit}", (*figures, duration(spent)), left)
+        name = label if isinstance(label, str) else label()
+        told = Line(name, f"{count}/{len(items)} {unit}", (*figures, duration(spent)), left)
         _write(out, told, terminal, last=last)
 
     def tick() -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -66,6 +66,10 @@ class Piece(NamedTuple):
     shows: bool = False
 
 
+# Name of a row -> what trains and judges it, or its pieces.
+Settings = Mapping[str, Callable[[MetricsLog], list[Row]] | Sequence[Piece]]
+
+
 def _json_of(path: str) -> dict:
     """What a file of ours holds; an absent one is empty."""
     if not os.path.exists(path):
@@ -98,6 +102,19 @@ class _Finished(NamedTuple):
         self.rows[:] = [row for row in self.rows if row.setting != setting] + kept
         return [piece for piece in pieces if piece.name not in counts]
 
+    def begin(self, settings: Settings) -> list[tuple[str, Piece]]:
+        """All that is still to be judged, in order."""
+        jobs, begun = [], len(self.pieces)
+        for setting, produce in settings.items():
+            pieces = [Piece("", produce)] if callable(produce) else list(produce)
+            missing = self.missing(setting, pieces)
+            if missing:
+                self.pieces.setdefault(setting, {})
+            jobs += [(setting, piece) for piece in missing]
+        if len(self.pieces) > begun:
+            self.note()  # before the first row: from now on rows alone don't say it is done
+        return jobs
+
     def add(self, setting: str, piece: str, fresh: Sequence[Row]) -> None:
         """Writes a piece's rows."""
         self.rows.extend(fresh)
@@ -110,11 +127,24 @@ class _Finished(NamedTuple):
         atomic_write(self.run.path("pieces.json"), json.dumps(self.pieces) + "\n")
 
 
+def _shown(jobs: list[tuple[str, Piece]], settings: Settings, run: Run) -> Iterator:
+    """The jobs one by one; with a line of all of them, unless they show themselves how far they
+    are, as trainings do."""
+    listed = [of for of in settings.values() if not callable(of)]
+    if not listed or any(piece.shows for of in listed for piece in of):
+        yield from jobs
+        return
+    at = [run.experiment]
+    for setting, piece in run.tracked(jobs, lambda: f"{run.experiment}: {at[0]}"):
+        at[0] = setting
+        yield setting, piece
+
+
 def run_table(
     experiment: str,
     config: Any,
     run: Run,
-    settings: Mapping[str, Callable[[MetricsLog], list[Row]] | Sequence[Piece]],
+    settings: Settings,
     summarise: Callable[[list[Row], Mapping[str, float]], str],
     data: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
@@ -154,21 +184,14 @@ def run_table(
     os.makedirs(run.path("figures"), exist_ok=True)
     options = json.loads(json.dumps(dataclasses.asdict(config)))
     log = MetricsLog(run.workdir, run.loggers, experiment=experiment, config=options)
-    for setting, produce in settings.items():
-        pieces = [Piece("", produce)] if callable(produce) else list(produce)
-        missing = finished.missing(setting, pieces)
-        if setting not in finished.pieces and missing:
-            finished.pieces[setting] = {}
-            finished.note()  # before the first row: from now on rows alone don't say it is done
-        quiet = len(pieces) == 1 or any(piece.shows for piece in pieces)
-        for piece in missing if quiet else run.tracked(missing, setting):
-            if (signum := run.stop()) is not None:
-                raise Interrupted(signum)
-            start = time.time()
-            fresh = piece.judge(log)
-            seconds[setting] = seconds.get(setting, 0.0) + time.time() - start
-            atomic_write(timings, json.dumps(seconds) + "\n")
-            finished.add(setting, piece.name, fresh)
+    for setting, piece in _shown(finished.begin(settings), settings, run):
+        if (signum := run.stop()) is not None:
+            raise Interrupted(signum)
+        start = time.time()
+        fresh = piece.judge(log)
+        seconds[setting] = seconds.get(setting, 0.0) + time.time() - start
+        atomic_write(timings, json.dumps(seconds) + "\n")
+        finished.add(setting, piece.name, fresh)
     log.close()
     text = summarise(finished.rows, seconds)
     atomic_write(run.path("summary.md"), text)

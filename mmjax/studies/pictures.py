@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data.features import open_arrays
+from mmjax.data.features import Arrays, open_arrays
+from mmjax.data.files.checks import finite, label_column
 from mmjax.data.sets.digits import slant_of
 from mmjax.errors import InvalidInput, require
 from mmjax.observations import render
@@ -84,28 +85,26 @@ def read_pictures(
 
     Raises InvalidInput, one line, for an array that is missing or another.
     """
-    arrays = open_arrays(path)
-
-    def read(name: str, what: str) -> np.ndarray:
-        if name not in arrays:
-            raise InvalidInput(f"{path}: no {what} {name!r}; it holds {', '.join(sorted(arrays))}")
-        return np.asarray(arrays[name]())
-
-    pixels = read(images, "images")
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
-        told = f"{pixels.dtype} {pixels.shape}"
-        raise InvalidInput(
-            f"{path}: images {images!r} are {told}; use uint8 [n, h, w] or more axes"
-        )
+    arrays = open_arrays(path, flag="data")
+    pixels = _pixels(path, images, _read(path, arrays, images, "images"))
     whole = len(pixels)
-    chosen = read(index, "index").astype(np.int64) if index else np.arange(whole)
-    if chosen.ndim != 1 or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= whole:
-        raise InvalidInput(f"{path}: index {index!r} is no column of rows 0 to {whole - 1}")
+    chosen = np.arange(whole)
+    if index:
+        chosen = label_column(_read(path, arrays, index, "index"), index, path)
+        fits = chosen.dtype.kind in "iu" and len(chosen) and 0 <= chosen.min() <= chosen.max()
+        if not fits or chosen.max() >= whole:
+            raise InvalidInput(f"{path}: index {index!r} is no column of rows 0 to {whole - 1}")
 
     def column(name: str, what: str) -> np.ndarray:
-        values = read(name, what)
+        values = finite(_read(path, arrays, name, what), name, path)
+        axes = 2 if what == "features" else 1
+        if values.ndim != axes or values.dtype.kind not in ("iuf" if axes == 2 else "biufU"):
+            own = "numbers [n, f]" if axes == 2 else "a number or text a row"
+            told = f"{path}: {what} {name!r} are {values.dtype} {values.shape}"
+            raise InvalidInput(f"{told}; use {own}")
         if len(values) not in (whole, len(chosen)):
-            raise InvalidInput(f"{path}: {what} {name!r} has {len(values)} rows, not {len(chosen)}")
+            told = f"{path}: {what} {name!r} has {len(values)} rows, not {len(chosen)}"
+            raise InvalidInput(f"{told}; use one of each picture")
         return values if len(values) == len(chosen) else values[chosen]
 
     pixels = pixels[chosen].reshape(len(chosen), *pixels.shape[1:3], -1)
@@ -118,6 +117,19 @@ def read_pictures(
     one = lambda v: v.astype(np.float32) if v.dtype.kind == "f" else v
     found = column(features, "features").astype(np.float32)[kept] if features else None
     return Pictures(pixels[kept], {k: one(v)[kept] for k, v in factors.items()}, found)
+
+
+def _read(path: str, arrays: Arrays, name: str, what: str) -> np.ndarray:
+    if name not in arrays:
+        raise InvalidInput(f"{path}: no {what} {name!r}; it holds {', '.join(sorted(arrays))}")
+    return np.asarray(arrays[name]())
+
+
+def _pixels(path: str, name: str, pixels: np.ndarray) -> np.ndarray:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or 0 in pixels.shape:
+        told = f"{path}: images {name!r} are {pixels.dtype} {pixels.shape}"
+        raise InvalidInput(f"{told}; use uint8 [n, h, w] or more axes")
+    return pixels
 
 
 def partner_of(factors: Mapping[str, np.ndarray], noise: float, key: Key) -> np.ndarray:

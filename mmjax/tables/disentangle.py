@@ -92,7 +92,7 @@ def few_shot_pieces(config, world, prefix, method, shots, unmixed) -> list[Piece
 
 def read_prompts(config: Any, world: FeatureWorld) -> tuple[jax.Array, np.ndarray]:
     """The classes' texts `[p, f]` and their codes `[p]`; a fault is told before anything runs."""
-    texts = read_features(config.prompts, values=config.prompt_values)
+    texts = read_features(config.prompts, values=config.prompt_values, flag="prompts")
     if texts.labels is None:
         raise InvalidInput(f"{config.prompts}: no labels; it needs the class of each text")
     width = world.whole.branches["x"].shape[1]

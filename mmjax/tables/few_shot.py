@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FewShotSet, read_domains, read_few_shot, with_shifts, with_texts
 from mmjax.disentangle import Affine
-from mmjax.errors import require
+from mmjax.errors import one_of, require
 from mmjax.few_shot import (
     PLAIN,
     Draws,
@@ -31,6 +31,7 @@ from mmjax.few_shot import (
     unmixings,
 )
 from mmjax.run import Piece, Row, seed_keys
+from mmjax.tables.few_shot_options import check_sets
 
 EXPERIMENT = "few_shot"
 _LONG = 2**31  # rows x features x classes of a fit from which each draw is a piece of its own
@@ -49,10 +50,7 @@ def read_sets(config: Any) -> list[FewShotSet]:
             found.append(few)
         else:
             found += [few, known] if config.classes == "both" else [known]
-    names = [few.name for few in found]
-    require(bool(found), "data", config.data, "one or more files, comma-separated")
-    require(len(set(names)) == len(names), "data", ", ".join(names), "files of different names")
-    return found
+    return check_sets(config, found)
 
 
 def _read(config: Any, paths: list[str], shifts: list[str]) -> Iterator[FewShotSet]:
@@ -82,7 +80,8 @@ def chosen_methods(config: Any) -> list[Method]:
     every, asked = methods(config.num_components), [n for n in config.methods.split(";") if n]
     names = [m.name for m in every]
     for name in asked:
-        require(name.strip() in names, "methods", name.strip(), "; ".join(names))
+        allowed = one_of(names, name.strip(), between="; ", where="--help lists them")
+        require(name.strip() in names, "methods", name.strip(), allowed)
     kept = {name.strip() for name in asked} or set(names)
     return [m for m in every if m.name in kept and (config.tuned or not m.tuned)]
 

@@ -14,7 +14,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FewShotSet, read_features, read_few_shot, with_texts
 from mmjax.disentangle import Affine
-from mmjax.errors import InvalidInput, naming, require
+from mmjax.errors import InvalidInput, naming
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
 from mmjax.few_shot import Draws, HeldOut, make_draws, shots_with_rows, unlabelled
 from mmjax.few_shot.by_class import ACROSS, CONTRASTS, MAPS, class_figures, fit_map, map_rows
@@ -31,6 +31,7 @@ from mmjax.studies.component_looks import (
 )
 from mmjax.studies.zero_shot_maps import CENTRES, SIMILARITIES, mapped_zero_shot, pooled_accuracy
 from mmjax.tables.few_shot import has_texts, main_texts
+from mmjax.tables.few_shot_options import check_sets
 
 EXPERIMENT = "is_it_ica"
 PURPOSES = ("draw", "bootstrap", "components")
@@ -45,17 +46,15 @@ SAME = 0.99  # cosine of training rows above which they are one picture
 def read_sets(config: Any) -> list[FewShotSet]:
     """The data sets of the run, all of their classes."""
     found = [read_few_shot(path, same=SAME) for path in names_in(config.data)]
-    names = [few.name for few in found]
-    require(bool(found), "data", config.data, "one or more files, comma-separated")
-    require(len(set(names)) == len(names), "data", ", ".join(names), "files of different names")
-    return found
+    return check_sets(config, found)
 
 
 def read_names(config: Any, sets: Sequence[FewShotSet]) -> tuple[np.ndarray, np.ndarray] | None:
     """Further texts that components are named by: names `[m]` and vectors `[m, d]`; or None."""
     if not config.texts:
         return None
-    found = read_features(config.texts, values=config.text_values, names=config.text_names)
+    arrays = dict(values=config.text_values, names=config.text_names)
+    found = read_features(config.texts, **arrays, flag="texts")
     if found.names is None:
         raise InvalidInput(f"{config.texts}: no names of its texts; use --text_names")
     for few in sets:

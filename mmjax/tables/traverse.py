@@ -12,6 +12,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data.dataset import Dataset
 from mmjax.disentangle import Affine, components
+from mmjax.errors import InvalidInput, counted
 from mmjax.evaluate import Moves, dci, decoded_moves, mcc, traversed
 from mmjax.few_shot.unmix import KINDS
 from mmjax.losses import info_nce
@@ -36,6 +37,7 @@ PURPOSES = ("rows", "split", "partner", "features", "decoder", "judge", "unmix")
 # Whitening and PCA have the same axes.
 WAYS = {"FastICA": "ica", "PCA": "whitening", "random rotation": "turned"}
 LEVELS = 7
+LEAST = 20  # pictures
 SHOWN = 6
 METRICS = ("mcc", "disentanglement", "completeness", "informativeness", "own", "others")
 
@@ -51,6 +53,16 @@ def pictures_of(config: Any, key: jax.Array) -> Pictures:
         return rendered_pictures(key, config.rows or 6000)
     how = dict(images=config.images, labels=names_in(config.labels), index=config.index)
     return read_pictures(config.data, **how, features=config.values, rows=config.rows, key=key)
+
+
+def check_file(config: Any) -> None:
+    """Reads the pictures once, so that a fault is told before anything is written."""
+    if not config.data:
+        return
+    found = pictures_of(config, jax.random.key(config.seed))
+    if len(found.images) < LEAST:
+        told = f"{config.data}: {counted(len(found.images), 'picture')}"
+        raise InvalidInput(f"{told}; use {LEAST} or more: a decoder and a judge learn from them")
 
 
 def features_of(config: Any, run: Run, data: Pictures, fit_rows, keys, seed: int) -> np.ndarray:

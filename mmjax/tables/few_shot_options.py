@@ -1,0 +1,35 @@
+"""What experiments on few-shot files check of their flags and of their files before they begin."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmjax.data import FewShotSet
+from mmjax.errors import require, say
+
+
+def check_counts(config: Any, *names: str) -> None:
+    """Shots and numbers of components are different, whatever else is named is 1 or more.
+
+    Raises InvalidInput that names the flag.
+    """
+    for name in ("shots", "num_components"):
+        given = getattr(config, name)
+        good = given and min(given) >= 1 and len(set(given)) == len(given)
+        require(bool(good), name, given, "different whole numbers >= 1, comma-separated")
+    for name in names:
+        require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
+
+
+def check_sets(config: Any, sets: Sequence[FewShotSet]) -> list[FewShotSet]:
+    """The sets, of which there are some, each of a name of its own."""
+    names = [few.name for few in sets]
+    require(bool(sets), "data", config.data, "one or more files, comma-separated")
+    require(len(set(names)) == len(names), "data", ", ".join(names), "files of different names")
+    return list(sets)
+
+
+def say_remarks(sets: Sequence[FewShotSet]) -> None:
+    """Notes of what is odd about each set."""
+    for few in sets:
+        for line in few.remarks:
+            say(f"note: {few.name}: {line}")
