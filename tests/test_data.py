@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from mmjax.data import (
-    SideNames,
-    digit_halves,
-    encode_labels,
-    fit_scaling,
-    load_pairs,
-    standardised,
-)
-from mmjax.data.as_dataset import LABEL, datasets_of_pairs
+from mmjax.data import SideNames, datasets_of_pairs, digit_halves, encode_labels, load_pairs
+from mmjax.data.columns import Column
+from mmjax.data.dataset import LABEL
+from mmjax.data.pairs import matrix_of
 from mmjax.errors import InvalidInput
 from mmjax.nets.prepare import preparations_of
 from mmjax.studies import PairOptions, make_pair_study, probe_accuracies, raw_features, retrieval
@@ -46,9 +41,9 @@ def by_label(tmp_path):
 
 def test_text_labels_agree_across_modalities(by_label):
     data = by_label[0]()
-    assert set(data.x.label) == {0, 1, 2}
-    np.testing.assert_array_equal(data.x.label, by_label[1]["x"][:, 0])
-    np.testing.assert_array_equal(data.t.label, by_label[1]["t"][:, 0])
+    assert set(data.x.labels[LABEL]) == {0, 1, 2}
+    np.testing.assert_array_equal(data.x.labels[LABEL], by_label[1]["x"][:, 0])
+    np.testing.assert_array_equal(data.t.labels[LABEL], by_label[1]["t"][:, 0])
     a, b = encode_labels(np.array(["b", "a"]), np.array(["a", "c"]))
     assert a[1] == b[0] and len({*a, *b}) == 3
 
@@ -80,19 +75,20 @@ def test_pairs_by_label_share_it_and_cover_the_training_rows(by_label):
 def test_pairs_by_index_stay_together():
     data = digit_halves(0.2)
     left, right, _ = _fed(data, 64)
-    whole = np.concatenate([data.x.values, data.t.values], -1)[~data.x.is_test]
-    drawn = np.round(np.concatenate([left.reshape(64, 8, 4), right.reshape(64, 8, 4)], -1))
+    train = [matrix_of(side.part("train")) for side in (data.x, data.t)]
+    whole, drawn = np.concatenate(train, -1), np.round(np.concatenate([left, right], -1))
     for image in drawn:
-        assert (np.abs(whole - image).sum((1, 2)) < 1e-3).any()
+        assert (np.abs(whole - image).sum(1) < 1e-3).any()
 
 
 def test_scaling_is_fitted_on_training_rows_alone():
-    data = digit_halves(0.2)
-    changed = data.x.values.copy()
-    changed[data.x.is_test] += 100
-    other = fit_scaling(data.x._replace(values=changed))
-    np.testing.assert_array_equal(fit_scaling(data.x).mean, other.mean)
-    train = standardised(jnp.asarray(data.x.values[~data.x.is_test]), other)
+    side = digit_halves(0.2).x
+    changed = matrix_of(side).copy()
+    changed[side.split == "test"] += 100
+    other = raw_features(side._replace(columns={"x": Column(changed, "features")}))
+    train = matrix_of(side.part("train"))
+    np.testing.assert_array_equal(raw_features(side)(train), other(train))
+    train = other(train)
     assert abs(float(train.mean())) < 1e-4 and float(train.std(0).max()) < 1.01
     assert bool(jnp.isfinite(train).all())  # corner pixels never change
 
@@ -116,16 +112,17 @@ def test_probes_of_raw_features_agree_with_scikit_learn():
     data = digit_halves(0.3)
     see = raw_features(data.x)
     ours = probe_accuracies(data.x, see, limit=10_000)["label"]
-    train, test = (np.asarray(see(data.x.values[m])) for m in (~data.x.is_test, data.x.is_test))
-    peer = LogisticRegression(max_iter=2000).fit(train, data.x.label[~data.x.is_test])
-    assert abs(ours - peer.score(test, data.x.label[data.x.is_test])) < 0.015
+    train, test = (data.x.part(part) for part in ("train", "test"))
+    seen = [np.asarray(see(matrix_of(part))) for part in (train, test)]
+    peer = LogisticRegression(max_iter=2000).fit(seen[0], train.labels[LABEL])
+    assert abs(ours - peer.score(seen[1], test.labels[LABEL])) < 0.015
 
 
 def test_retrieval_of_equal_embeddings_is_perfect_and_of_constant_ones_nil():
     data = digit_halves(0.2)
-    number = np.arange(len(data.x.values), dtype=np.float32)
+    number = Column(np.arange(data.x.num_rows, dtype=np.float32)[:, None], "features")
     data = data._replace(
-        x=data.x._replace(values=number[:, None]), t=data.t._replace(values=number[:, None])
+        x=data.x._replace(columns={"x": number}), t=data.t._replace(columns={"t": number})
     )
     near = lambda a, b: -jnp.abs(a - b.T)
     same = retrieval(data, jnp.asarray, jnp.asarray, near, limit=100)
@@ -142,5 +139,5 @@ def test_pair_study_trains_dropout_only_with_a_key():
     objective = study.recipe.stages[0].objective
     a, b = (objective(params, batch, jax.random.key(k), lambda v: v)[0] for k in (0, 1))
     assert a != b
-    values = digit_halves(0.2).x.values[:5]
+    values = matrix_of(digit_halves(0.2).x)[:5]
     assert (study.embed(params, "x", values) == study.embed(params, "x", values)).all()

@@ -10,19 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmjax.data import (
-    Modality,
-    PairedData,
     SideNames,
     content_ids,
-    fit_scaling,
-    groups_of,
+    datasets_of_pairs,
     linked_groups,
     load_pairs,
+    paired,
     random_split,
+    side_of,
     split_columns,
-    standardised,
 )
-from mmjax.data.as_dataset import datasets_of_pairs
+from mmjax.data.dataset import LABEL
+from mmjax.data.scaling import scaled, scaling_of
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import linear_probe_accuracy, recall_at
 from mmjax.nets.prepare import observations_of, preparations_of
@@ -94,11 +93,11 @@ def test_no_image_has_captions_on_both_sides(tmp_path, named):
         arrays["t"] += 1e-3 * np.random.default_rng(1).normal(size=arrays["t"].shape)
     np.savez(tmp_path / "a.npz", **arrays)
     data = _load(tmp_path / "a.npz", t=SideNames("t", ids="image_id" if named else ""))
-    test, image = data.x.is_test, arrays["image_id"]
+    test, image = data.x.split == "test", arrays["image_id"]
     assert test.sum() == 0.2 * len(test)
     assert not set(image[test]) & set(image[~test])
-    assert len(set(groups_of(data).x)) == IMAGES
-    np.testing.assert_array_equal(groups_of(data).x, groups_of(data).t)
+    assert len(set(data.x.groups)) == IMAGES
+    np.testing.assert_array_equal(data.x.groups, data.t.groups)
     (rows,) = datasets_of_pairs(data)
     ids = rows.part("train").ids
     assert len(set(ids[:, 1])) <= IMAGES * 0.8 and len(set(ids[:, 0])) > 32
@@ -114,7 +113,8 @@ def test_contents_that_are_classes_do_not_split_by_class(tmp_path):
     np.savez(tmp_path / "a.npz", **arrays)
     names = SideNames("x", "label"), SideNames("t", "label")
     data = _load(tmp_path / "a.npz", *names)
-    assert set(data.x.label[~data.x.is_test]) == set(range(6)) and data.x.is_test.sum() == 12
+    train = data.x.part("train")
+    assert set(train.labels[LABEL]) == set(range(6)) and train.num_rows == 60 - 12
     assert "repeat like classes" in data.remarks[0]
 
 
@@ -124,16 +124,11 @@ def test_named_masks_that_part_recordings_are_told(tmp_path):
     data = _load(tmp_path / "a.npz", SideNames("x", is_test="mask"))
     assert "lie on both sides" in data.remarks[0]
     only_t = _load(tmp_path / "a.npz", t=SideNames("t", is_test="mask"))
-    np.testing.assert_array_equal(only_t.x.is_test, arrays["mask"] == 1)
+    np.testing.assert_array_equal(only_t.x.split == "test", arrays["mask"] == 1)
 
 
 def _sides(x, t, x_test, t_test, partner, t_ids=None):
-    return PairedData(
-        Modality("x", x, None, {}, x_test),
-        Modality("t", t, None, {}, t_test, t_ids),
-        partner,
-        "many",
-    )
+    return paired(side_of("x", x, x_test), side_of("t", t, t_test, ids=t_ids), partner, "many")
 
 
 def _unit(v):
@@ -161,9 +156,7 @@ def test_perfect_embeddings_of_five_captions_an_image_recall_all(way):
     found = retrieval(data, _unit, _unit, _dot, limit=2000)
     assert set(found.values()) == {1.0}
     order = rng.permutation(len(image))
-    moved = data._replace(
-        x=data.x._replace(values=captions[order], is_test=test[order]), partner=data.partner[order]
-    )
+    moved = paired(data.x.take(order), data.t, data.partner[order], "moved")
     if way == "index":
         assert set(retrieval(moved, _unit, _unit, _dot, limit=2000).values()) == {1.0}
     flat = lambda v: jnp.ones((len(v), 2))
@@ -191,12 +184,12 @@ def test_scaling_is_that_of_the_values_not_of_their_storage(dtype):
     rng = np.random.default_rng(0)
     whole = np.round(40 * rng.normal(size=(200, 3))) + 120
     whole = np.clip(whole, 0, 255)
-    side = lambda v: Modality("x", v, None, {}, np.arange(len(v)) >= 150)
     want = (whole - whole[:150].mean(0)) / whole[:150].std(0)
     stored = whole.astype(dtype)
-    scaling = fit_scaling(side(stored))
-    np.testing.assert_allclose(standardised(stored, scaling), want, rtol=1e-5, atol=1e-5)
-    (rows,) = datasets_of_pairs(PairedData(side(stored), side(stored), np.arange(200), "a"))
+    found = scaled(stored, scaling_of(lambda: [stored[:150]]))
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
+    sides = (side_of(name, stored, np.arange(200) >= 150) for name in "xt")
+    (rows,) = datasets_of_pairs(paired(*sides, np.arange(200), "a"))
     train = rows.part("train")
     seen = observations_of(train, preparations_of(train), np.arange(150))["x"]
     assert seen.dtype == np.float32
@@ -208,18 +201,16 @@ def test_scaling_is_that_of_the_values_not_of_their_storage(dtype):
 def test_offset_and_unit_of_wide_values_are_no_matter(offset, unit):
     exact = np.random.default_rng(0).integers(-1000, 1000, (200, 3)).astype(np.float64)
     values = (exact + offset) * unit
-    side = Modality("x", values, None, {}, np.arange(200) >= 150)
     want = (exact - exact[:150].mean(0)) / exact[:150].std(0)
-    np.testing.assert_allclose(standardised(values, fit_scaling(side)), want, atol=2e-3)
+    by_training = lambda v: scaled(v, scaling_of(lambda: [v[:100], v[100:150]]))
+    np.testing.assert_allclose(by_training(values), want, atol=2e-3)
     if unit == 1:
-        whole = values.astype(np.int64)
-        scaling = fit_scaling(side._replace(values=whole))
-        np.testing.assert_allclose(standardised(whole, scaling), want, atol=2e-3)
+        np.testing.assert_allclose(by_training(values.astype(np.int64)), want, atol=2e-3)
 
 
 def test_constant_values_are_zero():
-    side = Modality("x", np.full((20, 3), 1e8), None, {}, np.arange(20) >= 15)
-    assert not np.any(standardised(side.values, fit_scaling(side)))
+    values = np.full((20, 3), 1e8)
+    assert not np.any(scaled(values, scaling_of(lambda: [values[:15]])))
 
 
 BAD = {
@@ -242,6 +233,18 @@ def test_bad_arrays_are_told_in_one_line(tmp_path, change, said):
     assert "a.npz" in str(told.value) and "\n" not in str(told.value)
 
 
+def test_a_factor_called_label_does_not_hide_behind_the_label(tmp_path):
+    rng = np.random.default_rng(0)
+    x, label, word = rng.normal(size=(20, 2)), np.arange(20) % 2, np.arange(20) % 5
+    np.savez(tmp_path / "a.npz", x=x, t=x, label=label, word=word)
+    sides = SideNames("x", "word", ("label",)), SideNames("t", "word")
+    with pytest.raises(InvalidInput, match="private_x: 'label' is not allowed; use another"):
+        _load(tmp_path / "a.npz", *sides)
+    alone = _load(tmp_path / "a.npz", SideNames("x", "", ("label",)))
+    np.testing.assert_array_equal(alone.x.labels["label"], label)
+    assert not alone.t.labels
+
+
 def _noise():
     """Features without any signal, paired with a one-hot of the label: what is read of held-out
     rows is chance, what is read of trained ones is memory."""
@@ -249,8 +252,9 @@ def _noise():
     label, n = rng.integers(0, 5, 500).astype(np.int32), 500
     t = np.eye(5)[label] + 0.01 * rng.normal(size=(n, 5))
     is_test = rng.random(n) < 0.4
-    x = Modality("x", rng.normal(size=(n, 40)).astype(np.float32), label, {}, is_test)
-    return PairedData(x, Modality("t", t, label, {}, is_test), np.arange(n), "noise")
+    x = rng.normal(size=(n, 40)).astype(np.float32)
+    sides = (side_of(name, v, is_test, labels={LABEL: label}) for name, v in (("x", x), ("t", t)))
+    return paired(*sides, np.arange(n), "noise")
 
 
 def test_an_export_says_which_rows_were_trained(tmp_path):
@@ -262,9 +266,9 @@ def test_an_export_says_which_rows_were_trained(tmp_path):
     export(SimpleNamespace(path=lambda *p: str(tmp_path.joinpath(*p))), data, see, "dim=8")
     file = np.load(tmp_path / "features" / "dim=8_x.npz")
     assert file["split"].dtype.kind == "U" and file["group"].dtype == np.int64
-    np.testing.assert_array_equal(file["split"] == "test", data.x.is_test)
-    np.testing.assert_array_equal(file["split"] == "train", ~data.x.is_test)
-    np.testing.assert_array_equal(file["is_test"], data.x.is_test)
+    np.testing.assert_array_equal(file["split"], data.x.split)
+    assert set(file["split"]) == {"train", "test"}
+    np.testing.assert_array_equal(file["is_test"], data.x.split == "test")
     z, label, test = file["feature_list"], file["label_list"], file["split"] == "test"
     fit = np.arange(len(z)) % 2 == 0
 

@@ -8,12 +8,12 @@ import pytest
 from jax.interpreters import partial_eval
 
 from mmjax.data import (
-    Modality,
-    PairedData,
     caption,
     caption_ids,
     load_multimodal,
+    paired,
     scene_vocabulary,
+    side_of,
 )
 from mmjax.data.dataset import Dataset
 from mmjax.encoders import Modality as Tokens
@@ -69,8 +69,7 @@ def _fused(method):
 def _paired():
     x, t = _values()
     test = np.arange(N) >= 9
-    sides = [Modality(name, v, None, {}, test) for name, v in (("x", x), ("t", t))]
-    data = PairedData(*sides, np.arange(N), "twice")
+    data = paired(side_of("x", x, test), side_of("t", t, test), np.arange(N), "twice")
     study = make_pair_study(data, PairOptions(batch_size=6, hidden=(4,)), 2, **SAVES)
     return study, study.constants
 

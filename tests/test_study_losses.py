@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from mmjax.config import moot
-from mmjax.data import Modality, PairedData
+from mmjax.data import paired, side_of
 from mmjax.errors import InvalidInput
 from mmjax.generative.scenes import scene_model
 from mmjax.losses import Loss, cross, no_gather
@@ -55,8 +55,8 @@ def _content_style(loss=None, named="info_nce", **options):
 def _paired(loss=None, named="info_nce", **options):
     rng, test = np.random.default_rng(0), np.arange(12) >= 9
     values = rng.normal(size=(2, 12, 3)).astype(np.float32)
-    sides = [Modality(n, v, None, {}, test) for n, v in zip("xt", values, strict=True)]
-    data = PairedData(*sides, np.arange(12), "drawn")
+    sides = [side_of(name, v, test) for name, v in zip("xt", values, strict=True)]
+    data = paired(*sides, np.arange(12), "drawn")
     options = PairOptions(**dict(batch_size=4, hidden=(4,)) | options, loss=named)
     study = make_pair_study(data, options, 3, loss=loss, **SAVES)
     return study, study.constants

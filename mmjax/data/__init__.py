@@ -40,16 +40,8 @@ from mmjax.data.files.torch_files import read_torch
 from mmjax.data.multimodal_npz import load_multimodal
 from mmjax.data.pair_ids import content_ids, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
-from mmjax.data.pairs import (
-    Modality,
-    PairedData,
-    Scaling,
-    encode_labels,
-    fit_scaling,
-    groups_of,
-    ids_of,
-    standardised,
-)
+from mmjax.data.pairs import PairedData, datasets_of_pairs, paired, side_of
+from mmjax.data.scaling import Scaling
 from mmjax.data.sets.av_mnist import load_av_mnist
 from mmjax.data.sets.captions import (
     Vocabulary,
@@ -81,6 +73,7 @@ from mmjax.data.sets.trifeature_gallery import (
 )
 from mmjax.data.sets.vision_touch import load_vision_touch
 from mmjax.data.values import Lazy, padded
+from mmjax.labels import encode_labels
 
 __all__ = [
     "ClipConfig",
@@ -96,7 +89,6 @@ __all__ = [
     "Gallery",
     "LabelledRows",
     "Lazy",
-    "Modality",
     "PairPool",
     "PairedData",
     "Scaling",
@@ -114,15 +106,13 @@ __all__ = [
     "encode",
     "count_rows",
     "digit_halves",
+    "datasets_of_pairs",
     "encode_labels",
     "finite",
     "finite_float32",
     "fit_image",
-    "fit_scaling",
     "fixed_pairs",
     "group_codes",
-    "groups_of",
-    "ids_of",
     "image_batches",
     "joined_branches",
     "label_column",
@@ -144,6 +134,7 @@ __all__ = [
     "padded",
     "outside_groups",
     "pair_pool",
+    "paired",
     "random_split",
     "redrawn",
     "plain",
@@ -165,11 +156,11 @@ __all__ = [
     "remarks_on",
     "sample_pairs",
     "scene_vocabulary",
+    "side_of",
     "split_columns",
     "split_renderings",
     "split_triples",
     "standardise_pixels",
-    "standardised",
     "stratified_split",
     "unseen_rows",
     "vocabulary_from_json",

@@ -5,16 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmjax.data.dataset import LABEL
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.pair_ids import (
     checked_split,
+    content_ids,
     linked_groups,
     parts_classes,
     random_split,
     straddling,
 )
-from mmjax.data.pairs import Modality, PairedData, encode_labels, ids_of
+from mmjax.data.pairs import PairedData, paired, side_of
 from mmjax.errors import InvalidInput, require
+from mmjax.labels import encode_labels
 from mmjax.types import Pair
 
 _CHECKED = 4096  # rows looked at together
@@ -38,6 +41,26 @@ class SideNames(NamedTuple):
     ids: str = ""
 
 
+class _Side(NamedTuple):
+    """A modality as read.
+
+    Attributes:
+      name: its array's name.
+      values: `[n, ...]`.
+      labels: name -> `[n]` int codes, what both sides share under LABEL.
+      is_test: `[n]` bool; None where no array says it.
+      ids: `[n]` int codes, equal where rows are the same recording.
+      named: whether an array gave the ids, not contents.
+    """
+
+    name: str
+    values: np.ndarray
+    labels: dict[str, np.ndarray]
+    is_test: np.ndarray | None
+    ids: np.ndarray
+    named: bool
+
+
 def digit_halves(test_share: float) -> PairedData:
     """The left and the right half of scikit-learn's 1797 handwritten digits (8 x 8 pixels).
 
@@ -47,15 +70,10 @@ def digit_halves(test_share: float) -> PairedData:
 
     digits = load_digits()
     images = digits.images.astype(np.float32)
-    label = digits.target.astype(np.int32)
-    side = lambda name, values: Modality(name, values, label, {}, None)
-    data = PairedData(
-        side("left", images[:, :, :4]),
-        side("right", images[:, :, 4:]),
-        partner=np.arange(len(images)),
-        name="scikit-learn digits, left and right halves",
-    )
-    return _split(data, test_share, named=Pair(False, False))
+    side = lambda name, own: _Side(name, own, {LABEL: digits.target}, None, content_ids(own), False)
+    halves = side("left", images[:, :, :4]), side("right", images[:, :, 4:])
+    name = "scikit-learn digits, left and right halves"
+    return _split(name, *halves, np.arange(len(images)), test_share)
 
 
 def load_pairs(
@@ -75,6 +93,9 @@ def load_pairs(
     """
     for flag, side in (("x", x), ("t", t)):
         require(bool(side.values), flag, side.values, "the name of an array in the file")
+        free = LABEL not in side.private or side.label in ("", LABEL)
+        told = f"another name beside label_{flag}, for what both sides share is told as {LABEL}"
+        require(free, f"private_{flag}", LABEL, told)
     if bool(x.label) != bool(t.label):
         raise InvalidInput("label_x, label_t: one is missing; name both or neither")
     columns = [c for s in (x, t) for c in (s.label, *s.private, s.is_test, s.ids)]
@@ -83,19 +104,19 @@ def load_pairs(
     labels = encode_labels(arrays[x.label], arrays[t.label]) if x.label else (None, None)
     sides = [_side(path, arrays, side, label) for side, label in zip((x, t), labels, strict=True)]
     partner = _partner(path, *sides, arrays, pairs, pair_index)
-    data = PairedData(*sides, partner, path)
-    return _split(data, test_share, named=Pair(bool(x.ids), bool(t.ids)))
+    return _split(path, *sides, partner, test_share)
 
 
-def _side(path: str, arrays, names: SideNames, label: np.ndarray | None) -> Modality:
+def _side(path: str, arrays, names: SideNames, label: np.ndarray | None) -> _Side:
     values = arrays[names.values]
     for name in filter(None, (names.label, *names.private, names.is_test, names.ids)):
         _check_length(path, name, arrays[name], names.values, len(values))
     _check_values(path, names.values, values)
     is_test = checked_split(path, names.is_test, arrays[names.is_test]) if names.is_test else None
-    ids = arrays[names.ids] if names.ids else None
-    private = {name: encode_labels(arrays[name])[0] for name in names.private}
-    return Modality(names.values, values, label, private, is_test, ids)
+    ids = encode_labels(arrays[names.ids])[0] if names.ids else content_ids(values)
+    labels = {name: encode_labels(arrays[name])[0] for name in names.private}
+    labels |= {} if label is None else {LABEL: label}
+    return _Side(names.values, values, labels, is_test, ids, bool(names.ids))
 
 
 def _check_values(path: str, name: str, values: np.ndarray) -> None:
@@ -130,7 +151,8 @@ def _partner(path, x, t, arrays, pairs, pair_index) -> np.ndarray | None:
     require(pairs in ("index", "label"), "pairs", pairs, "index or label")
     n_x, n_t = len(x.values), len(t.values)
     if pairs == "label":
-        require(x.label is not None, "pairs", pairs, "index, or name label_x and label_t")
+        both = LABEL in x.labels and LABEL in t.labels
+        require(both, "pairs", pairs, "index, or name label_x and label_t")
         require(not pair_index, "pair_index", pair_index, "none where pairs are drawn by label")
         return None
     if not pair_index:
@@ -149,61 +171,59 @@ def _partner(path, x, t, arrays, pairs, pair_index) -> np.ndarray | None:
     return partner.astype(np.int64)
 
 
-def _split(data: PairedData, test_share: float, *, named: Pair) -> PairedData:
-    """Fills in masks that no array gave, checks those that one gave.
-
-    Args:
-      data: sides whose is_test may be None.
-      test_share: of rows.
-      named: whether the ids of x, of t were named in the file.
-    """
-    data, groups = _grouped(data, test_share, named)
-    x, t, partner = data.x, data.t, data.partner
+def _split(
+    path: str, x: _Side, t: _Side, partner: np.ndarray | None, test_share: float
+) -> PairedData:
+    """Fills in masks that no array gave, checks those that one gave."""
+    masks, groups, remarks = _masks(x, t, partner, test_share)
     if partner is not None:
-        crossing = np.flatnonzero(t.is_test[partner] != x.is_test)
+        crossing = np.flatnonzero(masks.t[partner] != masks.x)
         if crossing.size:
             raise InvalidInput(
-                f"{data.name}: row {crossing[0]} of {x.name!r} and its partner in {t.name!r} lie "
+                f"{path}: row {crossing[0]} of {x.name!r} and its partner in {t.name!r} lie "
                 "on different sides of the split"
             )
-    for side in (x, t):
-        if side.is_test.all() or not side.is_test.any():
+    for side, is_test, group in zip((x, t), masks, groups, strict=True):
+        if is_test.all() or not is_test.any():
             raise InvalidInput(
-                f"{data.name}: the split leaves {side.name!r} no training or no test rows, of "
-                f"{len(side.is_test)} in {len(np.unique(groups[side is t]))} groups"
+                f"{path}: the split leaves {side.name!r} no training or no test rows, of "
+                f"{len(is_test)} in {len(np.unique(group))} groups"
             )
-    sides = [(groups.x, x)] + ([(groups.t, t)] if partner is None else [])
-    apart = sum(straddling(group, side.is_test) for group, side in sides)
+    apart = straddling(groups.x, masks.x) + (partner is None and straddling(groups.t, masks.t))
     if apart:
         told = f"{apart} groups of rows that are one recording lie on both sides of the split."
-        data = data._replace(remarks=(*data.remarks, told))
-    return data
+        remarks = [*remarks, told]
+    sides = (
+        side_of(key, side.values, is_test, labels=side.labels, ids=side.ids, name=side.name)
+        for key, side, is_test in zip("xt", (x, t), masks, strict=True)
+    )
+    return paired(*sides, partner, path, remarks)
 
 
-def _grouped(data: PairedData, test_share: float, named: Pair):
-    """(data with both masks, groups of either side)."""
-    x, t, partner = data.x, data.t, data.partner
+def _masks(
+    x: _Side, t: _Side, partner: np.ndarray | None, test_share: float
+) -> tuple[Pair, Pair, list[str]]:
+    """Test rows of either side, groups of either side, and remarks."""
     # What rows share, first by all that is known, then by what a user named and pairs alone.
-    ids = Pair(ids_of(x), ids_of(t))
-    own = [i if n else np.arange(len(i)) for i, n in zip(ids, named, strict=True)]
-    known, sure = linked_groups(*ids, partner), linked_groups(*own, partner)
+    own = [side.ids if side.named else np.arange(len(side.ids)) for side in (x, t)]
+    known, sure = linked_groups(x.ids, t.ids, partner), linked_groups(*own, partner)
     if partner is not None and x.is_test is None and t.is_test is not None:
         x = x._replace(is_test=t.is_test[partner])
-    sides, remarks = [], data.remarks
+    masks: list[np.ndarray] = []
+    remarks = []
     for number, side in enumerate((x, t)):
-        if side.is_test is None and number and partner is not None:
+        is_test = side.is_test
+        if is_test is None and number and partner is not None:
             is_test = np.zeros(len(t.values), bool)
-            is_test[partner[sides[0].is_test]] = True
-            side = side._replace(is_test=is_test)
-        elif side.is_test is None:
+            is_test[partner[masks[0]]] = True
+        elif is_test is None:
             is_test = random_split(known[number], test_share)
             unsure = np.any(known[number] != sure[number])
-            if unsure and parts_classes(known[number], is_test, side.label):
+            if unsure and parts_classes(known[number], is_test, side.labels.get(LABEL)):
                 is_test = random_split(sure[number], test_share)
-                remarks += (
+                remarks.append(
                     f"Rows of {side.name!r} or what they pair with repeat like classes: the split "
-                    "keeps together what ids and pairs link, not what has equal contents.",
+                    "keeps together what ids and pairs link, not what has equal contents."
                 )
-            side = side._replace(is_test=is_test)
-        sides.append(side)
-    return data._replace(x=sides[0], t=sides[1], remarks=remarks), Pair(*known)
+        masks.append(is_test)
+    return Pair(*masks), Pair(*known), remarks

@@ -1,114 +1,96 @@
-"""Paired recordings on disk: two modalities, their labels and private factors, and how they pair.
+"""Paired recordings: two data sets of one modality each, and how their rows pair."""
 
-The modalities may have different numbers of rows: pairs are given row by row, by an index, or drawn
-anew at every step among rows with the same label. Training takes them as Datasets, see as_dataset.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mmjax.data.pair_ids import content_ids, linked_groups
-from mmjax.data.scaling import Scaling, scaled, scaling_of
-from mmjax.labels import encode_labels
-from mmjax.types import Array, Pair
-
-
-class Modality(NamedTuple):
-    """One side of paired data, on the host.
-
-    Attributes:
-      name: its array's name.
-      values: `[n, ...]` numeric.
-      label: `[n]` int codes of what both sides share, or None.
-      private: name -> `[n]` int codes of factors of this side alone.
-      is_test: `[n]` bool.
-      ids: `[n]` labels of any sort; rows with one id are the same recording, an image with five
-        captions. None: rows that hold the same values are (ids_of).
-    """
-
-    name: str
-    values: np.ndarray
-    label: np.ndarray | None
-    private: Mapping[str, np.ndarray]
-    is_test: np.ndarray
-    ids: np.ndarray | None = None
+from mmjax.data.dataset import Dataset, Labels
+from mmjax.data.pair_ids import linked_groups
 
 
 class PairedData(NamedTuple):
-    """Two modalities and their pairing.
+    """Two data sets and their pairing.
+
+    No Dataset of pairs, for a side has rows of its own: each of them is judged once, however many
+    partners it has, and those that pair by label have none. Training takes `datasets_of_pairs`.
 
     Attributes:
-      x, t: the sides.
+      x, t: the sides, of modality `x` and `t`. Labels are factors of the side alone and, where
+        both sides share one, LABEL. Their groups are one recording or belong to one: what a split
+        or a probe must not part (see linked_groups).
       partner: `[n_x]` int, the row of t that belongs to each row of x; None: pairs are drawn by
         label.
-      name: of the data set.
+      name: of the data set; a side's is its own, such as its array's.
       remarks: sentences on how it was read that a report should have.
     """
 
-    x: Modality
-    t: Modality
+    x: Dataset
+    t: Dataset
     partner: np.ndarray | None
     name: str
     remarks: tuple[str, ...] = ()
 
 
-def ids_of(modality: Modality) -> np.ndarray:
-    """`[n]` int32 from 0 without gaps, equal where rows are the same recording."""
-    if modality.ids is None:
-        return content_ids(modality.values)
-    return encode_labels(modality.ids)[0]
+def side_of(
+    modality: str,
+    values: np.ndarray,
+    is_test: np.ndarray,
+    *,
+    labels: Mapping[str, Labels] | None = None,
+    ids: Labels | None = None,
+    name: str = "data",
+) -> Dataset:
+    """One side of pairs, features `[n, f]`.
 
+    Args:
+      modality: x or t.
+      values: `[n, ...]` numbers.
+      is_test: `[n]` bool; the other rows are trained on.
+      labels: name -> `[n]`.
+      ids: `[n]` of any sort; rows with one id are the same recording, an image with five captions.
+        None: rows that hold the same values are.
+      name: of the side.
 
-def groups_of(data: PairedData) -> Pair:
-    """Groups of rows of x and of t that are one recording or belong to one, int64 each: what a
-    split or a probe must not part (see linked_groups)."""
-    return Pair(*linked_groups(ids_of(data.x), ids_of(data.t), data.partner))
-
-
-_AT_ONCE = 4096  # rows widened to float64 together
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
-
-
-def fit_scaling(modality: Modality) -> Scaling:
-    """Fits the scaling on the training rows: offsets and units of any size are no matter, whatever
-    the values' dtype."""
-    train = np.flatnonzero(~modality.is_test)
-    parts = [train[k : k + _AT_ONCE] for k in range(0, len(train), _AT_ONCE)]
-    return scaling_of(lambda: (_flat(modality.values[rows]) for rows in parts))
-
-
-def standardised(values: Array | np.ndarray, scaling: Scaling) -> Array:
-    """`[n, ...]` of any numeric dtype -> `[n, features]` float32.
-
-    Arrays on the host are scaled in float64 before they become float32, which int64, float64 and
-    large offsets need; those on a device in float32.
+    Raises InvalidInput as Dataset.from_arrays does.
     """
-    if isinstance(values, jax.Array):
-        flat = values.reshape(values.shape[0], -1).astype(jnp.float32)
-        mean, scale = (jnp.asarray(v, jnp.float32) for v in scaling)
-        return (flat - mean) / scale
-    values = np.asarray(values)
-    out = np.empty((len(values), scaling.mean.size), np.float32)
-    for start in range(0, len(values), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        out[part] = scaled(_flat(values[part]), scaling)
-    return jnp.asarray(out)
+    data = Dataset.from_arrays(
+        {modality: values},
+        labels=labels,
+        ids=ids,
+        split=np.where(is_test, "test", "train"),
+        kinds={modality: "features"},
+        name=name,
+    )
+    return data._replace(remarks=())
 
 
-__all__ = [
-    "Modality",
-    "PairedData",
-    "Scaling",
-    "encode_labels",
-    "fit_scaling",
-    "groups_of",
-    "ids_of",
-    "standardised",
-]
+def matrix_of(side: Dataset) -> np.ndarray:
+    """`[n, f]` of the one modality of a side."""
+    (column,) = side.columns.values()
+    return np.asarray(column.values)
+
+
+def paired(
+    x: Dataset, t: Dataset, partner: np.ndarray | None, name: str, remarks: Sequence[str] = ()
+) -> PairedData:
+    """The pairs of two sides, in groups that their ids and pairs link; see PairedData."""
+    of_x, of_t = linked_groups(x.ids[:, 0], t.ids[:, 0], partner)
+    sides = x._replace(groups=of_x), t._replace(groups=of_t)
+    return PairedData(*sides, partner, name, tuple(remarks))
+
+
+def datasets_of_pairs(data: PairedData) -> tuple[Dataset, ...]:
+    """Rows to train on: one Dataset of x and t, where pairs are by row; or both sides, which pair
+    by LABEL."""
+    if data.partner is None:
+        return data.x, data.t
+    x, t = data.x, data.t.take(data.partner)
+    return (
+        x._replace(
+            columns={**x.columns, **t.columns},
+            ids=np.concatenate([x.ids, t.ids], 1),
+            name=data.name,
+            remarks=data.remarks,
+        ),
+    )

@@ -6,21 +6,13 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import option
-from mmjax.data import (
-    Modality,
-    PairedData,
-    content_ids,
-    fit_scaling,
-    groups_of,
-    ids_of,
-    split_columns,
-    standardised,
-)
-from mmjax.data.as_dataset import datasets_of_pairs
+from mmjax.data import PairedData, content_ids, datasets_of_pairs, split_columns
 from mmjax.data.dataset import LABEL, Dataset
+from mmjax.data.pairs import matrix_of
 from mmjax.encoders import HEADS, make_head, mlp
 from mmjax.errors import require
 from mmjax.evaluate import linear_probe_accuracy, recall_at
@@ -139,47 +131,37 @@ def make_pair_study(
 
 
 def probe_accuracies(
-    modality: Modality, features: Callable[[Array], Array], *, limit: int
+    side: Dataset, features: Callable[[np.ndarray], Array], *, limit: int
 ) -> dict[str, float]:
-    """Test accuracy of linear probes of the label and of every private factor.
+    """Test accuracy of linear probes of every label.
 
     Args:
-      modality: the side; probes are fitted on its training rows, at most `limit` of them.
-      features: `values [n, ...] -> [n, f]`.
+      side: one modality; probes are fitted on its training rows, at most `limit` of them.
+      features: `values [n, f] -> [n, d]`.
       limit: rows that a probe is fitted on, drawn once with a fixed seed.
 
     Returns:
-      target -> accuracy; the shared label's target is `label`.
+      name of the label -> accuracy.
     """
-    targets = dict(modality.private)
-    if modality.label is not None:
-        targets["label"] = modality.label
-    if not targets:
+    if not side.labels:
         return {}
-    rng = np.random.default_rng(0)
-    train = np.flatnonzero(~modality.is_test)
-    train = np.sort(rng.permutation(train)[:limit])
-    test = np.flatnonzero(modality.is_test)
-    fitted, scored = features(modality.values[train]), features(modality.values[test])
+    train, test = (np.flatnonzero(side.split == part) for part in ("train", "test"))
+    train = np.sort(np.random.default_rng(0).permutation(train)[:limit])
+    fitted, scored = (features(matrix_of(side)[rows]) for rows in (train, test))
     return {
         name: float(
             linear_probe_accuracy(
                 fitted, codes[train], scored, codes[test], max(2, int(codes.max()) + 1)
             )
         )
-        for name, codes in targets.items()
+        for name, codes in side.labels.items()
     }
 
 
-def chance_levels(modality: Modality) -> dict[str, float]:
-    """Share of the most frequent class among test rows, for the label and private factors."""
-    targets = dict(modality.private)
-    if modality.label is not None:
-        targets["label"] = modality.label
-    return {
-        k: float(np.bincount(v[modality.is_test]).max() / modality.is_test.sum())
-        for k, v in targets.items()
-    }
+def chance_levels(side: Dataset) -> dict[str, float]:
+    """Share of the most frequent class among test rows, of every label."""
+    tests = side.part("test")
+    return {k: float(np.bincount(v).max() / tests.num_rows) for k, v in tests.labels.items()}
 
 
 def retrieval(
@@ -206,19 +188,19 @@ def retrieval(
     Returns:
       (query side, metric) -> recall; metrics recall_at_k and class_recall_at_k.
     """
-    rng = np.random.default_rng(0)
-    x_rows = rng.permutation(np.flatnonzero(data.x.is_test))[:limit]
+    rng, x, t = np.random.default_rng(0), data.x, data.t
+    x_rows = rng.permutation(np.flatnonzero(x.split == "test"))[:limit]
     if data.partner is not None:
         t_rows = data.partner[x_rows]
     else:
-        t_rows = rng.permutation(np.flatnonzero(data.t.is_test))[:limit]
-    x_rows, t_rows = _once(data.x, x_rows), _once(data.t, t_rows)
-    forth = similarity(embed_x(data.x.values[x_rows]), embed_t(data.t.values[t_rows]))
+        t_rows = rng.permutation(np.flatnonzero(t.split == "test"))[:limit]
+    x_rows, t_rows = _once(x, x_rows), _once(t, t_rows)
+    forth = similarity(embed_x(matrix_of(x)[x_rows]), embed_t(matrix_of(t)[t_rows]))
     right = {}
     if data.partner is not None:
         right["recall"] = answers(data, x_rows, t_rows)
-    if data.x.label is not None:
-        right["class_recall"] = data.x.label[x_rows][:, None] == data.t.label[t_rows][None]
+    if LABEL in x.labels and LABEL in t.labels:
+        right["class_recall"] = x.labels[LABEL][x_rows][:, None] == t.labels[LABEL][t_rows][None]
     return {
         (side, f"{kind}_at_{k}"): float(recall_at(scores, k, right=correct))
         for kind, wanted in right.items()
@@ -227,36 +209,30 @@ def retrieval(
     }
 
 
-def _once(side: Modality, rows: np.ndarray) -> np.ndarray:
+def _once(side: Dataset, rows: np.ndarray) -> np.ndarray:
     """The first row of each content, in the given order."""
-    _, first = np.unique(content_ids(side.values[rows]), return_index=True)
+    _, first = np.unique(content_ids(matrix_of(side)[rows]), return_index=True)
     return rows[np.sort(first)]
 
 
 def answers(data: PairedData, x_rows: np.ndarray, t_rows: np.ndarray) -> np.ndarray:
     """`[len(x_rows), len(t_rows)]` bool: whether any pair of the data joins a row of x with the one
     row's id and a row of t with the other's."""
-    x_ids, t_ids = ids_of(data.x), ids_of(data.t)
+    x_ids, t_ids = data.x.ids[:, 0], data.t.ids[:, 0]
     wide = np.int64(t_ids.max()) + 1
     pairs = np.unique(x_ids * wide + t_ids[data.partner])
     return np.isin(x_ids[x_rows][:, None] * wide + t_ids[t_rows][None], pairs)
 
 
-def export_columns(data: PairedData, side: str) -> dict[str, np.ndarray]:
+def export_columns(side: Dataset) -> dict[str, np.ndarray]:
     """What an export of all rows of a side has beside their features: label_list, private factors,
-    and where each row was: split, group, is_test (see split_columns).
-
-    Args:
-      data: what the encoders were trained on.
-      side: x or t.
-    """
-    modality = getattr(data, side)
-    split = np.where(modality.is_test, "test", "train")
-    columns = dict(modality.private) | split_columns(split, getattr(groups_of(data), side))
-    return columns if modality.label is None else columns | dict(label_list=modality.label)
+    and where each row was: split, group, is_test (see split_columns)."""
+    private = {name: own for name, own in side.labels.items() if name != LABEL}
+    columns = private | split_columns(side.split, side.groups)
+    return columns | ({"label_list": side.labels[LABEL]} if LABEL in side.labels else {})
 
 
-def raw_features(modality: Modality) -> Callable[[Array], Array]:
+def raw_features(side: Dataset) -> Callable[[np.ndarray], Array]:
     """The standardised recordings themselves, `[n, features]`: what probes are compared with."""
-    scaling = fit_scaling(modality)
-    return lambda values: standardised(values, scaling)
+    (scaling,) = preparations_of(side.part("train")).values()
+    return lambda values: jnp.asarray(prepare(scaling, values, None)["values"])

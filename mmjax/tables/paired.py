@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data import PairedData
+from mmjax.data.pairs import matrix_of
 from mmjax.losses import make_similarity
 from mmjax.report import lines_figure, markdown_table, mean_and_deviation, save_figure
 from mmjax.run import (
@@ -38,12 +39,10 @@ def raw_rows(config: Any, data: PairedData) -> list[Row]:
     """Setting `raw`: the same probes on the recordings, and chance."""
     rows = []
     for side in ("x", "t"):
-        modality = getattr(data, side)
+        own = getattr(data, side)
         figures = {
-            "accuracy": probe_accuracies(
-                modality, raw_features(modality), limit=config.probe_samples
-            ),
-            "chance": chance_levels(modality),
+            "accuracy": probe_accuracies(own, raw_features(own), limit=config.probe_samples),
+            "chance": chance_levels(own),
         }
         rows += [
             Row(EXPERIMENT, "raw", config.seed, side, target, metric, value)
@@ -57,10 +56,10 @@ def export(run: Run, data: PairedData, see: Pair, name: str) -> None:
     """Every row's embedding, label, private factors, split and group, a side a file:
     `features/<name>_<side>.npz`."""
     for side in ("x", "t"):
-        rows, embed = getattr(data, side).values, getattr(see, side)
-        parts = [embed(v) for v in np.array_split(rows, -(-len(rows) // 8192))]
+        own, embed = getattr(data, side), getattr(see, side)
+        parts = [embed(v) for v in np.array_split(matrix_of(own), -(-own.num_rows // 8192))]
         path = run.path("features", f"{slug(name)}_{side}.npz")
-        save_arrays(path, feature_list=np.concatenate(parts), **export_columns(data, side))
+        save_arrays(path, feature_list=np.concatenate(parts), **export_columns(own))
 
 
 def trained_rows(config: Any, data: PairedData, study: PairStudy, setting: str, params, run):
@@ -139,8 +138,8 @@ def summary(config: Any, data: PairedData, rows: list[Row], seconds: dict) -> st
     """Probes, then retrieval."""
     settings = [f"dim={dim}" for dim in config.embedding_dims]
     about = (
-        f"{data.name}: x is {data.x.name!r} {data.x.values.shape}, t is {data.t.name!r} "
-        f"{data.t.values.shape}; pairs by {'label' if data.partner is None else 'index'}; "
+        f"{data.name}: x is {data.x.name!r} {matrix_of(data.x).shape}, t is {data.t.name!r} "
+        f"{matrix_of(data.t).shape}; pairs by {'label' if data.partner is None else 'index'}; "
         f"{config.seeds} seeds, mean ± standard deviation; {machine()}."
     )
     about = " ".join([about, *data.remarks])
@@ -152,9 +151,9 @@ def facts_of(data: PairedData) -> dict[str, Any]:
     """What a report tells of the data."""
     facts: dict[str, Any] = {"pairs": "by label" if data.partner is None else "by index"}
     for name, side in (("x", data.x), ("t", data.t)):
-        held = int(side.is_test.sum())
+        train, test = (int(np.sum(side.split == part)) for part in ("train", "test"))
         facts[f"{name}, {side.name}"] = (
-            f"{len(side.values) - held} training and {held} test rows of {side.values.shape[1:]}"
+            f"{train} training and {test} test rows of {matrix_of(side).shape[1:]}"
         )
     return facts | {"remark": list(data.remarks)}
 
