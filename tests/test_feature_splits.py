@@ -384,10 +384,11 @@ def test_c_is_chosen_on_groups_that_the_probe_has_not_seen(monkeypatch):
 def test_speech_chooses_c_on_recordings_that_nothing_was_fitted_on(tmp_path):
     from tests.test_comm_experiments import speech_file
 
-    speech = digit_data.speech_data(speech_file(tmp_path / "speech.npz"), 70)
+    sides = digit_data.speech_data(speech_file(tmp_path / "speech.npz"), 70)
     sizes = {"train": 200, "validation": 90, "test": 90}
-    pairs, _ = digit_data.speech_pairs(speech, sizes, 0)
-    found = [{row.tobytes() for row in getattr(pairs, part).modalities["audio"]} for part in sizes]
+    pairs = digit_data.speech_pairs(*sides, sizes, 0)
+    audio = [pairs.part(part).columns["audio"].values for part in sizes]
+    found = [{row.tobytes() for row in values} for values in audio]
     assert all(found) and sum(map(len, found)) == len(set().union(*found))
 
 
