@@ -22,15 +22,8 @@ if TYPE_CHECKING:  # what the names below are, for tools that read types
     from mmjax.data.formats import read
     from mmjax.errors import InvalidInput
     from mmjax.losses import Context, Loss
-    from mmjax.models import (
-        Fusion,
-        Model,
-        fit,
-        load,
-        probe,
-        retrieval,
-        sweep,
-    )
+    from mmjax.models import Fusion, Model, load, probe, retrieval, sweep
+    from mmjax.models.fit import fit
 
 # Public name -> the module that has it; None: it is a module itself.
 _PUBLIC = {

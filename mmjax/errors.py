@@ -44,6 +44,13 @@ def counted(number: int, thing: str, things: str = "") -> str:
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
+def given(value: T | None, name: str, allowed: str) -> T:
+    """The value itself; raises InvalidInput as `require` does where it is None."""
+    if value is None:
+        raise InvalidInput(f"{name}: None is not allowed; use {allowed}")
+    return value
+
+
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """`; did you mean 'that'?` of the known name that is nearest, or nothing where none is near.
 

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import InvalidInput
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _TRUTH = {"True": 1, "False": 0}
 _INT32 = np.iinfo(np.int32)
 
 
-def encode_labels(*columns: np.ndarray) -> list[np.ndarray]:
+def encode_labels(*columns: AnyArray) -> list[np.ndarray]:
     """Labels of any sort as int codes that agree across columns: equal labels, equal codes.
 
     A number is its value (1, 1.0, True and big-endian 1 are one label; of floats of several widths
@@ -88,7 +88,7 @@ def _distinct(column: np.ndarray) -> tuple[list, np.ndarray]:
     return values.tolist(), inverse.reshape(-1)
 
 
-def _key(value, mixed: bool, narrow: type) -> int | float | str:
+def _key(value: bool | int | float | str | bytes, mixed: bool, narrow: type) -> int | float | str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, str):
@@ -105,7 +105,7 @@ def _key(value, mixed: bool, narrow: type) -> int | float | str:
     return int(value) if value == int(value) else float(narrow(value))
 
 
-def int_codes(*labels: Array | np.ndarray) -> list[np.ndarray]:
+def int_codes(*labels: AnyArray) -> list[np.ndarray]:
     """Labels as int32 `[...]` each, equal where they are equal, whatever their type.
 
     Whole numbers that int32 holds stay as they are, where all columns are so; others become codes
@@ -129,7 +129,7 @@ def _fits(column: np.ndarray) -> bool:
     return bool(whole and _INT32.min <= lowest and highest <= _INT32.max)
 
 
-def device_codes(labels: Array | np.ndarray) -> Array:
+def device_codes(labels: AnyArray) -> Array:
     """Labels as ints on the device, `[...]`; floats and unsigned numbers there are their bits.
 
     What is a jax array stays on its device: different labels are different ints, with no order.

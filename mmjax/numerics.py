@@ -5,21 +5,23 @@ without their offset and unit, for scores that depend on neither).
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import require
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
+
+A = TypeVar("A", bound=AnyArray)
 
 _REAL = "biufV"  # V: the small floats that NumPy itself does not know, such as bfloat16
 _ROWS_OF_A_SUM = 128
 _HELD = (np.dtype("float32"), np.dtype("float16"), np.dtype("int16"), np.dtype("bool"))
 
 
-def floating(x: Array, name: str = "x") -> Array:
+def floating(x: AnyArray, name: str = "x") -> Array:
     """The values as float32; as float64 where they are so and x64 is on.
 
     Args:
@@ -34,12 +36,12 @@ def floating(x: Array, name: str = "x") -> Array:
         return jnp.asarray(x.astype(dtype) if isinstance(x, np.ndarray) else x).astype(dtype)
 
 
-def _float_type(dtype) -> jnp.dtype:
+def _float_type(dtype: np.dtype) -> jnp.dtype:
     wide = jnp.float64 if dtype.kind == "f" and dtype.itemsize >= 8 else jnp.float32
     return jax.dtypes.canonicalize_dtype(wide)
 
 
-def _native(x: Array, name: str) -> Array:
+def _native(x: AnyArray, name: str) -> AnyArray:
     """x itself if it is JAX's; else a NumPy array in this machine's byte order."""
     if isinstance(x, jax.Array):
         kind = "f" if jnp.issubdtype(x.dtype, jnp.floating) else x.dtype.kind
@@ -51,7 +53,7 @@ def _native(x: Array, name: str) -> Array:
     return x.astype(x.dtype.newbyteorder("=")) if not x.dtype.isnative else x
 
 
-def require_finite(x: Array, name: str) -> None:
+def require_finite(x: AnyArray, name: str) -> None:
     """Raises InvalidInput that names the first place of a NaN or an infinity; not under tracing."""
     if isinstance(x, jax.core.Tracer):
         return
@@ -73,13 +75,13 @@ class Columns(NamedTuple):
       spread: `[...]` in that unit, a power of 2 near the largest distance from the mean.
     """
 
-    unit: Array
-    mean: Array
-    rest: Array
-    spread: Array
+    unit: AnyArray
+    mean: AnyArray
+    rest: AnyArray
+    spread: AnyArray
 
 
-def power_of_two(size: Array) -> Array:
+def power_of_two(size: A) -> A:
     """The power of 2 at or below sizes >= 0; 1 below about 1e-33, NaN for NaN and infinity.
 
     Division by it is exact, so that nothing is changed but what would overflow or vanish.
@@ -92,7 +94,7 @@ def power_of_two(size: Array) -> Array:
     return xp.where(xp.isfinite(size), xp.where(known, unit, 1), np.nan).astype(size.dtype)
 
 
-def columns_of(x: Array, *, together: bool = False) -> Columns:
+def columns_of(x: AnyArray, *, together: bool = False) -> Columns:
     """Offset and unit of the columns of x `[n, ...]` float, n >= 1.
 
     Args:
@@ -115,7 +117,7 @@ def columns_of(x: Array, *, together: bool = False) -> Columns:
     return Columns(unit, mean, rest, xp.broadcast_to(spread, unit.shape))
 
 
-def without(columns: Columns, x: Array) -> Array:
+def without(columns: Columns, x: A) -> A:
     """x minus the columns' mean, in units of their spread; 0 for a constant column.
 
     NaN where x is not finite: an infinity would give infinite scores, which can be ranked.
@@ -125,13 +127,13 @@ def without(columns: Columns, x: Array) -> Array:
     return xp.where(xp.isfinite(x), found, np.nan).astype(x.dtype)
 
 
-def offset_and_unit(columns: Columns) -> tuple[Array, Array]:
+def offset_and_unit(columns: Columns) -> tuple[AnyArray, AnyArray]:
     """`[...]` each: `without(columns, x) * unit + offset` is x."""
     return (columns.mean + columns.rest) * columns.unit, columns.unit * columns.spread
 
 
 def conditioned(
-    fit: Array, *others: Array, together: bool = False, name: str = "x"
+    fit: AnyArray, *others: AnyArray, together: bool = False, name: str = "x"
 ) -> tuple[list[Array], Array, Array]:
     """Arrays `[., ...]` as `centred`, and the offset and the unit that were taken away.
 
@@ -159,7 +161,7 @@ def _conditioned_on_device(given, together):
     return [without(columns, x) for x in given], *offset_and_unit(columns)
 
 
-def centred(fit: Array, *others: Array, name: str = "x") -> list[Array]:
+def centred(fit: AnyArray, *others: AnyArray, name: str = "x") -> list[Array]:
     """All arrays `[., ...]` minus the first's mean over rows, and in units of its spread.
 
     Squares of the result neither overflow nor vanish, whatever the units, and an offset cancels

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 Array = jax.Array
+AnyArray = jax.Array | np.ndarray  # on a device, or on the host
 Key = jax.Array  # a typed PRNG key, from jax.random.key; consumed once
 Tree = Any  # a pytree of arrays: parameters, optimiser states
 # Goes through the items of a long job and shows how far it is: `(items, label) -> iterator`.
@@ -53,17 +55,17 @@ class SceneFactors(NamedTuple):
       spotlight_pos, spotlight_color, background_color: `[batch]` float32 in [0, 1).
     """
 
-    object_shape: Array
-    object_xpos: Array
-    object_ypos: Array
-    object_zpos: Array
-    object_alpharot: Array
-    object_betarot: Array
-    object_gammarot: Array
-    object_color: Array
-    spotlight_pos: Array
-    spotlight_color: Array
-    background_color: Array
+    object_shape: AnyArray
+    object_xpos: AnyArray
+    object_ypos: AnyArray
+    object_zpos: AnyArray
+    object_alpharot: AnyArray
+    object_betarot: AnyArray
+    object_gammarot: AnyArray
+    object_color: AnyArray
+    spotlight_pos: AnyArray
+    spotlight_color: AnyArray
+    background_color: AnyArray
 
 
 class TextFactors(NamedTuple):
@@ -75,12 +77,12 @@ class TextFactors(NamedTuple):
       text_phrasing: int32 in 0-4.
     """
 
-    object_shape: Array
-    object_xpos: Array
-    object_ypos: Array
-    object_zpos: Array
-    object_color_index: Array
-    text_phrasing: Array
+    object_shape: AnyArray
+    object_xpos: AnyArray
+    object_ypos: AnyArray
+    object_zpos: AnyArray
+    object_color_index: AnyArray
+    text_phrasing: AnyArray
 
 
 class ScenePairs(NamedTuple):

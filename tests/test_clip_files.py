@@ -236,6 +236,7 @@ BAD_MODELS = {
     "no part": (_index({"a": "part.safetensors"}), "part.safetensors: not there"),
     "part above": (_index({"a": "../part.safetensors"}), "weight_map: use names"),
     "no map": (_index(None), "weight_map: use names"),
+    "lists": (_index({"a": ["part.safetensors"]}), "weight_map: use names"),
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Several texts a row: training draws one of them a step, evaluation takes the first."""
 
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -44,6 +45,18 @@ def test_rows_hold_their_texts():
     for bad in ([], 3, ["a", 3]):
         with pytest.raises(InvalidInput, match="text: row 1 is"):
             dataset([["a", "b"], bad])
+
+
+def test_an_hdf5_file_may_hold_several_texts_a_row(tmp_path):
+    texts = np.array([["a cat", "a dog"], ["an owl", ""], ["a fox", "foxes"]])
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["caption"], file["x"] = texts.astype("S"), np.eye(3, dtype=np.float32)
+    where = {"text": "caption", "x": "x"}
+    column = mm.read(str(tmp_path / "data.h5"), modalities=where).columns["text"]
+    assert column.values.tolist() == ["a cat", "an owl", "a fox"]
+    np.savez(tmp_path / "data.npz", caption=texts, x=np.eye(3, dtype=np.float32))
+    same = mm.read(str(tmp_path / "data.npz"), modalities=where).columns["text"]
+    assert column.others.tolist() == same.others.tolist()
 
 
 def test_training_draws_each_text_of_a_row_by_the_key_of_the_step():

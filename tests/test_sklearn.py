@@ -212,6 +212,14 @@ def _embedding(**how):
     return ContrastiveEmbedding(2, **how)
 
 
+def test_a_block_may_be_called_as_an_argument_is():
+    _, x = _shared()
+    blocks = {"data": BLOCKS["x"], "self": BLOCKS["t"]}
+    linear = dict.fromkeys(blocks, nets.linear())
+    renamed = _embedding(steps=2, blocks=blocks, nets=linear).fit(x[:20])
+    assert np.isfinite(renamed.transform(x[:5])).all()
+
+
 def test_a_contrastive_embedding_stands_in_a_pipeline_and_travels():
     z, x = _shared()
     line = make_pipeline(StandardScaler(), _embedding(steps=200), Ridge()).fit(x[:300], z[:300])

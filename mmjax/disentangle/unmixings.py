@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mmjax.disentangle.ica import fast_ica
 from mmjax.disentangle.pca import pca
 from mmjax.numerics import conditioned, floating
-from mmjax.types import Array, Key, Tracked, untracked
+from mmjax.types import AnyArray, Array, Key, Tracked, untracked
 
 # A start may end at a lesser optimum (one in a few of them, with tens of components).
 _RESTARTS = 4
@@ -71,7 +71,7 @@ def features(affine: Affine, y: Array) -> Array:
     return floating(y) @ affine.back + affine.mean
 
 
-def determined(x: Array, num_components: int | None = None) -> int:
+def determined(x: AnyArray, num_components: int | None = None) -> int:
     """How many directions a sample `[n, f]` determines: at most asked for, n - 1, and its rank.
 
     Runs on the host: the number is a shape.

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmjax.errors import require
+from mmjax.errors import given, require
 from mmjax.evaluate.identification import correlations
 from mmjax.evaluate.lasso import lasso
 from mmjax.evaluate.probes import linear_probe_accuracy
@@ -20,7 +20,7 @@ from mmjax.evaluate.regression import explained, linear_r2_between, standardise
 from mmjax.evaluate.splits import halves
 from mmjax.labels import encode_labels
 from mmjax.numerics import conditioned, require_finite
-from mmjax.types import Array, Key
+from mmjax.types import AnyArray, Array, Key
 
 
 class Gap(NamedTuple):
@@ -62,8 +62,8 @@ class DCI(NamedTuple):
 
 
 def dci(
-    features: Array,
-    factors: Mapping[str, Array],
+    features: AnyArray,
+    factors: Mapping[str, AnyArray],
     *,
     importance: str = "linear",
     penalty: float | None = None,
@@ -108,19 +108,19 @@ def dci(
       >>> round(found.disentanglement, 3), round(found.completeness, 3)
       (1.0, 1.0)
     """
-    features, factors = _checked(features, factors, least_rows=4)
+    x, values = _checked(features, factors, least_rows=4)
     require(importance in ("linear", "forest"), "importance", importance, "linear or forest")
     require(penalty is None or penalty > 0, "penalty", penalty, "None, or above 0")
     require(trees >= 1, "trees", trees, "1 or more")
     if importance == "forest":
-        require(seed is not None, "seed", seed, "an integer with importance='forest'")
-        forest = partial(_forest, features, trees=trees, seed=seed, key=split_key)
-        fitted = {name: forest(f) for name, f in factors.items()}
+        number = given(seed, "seed", "an integer with importance='forest'")
+        forest = partial(_forest, x, trees=trees, seed=number, key=split_key)
+        fitted = {name: forest(f) for name, f in values.items()}
         weights = np.stack([weights for weights, _ in fitted.values()], axis=1)
         informativeness = {name: told for name, (_, told) in fitted.items()}
     else:
-        weights = _lasso_importance(features, factors, penalty, split_key)
-        informativeness = {n: _linear_told(features, f, split_key) for n, f in factors.items()}
+        weights = _lasso_importance(x, values, penalty, split_key)
+        informativeness = {n: _linear_told(x, f, split_key) for n, f in values.items()}
     per_feature = _concentration(weights)
     share = weights.sum(1) / max(weights.sum(), np.finfo(float).tiny)
     completeness = dict(zip(factors, _concentration(weights.T).tolist(), strict=True))
@@ -135,7 +135,7 @@ def dci(
     )
 
 
-def mig(features: Array, factors: Mapping[str, Array], *, bins: int = 20) -> Gap:
+def mig(features: AnyArray, factors: Mapping[str, AnyArray], *, bins: int = 20) -> Gap:
     """Mutual information gap (Chen et al., NeurIPS 2018), all of it over the entropy of a factor.
 
     Mutual information is that of the table of counts, of features and continuous factors in bins of
@@ -160,11 +160,11 @@ def mig(features: Array, factors: Mapping[str, Array], *, bins: int = 20) -> Gap
       >>> mig(z[:, ::-1], {"first": z[:, 0], "second": z[:, 1]}).mean > 0.9
       True
     """
-    features, factors = _checked(features, factors)
+    x, values = _checked(features, factors)
     require(bins >= 2, "bins", bins, "2 or more")
-    binned = in_bins(features, bins)
+    binned = in_bins(x, bins)
 
-    def of_factor(factor):
+    def of_factor(factor: np.ndarray) -> float:
         if _discrete(factor):
             classes, codes = _classes(factor)
         else:
@@ -173,12 +173,12 @@ def mig(features: Array, factors: Mapping[str, Array], *, bins: int = 20) -> Gap
         informations, entropy = _informations(binned, codes, bins, max(classes, bins))
         return min(_gap(np.asarray(informations, float), 0) / max(float(entropy), 1e-6), 1.0)
 
-    return _mean_gap({name: of_factor(factor) for name, factor in factors.items()})
+    return _mean_gap({name: of_factor(factor) for name, factor in values.items()})
 
 
 def sap(
-    features: Array,
-    factors: Mapping[str, Array],
+    features: AnyArray,
+    factors: Mapping[str, AnyArray],
     *,
     l2: float = 1.0,
     split_key: Key | None = None,
@@ -209,28 +209,28 @@ def sap(
       >>> sap(z[:, ::-1] ** 3, {"first": z[:, 0], "second": z[:, 1]}).mean > 0.5
       True
     """
-    features, factors = _checked(features, factors, least_rows=4)
+    x, values = _checked(features, factors, least_rows=4)
 
-    def of_factor(factor):
+    def of_factor(factor: np.ndarray) -> float:
         if not _discrete(factor):
-            correlation = _correlations(factor[:, None].astype(features.dtype), features)
+            correlation = _correlations(factor[:, None].astype(x.dtype), x)
             return _gap(np.asarray(correlation[0], float) ** 2, 0)
         classes, codes = _classes(factor)
         if classes < 2:
             return 0.0
-        (fit, fit_codes), (score, score_codes) = halves((features, codes), split_key, [codes])
+        (fit, fit_codes), (score, score_codes) = halves((x, codes), split_key, [codes])
         # A loop, not a map over features: one compilation then serves all factors and calls.
         scores = [
             linear_probe_accuracy(fit[:, [i]], fit_codes, score[:, [i]], score_codes, classes, l2)
-            for i in range(features.shape[1])
+            for i in range(x.shape[1])
         ]
         return _gap(np.asarray(scores, float), _accuracy_of_guess(fit_codes, score_codes))
 
-    return _mean_gap({name: of_factor(factor) for name, factor in factors.items()})
+    return _mean_gap({name: of_factor(factor) for name, factor in values.items()})
 
 
 @partial(jax.jit, static_argnums=1)
-def in_bins(values: Array, bins: int) -> Array:
+def in_bins(values: AnyArray, bins: int) -> Array:
     """`[n, d] float -> [n, d] int` in 0..bins-1: equal widths between a column's ends."""
     low, high = values.min(0), values.max(0)
     width = jnp.where(high > low, high - low, 1)
@@ -248,7 +248,7 @@ def mutual_information(counts: Array) -> Array:
 
 
 @partial(jax.jit, static_argnums=(2, 3))
-def _informations(binned: Array, codes: Array, bins: int, classes: int) -> tuple[Array, Array]:
+def _informations(binned: Array, codes: AnyArray, bins: int, classes: int) -> tuple[Array, Array]:
     """`[n, d]` and `[n]` -> `[d]` mutual informations, and the entropy of the codes."""
     count = lambda cells, length: jnp.zeros(length, jnp.int32).at[cells].add(1)
     tables = jax.vmap(lambda column: count(column * classes + codes, bins * classes))(binned.T)
@@ -258,7 +258,7 @@ def _informations(binned: Array, codes: Array, bins: int, classes: int) -> tuple
 
 
 def _checked(
-    features: Array, factors: Mapping[str, Array], *, least_rows: int = 1
+    features: AnyArray, factors: Mapping[str, AnyArray], *, least_rows: int = 1
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     require(features.ndim == 2, "features", features.shape, "two axes, [rows, features]")
     rows, columns = features.shape
@@ -269,18 +269,19 @@ def _checked(
     # On the host: operations on the device one by one would be compiled for every shape. Without
     # offset and unit, on which none of the scores depends.
     plain = lambda values: np.asarray(conditioned(np.asarray(values))[0][0])
-    features = plain(features)
-    factors = {name: np.asarray(factor) for name, factor in factors.items()}
-    for name, factor in factors.items():
+    x = plain(features)
+    found: dict[str, np.ndarray] = {}
+    for name, values in factors.items():
+        factor = np.asarray(values)
         if factor.dtype.kind == "O":  # of a table
-            factor = np.asarray(factor.tolist())
-            mixed = factor.dtype.kind in "OSU"
-            factor = factors[name] = encode_labels(factors[name])[0] if mixed else factor
+            told = np.asarray(factor.tolist())
+            factor = encode_labels(factor)[0] if told.dtype.kind in "OSU" else told
         require(factor.shape == (rows,), name, factor.shape, f"one value for each row: ({rows},)")
         if not _discrete(factor):
             require_finite(factor, name)
-            factors[name] = plain(factor).astype(features.dtype)
-    return features, factors
+            factor = plain(factor).astype(x.dtype)
+        found[name] = factor
+    return x, found
 
 
 def _discrete(factor: np.ndarray) -> bool:
@@ -316,7 +317,7 @@ def _accuracy_of_guess(fit_codes: np.ndarray, score_codes: np.ndarray) -> float:
     return float(np.mean(score_codes == np.bincount(fit_codes).argmax()))
 
 
-def _above_guess(accuracy: float, fit_codes: np.ndarray, score_codes: np.ndarray) -> float:
+def _above_guess(accuracy: float | Array, fit_codes: np.ndarray, score_codes: np.ndarray) -> float:
     guess = _accuracy_of_guess(fit_codes, score_codes)
     return (float(accuracy) - guess) / (1 - guess) if guess < 1 else 0.0
 

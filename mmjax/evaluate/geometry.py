@@ -11,7 +11,7 @@ import optax
 from mmjax.disentangle import fast_ica, pca, transform
 from mmjax.errors import require
 from mmjax.numerics import conditioned
-from mmjax.types import Array, Key, Tracked, untracked
+from mmjax.types import AnyArray, Array, Key, Tracked, untracked
 
 _TINY = 1e-8
 
@@ -82,15 +82,15 @@ def geometry_of(
     candidates = min(candidates, size)
     fold_key, *keys = jax.random.split(key, folds + 1)
     order = jax.random.permutation(fold_key, n)[: size * folds].reshape(folds, size)
-    told, exponents = [], []
+    told_of, exponent_of = [], []
     for fold in tracked(range(folds), "geometry, folds"):
         rest = jnp.concatenate([order[:fold], order[fold + 1 :]]).ravel()
         entropies, exponent = _fold(
             (x[rest], t[rest]), (x[order[fold]], t[order[fold]]), keys[fold], k, candidates, steps
         )
-        told.append(entropies)
-        exponents.append(exponent)
-    told, exponents = jnp.concatenate(told, 1), jnp.stack(exponents)
+        told_of.append(entropies)
+        exponent_of.append(exponent)
+    told, exponents = jnp.concatenate(told_of, 1), jnp.stack(exponent_of)
     gains = told[1] - told[0]
     error = lambda values: jnp.std(values, ddof=1) / len(values) ** 0.5
     return Geometry(
@@ -103,14 +103,12 @@ def geometry_of(
     )
 
 
-def _in_one_unit(x: Array, t: Array) -> list[Array]:
+def _in_one_unit(x: AnyArray, t: AnyArray) -> list[Array]:
     """Both without their means and, so that they stay in one space, in the unit of the two."""
     sides = [np.asarray(v) if not isinstance(v, jax.Array) else v for v in (x, t)]
-    (x, _, x_unit), (t, _, t_unit) = (conditioned(v, together=True) for v in sides)
-    found = []
-    for (side,), unit in ((x, x_unit), (t, t_unit)):
-        found.append(side * (unit / jnp.maximum(x_unit, t_unit)))
-    return found
+    known = [conditioned(v, together=True) for v in sides]
+    (_, _, x_unit), (_, _, t_unit) = known
+    return [side * (unit / jnp.maximum(x_unit, t_unit)) for (side,), _, unit in known]
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmjax.errors import require
 from mmjax.numerics import centred, products_over_rows
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 
 def spearman_ranks(x: Array) -> Array:
@@ -52,7 +52,7 @@ def correlations(latents: Array, features: Array, *, kind: str = "pearson") -> A
     return jnp.clip(jnp.abs(products_over_rows(unit(latents), unit(features))), 0, 1)
 
 
-def match(correlation: Array) -> tuple[np.ndarray, np.ndarray]:
+def match(correlation: AnyArray) -> tuple[np.ndarray, np.ndarray]:
     """The Hungarian assignment of features to latents that maximises the summed correlation.
 
     Args:

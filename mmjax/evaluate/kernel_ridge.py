@@ -114,9 +114,9 @@ def kernel_r2_between(
       (True, True)
     """
     order = shuffled_rows(split_key, len(fit_x))
-    if not isinstance(order, jax.core.Tracer):
-        order = np.asarray(order)  # an array of the host stays there, in its own type
-    take = lambda values: values[order] if len(values) == len(order) else values
+    # An array of the host stays there, in its own type.
+    rows = order if isinstance(order, jax.core.Tracer) else np.asarray(order)
+    take = lambda values: values[rows] if len(values) == len(rows) else values
     fit_x, fit_y = jax.tree.map(take, (fit_x, fit_y))
     return _between(fit_x, fit_y, score_x, score_y, **options)
 
@@ -139,7 +139,8 @@ def _between(
     blocks, structure = jax.tree.flatten(fit_y)
     score_blocks, score_structure = jax.tree.flatten(score_y)
     require(len(blocks) > 0, "fit_y", fit_y, "one block of targets at least")
-    require(structure == score_structure, "score_y", score_structure, f"as fit_y: {structure}")
+    same = structure == score_structure  # type: ignore[operator]  # in jax a name without a type
+    require(same, "score_y", score_structure, f"as fit_y: {structure}")
     for block, score_block in zip(blocks, score_blocks, strict=True):
         require(block.ndim == 2, "fit_y", block.shape, "two axes, [rows, targets]")
         check_split(fit_x, block, score_x, score_block)
@@ -154,15 +155,15 @@ def _between(
     # With their mean where that counts; each in its own unit and, on the host, digits.
     scaled = centred if centre else lambda *pair: [floating(v) for v in pair]
     pairs = [scaled(*pair) for pair in zip(blocks, score_blocks, strict=True)]
-    blocks, score_blocks = zip(*pairs, strict=True)
+    targets, score_targets = zip(*pairs, strict=True)
     fit_x, score_x = centred(fit_x, score_x)
     # Blocks side by side, so that the search sees one table of targets and compiles once.
     owners = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
     scores = _scores(
         fit_x[kept],
-        jnp.concatenate(blocks, axis=1)[kept],
+        jnp.concatenate(targets, axis=1)[kept],
         score_x,
-        jnp.concatenate(score_blocks, axis=1),
+        jnp.concatenate(score_targets, axis=1),
         owners == np.arange(len(blocks))[:, None],
         jnp.asarray(alphas),
         jnp.asarray(gammas),
@@ -171,8 +172,8 @@ def _between(
         search_samples=None if search_samples is None else min(search_samples, len(kept)),
         landmarks=None if landmarks is None else min(landmarks, len(kept)),
     )
-    rows = [KernelScore(*(field[i] for field in scores)) for i in range(len(blocks))]
-    return jax.tree.unflatten(structure, rows)
+    found = [KernelScore(*(field[i] for field in scores)) for i in range(len(blocks))]
+    return jax.tree.unflatten(structure, found)
 
 
 def _spread(rows: int, at_most: int | None) -> np.ndarray:

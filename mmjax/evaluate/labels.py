@@ -2,14 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mmjax.errors import require
 from mmjax.labels import int_codes
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 
-def as_codes(*labels: Array | np.ndarray, num_classes: int | None = None) -> list[Array]:
+def as_codes(*labels: AnyArray, num_classes: int | None = None) -> list[Array]:
     """Labels as int32, equal where they are equal, whatever their type (see int_codes).
 
     Whole numbers that int32 holds stay as they are. Others (text, bytes, larger numbers) become
@@ -35,8 +34,8 @@ def as_codes(*labels: Array | np.ndarray, num_classes: int | None = None) -> lis
             require(
                 span[0] >= 0 and span[1] < num_classes, "labels", span, f"0 to {num_classes - 1}"
             )
-    known = iter(known)
+    rest = iter(known)
     return [
-        jnp.asarray(v if t else next(known)).astype(jnp.int32)
+        jnp.asarray(v if t else next(rest)).astype(jnp.int32)
         for v, t in zip(labels, traced, strict=True)
     ]

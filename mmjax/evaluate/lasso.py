@@ -9,7 +9,7 @@ _LASSO_STEPS = 2000
 
 
 @jax.jit
-def lasso(x: Array, y: Array, penalty: float) -> Array:
+def lasso(x: Array, y: Array, penalty: float | Array) -> Array:
     """Weights W that minimise |Y - X W|^2 / (2 n) + penalty |W|_1, every target for itself.
 
     By accelerated proximal gradient (FISTA; Beck and Teboulle 2009), 2000 steps: right to 1e-3 for
@@ -23,7 +23,7 @@ def lasso(x: Array, y: Array, penalty: float) -> Array:
     Returns:
       `[d, k]`; exact zeros where a feature does not help by more than the penalty.
     """
-    penalty = jnp.asarray(penalty, x.dtype)
+    strength = jnp.asarray(penalty, x.dtype)
     with jax.default_matmul_precision("highest"):
         gram, moments = x.T @ x / len(x), x.T @ y / len(x)
         curvature = jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], jnp.finfo(x.dtype).tiny)
@@ -33,7 +33,7 @@ def lasso(x: Array, y: Array, penalty: float) -> Array:
         def step(carry, _):
             weights, ahead, momentum = carry
             moved = ahead - size * (gram @ ahead - moments)
-            new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - size * penalty, 0)
+            new = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - size * strength, 0)
             grown = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
             return (new, new + (momentum - 1) / grown * (new - weights), grown), None
 

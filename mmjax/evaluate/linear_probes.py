@@ -20,7 +20,7 @@ from mmjax.evaluate.quasi_newton import minimise
 from mmjax.evaluate.regression import explained, standardise
 from mmjax.evaluate.scores import accuracy, f1_scores, mean_recall, mean_squared_error
 from mmjax.numerics import centred, conditioned, floating, require_finite, safe_norm
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 # Strong first: of equals the strongest is chosen.
 STRENGTHS = tuple(10.0**k for k in range(6, -7, -1))
@@ -35,8 +35,8 @@ class Labelled(NamedTuple):
         `[n, targets]` float (regression).
     """
 
-    features: Array
-    labels: Array
+    features: AnyArray
+    labels: AnyArray
 
 
 class Linear(NamedTuple):
@@ -125,7 +125,8 @@ def _fit_multilabel(x, labels, l2, max_steps, tolerance) -> Logistic:
             max_steps=max_steps,
             tolerance=tolerance,
         )
-        return Logistic(*found.params, found.steps, found.converged, found.distance)
+        weights, bias = found.params
+        return Logistic(weights, bias, found.steps, found.converged, found.distance)
 
     found = jax.vmap(fit, in_axes=1)(labels)
     return found._replace(weights=found.weights.T)
@@ -275,15 +276,16 @@ def _check_values(name: str, task: str, split: Labelled, num_classes: int) -> No
 
 
 def _checked(
-    task: str, splits: Sequence, num_classes: int | None
+    task: str, splits: Sequence[Labelled], num_classes: int | None
 ) -> tuple[list[Labelled], int, Array]:
     """Splits of floats, centred, and int32 labels or centred targets; classes; targets' unit."""
     array = lambda v: v if isinstance(v, jax.Array) else np.asarray(v)
-    splits = [Labelled(*map(array, split)) for split in splits]
+    splits = [Labelled(array(x), array(labels)) for x, labels in splits]
     names = ("fit", "validation", "test")
     for name, split in zip(names, splits, strict=True):
         _check_shapes(name, task, split, splits[0])
-    features, labels = zip(*splits, strict=True)
+    features = [split.features for split in splits]
+    labels: Sequence[AnyArray] = [split.labels for split in splits]
     unit = jnp.ones(())
     if task != "regression":
         labels = as_codes(*labels)
@@ -352,8 +354,8 @@ def probe(
     good = len(strengths) > 0 and min(strengths) >= 0
     require(good, "strengths", tuple(strengths), "one or more numbers >= 0")
     splits, num_classes, unit = _checked(task, (fit, validation, test), num_classes)
-    strengths = jnp.asarray(strengths, splits[0].features.dtype)
+    tried = jnp.asarray(strengths, splits[0].features.dtype)
     with jax.default_matmul_precision("highest"):
-        found = _probe(chosen, *splits, num_classes, strengths, refit, max_steps)
+        found = _probe(chosen, *splits, num_classes, tried, refit, max_steps)
     # In a unit of their own targets neither overflow nor vanish where l2 is chosen.
     return found | {"mse": found["mse"] * unit**2} if task == "regression" else found

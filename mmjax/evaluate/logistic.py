@@ -139,7 +139,8 @@ def _fit_logistic(
         flatness=flatness,
         memory=memory,
     )
-    return Logistic(*found.params, found.steps, found.converged, found.distance)
+    weights, bias = found.params
+    return Logistic(weights, bias, found.steps, found.converged, found.distance)
 
 
 def logistic_accuracy(model: Logistic, x: Array, labels: Array) -> Array:
@@ -217,8 +218,8 @@ def zero_shot_accuracy(images: Array, labels: Array, prompts: Array, prompt_labe
 
 def _prompted(labels, prompt_labels, codes: Array, prompt_codes: Array) -> int:
     """How many classes there are; raises InvalidInput that names those without a prompt."""
-    known = [(labels, codes), (prompt_labels, prompt_codes)]
-    known = [(v, np.asarray(c)) for v, c in known if not isinstance(c, jax.core.Tracer)]
+    pairs = [(labels, codes), (prompt_labels, prompt_codes)]
+    known = [(v, np.asarray(c)) for v, c in pairs if not isinstance(c, jax.core.Tracer)]
     least = min(int(c.min()) for _, c in known)
     require(least >= 0, "labels", least, "classes from 0")
     classes, prompted = 1 + max(int(c.max()) for _, c in known), set(known[-1][1].tolist())

@@ -80,7 +80,7 @@ def linear_r2_between(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array
     check_split(fit_x, fit_y, score_x, score_y)
     (train, test), (fit_y, score_y) = standardise(fit_x, score_x), centred(fit_y, score_y)
     # The default cut-off grows with n: 20,000 rows would lose directions 400 times below the top.
-    cutoff = 10 * train.shape[1] * jnp.finfo(train.dtype).eps
+    cutoff = 10 * train.shape[1] * float(jnp.finfo(train.dtype).eps)
     weights = jnp.linalg.lstsq(train, fit_y, rcond=cutoff)[0]
     residual = score_y - jnp.matmul(test, weights, precision=_HIGH)
     return jnp.mean(explained(score_y, residual))

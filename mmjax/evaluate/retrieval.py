@@ -4,20 +4,17 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mmjax.errors import require
 from mmjax.labels import encode_labels
-from mmjax.types import Array
-
-Labels = Array | np.ndarray
+from mmjax.types import AnyArray, Array
 
 
 def recall_at(
     similarities: Array,
     k: int,
-    query_labels: Labels | None = None,
-    labels: Labels | None = None,
+    query_labels: AnyArray | None = None,
+    labels: AnyArray | None = None,
     *,
     right: Array | None = None,
 ) -> Array:
@@ -40,12 +37,12 @@ def recall_at(
     """
     both = (query_labels is None) == (labels is None) and (labels is None or right is None)
     require(both, "labels", "one of query_labels, labels, right", "both labels, or right, or none")
-    if labels is not None:
+    if query_labels is not None and labels is not None:
         if not any(isinstance(v, jax.core.Tracer) for v in (query_labels, labels)):
             query_labels, labels = encode_labels(query_labels, labels)
         right = jnp.asarray(query_labels)[:, None] == jnp.asarray(labels)[None, :]
     if right is None:
-        right = jnp.eye(*similarities.shape, dtype=bool)
+        right = jnp.eye(len(similarities), similarities.shape[1], dtype=bool)
     return _recall(jnp.asarray(similarities), jnp.asarray(right, bool), k)
 
 

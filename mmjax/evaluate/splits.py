@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import require
-from mmjax.types import Array, Key, Tree
+from mmjax.types import AnyArray, Array, Key, Tree
 
 
 def shuffled_rows(key: Key | None, rows: int) -> Array:
@@ -23,7 +23,7 @@ def shuffled_rows(key: Key | None, rows: int) -> Array:
     return jax.random.permutation(_drawn(key), rows).astype(jnp.int32)
 
 
-def half_rows(key: Key | None, rows: int, strata: Sequence[Array] = ()) -> tuple[Array, Array]:
+def half_rows(key: Key | None, rows: int, strata: Sequence[AnyArray] = ()) -> tuple[Array, Array]:
     """Two random halves of the row numbers; the second has the odd one.
 
     Args:
@@ -45,7 +45,7 @@ def half_rows(key: Key | None, rows: int, strata: Sequence[Array] = ()) -> tuple
     return fit, score
 
 
-def halves(values: Tree, key: Key | None, strata: Sequence[Array] = ()) -> tuple[Tree, Tree]:
+def halves(values: Tree, key: Key | None, strata: Sequence[AnyArray] = ()) -> tuple[Tree, Tree]:
     """The rows of all arrays `[rows, ...]` of a tree, in two halves; see half_rows.
 
     Raises InvalidInput where they differ in rows.
@@ -56,8 +56,8 @@ def halves(values: Tree, key: Key | None, strata: Sequence[Array] = ()) -> tuple
     if isinstance(parts[0], jax.core.Tracer):
         return tuple(jax.tree.map(lambda v, p=p: jnp.asarray(v)[p], values) for p in parts)
     # An array of the host stays there, in its own type.
-    parts = map(np.asarray, parts)
-    return tuple(jax.tree.map(lambda v, p=p: v[p], values) for p in parts)
+    fit, score = (np.asarray(part) for part in parts)
+    return jax.tree.map(lambda v: v[fit], values), jax.tree.map(lambda v: v[score], values)
 
 
 def _drawn(key: Key | None) -> Key:

@@ -7,12 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from sklearn.utils.validation import validate_data as validated
 
 from mmjax.data.dataset import Dataset
 from mmjax.encoders import Encoder
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, given, require
 from mmjax.losses import Loss
 from mmjax.models import fit, load
 from mmjax.nets import Net
@@ -91,10 +92,8 @@ class ContrastiveEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """
         X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         self.blocks_ = _columns(self.blocks, X.shape[1])
-        require(not self.use_y or y is not None, "y", None, "classes, with use_y=True")
-        data = Dataset.from_arrays(
-            self._parts(X), labels={"y": y} if self.use_y else None, split=(1, 0, 0)
-        )
+        labels = {"y": given(y, "y", "classes, with use_y=True")} if self.use_y else None
+        data = Dataset.from_arrays(self._parts(X), labels=labels, split=(1, 0, 0))
         self.model_ = fit(
             data,
             dim=self.dim,
@@ -116,7 +115,9 @@ class ContrastiveEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """Embeddings of rows `[n, f]`: `[n, blocks * dim]` float32, block after block."""
         check_is_fitted(self)
         X = validated(self, X, reset=False, dtype=FLOATS)
-        found = self.model_.embed(**self._parts(X))
+        # Not by keyword: a block may be called as an argument of embed is.
+        data = Dataset.from_arrays(self._parts(X), split=(0, 0, 1), ids=None, seed=0)
+        found = self.model_.embed(data)
         every = found if isinstance(found, dict) else dict.fromkeys(self.blocks_, found)
         return np.hstack([every[name] for name in self.blocks_])
 
@@ -144,7 +145,7 @@ class ContrastiveEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             state["model_"] = _unpacked(state["model_"], state["nets"])
         super().__setstate__(state)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = bool(self.use_y)
         tags.transformer_tags.preserves_dtype = []

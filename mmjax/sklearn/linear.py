@@ -2,13 +2,14 @@
 
 import warnings
 from numbers import Integral
-from typing import Self
+from typing import Self, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 from sklearn.utils.validation import validate_data as validated
 
@@ -62,7 +63,7 @@ class _Linear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
@@ -230,6 +231,10 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.y_loadings_ = _loadings(Y - self.y_mean_, self.y_rotations_)
         return self
 
+    @overload
+    def transform(self, X: np.ndarray, y: None = None) -> np.ndarray: ...
+    @overload
+    def transform(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
     def transform(
         self, X: np.ndarray, y: np.ndarray | None = None
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -249,6 +254,10 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Scores `[n, k]` of X, after fit."""
         return self.fit(X, y).transform(X)
 
+    @overload
+    def inverse_transform(self, X: np.ndarray, y: None = None) -> np.ndarray: ...
+    @overload
+    def inverse_transform(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
     def inverse_transform(
         self, X: np.ndarray, y: np.ndarray | None = None
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -263,7 +272,7 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _n_features_out(self) -> int:
         return self.x_rotations_.shape[1]
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True

@@ -110,7 +110,7 @@ def _part(where: str, fields: Mapping, name: str) -> tuple[str, Mapping]:
 
 
 def _whole(where: str, fields: Mapping, name: str, default: int | None = None) -> int:
-    value = fields.get(name)
+    value: Any = fields.get(name)
     value = default if value is None else value
     good = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _LARGEST
     require(good, f"{where}{name}", value, f"a whole number from 1 to {_LARGEST}")
@@ -184,7 +184,7 @@ def _huggingface(path: str) -> ClipConfig:
 
 # What an OpenCLIP config may say besides sizes: what matters in training alone (None), and what is
 # built here. Any other field changes the network.
-_OPENCLIP = {
+_OPENCLIP: dict[str, dict[str, tuple | None]] = {
     "model_cfg": {"custom_text": (True, False), "init_logit_scale": None, "output_dict": None},
     "vision_cfg": {
         "pool_type": ("tok",),

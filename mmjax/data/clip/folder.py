@@ -71,13 +71,14 @@ def _huggingface_files(folder: str) -> list[str]:
     if not os.path.isfile(index):
         raise _missing(folder, "model.safetensors")
     shards = read_json(index).get("weight_map")
-    names = set(shards.values()) if isinstance(shards, dict) and shards else {None}
-    if not all(isinstance(n, str) and n == os.path.basename(n) for n in names):
+    named = list(shards.values()) if isinstance(shards, dict) else []
+    if not named or not all(isinstance(n, str) and n == os.path.basename(n) for n in named):
         raise InvalidInput(f"{index}: weight_map: use names of tensors with names of files here")
-    for name in sorted(names):
+    names = sorted(set(named))
+    for name in names:
         if not os.path.isfile(os.path.join(folder, name)):
             raise _missing(folder, name)
-    return [os.path.join(folder, name) for name in sorted(names)]
+    return [os.path.join(folder, name) for name in names]
 
 
 def _openclip_files(folder: str) -> list[str]:
@@ -210,7 +211,7 @@ def _shared(config: ClipConfig, names: dict[str, str]) -> Iterator[_Entry]:
         -1, image
     )  # [out, in, rows, columns]
     yield _Entry(("image", "class_token"), (names["class_token"],), (image,))
-    shape = (image, 3, patch, patch)
+    shape: tuple[int, ...] = (image, 3, patch, patch)
     yield _Entry(("image", "patches", "kernel"), (names["patches"],), shape, flat)
     yield _Entry(("image", "positions"), (names["image_positions"],), (places, image))
     shape = (config.vocabulary_size, text)

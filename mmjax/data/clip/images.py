@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,7 +136,8 @@ def _three(name: str, value: Any, positive: bool = False) -> tuple[float, float,
     )
     good = good and (not positive or min(values) > 0)
     require(good, name, value, "three numbers > 0" if positive else "three numbers")
-    return tuple(map(float, values))
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def fit_image(image: Image.Image, pixels: ClipPixels) -> np.ndarray:
@@ -149,7 +150,8 @@ def fit_image(image: Image.Image, pixels: ClipPixels) -> np.ndarray:
     sides = (pixels.size, pixels.size)
     if pixels.shortest is not None:
         least = min(image.size)
-        sides = tuple(pixels.shortest * side // least for side in image.size)
+        width, height = (pixels.shortest * side // least for side in image.size)
+        sides = (width, height)
     if sides[0] * sides[1] > _LARGEST:
         raise ValueError(f"sides of {image.width} and {image.height} pixels are too unequal")
     image = image if image.size == sides else image.resize(sides, pixels.filter)
@@ -180,7 +182,8 @@ def image_batches(
     """
     require(batch_size >= 1, "batch_size", batch_size, "a whole number >= 1")
     require(workers >= 1, "workers", workers, "a whole number >= 1")
-    pool, ahead = ThreadPoolExecutor(workers), deque()
+    pool = ThreadPoolExecutor(workers)
+    ahead: deque[list[Future[np.ndarray | str]]] = deque()
     submit = lambda start: [
         pool.submit(read_image, path, pixels) for path in paths[start : start + batch_size]
     ]

@@ -56,22 +56,22 @@ def read_tokenizer(folder: str) -> ClipTokenizer:
     else:
         path, ids, merges, special = _two_files(folder)
     names = _special_names(folder)
+    known = {**ids, **special}
     for name in ("bos_token", "eos_token"):
-        if names[name] not in {**ids, **special}:
+        if names[name] not in known:
             raise InvalidInput(f"{path}: no token {names[name]!r}, the {name}; it must hold it")
-    token = {name: {**ids, **special}.get(text) for name, text in names.items()}
+    token = {name: known[text] for name, text in names.items() if text in known}
+    start, end = token["bos_token"], token["eos_token"]
     if kind == "openclip":
         pad, special = 0, {}
     else:
-        special = {**special, **{names[n]: i for n, i in token.items() if i is not None}}
-        pad = token["pad_token"]
-        pad = token["eos_token"] if pad is None else pad
+        special = {**special, **{names[n]: i for n, i in token.items()}}
+        pad = token.get("pad_token", end)
     size = max((*ids.values(), *special.values())) + 1
-    unknown = None if token["unk_token"] is None else names["unk_token"]
+    unknown = names["unk_token"] if "unk_token" in token else None
     if unknown is not None:
         ids = {unknown: token["unk_token"], **ids}
     made = _byte_pairs(ids, merges, special, unknown, kind, path)
-    start, end = token["bos_token"], token["eos_token"]
     return _tokenizer(made, {"kind": kind, "start": start, "end": end, "pad": pad, "size": size})
 
 

@@ -70,7 +70,9 @@ def finite(array: np.ndarray, name: str, path: str, *, first_row: int = 0) -> np
     return array
 
 
-def check_finite(where: str, array: np.ndarray, *, rows: Sequence[int] | None = None) -> None:
+def check_finite(
+    where: str, array: np.ndarray, *, rows: Sequence[int] | np.ndarray | None = None
+) -> None:
     """Raises InvalidInput `where has NaN or infinity, first in row 3, column 2`, as `finite` does.
 
     Args:

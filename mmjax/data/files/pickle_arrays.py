@@ -6,7 +6,7 @@ Every argument comes from the file, so everything about it is checked before num
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, NoReturn
 
 import ml_dtypes
 import numpy as np
@@ -30,7 +30,7 @@ class Name:
 
     __slots__ = ("call", "name")
 
-    def __init__(self, name: str, call: Callable):
+    def __init__(self, name: str, call: Callable) -> None:
         self.name, self.call = name, call
 
 
@@ -39,8 +39,9 @@ class Dtype:
 
     __slots__ = ("code", "order")
 
-    def __init__(self, code: str):
-        self.code, self.order = code, "|"
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.order: Literal["<", ">", "=", "|"] = "|"
 
     def dtype(self) -> np.dtype:
         if self.code == "bfloat16" and self.order != ">":
@@ -55,8 +56,8 @@ class Unfilled:
 
     __slots__ = ("keys",)
 
-    def __init__(self):
-        self.keys = []
+    def __init__(self) -> None:
+        self.keys: list[int] = []
 
 
 def shown(value: Any) -> str:
@@ -73,7 +74,7 @@ def key_of(value: Any) -> Any:
     return value
 
 
-def _encode(spend: Spend, text, encoding="latin1") -> bytes:
+def _encode(spend: Spend, text: Any, encoding: Any = "latin1") -> bytes:
     """How bytes are written for Python 2 to read."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise Refused("calls _codecs.encode with something other than text and latin1")
@@ -81,27 +82,27 @@ def _encode(spend: Spend, text, encoding="latin1") -> bytes:
     return text.encode("latin1")
 
 
-def _bytes(spend: Spend, value=b"") -> bytes:
+def _bytes(spend: Spend, value: Any = b"") -> bytes:
     if not isinstance(value, bytes):
         raise Refused("calls bytes with something other than bytes")
     return value
 
 
-def _dict(spend: Spend, items=()) -> dict:
+def _dict(spend: Spend, items: Any = ()) -> dict:
     spend(16 * len(items))
     return {key_of(key): value for key, value in items}
 
 
-def _set(spend: Spend, items=()) -> set:
+def _set(spend: Spend, items: Any = ()) -> set:
     spend(16 * len(items))
     return set(map(key_of, items))
 
 
-def _frozenset(spend: Spend, items=()) -> frozenset:
+def _frozenset(spend: Spend, items: Any = ()) -> frozenset:
     return frozenset(_set(spend, items))
 
 
-def _dtype(spend: Spend, code, align=False, copy=False) -> Dtype:
+def _dtype(spend: Spend, code: Any, align: Any = False, copy: Any = False) -> Dtype:
     if isinstance(code, Name) and code.name == "ml_dtypes.bfloat16":
         return Dtype("bfloat16")
     if not isinstance(code, str) or not _DTYPE.fullmatch(code):
@@ -109,28 +110,30 @@ def _dtype(spend: Spend, code, align=False, copy=False) -> Dtype:
     return Dtype(code)
 
 
-def _reconstruct(spend: Spend, kind, shape, code) -> Unfilled:
+def _reconstruct(spend: Spend, kind: Any, shape: Any, code: Any) -> Unfilled:
     if not isinstance(kind, Name) or kind.name != "numpy.ndarray":
         raise Refused("an array is of no plain class")
     return Unfilled()
 
 
-def _no_call(spend: Spend, *arguments):
+def _no_call(spend: Spend, *arguments: Any) -> NoReturn:
     raise Refused("calls a class of numpy's")
 
 
-def _scalar(spend: Spend, dtype, data) -> np.generic:
+def _scalar(spend: Spend, dtype: Any, data: Any) -> np.generic:
     return filled_array(spend, (1,), _plain_dtype(dtype), False, data)[0]
 
 
-def _from_buffer(spend: Spend, data, dtype, shape, order, axes=None) -> np.ndarray:
+def _from_buffer(
+    spend: Spend, data: Any, dtype: Any, shape: Any, order: Any, axes: Any = None
+) -> np.ndarray:
     if order not in ("C", "F", "K"):
         raise Broken(f"order of an array is {shown(order)}")
     array = filled_array(spend, shape, _plain_dtype(dtype), order == "F", data)
     return array if axes is None else array.transpose(axes)
 
 
-def _plain_dtype(dtype) -> np.dtype:
+def _plain_dtype(dtype: Any) -> np.dtype:
     if not isinstance(dtype, Dtype):
         raise Broken("an array's dtype is missing")
     found = dtype.dtype()
@@ -139,7 +142,7 @@ def _plain_dtype(dtype) -> np.dtype:
     return found
 
 
-def filled_array(spend: Spend, shape, dtype: np.dtype, fortran, data) -> np.ndarray:
+def filled_array(spend: Spend, shape: Any, dtype: np.dtype, fortran: Any, data: Any) -> np.ndarray:
     """An array of numbers, booleans or text: a view of the bytes, which Python 2 wrote as text."""
     count = _count(shape)
     data = _encode(spend, data) if isinstance(data, str) else data
@@ -156,14 +159,14 @@ def filled_array(spend: Spend, shape, dtype: np.dtype, fortran, data) -> np.ndar
     return array.reshape(shape, order="F" if fortran else "C")
 
 
-def _count(shape) -> int:
+def _count(shape: Any) -> int:
     whole = isinstance(shape, tuple) and len(shape) <= 32
     if not whole or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
         raise Broken("an array has no valid shape")
     return math.prod(shape)
 
 
-def object_array(spend: Spend, shape, fortran, data) -> np.ndarray:
+def object_array(spend: Spend, shape: Any, fortran: Any, data: Any) -> np.ndarray:
     """An array of a list's values, which the reader checks afterwards with all others."""
     count = _count(shape)
     if not isinstance(data, list) or len(data) != count:

@@ -83,7 +83,7 @@ ERRORS = (
 class Whole:
     """A file whose every read is whole, or Broken before memory is taken for it."""
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.size, self.left = file, size, size
 
     def read(self, n: int) -> bytes:
@@ -114,8 +114,8 @@ class _Instructions(dict):
         raise Broken(f"no instruction is {bytes([op])!r}")
 
 
-def _refusing(what: str):
-    def load(reader):
+def _refusing(what: str) -> Callable[["Reader"], None]:
+    def load(reader: "Reader") -> None:
         raise Refused(what)
 
     return load
@@ -135,13 +135,20 @@ class Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]  # typeshed
       size: of which its contents may be some times as large; default the file's.
     """
 
+    # What the machine has.
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+    load_binbytes8: Callable[["Reader"], None]
+
     def __init__(
         self,
         whole: Whole,
         names: Mapping[tuple[str, str], Callable] = NAMES,
         outside: Callable[[Spend, Any], Any] | None = None,
         size: int | None = None,
-    ):
+    ) -> None:
         super().__init__(whole, encoding="latin1")
         self.memo, self.names, self.outside = _Memo(), names, outside
         self.allowance = _LARGER * (whole.size if size is None else size) + 4096

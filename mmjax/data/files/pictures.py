@@ -155,7 +155,7 @@ def _with_alpha(image: Image.Image) -> Image.Image:
         image = _from_deep(np.asarray(image).astype(np.int64), image.info.get("transparency"))
     elif image.mode[-1] in "Aa" or "transparency" in image.info:
         image = image.convert("RGBA")
-    if image.mode == "RGBA" and image.getextrema()[3] != (255, 255):
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
         return image
     return image.convert("RGB")
 
@@ -186,7 +186,8 @@ def find_files(root: str, endings: tuple[str, ...]) -> tuple[list[str], list[str
 
     Raises InvalidInput for a folder that can't be searched.
     """
-    names, others = [], []
+    names: list[str] = []
+    others: list[str] = []
 
     def refuse(error: OSError) -> None:
         raise InvalidInput(f"{error.filename}: can't be searched ({error.strerror})") from error
@@ -213,7 +214,8 @@ def pictures_by_stem(folder: str) -> tuple[dict[str, str], list[str]]:
 
     Raises InvalidInput where two pictures share a stem: which one is meant is not known.
     """
-    found, others = {}, []
+    found: dict[str, str] = {}
+    others: list[str] = []
     for name in sorted(os.listdir(folder)):
         stem, ending = os.path.splitext(name)
         if ending.lower() not in ENDINGS or name.startswith("."):

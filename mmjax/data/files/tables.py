@@ -111,14 +111,14 @@ def read_columns(
     with more or fewer cells, a quote that is not closed, and a table without rows.
     """
     header, rows = _table(path)
-    places = {name: _place(path, header, known) for name, known in names.items()}
-    missing = [n for n, place in places.items() if place is None and n not in optional]
+    at = {name: _place(path, header, known) for name, known in names.items()}
+    missing = [n for n, place in at.items() if place is None and n not in optional]
     if missing:
         raise InvalidInput(
             f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}"
         )
     _check_rows(path, header, rows)
-    places = {name: place for name, place in places.items() if place is not None}
+    places = {name: place for name, place in at.items() if place is not None}
     values = {name: [cells[place] for _, cells in rows] for name, place in places.items()}
     return Columns([line for line, _ in rows], values)
 

@@ -92,14 +92,14 @@ def _looks_like_one(table: Table, name: str, values: Raw) -> bool:
         full = [cell for cell in values if not is_empty(cell)]
         if full and isinstance(full[0], list) and not first_texts(values)[1]:
             return all(isinstance(cell, list) and _numeric(cell) for cell in full)
-        values, _ = first_texts(values)
-        full = [cell for cell in values if not is_empty(cell)]
-        return bool(full and isinstance(full[0], str) and files_kind(table, name, values)) or (
-            is_free_text(values)
+        cells, _ = first_texts(values)
+        full = [cell for cell in cells if not is_empty(cell)]
+        return bool(full and isinstance(full[0], str) and files_kind(table, name, cells)) or (
+            is_free_text(cells)
         )
     if values.dtype.kind in "biuf":
         return len(values.shape) >= 2 and 0 not in values.shape
-    return len(values.shape) == 1 and is_free_text(values.tolist())
+    return isinstance(values, np.ndarray) and values.ndim == 1 and is_free_text(values.tolist())
 
 
 def _numeric(cell: Any) -> bool:
@@ -137,10 +137,10 @@ def modality(
     shown = beside(table, _BESIDE[2:], name, columns)
     values, told = column(table, columns), ""
     if isinstance(values, list):
-        cells, kind, (values, texts) = values, options.kinds.get(name, ""), first_texts(values)
+        cells, kind, (firsts, texts) = values, options.kinds.get(name, ""), first_texts(values)
         if kind == "text":
-            values = table.written.get(columns, values)
-        values = interpreted(table, columns, values, options.root, kind)
+            firsts = table.written.get(columns, firsts)
+        values = interpreted(table, columns, firsts, options.root, kind)
         if texts > 1 and isinstance(values, list):
             values = [None if is_empty(cell) else cell for cell in cells]
             told = (
@@ -155,12 +155,16 @@ def modality(
         return Modality(values, None, present, None, told)
     lengths = picked(_array(table, length)) if length else None
     if values.dtype.kind == "U":
+        if isinstance(values, Lazy):
+            values = values.read(np.arange(values.shape[0]))
         cells = [None if is_empty(cell) else cell for cell in picked(values).tolist()]
         return Modality(cells, None, present, options.kinds.get(name))
     return _of_numbers(table, name, values, rows, lengths, present, options)
 
 
-def _together(table, name, columns, rows, options) -> Modality:
+def _together(
+    table: Table, name: str, columns: Sequence[str], rows: np.ndarray | None, options: Options
+) -> Modality:
     parts = [modality(table, own, own, rows, options).rows for own in columns]
     joined = []
     for own, part in zip(columns, parts, strict=True):
@@ -213,16 +217,24 @@ def _of_files(name: str, files: Files, shown: np.ndarray | None, options: Option
     if shown is not None:
         present &= np.asarray(shown).astype(bool)
     require(bool(present.any()), name, "no files", "a modality that some row has")
-    where = {"stream": options.stream, "limit": options.limit}
+    stream, limit = options.stream, options.limit
     if files.kind == "image":
-        values = picture_values(files, size=options.image_size, **where)
-        return Modality(values, None, present, "image")
-    values, steps, cut = sound_values(files, options.sound, **where)
+        pictures = picture_values(files, size=options.image_size, stream=stream, limit=limit)
+        return Modality(pictures, None, present, "image")
+    values, steps, cut = sound_values(files, options.sound, stream=stream, limit=limit)
     told = f"{name}: {cut} sounds cut to {options.sound.seconds} seconds" if cut else ""
     return Modality(values, steps, present, "sequence", told)
 
 
-def _of_numbers(table, name, values, rows, lengths, present, options: Options) -> Modality:
+def _of_numbers(
+    table: Table,
+    name: str,
+    values: np.ndarray | Lazy,
+    rows: np.ndarray | None,
+    lengths: np.ndarray | None,
+    present: np.ndarray | None,
+    options: Options,
+) -> Modality:
     """An array, in memory where it takes no more than the limit, else in its file."""
     kind = options.kinds.get(name)
     n = values.shape[0] if rows is None else len(_fits(values, rows, name))
@@ -237,7 +249,15 @@ def _of_numbers(table, name, values, rows, lengths, present, options: Options) -
     return Modality(values, lengths, present, kind)
 
 
-def _lazy(path, name, values, rows, n, lengths, present) -> Lazy:
+def _lazy(
+    path: str,
+    name: str,
+    values: np.ndarray | Lazy,
+    rows: np.ndarray | None,
+    n: int,
+    lengths: np.ndarray | None,
+    present: np.ndarray | None,
+) -> Lazy:
     """Rows of an array, read and looked at when they are asked for."""
     grey = len(values.shape) == 3 and values.dtype == np.uint8 and lengths is None
     shape = (n, *values.shape[1:], *([1] if grey else []))

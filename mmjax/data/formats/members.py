@@ -53,15 +53,15 @@ def members_table(found: Members) -> Table:
     Raises InvalidInput for a row with two pictures, texts or sounds of one name, and where no row
     is left or no two files belong together.
     """
-    sorts = {sort: _joined(found, sort) for sort in _SORTS}
-    sorts = {sort: where for sort, where in sorts.items() if where is not None}
+    joined = {sort: _joined(found, sort) for sort in _SORTS}
+    sorts = {sort: where for sort, where in joined.items() if where is not None}
     if not sorts:
         raise InvalidInput(
             f"{found.path}: holds no pictures, sounds, texts, .npy or .tar files; name the file in "
             "it that you mean"
         )
     kept = np.max(list(sorts.values()), axis=0) >= 0
-    there = sum((where >= 0).astype(int) for where in sorts.values())
+    there = np.sum([where >= 0 for where in sorts.values()], axis=0)
     if len(sorts) > 1 and there.max() < 2:
         raise InvalidInput(
             f"{found.path}: no {' and '.join(sorts)} share a name; lay them beside each other, as "
@@ -118,7 +118,7 @@ def _joined(found: Members, sort: str) -> np.ndarray | None:
 
 
 def _names(found: Members, rows: np.ndarray) -> list[str]:
-    return [found.keys[row] for row in np.flatnonzero(rows)]
+    return [found.keys[row] for row in np.flatnonzero(rows).tolist()]
 
 
 def _lacking(found: Members, sort: str, rows: np.ndarray) -> str:

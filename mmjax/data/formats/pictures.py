@@ -1,6 +1,7 @@
 """Encoded pictures as arrays of one size: in memory, or decoded when rows are asked for."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,8 +11,9 @@ from mmjax.data.clip.images import ClipPixels, fit_image
 from mmjax.data.files.pictures import as_rgb, decode_picture, jpeg_pixels, picture_sides
 from mmjax.data.formats.table import Files
 from mmjax.data.values import Lazy
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, given, require
 
+Take = Callable[[Image.Image], np.ndarray]
 _CHUNK = 256  # rows a thread decodes before it is asked for more
 
 
@@ -53,7 +55,7 @@ def picture_values(
     values = np.empty(shape, np.uint8)
     parts = [slice(start, start + _CHUNK) for start in range(0, len(values), _CHUNK)]
 
-    def fill(part):
+    def fill(part: slice) -> None:
         values[part] = decode(np.arange(len(values))[part])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -61,11 +63,11 @@ def picture_values(
     return values
 
 
-def _decoded(files: Files, row: int, shape: tuple[int, ...], take) -> np.ndarray:
+def _decoded(files: Files, row: int, shape: tuple[int, ...], take: Take) -> np.ndarray:
     content = files.read(row)
-    found = jpeg_pixels(content)
-    if found is not None and found.shape == shape:
-        return found
+    pixels = jpeg_pixels(content)
+    if pixels is not None and pixels.shape == shape:
+        return pixels
     found = decode_picture(content, take)
     if isinstance(found, str):
         raise InvalidInput(f"{files.names[row]}: no whole picture ({found})")
@@ -74,7 +76,7 @@ def _decoded(files: Files, row: int, shape: tuple[int, ...], take) -> np.ndarray
 
 def _common_sides(files: Files) -> tuple[int, int]:
     """(height, width) of all, by their headers."""
-    first = sides = None
+    first, sides = "", None
     for row, name in enumerate(files.names):
         if not name:
             continue
@@ -87,4 +89,5 @@ def _common_sides(files: Files) -> tuple[int, int]:
             told = f"{name} has {found[0]} x {found[1]} pixels, {os.path.basename(first)} has "
             told += f"{sides[0]} x {sides[1]}"
             raise InvalidInput(f"{told}; name the image_size that all are brought to")
-    return sides[1], sides[0]
+    width, height = given(sides, "pictures", "one or more")
+    return height, width

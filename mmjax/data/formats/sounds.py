@@ -120,11 +120,11 @@ def sound_values(
 
     cut = sum(is_cut for _, is_cut in found)
     if (4 * int(np.prod(shape)) > limit) if stream is None else stream:
-        values = Lazy(shape, np.dtype(np.float32), decode, lambda row: files.names[row])
-        return values, steps, cut
+        lazy = Lazy(shape, np.dtype(np.float32), decode, lambda row: files.names[row])
+        return lazy, steps, cut
     values = np.empty(shape, np.float32)
 
-    def fill(row):
+    def fill(row: int) -> None:
         values[row] = decode(np.array([row]))[0]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -146,9 +146,8 @@ def _about(files: Files, row: int, options: MelOptions) -> tuple[int, bool]:
         raise InvalidInput(f"{files.names[row]}: holds no samples")
     window, hop = _sizes(options)
     samples, most = _resampled(about.frames, about.samplerate, options.rate), _most(options)
-    is_cut = most is not None and samples > most
-    samples = most if is_cut else samples
-    return 1 + max(0, samples - window) // hop, is_cut
+    taken = samples if most is None else min(samples, most)
+    return 1 + max(0, taken - window) // hop, taken < samples
 
 
 def _most(options: MelOptions) -> int | None:

@@ -83,9 +83,10 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
         where[ending] = np.full(len(keys), -1)
         where[ending][at] = numbers
     told = left_out(path, odd, "no file of a row")
-    tell = lambda k: f"{shards[places[2][k]]}: {printable(names[k])}"
+    shard_of = lambda k: shards[int(places[2][k])]
+    tell = lambda k: f"{shard_of(k)}: {printable(names[k])}"
     opened = lru_cache(_OPEN)(_opened)
-    read = lambda k: _content(opened(shards[places[2][k]]), int(places[0][k]), int(places[1][k]))
+    read = lambda k: _content(opened(shard_of(k)), int(places[0][k]), int(places[1][k]))
     return members_table(Members(path, keys, where, tell, read, {}, [*remarks, told, *unmarked]))
 
 
@@ -100,7 +101,8 @@ def _members(shard: str, unmarked: list[str]) -> Iterator[tarfile.TarInfo]:
                 if member.isreg() and member.offset_data + member.size > size:
                     raise tarfile.ReadError(f"ends within {printable(member.name)}")
                 yield member
-                file.members = []  # a list of all that went by: hundreds of bytes each
+                # A list of all that went by: hundreds of bytes each.
+                file.members = []  # type: ignore[attr-defined]  # typeshed leaves it out
             end = file.offset
         with open(shard, "rb") as raw:  # tarfile takes a broken header for the end
             raw.seek(end)

@@ -14,7 +14,7 @@ from mmjax.data.sets.captions import caption
 from mmjax.data.sets.multimodal_3dident import IMAGE_COLUMNS, TEXT_COLUMNS, image_name
 from mmjax.errors import InvalidInput, require
 from mmjax.generative.colours import colour_names
-from mmjax.types import ScenePairs
+from mmjax.types import SceneFactors, ScenePairs, TextFactors
 
 
 def check_free(folder: str) -> None:
@@ -45,7 +45,8 @@ def write_split(
     Raises InvalidInput where the folder holds something, or the batches are no n RGB images.
     """
     check_free(folder)
-    pairs = ScenePairs(*(type(side)(*map(np.asarray, side)) for side in pairs))
+    image, text = (map(np.asarray, side) for side in pairs)
+    pairs = ScenePairs(SceneFactors(*image), TextFactors(*text))
     n = len(pairs.image.object_shape)
     require(n >= 1, "rows", n, "a whole number >= 1")
     parent, name = os.path.split(os.path.abspath(folder))
@@ -82,9 +83,16 @@ def _write_columns(path: str, names: tuple[str, ...], columns: dict[str, np.ndar
         writer.writerows(zip(*(map(str, columns[name]) for name in names), strict=True))
 
 
-def _write_images(folder: str, n: int, batches, workers: int, progress) -> None:
+def _write_images(
+    folder: str,
+    n: int,
+    batches: Iterable[np.ndarray],
+    workers: int,
+    progress: Callable[[int], None],
+) -> None:
     os.mkdir(folder)
-    count, shape = 0, None
+    count = 0
+    shape: tuple[int, ...] = ()
 
     def save(row: int, image: np.ndarray) -> None:
         Image.fromarray(image).save(os.path.join(folder, image_name(row, n)))

@@ -85,13 +85,13 @@ def make_gallery(
     batch = n // classes**2  # one shape and texture at a time
 
     @jax.jit
-    def rendered(key, shown):
+    def rendered(key: Key, shown: Array) -> Array:
         return jnp.round(255 * jnp.clip(draw(key, *shown), 0, 1)).astype(jnp.uint8)
 
-    images = None
+    like = jax.eval_shape(rendered, key, labels[:3, :batch])
+    images = np.empty((n, *like.shape[1:]), np.uint8)
     for k, start in enumerate(range(0, n, batch)):
         some = np.asarray(rendered(jax.random.fold_in(key, k), labels[:3, start : start + batch]))
-        images = np.empty((n, *some.shape[1:]), np.uint8) if images is None else images
         images[start : start + batch] = some
         progress(start + batch)
     return Gallery(images, *labels)
@@ -158,7 +158,8 @@ def split_renderings(gallery: Gallery, tests: int = 1) -> tuple[np.ndarray, np.n
     allowed = f"a whole number >= 1 and < {renderings}, the gallery's renderings"
     require(1 <= tests < renderings, "tests", tests, allowed)
     last = gallery.rendering >= renderings - tests
-    return tuple(np.nonzero(side)[0].astype(np.int32) for side in (~last, last))
+    train, test = (np.nonzero(side)[0].astype(np.int32) for side in (~last, last))
+    return train, test
 
 
 def pair_pool(gallery: Gallery, rows: np.ndarray) -> PairPool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmjax.observations.rendering.primitives import ShapeTable
 from mmjax.observations.rendering.trace import Parts
-from mmjax.types import Array, SceneFactors
+from mmjax.types import AnyArray, Array, SceneFactors
 
 RADIUS = 2.7  # of the object's bounding ball; neighbouring positions are 3 apart
 FLOOR = -3.3  # z of the background plane
@@ -32,7 +32,7 @@ SPAN = 1.02 * extent(3.0, CAMERA)[1] / REACH  # share of the image's side that s
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
 
 
-def hsv_to_rgb(hue: Array, saturation: Array | float = 1.0, value: Array | float = 1.0) -> Array:
+def hsv_to_rgb(hue: AnyArray, saturation: Array | float = 1.0, value: Array | float = 1.0) -> Array:
     """Colours `[..., 3]` in [0, 1] of hues of period 1, as colorsys.hsv_to_rgb gives them.
 
     Args:
@@ -46,7 +46,7 @@ def hsv_to_rgb(hue: Array, saturation: Array | float = 1.0, value: Array | float
     return value[..., None] * (1 - saturation[..., None] * dip)
 
 
-def rotation(alpha: Array, beta: Array, gamma: Array) -> Array:
+def rotation(alpha: AnyArray, beta: AnyArray, gamma: AnyArray) -> Array:
     """`[..., 3, 3]` turns by pi v - pi / 2 about x, then y, then z, v `[...]` in [0, 1]."""
     (a, b, c), (d, e, f) = zip(*(_cos_sin(v) for v in (alpha, beta, gamma)), strict=True)
     rows = (
