@@ -25,8 +25,9 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 def _short(value: object) -> str:
     """What it is in a line, also of an array or a whole data set."""
-    if hasattr(value, "shape") and getattr(value, "ndim", 0):
-        return f"an array {tuple(value.shape)}"
+    shape = getattr(value, "shape", None)
+    if shape is not None and getattr(value, "ndim", None):
+        return f"an array {tuple(shape)}"
     said = repr(value)
     if len(said) > _LONG or "\n" in said:
         said = " ".join(said[: 2 * _LONG].split())

@@ -106,9 +106,9 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
         few = assembled(name, where, parts, classes, texts, same)
         judged = away & (parts_in == "test")
         target, far = unit_rows(some(judged if judged.any() else away))
-        told = [*few.remarks, *_odd_shift(few, str(kind), target, same)]
-        told += no_unit_vectors({str(kind): far})
-        found.append(few._replace(shifts={str(kind): target}, remarks=tuple(told)))
+        remarks = (*few.remarks, *_odd_shift(few, str(kind), target, same))
+        remarks += tuple(no_unit_vectors({str(kind): far}))
+        found.append(few._replace(shifts={str(kind): target}, remarks=remarks))
     return found
 
 
