@@ -10,7 +10,7 @@ def option(
     help: str,
     choices: Sequence[str] | None = None,
     *,
-    parts: Sequence[str] | None = None,
+    parts: Collection[str] | None = None,
     file: bool = False,
 ) -> Any:
     """A config field with its help text and, for strings, the values allowed.

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
 
 from mmjax.types import Array, Key, Tree
 
@@ -27,7 +29,7 @@ class Encoder(NamedTuple):
     forward: Callable[[Tree, Tree, Array, Key, Callable], tuple[Array, Tree]]
 
 
-def from_module(net, dtype=jnp.float32) -> Encoder:
+def from_module(net: nn.Module, dtype: DTypeLike = jnp.float32) -> Encoder:
     """The encoder of a linen module `net(x, train=..., gather=...)`.
 
     Collection `params` is trained, `batch_stats` are the statistics; random numbers are drawn from

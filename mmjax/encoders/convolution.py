@@ -1,12 +1,21 @@
 """Convolutions that are fast on CPUs too."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from mmjax.types import Array
 
 
-def convolved(x: Array, kernel: Array, strides, padding, **rest) -> Array:
+def convolved(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    **rest: Any,
+) -> Array:
     """`jax.lax.conv_general_dilated`, or the same as one matrix product of windows.
 
     What `nn.Conv(conv_general_dilated=...)` takes. The product is used where a side has fewer

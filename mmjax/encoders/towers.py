@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mmjax.encoders.base import Encoder
 from mmjax.encoders.heads import Head
 from mmjax.errors import require
 from mmjax.types import Array, Key, Pair, Tree
@@ -33,7 +34,7 @@ class Towers(NamedTuple):
 
 
 def two_towers(
-    encoders: Pair,
+    encoders: tuple[Encoder, Encoder],
     head: Head,
     *,
     embedding_dim: int,
@@ -43,7 +44,7 @@ def two_towers(
     """Towers with parameters of their own, or shared ones.
 
     Args:
-      encoders: Pair of Encoder; their outputs have embedding_dim + spare_dims dimensions.
+      encoders: of x and t; their outputs have embedding_dim + spare_dims dimensions.
       head: space of the embeddings.
       embedding_dim: dimension of the embeddings.
       spare_dims: further dimensions of the encoders, which a linear selection maps away; with 0
@@ -55,6 +56,7 @@ def two_towers(
     require(spare_dims >= 0, "spare_dims", spare_dims, "a whole number >= 0")
     width = embedding_dim + spare_dims
     own = (lambda side: "x") if shared else (lambda side: side)
+    networks = dict(zip("xt", encoders, strict=True))
 
     def init(key, shapes):
         keys = Pair(*jax.random.split(key))
@@ -87,8 +89,7 @@ def two_towers(
         return head.apply(of(params, "heads", side), e)
 
     def raw_side(params, side, observations):
-        network = getattr(encoders, own(side))
-        return network.apply(
+        return networks[own(side)].apply(
             of(params, "encoders", side), of(params, "statistics", side), observations
         )
 
@@ -104,7 +105,7 @@ def two_towers(
     def forward(params, pair, key, gather):
         seen, statistics = [], params["statistics"]
         for side, side_key in zip(("x", "t"), jax.random.split(key), strict=True):
-            e, changed = getattr(encoders, own(side)).forward(
+            e, changed = networks[own(side)].forward(
                 of(params, "encoders", side),
                 getattr(statistics, own(side)),  # of shared ones, as the first view left them
                 getattr(pair, side),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from mmjax.evaluate.logistic import (
 )
 from mmjax.evaluate.sparse_logistic import fit_sparse_logistic
 from mmjax.numerics import floating
-from mmjax.types import Array, Key
+from mmjax.types import AnyArray, Array, Key
 
 COARSE = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 # Of a search: half the memory takes as many steps, each of them a fifth cheaper.
@@ -144,13 +144,13 @@ def _few_shot_rows(key, labels, shots, num_classes) -> Array:
 
 
 def check_shots(
-    labels: Array,
+    labels: AnyArray,
     shots: int,
     num_classes: int,
     *,
     flag: str = "shots",
     where: str = "",
-    names: Sequence | None = None,
+    names: Sequence[Any] | np.ndarray | None = None,
 ) -> None:
     """Raises InvalidInput where a class has fewer rows than shots.
 

@@ -15,7 +15,7 @@ from mmjax.evaluate.regression import check_split, explained, standardise
 from mmjax.evaluate.scores import accuracy_of_largest
 from mmjax.evaluate.splits import halves
 from mmjax.numerics import centred
-from mmjax.types import Array, Key
+from mmjax.types import AnyArray, Array, Key
 
 _CHECKPOINTS = 20
 
@@ -98,10 +98,10 @@ def mlp_r2_between(
 
 
 def mlp_accuracy(
-    fit_x: Array,
-    fit_labels: Array,
-    score_x: Array,
-    score_labels: Array,
+    fit_x: AnyArray,
+    fit_labels: AnyArray,
+    score_x: AnyArray,
+    score_labels: AnyArray,
     num_classes: int,
     key: Key,
     *,

@@ -8,14 +8,14 @@ from mmjax.evaluate.labels import as_codes
 from mmjax.evaluate.logistic import fit_logistic, logistic_accuracy
 from mmjax.evaluate.regression import standardise
 from mmjax.numerics import centred
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 
 def linear_probe_accuracy(
-    train: Array,
-    train_labels: Array,
-    test: Array,
-    test_labels: Array,
+    train: AnyArray,
+    train_labels: AnyArray,
+    test: AnyArray,
+    test_labels: AnyArray,
     num_classes: int,
     l2: float = 1.0,
 ) -> Array:

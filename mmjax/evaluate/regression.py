@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from mmjax.errors import require
 from mmjax.evaluate.splits import halves
 from mmjax.numerics import centred, columns_of, without
-from mmjax.types import Array, Key
+from mmjax.types import AnyArray, Array, Key
 
 _HIGH = jax.lax.Precision.HIGHEST
 
 
-def standardise(fit: Array, score: Array) -> tuple[Array, Array]:
+def standardise(fit: AnyArray, score: AnyArray) -> tuple[Array, Array]:
     """Both arrays minus the mean and over the deviation of the first.
 
     Args:
@@ -21,10 +21,10 @@ def standardise(fit: Array, score: Array) -> tuple[Array, Array]:
       `[n, f]`, `[m, f]` float32 (float64 where one is so); a column that is constant in `fit` is 0
       there, and keeps its own scale in `score`; one that is not finite in `fit` is NaN.
     """
-    fit, score = centred(fit, score)
-    scale = jnp.sqrt(jnp.mean(fit * fit, 0))
+    x, others = centred(fit, score)
+    scale = jnp.sqrt(jnp.mean(x * x, 0))
     scale = jnp.where(scale == 0, 1, scale)
-    return fit / scale, score / scale
+    return x / scale, others / scale
 
 
 def explained(targets: Array, residual: Array) -> Array:
@@ -46,7 +46,7 @@ def explained(targets: Array, residual: Array) -> Array:
     return jnp.where(jnp.isfinite(left), share, jnp.nan)
 
 
-def check_split(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array) -> None:
+def check_split(fit_x: AnyArray, fit_y: AnyArray, score_x: AnyArray, score_y: AnyArray) -> None:
     """Raises InvalidInput unless rows of features and targets, and both sets' columns, agree."""
     require(fit_x.ndim == 2, "fit_x", fit_x.shape, "two axes, [rows, features]")
     for x, y, name in ((fit_x, fit_y, "fit"), (score_x, score_y, "score")):
@@ -56,7 +56,9 @@ def check_split(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array) -> N
         require(score.shape[1:] == fit.shape[1:], name, score.shape, f"columns of {fit.shape}")
 
 
-def linear_r2_between(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array) -> Array:
+def linear_r2_between(
+    fit_x: AnyArray, fit_y: AnyArray, score_x: AnyArray, score_y: AnyArray
+) -> Array:
     """R2 of ordinary least squares with intercept, fitted on some rows and scored on others.
 
     Args:
@@ -78,15 +80,15 @@ def linear_r2_between(fit_x: Array, fit_y: Array, score_x: Array, score_y: Array
       1.0
     """
     check_split(fit_x, fit_y, score_x, score_y)
-    (train, test), (fit_y, score_y) = standardise(fit_x, score_x), centred(fit_y, score_y)
+    (train, test), (y, truth) = standardise(fit_x, score_x), centred(fit_y, score_y)
     # The default cut-off grows with n: 20,000 rows would lose directions 400 times below the top.
     cutoff = 10 * train.shape[1] * float(jnp.finfo(train.dtype).eps)
-    weights = jnp.linalg.lstsq(train, fit_y, rcond=cutoff)[0]
-    residual = score_y - jnp.matmul(test, weights, precision=_HIGH)
-    return jnp.mean(explained(score_y, residual))
+    weights = jnp.linalg.lstsq(train, y, rcond=cutoff)[0]
+    residual = truth - jnp.matmul(test, weights, precision=_HIGH)
+    return jnp.mean(explained(truth, residual))
 
 
-def linear_r2(features: Array, targets: Array, split_key: Key | None = None) -> Array:
+def linear_r2(features: AnyArray, targets: AnyArray, split_key: Key | None = None) -> Array:
     """R2 of ordinary least squares with intercept, fitted on half of the rows, scored on the rest.
 
     Args:

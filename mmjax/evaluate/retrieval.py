@@ -16,7 +16,7 @@ def recall_at(
     query_labels: AnyArray | None = None,
     labels: AnyArray | None = None,
     *,
-    right: Array | None = None,
+    right: AnyArray | None = None,
 ) -> Array:
     """Share of queries with a right answer among their k most similar candidates.
 

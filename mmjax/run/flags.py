@@ -71,7 +71,9 @@ def make_flags(config_class: type, presets: Mapping[str, Mapping[str, Any]]) -> 
     return values
 
 
-def read_config(config_class: type, presets: Mapping[str, Mapping[str, Any]], values) -> Any:
+def read_config(
+    config_class: type, presets: Mapping[str, Mapping[str, Any]], values: flags.FlagValues
+) -> Any:
     """The config that parsed flags describe: class defaults, then the preset, then the flags.
 
     Raises InvalidInput for a value that doesn't parse.

@@ -144,8 +144,13 @@ class ContentStyleStudy(NamedTuple):
     recipe: Recipe
     look: Callable[[Tree, World, Key, int, bool], Seen]
 
-    plan = former.plan
-    init_env = former.init_env
+    @property
+    def plan(self) -> former.Plan:
+        return former.Plan(*self.recipe)
+
+    @property
+    def init_env(self) -> Callable[[Key], World]:
+        return self.init_constants
 
 
 def _resolve(options: ContentStyleOptions, size: int) -> ContentStyleOptions:
@@ -190,12 +195,12 @@ def official_loss(
       options: for similarity, p, temperature and negatives.
       gather: see info_nce.
     """
-    pairs, total = list(combinations(range(len(embedded)), 2)), 0.0
+    terms = []
     similarity = make_similarity(options.similarity, p=options.p)
-    for a, b in pairs:
+    for a, b in combinations(range(len(embedded)), 2):
         # Negatives of anchors x (modality a) stand in place t, see info_nce.
         further = Pair(fresh[a], fresh[b])
-        total += info_nce(
+        term = info_nce(
             embedded[a],
             embedded[b],
             similarity=similarity,
@@ -205,7 +210,8 @@ def official_loss(
             in_batch=False,
             log_mean=True,
         )
-    return total / len(pairs)
+        terms.append(term)
+    return sum(terms[1:], terms[0]) / len(terms)
 
 
 def make_content_style_study(
@@ -248,7 +254,7 @@ def make_content_style_study(
         activation=o.mixing_activation,
         candidates=o.mixing_candidates,
     )
-    encoder = mlp(o.hidden, o.embedding_dim, slope=o.slope)
+    encoder = mlp(o.hidden, int(o.embedding_dim), slope=o.slope)
     names, official = [f"x{k + 1}" for k in range(count)], loss is None and o.loss == "official"
     make_similarity(o.similarity, p=o.p)  # checked
     chosen = None if official else aligning_loss(o, loss)

@@ -24,7 +24,7 @@ from mmjax.data import (
     stratified_split,
     unseen_rows,
 )
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, given, require
 from mmjax.evaluate import check_shots
 from mmjax.generative import feature_model
 from mmjax.numerics import normalise
@@ -171,11 +171,11 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
     if o.features:
         whole = read_feature_set(o.features, _column_names(o), o.text)
         named = {"validation": o.validation, "test": o.test}
-        given = {part: _other_file(o, path, whole) for part, path in named.items() if path}
+        files = {part: _other_file(o, path, whole) for part, path in named.items() if path}
         shifted = {path: _other_file(o, path, whole) for path in names_in(o.shifted)}
     else:
         require(o.generated >= 64, "generated", o.generated, "a whole number >= 64")
-        (whole, shifted), given = generated_features(seed, o.generated), {}
+        (whole, shifted), files = generated_features(seed, o.generated), {}
 
     def unseen(features: FeatureSet) -> FeatureSet:
         found = unseen_rows(features, o.use_trained_rows)
@@ -185,7 +185,9 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
 
     whole = unseen(whole)
     told = remarks(whole.branches["x"])
-    whole, classes, sources, places = _scaled(whole, o.normalise), None, {}, {}
+    whole, classes = _scaled(whole, o.normalise), None
+    sources: dict[str, dict[str, Source]] = {}
+    places: dict[str, dict[str, str]] = {}
     if whole.labels is None:
         told.append("no labels: nothing is classified")
     else:
@@ -195,22 +197,22 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         coded = lambda f: f._replace(labels=class_codes(f.labels, classes, f.paths["x"]))
         other = lambda f: _scaled(unseen(coded(f)), o.normalise)
         whole = coded(whole)
-        given = {part: other(features) for part, features in given.items()}
+        files = {part: other(features) for part, features in files.items()}
         shifted = {name: other(features) for name, features in shifted.items()}
     held, fit = _held(o, whole)
     if classes is not None:
-        sources, places = _every_source(o, whole, given, shifted, len(classes), counts)
+        sources, places = _every_source(o, whole, files, shifted, len(classes), counts)
     what = "components, latents and examples"
     counts.append(f"{what}: maps fitted on {len(fit)} rows, judged on {len(held)} others")
     mark = TRAINED if any(trained) else ""
-    named = lambda table: {mark + prefix: value for prefix, value in table.items()}
+    marked = lambda table: {mark + prefix: value for prefix, value in table.items()}
     return FeatureWorld(
         o.features or "generated features",
         whole,
         fit,
         held,
-        named(sources),
-        named(places),
+        marked(sources),
+        marked(places),
         classes,
         mark,
         told,
@@ -230,7 +232,14 @@ def _held(o: FeatureOptions, whole: FeatureSet) -> list[np.ndarray]:
     return parts
 
 
-def _every_source(o, whole, given, shifted, num_classes, counts):
+def _every_source(
+    o: FeatureOptions,
+    whole: FeatureSet,
+    files: Mapping[str, FeatureSet],
+    shifted: Mapping[str, FeatureSet],
+    num_classes: int,
+    counts: list[str],
+) -> tuple[dict[str, dict[str, Source]], dict[str, dict[str, str]]]:
     """(prefix -> branch -> Source, prefix -> part -> where its rows are from)."""
     domains = {"": whole}
     if o.domains:
@@ -245,21 +254,30 @@ def _every_source(o, whole, given, shifted, num_classes, counts):
             continue
         prefix = f"from {name}/" if name else ""
         others = {k: v for k, v in domains.items() if k != name}
-        sources[prefix], lines = _sources(o, own, given, others, shifted, num_classes)
+        sources[prefix], lines = _sources(o, own, files, others, shifted, num_classes)
         counts += [f"{name}: {line}" if name else line for line in lines]
-        of = lambda part, own=own: given[part].paths["x"] if part in given else own.paths["x"]
+        of = lambda part, own=own: files[part].paths["x"] if part in files else own.paths["x"]
         within = f", {name}" if name else ""
         titles = {"train": "training", "validation": "validation"}
         places[prefix] = {p: f"the {t} rows of {of(p)}{within}" for p, t in titles.items()}
     return sources, places
 
 
-def _sources(o, own: FeatureSet, given, domains, shifted, num_classes: int):
+def _sources(
+    o: FeatureOptions,
+    own: FeatureSet,
+    files: Mapping[str, FeatureSet],
+    domains: Mapping[str, FeatureSet],
+    shifted: Mapping[str, FeatureSet],
+    num_classes: int,
+) -> tuple[dict[str, Source], list[str]]:
     """Branch -> Source; and lines on its rows."""
-    free = [part for part in ("validation", "test") if part not in given]
+    free = [part for part in ("validation", "test") if part not in files]
     shares = [getattr(o, f"{part}_share") for part in free]
-    *cut, rest = stratified_split(own.labels, shares, 0, own.group)
-    parts = {part: own.rows(rows) for part, rows in zip(free, cut, strict=True)} | given
+    labels = given(own.labels, own.paths["x"], "features with labels")
+    *cut, rest = stratified_split(labels, shares, 0, own.group)
+    parts = {part: own.rows(rows) for part, rows in zip(free, cut, strict=True)}
+    parts |= files
     parts["train"] = own.rows(rest)
     for part, rows in parts.items():
         told = f"{own.paths['x']}: {part}"
@@ -313,5 +331,5 @@ def check_draws(world: FeatureWorld, shots: int, val_shots: int) -> None:
             ("validation", "validation_shots", min(shots, val_shots)),
         ):
             labels, where = getattr(branches["x"], part).labels, world.places[prefix][part]
-            how = dict(flag=flag, where=where, names=world.classes)
-            check_shots(labels, count, len(world.classes), **how)
+            classes = given(world.classes, where, "features with labels")
+            check_shots(labels, count, len(classes), flag=flag, where=where, names=classes)

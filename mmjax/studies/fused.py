@@ -31,7 +31,7 @@ from mmjax.train import (
 )
 from mmjax.train.objective import objective_of
 from mmjax.train.rows import Seen
-from mmjax.types import Array, Key, Tree
+from mmjax.types import AnyArray, Array, Key, Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +101,14 @@ class FusedStudy(NamedTuple):
 
     init_params: Callable[[Key], Tree]
     recipe: Recipe
-    embed: Callable[[Tree, tuple, Array], Array]
-    read: Callable[[Tree, tuple, Array], Array]
+    embed: Callable[[Tree, tuple, AnyArray], Array]
+    read: Callable[[Tree, tuple, AnyArray], Array]
     represent: Callable[[Tree, tuple], Array]
     project: Callable[[Tree, tuple], Array] | None
 
-    plan = former.plan
+    @property
+    def plan(self) -> former.Plan:
+        return former.Plan(*self.recipe)
 
 
 def subset_features(
@@ -176,7 +178,7 @@ def make_fused_study(
     chunk_steps: int,
     save_every: int,
     unrolled: bool = False,
-    **network,
+    **network: Any,
 ) -> FusedStudy:
     """The study of that method on that task.
 

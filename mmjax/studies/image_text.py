@@ -15,6 +15,7 @@ import numpy as np
 from mmjax.config import option
 from mmjax.encoders import (
     HEADS,
+    Encoder,
     make_head,
     narrow_resnet,
     resnet18,
@@ -92,11 +93,16 @@ class ImageTextStudy(NamedTuple):
     recipe: Recipe
     embed: Callable[[Tree, Pair], Pair]
 
-    plan = former.plan
-    env = former.env
+    @property
+    def plan(self) -> former.Plan:
+        return former.Plan(*self.recipe)
+
+    @property
+    def env(self) -> Tree:
+        return self.constants
 
 
-def _image_encoder(options: ImageTextOptions, size: int, side: int):
+def _image_encoder(options: ImageTextOptions, size: int, side: int) -> Encoder:
     hidden = options.hidden_size
     if options.image_encoder in ("narrow", "convnet"):
         # Patches grow with the image, so that about as many are left: 32 x 32 at 64 pixels.
@@ -104,13 +110,13 @@ def _image_encoder(options: ImageTextOptions, size: int, side: int):
         require(side % patch == 0, "resolution", side, f"a multiple of {patch} with this encoder")
         if options.image_encoder == "narrow":
             return narrow_resnet(size, hidden=hidden, patch=2 * patch)
-        widths = dict(stem_width=16, widths=(32, 64, 128))
-        return small_convnet(size, hidden=hidden, patch=patch, **widths)
+        widths = (32, 64, 128)
+        return small_convnet(size, hidden=hidden, patch=patch, stem_width=16, widths=widths)
     stem = "small" if options.image_encoder == "resnet18_small" else "imagenet"
     return resnet18(size, hidden=hidden, stem=stem)
 
 
-def _text_encoder(options: ImageTextOptions, size: int, source: Source):
+def _text_encoder(options: ImageTextOptions, size: int, source: Source) -> Encoder:
     if options.text_encoder == "transformer":
         return text_transformer(
             size,
@@ -145,7 +151,7 @@ def make_image_text_study(
     o = options
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
     nets = two_towers(
-        Pair(
+        (
             _image_encoder(o, encoding_size, source.shape[0]),
             _text_encoder(o, encoding_size, source),
         ),
@@ -199,14 +205,14 @@ DISCRETE = (
 SHARED = ("object_shape", "object_xpos", "object_ypos", "object_color")
 
 
-def factors_of(*splits: ScenePairs) -> list[Mapping[str, np.ndarray]]:
+def factors_of(*splits: ScenePairs) -> list[dict[str, np.ndarray]]:
     """Of every split, every factor that varies in the first, by name.
 
     Whole numbers for discrete factors, numbered without gaps and alike in all splits (a colour is
     one of 100 that captions name), float32 for continuous ones.
     """
     named = [{**pairs.image._asdict(), **pairs.text._asdict()} for pairs in splits]
-    found = [{} for _ in splits]
+    found: list[dict[str, np.ndarray]] = [{} for _ in splits]
     for name, first in named[0].items():
         columns = [np.asarray(split[name]) for split in named]
         if name in DISCRETE:

@@ -10,7 +10,7 @@ from mmjax.data.dataset import Dataset
 from mmjax.errors import require
 from mmjax.evaluate.linear_probes import STRENGTHS, Labelled, probe
 from mmjax.nets.prepare import Observation, Preparation, observations_of, raw_of
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 AT_ONCE = 512  # rows encoded at a time
 _SEED = 0  # of the rows that probes are fitted on
@@ -41,7 +41,7 @@ def features_of(
 
 
 def subset_features_of(
-    read: Callable[[tuple, Array], Array],
+    read: Callable[[tuple, AnyArray], Array],
     data: Dataset,
     preparations: Mapping[str, Preparation],
     subsets: np.ndarray,

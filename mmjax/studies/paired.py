@@ -70,8 +70,13 @@ class PairStudy(NamedTuple):
     recipe: Recipe
     embed: Callable[[Tree, str, Array], Array]
 
-    plan = former.plan
-    env = former.env
+    @property
+    def plan(self) -> former.Plan:
+        return former.Plan(*self.recipe)
+
+    @property
+    def env(self) -> Tree:
+        return self.constants
 
 
 def make_pair_study(

@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ from mmjax.train import (
 )
 from mmjax.types import Array, Key, Latents, Pair, Tree
 
+N = TypeVar("N", int, float)
 _SAMPLES = 8192  # unlabelled pairs that whitening and selection are fitted on
 _SPREAD = 12**-0.5  # standard deviation of U[0, 1], the scale that embeddings start from
 _BY_THEORY = "as the theory of the geometry says"
@@ -89,7 +90,7 @@ class Assumptions(OptimiserOptions):
     )
 
 
-def _number(name: str, value: int | float | str, kind: type) -> int | float:
+def _number(name: str, value: int | float | str, kind: Callable[[int | float | str], N]) -> N:
     """A number that may have come as a flag's text."""
     try:
         return kind(value)
@@ -103,8 +104,14 @@ def resolve(assumptions: Assumptions) -> Assumptions:
     Raises InvalidInput for a value out of range.
     """
     theory = choose(THEORY, "geometry", assumptions.geometry)
-    filled = {k: v for k, v in theory.items() if not getattr(assumptions, k)}
-    a = dataclasses.replace(assumptions, **filled)
+    a = dataclasses.replace(
+        assumptions,
+        space=assumptions.space or theory["space"],
+        marginal=assumptions.marginal or theory["marginal"],
+        conditional=assumptions.conditional or theory["conditional"],
+        similarity=assumptions.similarity or theory["similarity"],
+        head=assumptions.head or theory["head"],
+    )
     require(a.dim >= 1, "dim", a.dim, "a whole number >= 1")
     require(a.batch_size >= 2, "batch_size", a.batch_size, "a whole number >= 2")
     require(a.steps >= 1, "steps", a.steps, "a whole number >= 1")
@@ -118,12 +125,12 @@ def resolve(assumptions: Assumptions) -> Assumptions:
         temperature = 1 / max(a.kappa, 1e-3) if a.geometry == "sphere" else a.scale
     if embedding_dim == "dim":
         embedding_dim = a.dim
-    temperature = _number("temperature", temperature, float)
-    embedding_dim = _number("embedding_dim", embedding_dim, int)
+    resolved = _number("temperature", temperature, float)
+    size = _number("embedding_dim", embedding_dim, int)
     if a.scale > 0:  # else the conditional says what is wrong with it
-        check_temperature(temperature, a.learn_temperature)
-    require(embedding_dim >= 1, "embedding_dim", embedding_dim, "a whole number >= 1")
-    return dataclasses.replace(a, temperature=temperature, embedding_dim=embedding_dim)
+        check_temperature(resolved, a.learn_temperature)
+    require(size >= 1, "embedding_dim", size, "a whole number >= 1")
+    return dataclasses.replace(a, temperature=resolved, embedding_dim=size)
 
 
 class Embedded(NamedTuple):
@@ -175,8 +182,13 @@ class Study(NamedTuple):
     invert: Callable[[Tree, Pair], Latents]
     losses: Callable[[Tree, Tree, Key, int], tuple[Array, Array]]
 
-    plan = former.plan
-    init_env = former.init_env
+    @property
+    def plan(self) -> former.Plan:
+        return former.Plan(*self.recipe)
+
+    @property
+    def init_env(self) -> Callable[[Key], Tree]:
+        return self.init_constants
 
 
 def make_study(
@@ -205,6 +217,7 @@ def make_study(
       (10, 3)
     """
     a = resolve(assumptions)
+    embedding_dim = int(a.embedding_dim)  # resolved
     space = make_space(a.space, a.dim)
     marginal = make_marginal(a.marginal, space, scale=a.marginal_scale)
     conditional = make_conditional(a.conditional, space, kappa=a.kappa, scale=a.scale, p=a.p)
@@ -217,11 +230,11 @@ def make_study(
         activation=a.mixing_activation,
         candidates=a.mixing_candidates,
     )
-    encoder = mlp(a.hidden, a.embedding_dim + a.spare_dims, slope=a.slope)
+    encoder = mlp(a.hidden, embedding_dim + a.spare_dims, slope=a.slope)
     nets = two_towers(
-        Pair(encoder, encoder),
+        (encoder, encoder),
         make_head(a.head),
-        embedding_dim=a.embedding_dim,
+        embedding_dim=embedding_dim,
         spare_dims=a.spare_dims,
     )
     chosen = aligning_loss(a, loss)
@@ -235,7 +248,7 @@ def make_study(
         return Environment(weights, Pair(*map(fit, seen)))
 
     def init_params(key):
-        own = chosen.init(jax.random.fold_in(key, 0), a.embedding_dim)
+        own = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
         shapes = Pair((a.dim + a.private_dim,), (a.dim + a.private_dim,))
         return nets.init(key, shapes) | {"loss": own}
 
@@ -275,7 +288,7 @@ def make_study(
         found = canonical_directions(*raw)
         select = []
         for values, directions in zip(raw, (found.x, found.t), strict=True):
-            kernel = _SPREAD * directions[:, : a.embedding_dim]
+            kernel = _SPREAD * directions[:, :embedding_dim]
             select.append({"kernel": kernel, "bias": -values.mean(0) @ kernel})
         return params | {"select": Pair(*select)}
 

@@ -1,6 +1,6 @@
 """Pairs of images and captions: rendered or read from disk, held in memory or streamed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -66,7 +66,7 @@ def rendered_scenes(
 
 
 # One factor at a time, from a scene at rest in the middle: what a row of the sample sheet varies.
-SHEET = {
+SHEET: dict[str, dict[str, int | Sequence[int]]] = {
     "shape": dict(object_shape=range(7)),
     "rotation about x": dict(object_alpharot=7),
     "rotation about y": dict(object_betarot=7),

@@ -15,7 +15,7 @@ from mmjax.errors import require
 from mmjax.evaluate.linear_probes import Labelled, probe
 from mmjax.generative import TriFactors, TriModel, trifactor_model
 from mmjax.studies.fused import FusedOptions, FusedTask
-from mmjax.types import Array, Key, Tree
+from mmjax.types import AnyArray, Array, Key, Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ def probe_figures(
       key: of the pairs.
       rows: of pairs, a third each for fitting, choosing C and testing.
     """
-    figures = {}
+    figures: dict[tuple[str, str], float] = {}
     for metric, factors, observations in _draws(model, world, key, rows):
         figures |= _probed(model, metric, factors, represent(observations))
     return figures
@@ -178,7 +178,7 @@ def probe_figures(
 def subset_figures(
     model: TriModel,
     world: Tree,
-    read: Callable[[tuple, Array], Array],
+    read: Callable[[tuple, AnyArray], Array],
     key: Key,
     *,
     rows: int,
@@ -189,7 +189,8 @@ def subset_figures(
       model, world, key, rows: see there.
       read: `(observations, subsets [s, modalities] bool) -> [s, n, f]`, such as a study's.
     """
-    figures, masks = {}, subset_masks(model.modalities)[:-1]
+    figures: dict[tuple[str, str, str], float] = {}
+    masks = subset_masks(model.modalities)[:-1]
     names = ["+".join(f"x{k + 1}" for k in np.flatnonzero(mask)) for mask in masks]
     for metric, factors, observations in _draws(model, world, key, rows):
         for name, features in zip(names, read(observations, masks), strict=True):

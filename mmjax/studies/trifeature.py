@@ -100,8 +100,13 @@ def trifeature_data(
     o, root = options, jax.random.key(options.data_seed)
     check_options(o)
     image_key, split_key, mapping_key = (jax.random.fold_in(root, n) for n in range(3))
-    how = {"scale": o.shape_scale, "period": o.texture_period, "gaps": o.texture_gaps}
-    draw = lambda key, *shown: draw_trifeature(key, *shown, o.resolution, **how)
+    draw = partial(
+        draw_trifeature,
+        size=o.resolution,
+        scale=o.shape_scale,
+        period=o.texture_period,
+        gaps=o.texture_gaps,
+    )
     gallery = make_gallery(draw, image_key, renderings=o.renderings, progress=progress)
     train, test = split_triples(gallery, split_key)
     mapping = draw_mapping(mapping_key, classes=CLASSES)[0]
@@ -186,7 +191,8 @@ def trifeature_figures(
       key: of the pairs.
       rows: of pairs to fit on; as many again to choose on.
     """
-    figures, draw = {}, partial(sample_pairs, mapping=data.mapping)
+    figures: dict[tuple[str, str], float] = {}
+    draw = partial(sample_pairs, mapping=data.mapping)
     for balanced in (False, True):
         key, *keys = jax.random.split(key, 4)
         bias = balancing_bias(CLASSES) if balanced else 0.0

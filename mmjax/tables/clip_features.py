@@ -21,7 +21,7 @@ from mmjax.data.clip.inputs import ClipInputs
 from mmjax.data.clip.tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.files.pictures import printable
 from mmjax.encoders.clip import clip_encoders
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, given, require
 from mmjax.numerics import normalise
 from mmjax.report import code_span
 from mmjax.run import Run, machine, progress_line, save_arrays
@@ -176,21 +176,24 @@ def embed_batch(
     end = min(start + size, len(inputs.names))
     kept = np.ones(end - start, bool)
     if images is not None:
-        kept = _readable(inputs.paths[start:end], images, config.skip_corrupt)
+        paths = given(inputs.paths, "paths", "those of the images")
+        kept = _readable(paths[start:end], images, config.skip_corrupt)
     rows = start + np.flatnonzero(kept)
     none = np.zeros((len(rows), 0), np.float32)
     image = text = none
     if encoders.image and len(rows):
-        whole = [image for image in images if not isinstance(image, str)]
+        batch = given(images, "images", "those of the batch")
+        whole = [image for image in batch if not isinstance(image, str)]
         image = encoders.image(np.stack(_filled(whole, size)))[: len(rows)]
     if encoders.text and len(rows):
-        text = encoders.text(_filled([inputs.texts[row] for row in rows], size))[: len(rows)]
+        texts = given(inputs.texts, "texts", "one a row")
+        text = encoders.text(_filled([texts[row] for row in rows], size))[: len(rows)]
     for what, x in (("image", image), ("text", text)):
         bad = rows[~np.isfinite(x).all(axis=1)]
         if len(bad):
             told = f"{what} features of {inputs.names[bad[0]]!r} have NaN or infinity"
             raise InvalidInput(f"{config.model}: {told}; its weights can't be used")
-    return Part(np.int64(end), rows, image, text)
+    return Part(np.array(end, np.int64), rows, image, text)
 
 
 def extract(
@@ -199,11 +202,12 @@ def extract(
     """Embeds the rows that no part holds yet; raises Interrupted on a signal, all done saved."""
     folder, n = run.path("parts"), len(inputs.names)
     os.makedirs(folder, exist_ok=True)
-    parts, fresh = saved_parts(folder), []
+    parts = saved_parts(folder)
+    fresh: list[Part] = []
     first = int(parts[-1].end) if parts else 0
     show = progress_line("embedding", n, unit="rows")
 
-    def save():
+    def save() -> None:
         if fresh:
             part, start = joined(fresh), int(parts[-1].end) if parts else 0
             save_arrays(os.path.join(folder, f"{start:09d}.npz"), **part._asdict())
@@ -212,20 +216,21 @@ def extract(
 
     size = config.batch_size
     starts = range(first, n, size)
-    batches = iter([None] * len(starts))
+    batches = None
     if encoders.image:
-        paths, how = inputs.paths[first:], encoders.pixels
-        batches = image_batches(paths, how, batch_size=size, workers=config.workers)
+        paths = given(inputs.paths, "paths", "those of the images")[first:]
+        batches = image_batches(paths, encoders.pixels, batch_size=size, workers=config.workers)
     try:
         for start in starts:
             if (signum := run.stop()) is not None:
                 raise Interrupted(signum)
-            fresh.append(embed_batch(config, encoders, inputs, start, next(batches)))
+            images = None if batches is None else next(batches)
+            fresh.append(embed_batch(config, encoders, inputs, start, images))
             show(int(fresh[-1].end))
             if len(fresh) == config.save_every:
                 save()
     finally:
-        if encoders.image:
+        if batches is not None:
             batches.close()
         save()
     return parts
@@ -253,7 +258,9 @@ def arrays_of(inputs: ClipInputs, whole: Part) -> dict[str, np.ndarray]:
     }
 
 
-def summary(config: EmbeddingOptions, inputs: ClipInputs, arrays: dict, output: str, rows) -> str:
+def summary(
+    config: EmbeddingOptions, inputs: ClipInputs, arrays: dict, output: str, rows: np.ndarray
+) -> str:
     """What was embedded, what the file holds, and what was left out."""
     missing = sorted(set(range(len(inputs.names))) - set(rows.tolist()))
     lines = [f"# {EXPERIMENT}", f"{config.model} on {machine()}: {output}"]

@@ -15,6 +15,8 @@ from mmjax.report import (
 )
 from mmjax.run import Fit, MetricsLog, Row, Run, fit_seeds, machine, seed_keys, seed_numbers, values
 from mmjax.studies import ContentStyleStudy
+from mmjax.studies.content_style import World
+from mmjax.types import Array, Key, Tree
 
 EXPERIMENT = "content_style"
 PURPOSES = ("constants", "train", "evaluate", "evaluate_permuted", "split")
@@ -25,7 +27,9 @@ def names_of(count: int) -> tuple[str, ...]:
     return ("x", "t", *(f"x{k}" for k in range(3, count + 1)))[:count]
 
 
-def train_setting(config: Any, setting: str, study: ContentStyleStudy, run: Run, log):
+def train_setting(
+    config: Any, setting: str, study: ContentStyleStudy, run: Run, log: MetricsLog
+) -> tuple[Tree, Tree]:
     """Trains a row's seeds. Returns (parameters, worlds), `[seeds, ...]`."""
     keys = seed_keys(config, PURPOSES)
     constants = jax.jit(jax.vmap(study.init_constants))(keys["constants"])
@@ -43,7 +47,9 @@ def train_setting(config: Any, setting: str, study: ContentStyleStudy, run: Run,
     return outcome.params, constants
 
 
-def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Any) -> dict:
+def judge(
+    study: ContentStyleStudy, params: Tree, world: World, keys: Mapping[str, Key], config: Any
+) -> dict[tuple[str, str, str], float]:
     """(modality, target, metric) -> figure of one seed.
 
     Linear and kernel R2 of every block that a modality sees, from its embedding; linear R2 of the
@@ -51,7 +57,8 @@ def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Any) -
     `original_content` is the content that no longer feeds the observation.
     """
     look = jax.jit(study.look, static_argnums=(3, 4))
-    figures, split = {}, keys["split"]  # one for all probes: they see the same rows
+    figures: dict[tuple[str, str, str], Array] = {}
+    split = keys["split"]  # one for all probes: they see the same rows
     for suffix, key in (("", "evaluate"), ("_permuted", "evaluate_permuted")):
         seen = look(params, world, keys[key], config.eval_samples, bool(suffix))
         for name, blocks, observed, embedded in zip(
@@ -76,7 +83,9 @@ def judge(study: ContentStyleStudy, params, world, keys: Mapping, config: Any) -
     return {name: float(value) for name, value in figures.items()}
 
 
-def produce(config: Any, run: Run, setting: str, study, log: MetricsLog) -> list[Row]:
+def produce(
+    config: Any, run: Run, setting: str, study: ContentStyleStudy, log: MetricsLog
+) -> list[Row]:
     """Trains and judges a row."""
     params, constants = train_setting(config, setting, study, run, log)
     keys, rows = seed_keys(config, PURPOSES), []
@@ -151,7 +160,7 @@ def draw(config: Any, run: Run, rows: list[Row], table: Mapping) -> None:
         "cells": lambda o: (f"dependence: {o.dependence}", o.change_prob),
         "dims": lambda o: (f"content of {o.content_dim} dimensions", o.embedding_dim),
     }[config.table]
-    panels = {}
+    panels: dict[str, dict[str, dict[float, list[float]]]] = {}
     for setting, study in table.items():
         panel, x = where(study.options)
         for target in ("content", "style", "private"):

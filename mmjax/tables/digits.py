@@ -1,6 +1,6 @@
 """Tables of fused digits: several views of written ones, and spoken beside written ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmjax.report import grouped_bars_figure, save_figure
@@ -13,7 +13,13 @@ EXPERIMENT = "comm_digits"
 TARGETS = {"digit": "R: digit", "speaker": "U1: speaker", "slant": "U2: slant"}
 
 
-def views_summary(config: Any, run: Run, cases, rows, seconds: dict) -> list[str]:
+def views_summary(
+    config: Any,
+    run: Run,
+    cases: Sequence[Case],
+    rows: Sequence[Row],
+    seconds: Mapping[str, float],
+) -> list[str]:
     """The digit by number of views, and by what is seen of them."""
     names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
     cell = ("digit", "accuracy")
@@ -43,7 +49,9 @@ def _table(config, rows: Sequence[Row], seconds, case: Case, names, cells, chanc
     )
 
 
-def speech_summary(config: Any, run: Run, case: Case, rows, seconds: dict) -> list[str]:
+def speech_summary(
+    config: Any, run: Run, case: Case, rows: Sequence[Row], seconds: Mapping[str, float]
+) -> list[str]:
     """The three targets from all that is seen, then by modality."""
     names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
     groups, levels, cells = {}, {}, {}

@@ -87,7 +87,7 @@ def table_of(
     biases = chosen_names("biases", config.biases, BIASES)
     points, allowed = config.curve_points, f"1 to {config.steps}, the steps"
     require(1 <= points <= config.steps, "curve_points", points, allowed)
-    table = {name: partial(control, name) for name in CONTROLS}
+    table: dict[str, Callable[..., list[Row]]] = {name: partial(control, name) for name in CONTROLS}
     for method in methods:
         for bias in biases:
             for point in range(1, points + 1):
@@ -110,7 +110,7 @@ def _draw(config, run: Run, settings: Sequence[str], rows: Sequence[Row], cells,
     save_figure(figure, run.path("figures", "bars.png"))
     if config.curve_points == 1:
         return
-    panels = {_short(*cell): {} for cell in cells}
+    panels: dict[str, dict[str, dict[float, list[float]]]] = {_short(*c): {} for c in cells}
     for setting in settings:
         if setting in CONTROLS:
             continue

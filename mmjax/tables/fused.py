@@ -12,7 +12,7 @@ from mmjax.report import markdown_table, mean_and_deviation
 from mmjax.run import Fit, MetricsLog, Row, Run, fit_seeds, seed_keys, seed_numbers, values
 from mmjax.studies.fused import FusedStudy, FusedTask
 from mmjax.studies.fusing_methods import METHODS
-from mmjax.types import Tree
+from mmjax.types import Array, Tree
 
 PURPOSES = ("constants", "train", "evaluate", "untrained")
 
@@ -37,7 +37,7 @@ def methods_option() -> Any:
     return option("comm,cross,cross_self", told, parts=METHODS)
 
 
-def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> list[str]:
+def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> tuple[str, ...]:
     """The comma-separated names of a flag. Raises InvalidInput for one that is not known."""
     names = names_in(text)
     good = len(names) > 0 and all(name in known for name in names)
@@ -46,7 +46,7 @@ def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _constants(config, task: FusedTask):
+def _constants(config: Any, task: FusedTask) -> Tree:
     keys = seed_keys(config, PURPOSES)["constants"]
     return (
         task.init_constants(keys[0])
@@ -55,7 +55,16 @@ def _constants(config, task: FusedTask):
     )
 
 
-def _judged(experiment, config, task, judge, run, setting, represent, read) -> list[Row]:
+def _judged(
+    experiment: str,
+    config: Any,
+    task: FusedTask,
+    judge: Judge,
+    run: Run,
+    setting: str,
+    represent: Callable[[int, tuple], Array],
+    read: Callable[[int, tuple, Array], Array] | None,
+) -> list[Row]:
     """Rows of every seed; `represent` and `read` take the seed's place first."""
     keys, constants, rows = seed_keys(config, PURPOSES), _constants(config, task), []
     seeds = run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")
@@ -67,7 +76,7 @@ def _judged(experiment, config, task, judge, run, setting, represent, read) -> l
             seed_constants,
             keys["evaluate"][place],
             lambda seen, k=place: represent(k, seen),
-            read and (lambda seen, subsets, k=place: read(k, seen, subsets)),
+            None if read is None else (lambda seen, subsets, k=place: read(k, seen, subsets)),
         )
         rows += [Row(experiment, setting, seed, *name, value) for name, value in figures.items()]
     return rows
@@ -120,16 +129,16 @@ def trained_rows(
 
 
 def _network_rows(
-    experiment,
-    config,
-    task,
-    study,
-    judge,
+    experiment: str,
+    config: Any,
+    task: FusedTask,
+    study: FusedStudy,
+    judge: Judge,
     run: Run,
     setting: str,
     params: Callable[[int], Tree],
-    projected=False,
-):
+    projected: bool = False,
+) -> list[Row]:
     represent, read = jax.jit(study.represent), jax.jit(study.read)
     rows = _judged(
         experiment,

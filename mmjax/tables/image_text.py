@@ -1,13 +1,14 @@
 """Tables of what encoders of images and captions tell of every factor of a scene."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from mmjax.data import load_split, remarks_on, scene_vocabulary, split_columns, vocabulary_to_json
+from mmjax.data.sets.multimodal_3dident import SceneSplit
 from mmjax.errors import note
 from mmjax.generative import scene_model
 from mmjax.losses import make_similarity
@@ -37,6 +38,7 @@ from mmjax.run import (
 )
 from mmjax.studies import (
     SHARED,
+    ImageTextStudy,
     content_features,
     disentanglement_figures,
     embedded,
@@ -49,13 +51,17 @@ from mmjax.studies import (
     sample_sheet,
     streamed_source,
 )
+from mmjax.studies.scene_data import SceneData, Source
+from mmjax.types import Key, Pair, Tree
 
 EXPERIMENT = "image_text"
+# What is trained on, the pairs to fit and to score probes on, and the vocabulary's file.
+World = tuple[Source, SceneData, SceneData, str]
 PURPOSES = ("train", "probe", "split")
 SIDES = {"x": "image", "t": "text"}
 
 
-def _loaded(config: Any, run: Run):
+def _loaded(config: Any, run: Run) -> World:
     """(source, fit, score) of a data set on disk; its vocabulary goes beside the run."""
     how = dict(resolution=config.resolution, on_corrupt=config.on_corrupt, cache=config.cache)
     train = load_split(config.data, "train", **how)
@@ -66,24 +72,24 @@ def _loaded(config: Any, run: Run):
         for line in remarks_on(part, os.path.join(config.data, name)):
             note(line)
     length = max(part.tokens.shape[1] for part in (train, *parts))
-    parts = [loaded_scenes(_padded(part, length)) for part in (train, *parts)]
-    source = held_source(parts[0], len(train.vocabulary.words), config.batch_size)
-    return source, *parts[1:], vocabulary_to_json(train.vocabulary)
+    held, fit, score = (loaded_scenes(_padded(part, length)) for part in (train, *parts))
+    source = held_source(held, len(train.vocabulary.words), config.batch_size)
+    return source, fit, score, vocabulary_to_json(train.vocabulary)
 
 
-def _padded(split, length: int):
+def _padded(split: SceneSplit, length: int) -> SceneSplit:
     more = length - split.tokens.shape[1]
     return split._replace(tokens=np.pad(split.tokens, ((0, 0), (0, more))))
 
 
-def _data_keys(config: Any):
+def _data_keys(config: Any) -> Key:
     """`[4]`: of pairs to train on, to fit and to score probes on, and of probes of the factors."""
     # The seeds' keys are folded with purposes, and `split` gives what `fold_in` gives.
     root = jax.random.fold_in(jax.random.key(config.data_seed), 2**32 - 2)
     return jax.random.split(root, 4)
 
 
-def _rendered(config: Any):
+def _rendered(config: Any) -> World:
     """(source, fit, score) of rendered scenes."""
     model = scene_model(position_dependent_color=config.position_dependent_color)
     keys = _data_keys(config)[:3]
@@ -99,10 +105,13 @@ def _rendered(config: Any):
         source = held_source(parts[0], words, config.batch_size)
     else:
         source = streamed_source(model, config.resolution, config.batch_size)
-    return source, *parts[-2:], vocabulary_to_json(scene_vocabulary())
+    fit, score = parts[-2:]
+    return source, fit, score, vocabulary_to_json(scene_vocabulary())
 
 
-def train_setting(config: Any, setting: str, study, run: Run, log: MetricsLog):
+def train_setting(
+    config: Any, setting: str, study: ImageTextStudy, run: Run, log: MetricsLog
+) -> Tree:
     """Trains all seeds at one encoding size."""
     outcome = fit_seeds(
         run,
@@ -118,7 +127,9 @@ def train_setting(config: Any, setting: str, study, run: Run, log: MetricsLog):
     return outcome.params
 
 
-def produce(config: Any, run: Run, setting: str, size: int, world, log: MetricsLog) -> list[Row]:
+def produce(
+    config: Any, run: Run, setting: str, size: int, world: Callable[[], World], log: MetricsLog
+) -> list[Row]:
     """Trains and judges a row: every factor and disentanglement, from both encoders."""
     source, fit, score, _ = world()
     study = make_image_text_study(
@@ -133,7 +144,8 @@ def produce(config: Any, run: Run, setting: str, size: int, world, log: MetricsL
         if k == 0:
             draw_pairs(config, run, setting, score, seen[1])
         if config.export_features:
-            arrays = dict(image=seen[1].x, text=seen[1].t, names=np.array(score.texts))
+            arrays = {side: np.asarray(getattr(seen[1], k)) for k, side in SIDES.items()}
+            arrays["names"] = np.array(score.texts)
             path = run.path("features", f"{slug(setting)}_seed{seed}.npz")
             # Other pairs trained the encoders, and others again fitted the probes.
             arrays |= split_columns("test", np.arange(len(score.texts)))
@@ -141,7 +153,13 @@ def produce(config: Any, run: Run, setting: str, size: int, world, log: MetricsL
         for side in SIDES:
             features = [getattr(pair, side) for pair in seen]
             figures = factor_figures(
-                *features, fit_factors, score_factors, keys["probe"][k], **_probes(config)
+                features[0],
+                features[1],
+                fit_factors,
+                score_factors,
+                keys["probe"][k],
+                kernel_samples=config.kernel_samples,
+                probe_steps=config.probe_steps,
             )
             told = disentanglement_figures(
                 features[1], score_factors, seed=seed, split_key=keys["split"][k]
@@ -151,11 +169,7 @@ def produce(config: Any, run: Run, setting: str, size: int, world, log: MetricsL
     return rows
 
 
-def _probes(config: Any) -> dict[str, int]:
-    return dict(kernel_samples=config.kernel_samples, probe_steps=config.probe_steps)
-
-
-def content_rows(config: Any, run: Run, world, log: MetricsLog) -> list[Row]:
+def content_rows(config: Any, run: Run, world: Callable[[], World], log: MetricsLog) -> list[Row]:
     """Setting `content`: every factor predicted from the shared ones, what theory allows."""
     _, fit, score, vocabulary = world()
     atomic_write(run.path("vocabulary.json"), vocabulary)
@@ -164,17 +178,20 @@ def content_rows(config: Any, run: Run, world, log: MetricsLog) -> list[Row]:
     if not config.data:
         figure = sheet_figure(sample_sheet(config.resolution))
         save_figure(figure, run.path("figures", "sheet.png"))
+    fit_factors, score_factors = factors_of(fit.factors, score.factors)
     figures = factor_figures(
         content_features(fit.factors),
         content_features(score.factors),
-        *factors_of(fit.factors, score.factors),
+        fit_factors,
+        score_factors,
         _data_keys(config)[3],
-        **_probes(config),
+        kernel_samples=config.kernel_samples,
+        probe_steps=config.probe_steps,
     )
     return [Row(EXPERIMENT, "content", config.seed, "joint", *n, v) for n, v in figures.items()]
 
 
-def draw_pairs(config: Any, run: Run, setting: str, data, seen) -> None:
+def draw_pairs(config: Any, run: Run, setting: str, data: SceneData, seen: Pair) -> None:
     """Nearest neighbours across modalities, of the first seed."""
     similarity = make_similarity(config.similarity, p=config.p)
     x, t = (similarity.prepare(side[:500]) for side in seen)
@@ -244,7 +261,7 @@ def _discrete(rows: list[Row], factor: str) -> bool:
 
 def draw(config: Any, run: Run, rows: list[Row]) -> None:
     """Every factor by encoding size, a panel an encoder."""
-    panels = {}
+    panels: dict[str, dict[str, dict[float, list[float]]]] = {}
     for side, kind in SIDES.items():
         for row in rows:
             wanted = "accuracy_mlp" if _discrete(rows, row.target) else "r2_kernel"

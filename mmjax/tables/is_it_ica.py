@@ -18,7 +18,7 @@ from mmjax.errors import InvalidInput, naming
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
 from mmjax.few_shot import Draws, HeldOut, make_draws, shots_with_rows, unlabelled
 from mmjax.few_shot.by_class import ACROSS, CONTRASTS, MAPS, class_figures, fit_map, map_rows
-from mmjax.run import Piece, Row, Run, atomic_write, save_arrays, seed_keys, slug
+from mmjax.run import MetricsLog, Piece, Row, Run, atomic_write, save_arrays, seed_keys, slug
 from mmjax.studies.component_looks import (
     WAYS,
     chance_alike,
@@ -40,6 +40,7 @@ EVERY = "all sets"
 MEAN = "mean over shots"
 ACROSS_NAME = "L1 of FastICA - L2 of plain"
 Look = tuple[str, str]  # a probe and a map
+Words = tuple[np.ndarray, np.ndarray]  # names and their vectors
 SAME = 0.99  # cosine of training rows above which they are one picture
 
 
@@ -49,7 +50,7 @@ def read_sets(config: Any) -> list[FewShotSet]:
     return check_sets(config, found)
 
 
-def read_names(config: Any, sets: Sequence[FewShotSet]) -> tuple[np.ndarray, np.ndarray] | None:
+def read_names(config: Any, sets: Sequence[FewShotSet]) -> Words | None:
     """Further texts that components are named by: names `[m]` and vectors `[m, d]`; or None."""
     if not config.texts:
         return None
@@ -134,12 +135,14 @@ def make_drawn(config: Any, sets: Sequence[FewShotSet]) -> Drawn:
     return Drawn(draws, fitted)
 
 
-def probe_pieces(config, run, drawn: Drawn, few: FewShotSet, span, probe, shots) -> list[Piece]:
+def probe_pieces(
+    config: Any, run: Run, drawn: Drawn, few: FewShotSet, span: str, probe: str, shots: int
+) -> list[Piece]:
     """A piece a map, then one of all gains."""
     setting = probe_setting(few.name, span, probe, shots)
     metric = "balanced_accuracy" if probe == "one" else "accuracy"
 
-    def judge(which, log):
+    def judge(which: str, log: MetricsLog) -> list[Row]:
         affine = drawn.fitted(few.name, span, which, shots)
         draws, tests = drawn.draws(few.name, shots)
         rows: HeldOut = tests["test"]
@@ -153,7 +156,7 @@ def probe_pieces(config, run, drawn: Drawn, few: FewShotSet, span, probe, shots)
             for k, value in enumerate(values)
         ]
 
-    def gains(log):
+    def gains(log: MetricsLog) -> list[Row]:
         return [
             row
             for name, (after, before) in CONTRASTS.items()
@@ -184,14 +187,24 @@ def gains_of(run: Run, few: str, span: str, shots: int, after: Look, before: Loo
     return at(after) - at(before)
 
 
-def across_rows(config, run: Run, few: FewShotSet, setting, span, shots, log) -> list[Row]:
+def across_rows(
+    config: Any, run: Run, few: FewShotSet, setting: str, span: str, shots: int, log: MetricsLog
+) -> list[Row]:
     """FastICA's axes with a probe that sees them, less plain features with an L2 probe."""
     gains = jnp.asarray(gains_of(run, few.name, span, shots, *ACROSS))
     found = paired_bootstrap(gains, bootstrap_key(config), resamples=config.resamples)
     return gain_rows(config, setting, ACROSS_NAME, found)
 
 
-def pooled_rows(config, run: Run, sets, setting, span, probe, log) -> list[Row]:
+def pooled_rows(
+    config: Any,
+    run: Run,
+    sets: Sequence[FewShotSet],
+    setting: str,
+    span: str,
+    probe: str,
+    log: MetricsLog,
+) -> list[Row]:
     """Gains over all shots; of several sets the mean of theirs, each resampled by itself."""
     within = {name: ((probe, a), (probe, b)) for name, (a, b) in CONTRASTS.items()}
     rows = []
@@ -210,7 +223,9 @@ def pooled_rows(config, run: Run, sets, setting, span, probe, log) -> list[Row]:
     return rows
 
 
-def component_pieces(config, run: Run, few: FewShotSet, count: int, names) -> list[Piece]:
+def component_pieces(
+    config: Any, run: Run, few: FewShotSet, count: int, names: Words | None
+) -> list[Piece]:
     """A piece a way and split, then one of names: see mmjax.studies.component_looks."""
     setting = f"{few.name}/components/{count}"
     known = with_texts(few)
@@ -265,7 +280,13 @@ def write_csv(path: str, lines: Sequence[Sequence[str]]) -> None:
 
 
 def zero_shot_rows(
-    config, setting: str, drawn: Drawn, whole: FewShotSet, few: FewShotSet, span: str, log
+    config: Any,
+    setting: str,
+    drawn: Drawn,
+    whole: FewShotSet,
+    few: FewShotSet,
+    span: str,
+    log: MetricsLog,
 ) -> list[Row]:
     """Zero-shot accuracy of images and texts mapped alike, and gains over classes.
 
@@ -315,7 +336,7 @@ def pooled_probes(config: Any) -> tuple[str, ...]:
 
 
 def settings(
-    config: Any, run: Run, sets: Sequence[FewShotSet], names
+    config: Any, run: Run, sets: Sequence[FewShotSet], names: Words | None
 ) -> dict[str, Callable | list[Piece]]:
     """All rows of the run by name."""
     drawn = make_drawn(config, sets)

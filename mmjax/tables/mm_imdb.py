@@ -1,7 +1,7 @@
 """Films of MM-IMDb: features by a CLIP, kept in the workdir, and the table of F1."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from mmjax.data import ClipInputs, load_mm_imdb
 from mmjax.data.dataset import Dataset
 from mmjax.data.sets.mm_imdb import film_ids, poster_paths
 from mmjax.report import Expected, grouped_bars_figure, save_figure
-from mmjax.run import Run, machine, save_arrays, values
+from mmjax.run import Row, Run, machine, save_arrays, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.tables import clip_features
 from mmjax.tables.fused import chosen_names, percent_table, seconds_a_model
@@ -28,8 +28,8 @@ def embedded_films(config: Any, run: Run) -> Dataset:
     data = load_mm_imdb(config.data, workers=config.workers)
     names, texts = film_ids(config.data), list(data.columns["text"].values)
     inputs = ClipInputs(names, poster_paths(config.data, names), texts, None)
-    own = run.path("clip", clip_features.fingerprint(inputs, config.clip))
-    own, kept = run._replace(workdir=own), os.path.join(own, "features.npz")
+    folder = run.path("clip", clip_features.fingerprint(inputs, config.clip))
+    own, kept = run._replace(workdir=folder), os.path.join(folder, "features.npz")
     if not os.path.exists(kept):
         how = clip_features.EmbeddingOptions(
             model=config.clip, batch_size=config.embed_batch, workers=config.workers
@@ -39,8 +39,8 @@ def embedded_films(config: Any, run: Run) -> Dataset:
         save_arrays(kept, image=whole.image, text=whole.text)
     with np.load(kept, allow_pickle=False) as file:
         features = {name: file[name] for name in ("image", "text")}
-    how = dict(labels=data.labels, split=data.split, name=data.name)
-    return Dataset.from_arrays(features, **how).also_by(names)
+    films = Dataset.from_arrays(features, labels=data.labels, split=data.split, name=data.name)
+    return films.also_by(names)
 
 
 def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
@@ -55,13 +55,15 @@ def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
     ]
 
 
-def summary(config: Any, run: Run, case: Case, rows, seconds: dict) -> str:
+def summary(
+    config: Any, run: Run, case: Case, rows: Sequence[Row], seconds: Mapping[str, float]
+) -> str:
     """A row a method: F1 from both, then from each alone."""
     names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
     settings = {name: f"{name}/{case.name}" for name in names}
     cells = {
         f"{title}{'' if subset == 'joint' else f', {subset}'}": (subset, "genres", metric)
-        for subset in reversed(case.subsets)
+        for subset in reversed(list(case.subsets))
         for title, metric in METRICS.items()
     }
     everything = {"f1_weighted": 1.0, "f1_macro": 1.0}

@@ -157,10 +157,10 @@ def judged(model: Model, data: Dataset, setting: str, seed: int) -> list[Row]:
         rows += [row(name, label, f"{found.metric}_raw", v) for name, v in found.raw.items()]
         rows.append(row("all", label, "chance", found.chance))
     if len([name for name in model.modalities if name in data.columns]) > 1:
-        found = retrieval(model, data)
-        for (query, candidates), recall in found.recall.items():
+        recalls = retrieval(model, data)
+        for (query, candidates), recall in recalls.recall.items():
             rows += [row(query, candidates, f"recall_at_{k}", v) for k, v in recall.items()]
-        rows += [row("all", "pair", f"chance_at_{k}", v) for k, v in found.chance.items()]
+        rows += [row("all", "pair", f"chance_at_{k}", v) for k, v in recalls.chance.items()]
     return rows
 
 

@@ -30,7 +30,9 @@ from mmjax.run import (
     values,
 )
 from mmjax.studies import Study, diagnosis, identification_metrics
+from mmjax.studies.partial_causal import Embedded
 from mmjax.train import Outcome
+from mmjax.types import Tree
 
 EXPERIMENT = "partial_causal"
 
@@ -67,7 +69,9 @@ class Setting(NamedTuple):
 PURPOSES = ("constants", "train", "gap", "evaluate", "diagnose", "split")
 
 
-def train_setting(config: Any, setting: Setting, run: Run, log: MetricsLog):
+def train_setting(
+    config: Any, setting: Setting, run: Run, log: MetricsLog
+) -> tuple[Outcome, Tree, np.ndarray]:
     """Trains a row's seeds. Returns (outcome, constants, oracle loss of each seed)."""
     study, keys = setting.study, seed_keys(config, PURPOSES)
     constants = jax.jit(jax.vmap(study.init_constants))(keys["constants"])
@@ -109,7 +113,9 @@ def train_setting(config: Any, setting: Setting, run: Run, log: MetricsLog):
     return outcome._replace(gap=np.asarray(trained - oracle)), constants, np.asarray(oracle)
 
 
-def evaluate_setting(config: Any, setting: Setting, outcome: Outcome, constants, run: Run):
+def evaluate_setting(
+    config: Any, setting: Setting, outcome: Outcome, constants: Tree, run: Run
+) -> tuple[list[Row], Embedded]:
     """All rows of results.csv of a setting, and what its figures need of the first seed."""
     study, keys = setting.study, seed_keys(config, PURPOSES)
 
@@ -122,8 +128,8 @@ def evaluate_setting(config: Any, setting: Setting, outcome: Outcome, constants,
     for k in run.tracked(range(config.seeds), f"{setting.name}, judging", "seeds"):
         first = lambda tree, k=k: jax.tree.map(lambda x: x[k], tree)
         own_keys = keys["evaluate"][k], keys["split"][k]
-        seen, figures = look(first(outcome.params), first(constants), *own_keys)
-        figures = {name: float(value) for name, value in figures.items()}
+        seen, found = look(first(outcome.params), first(constants), *own_keys)
+        figures: dict[tuple[str, str, str], float] = {n: float(v) for n, v in found.items()}
         for side in ("x", "t"):
             z, f = getattr(seen.latents, f"z_{side}"), getattr(seen.embedded, side)
             figures[side, "z", "mcc"] = mcc(z, f)
@@ -140,12 +146,19 @@ def evaluate_setting(config: Any, setting: Setting, outcome: Outcome, constants,
     return rows, shown[0]
 
 
-def draw_setting(config: Any, setting: Setting, run: Run, log: MetricsLog, shown, oracle):
+def draw_setting(
+    config: Any,
+    setting: Setting,
+    run: Run,
+    log: MetricsLog,
+    shown: Embedded,
+    oracle: np.ndarray,
+) -> None:
     """Training curves against the oracle, |correlation| heat map, each latent against its match."""
     path = lambda kind: run.path("figures", f"{kind}_{slug(setting.name)}.png")
-    curves = {}
-    losses = (row for row in log.rows() if row[4] == "loss")
-    for name, attempt, seed, step, _, value in losses:
+    curves: dict[int, tuple[list[int], list[float]]] = {}
+    logged = (row for row in log.rows() if row[4] == "loss")
+    for name, attempt, seed, step, _, value in logged:
         if name == setting.name and attempt == "0":
             steps, losses = curves.setdefault(int(seed), ([], []))
             steps.append(int(step))

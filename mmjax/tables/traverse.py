@@ -1,7 +1,7 @@
 """Rows of experiments.traverse: one component moved, decoded, and read by a judge of factors."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from mmjax.run import (
 )
 from mmjax.studies.decoding import Reader, judge_skill, train_decoder, train_judge
 from mmjax.studies.pictures import Pictures, partner_of, read_pictures, rendered_pictures
+from mmjax.types import Array, Key
 
 EXPERIMENT = "traverse"
 PURPOSES = ("rows", "split", "partner", "features", "decoder", "judge", "unmix")
@@ -65,7 +66,14 @@ def check_file(config: Any) -> None:
         raise InvalidInput(f"{told}; use {LEAST} or more: a decoder and a judge learn from them")
 
 
-def features_of(config: Any, run: Run, data: Pictures, fit_rows, keys, seed: int) -> np.ndarray:
+def features_of(
+    config: Any,
+    run: Run,
+    data: Pictures,
+    fit_rows: np.ndarray,
+    keys: Mapping[str, Key],
+    seed: int,
+) -> np.ndarray:
     """`[n, f]` given, or of an encoder trained on pairs of pictures and noisy factors."""
     if data.features is not None:
         return data.features
@@ -155,7 +163,9 @@ def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
     return [Row(EXPERIMENT, name_of(config), seed, "x", of, m, float(v)) for of, m, v in told]
 
 
-def ways_figures(affine: Affine, x: jax.Array, truth, moves: Moves) -> dict[str, float]:
+def ways_figures(
+    affine: Affine, x: Array, truth: Mapping[str, np.ndarray], moves: Moves
+) -> dict[str, float]:
     """MCC with the quantities, DCI of all factors, and what the judge saw move."""
     y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
     scores = dci(y, truth)
@@ -178,7 +188,7 @@ def settings(config: Any, run: Run, name: str) -> dict[str, Callable | list[Piec
     return {name: pieces}
 
 
-def summary(config: Any, name: str, rows: list[Row], seconds) -> str:
+def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float]) -> str:
     """Scores of the ways, moves of the factors, and how far the judge can be trusted."""
     look = lambda of, m: mean_and_deviation(values(rows, name, "x", of, m), digits=3)
     lines = [[way, *(look(way, m) for m in METRICS)] for way in WAYS]

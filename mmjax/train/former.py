@@ -15,9 +15,3 @@ class Plan(NamedTuple):
     shared_env: bool = False
     unrolled: bool = False
     feed: Callable[..., Any] | None = None
-
-
-# Of a study: `study.plan`, `study.env`, `study.init_env`.
-plan = property(lambda study: Plan(*study.recipe), doc="The recipe under its former names.")
-env = property(lambda study: study.constants, doc="The constants under their former name.")
-init_env = property(lambda study: study.init_constants, doc="Likewise.")

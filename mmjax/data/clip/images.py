@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -174,7 +174,7 @@ def read_image(path: str, pixels: ClipPixels) -> np.ndarray | str:
 
 def image_batches(
     paths: Sequence[str], pixels: ClipPixels, *, batch_size: int, workers: int = 8
-) -> Iterator[list[np.ndarray | str]]:
+) -> Generator[list[np.ndarray | str], None, None]:
     """Files in order, batch_size at a time, as read_image gives them.
 
     Threads decode the next two batches while the caller works on one; close the iterator to stop

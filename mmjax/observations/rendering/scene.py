@@ -4,6 +4,8 @@ World axes as in the data set: the object lies at (3 ypos - 3, 3 xpos - 3, zpos)
 image, y to its right and z at the camera, which looks straight down the z axis.
 """
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +14,13 @@ from mmjax.observations.rendering.primitives import ShapeTable
 from mmjax.observations.rendering.trace import Parts
 from mmjax.types import AnyArray, Array, SceneFactors
 
+A = TypeVar("A", float, Array)
 RADIUS = 2.7  # of the object's bounding ball; neighbouring positions are 3 apart
 FLOOR = -3.3  # z of the background plane
 CAMERA = 18.0  # z of the camera
 
 
-def extent(offset, distance):
+def extent(offset: A, distance: A) -> tuple[A, A]:
     """Middle and half the range of slopes at which rays meet a ball RADIUS big.
 
     The ball lies at `distance` along the line of sight and `offset` beside it; numbers or arrays.

@@ -1,5 +1,6 @@
 """Rays against round cones: the entry depth in closed form, and blended normals."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -27,7 +28,7 @@ class Parts(NamedTuple):
     last: Array
 
 
-def dot(a, b):
+def dot(a: Sequence[Array | float], b: Sequence[Array | float]) -> Array | float:
     """Inner product of vectors given as three arrays, or numbers, each."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
