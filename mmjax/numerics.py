@@ -196,7 +196,7 @@ def products_over_rows(x: Array, y: Array) -> Array:
     return jax.lax.scan(add, (none, none), (blocks(x), blocks(y)))[0][0]
 
 
-def safe_norm(x: Array, *, axis: int = -1, keepdims: bool = False) -> Array:
+def safe_norm(x: AnyArray, *, axis: int = -1, keepdims: bool = False) -> Array:
     """Euclidean norm along an axis, float32 at least; right where squares overflow or vanish.
 
     Its gradient at 0 is 0 (that of jnp.linalg.norm is NaN). Below about 1e-33 all is 0.
@@ -211,7 +211,7 @@ def _safe_norm(x, axis):
     return _norm(scaled, axis) * unit
 
 
-def normalise(x: Array, *, axis: int = -1) -> Array:
+def normalise(x: AnyArray, *, axis: int = -1) -> Array:
     """Unit vectors along an axis, float32 at least; the zero vector stays zero, with gradient zero.
 
     Of vectors as short as 1e-33 and as long as the type can hold.
@@ -238,7 +238,7 @@ def _norm(x: Array, axis: int) -> Array:
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))
 
 
-def log_mean_exp(x: Array, *, axis: int = -1) -> Array:
+def log_mean_exp(x: AnyArray, *, axis: int = -1) -> Array:
     """`log(mean(exp(x)))` along an axis, without overflow; float32 at least."""
     return _log_mean_exp(floating(x), axis)
 

@@ -25,6 +25,7 @@ from mmjax.studies import (
     methods,
     read_world,
     retrieval_after,
+    stability_of,
 )
 from mmjax.tables import disentangle as table
 
@@ -135,6 +136,12 @@ def test_a_normal_twin_has_the_same_covariance_and_no_kurtosis():
     twin = jnp.concatenate([gaussian_twin(x, k) for k in jax.random.split(KEY, 20)])
     np.testing.assert_allclose(jnp.cov(twin.T), jnp.cov(x.T), atol=0.05 * float(jnp.var(x)))
     assert float(jnp.abs(excess_kurtosis(twin)).max()) < 0.2
+
+
+def test_one_restart_has_no_stability():
+    x = jax.random.normal(KEY, (40, 2))
+    with pytest.raises(InvalidInput, match="restarts: 1 is not allowed; use a whole number >= 2"):
+        stability_of(x, KEY, num_components=2, restarts=1)
 
 
 def test_splits_are_disjoint_stratified_and_whole():

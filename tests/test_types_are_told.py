@@ -1,8 +1,11 @@
 """Every public argument has a type, and the package says so to type checkers."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
+import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,11 +54,47 @@ def test_every_public_argument_has_a_type(room):
     assert not [told for pair in pairs for told in untold(*pair)]
 
 
+def declared(path):
+    """`(function, whether it is a method)` of what a file has for others, in rooms or not."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node, False
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from ((m, True) for m in node.body if isinstance(m, ast.FunctionDef))
+
+
+def untyped(node, is_method):
+    """Arguments without a type, and `return`."""
+    a = node.args
+    given = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+    given = [one for one in given if one is not None and one.annotation is None]
+    found = [one.arg for one in given if not (is_method and one.arg in ("self", "cls"))]
+    return found if node.returns else [*found, "return"]
+
+
+def test_so_has_that_of_every_public_function_of_every_module():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}({argument})"
+        for path in sorted((ROOT / "mmjax").rglob("*.py"))
+        for node, is_method in declared(path)
+        if node.name == "__init__" or not node.name.startswith("_")
+        for argument in untyped(node, is_method)
+    ]
+    assert not found
+
+
+def test_no_module_is_left_out_of_the_check():
+    mypy = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert mypy["packages"] == ["mmjax"] and not mypy.get("overrides")
+
+
 def test_the_look_can_tell():
     def bare(x, *, y: int = 0, **rest):
         pass
 
     assert untold("f", bare) == ["f(x)", "f(rest)", "f -> "]
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(bare))).body
+    assert untyped(node, False) == ["x", "rest", "return"]
     assert sum(len(list(functions(*pair))) for pair in public("losses")) > 10
 
 

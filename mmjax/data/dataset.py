@@ -108,15 +108,15 @@ class Dataset(NamedTuple):
         given = dict(modalities or {}) | more
         require(bool(given), "modalities", (), "one or more")
         kinds, lengths, shown = dict(kinds or {}), dict(lengths or {}), dict(present or {})
-        for told, columns in (("kinds", kinds), ("lengths", lengths), ("present", shown)):
-            for key in columns:
-                require(key in given, told, key, "names of modalities: " + ", ".join(given))
+        for argument, named in (("kinds", kinds), ("lengths", lengths), ("present", shown)):
+            for key in named:
+                require(key in given, argument, key, "names of modalities: " + ", ".join(given))
         columns: dict[str, Column] = {}
         absent: dict[str, np.ndarray] = {}
-        n = None
+        n = 0
         for key, rows in given.items():
             rows = rows.to_numpy() if hasattr(rows, "to_numpy") else rows  # of a table
-            n = rows_of(key, rows) if n is None else n
+            n = n if columns else rows_of(key, rows)
             require(n >= 1, f"rows of {key}", n, "one or more")
             require(rows_of(key, rows) == n, f"rows of {key}", rows_of(key, rows), f"{n}")
             mask = presence(key, rows, shown.get(key), n)
@@ -201,7 +201,7 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
     for name, column in data.columns.items():
         here = data.present.get(name, np.ones(data.num_rows, bool))
         hashes = np.zeros(data.num_rows, np.uint64)
-        for row in np.flatnonzero(here):
+        for row in np.flatnonzero(here).tolist():
             content = _bytes(column, row, data.ids[row])
             hashes[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
         found[name] = hashes
@@ -211,7 +211,7 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
 def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
     """name -> `[k]` uint64, as hashes_of has them, of what rows hold beside what evaluation sees of
     them: further texts."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, column in data.columns.items():
         if column.others is not None:
             texts = np.array([t for own in column.others for t in own], object)
@@ -263,9 +263,9 @@ def _ids(
     else:
         made = []
         for key, column in columns.items():
-            if isinstance(column.values, Lazy) and column.values.tell is None:
-                continue
             own = _content(column, n)
+            if own is None:
+                continue
             if key in absent:
                 own = np.where(absent[key], own, n + np.arange(n))
             made.append(own)
@@ -274,16 +274,21 @@ def _ids(
     return np.stack(made, axis=1).astype(np.int32)
 
 
-def _content(column: Column, n: int) -> np.ndarray:
+def _content(column: Column, n: int) -> np.ndarray | None:
+    """`[n]` int, equal where contents are; None where nothing names rows that stay in files."""
     if isinstance(column.values, Lazy):
-        return encode_labels(np.array([column.values.tell(row) for row in range(n)], object))[0]
+        tell = column.values.tell
+        if tell is None:
+            return None
+        return encode_labels(np.array([tell(row) for row in range(n)], object))[0]
     if column.kind == "text":
         return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)
     return content_ids(column.values)
 
 
 def _in_order(own: np.ndarray | None) -> np.ndarray:
-    require(own is not None, "linked", True, "groups, that are linked already")
+    if own is None:
+        raise InvalidInput("linked: True is not allowed; use groups, that are linked already")
     return np.asarray(own, np.int64)
 
 
@@ -313,10 +318,14 @@ def _linked(ids: np.ndarray, own: np.ndarray | None, asked: bool) -> tuple[np.nd
     return np.asarray(group, np.int64), told
 
 
-def _split(split: Split, group: np.ndarray, own: np.ndarray | None, seed: int, n: int):
+def _split(
+    split: Split, group: np.ndarray, own: np.ndarray | None, seed: int, n: int
+) -> np.ndarray:
     """`[n]` str."""
-    if not isinstance(split, np.ndarray) and all(isinstance(s, int | float) for s in split):
-        return _by_shares(split, group, seed, n)
+    if not isinstance(split, np.ndarray):
+        shares = [share for share in split if isinstance(share, int | float)]
+        if len(shares) == len(split):
+            return _by_shares(shares, group, seed, n)
     where = of_length("split", np.asarray(split, np.str_), n)
     strange = np.setdiff1d(where, SPLITS)
     require(not strange.size, "split", list(map(str, strange[:3])), ", ".join(SPLITS))

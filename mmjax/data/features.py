@@ -4,7 +4,7 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -248,7 +248,7 @@ def _mapped(path: str, info: zipfile.ZipInfo) -> np.ndarray | None:
         start = file.tell()
     if start + dtype.itemsize * int(np.prod(shape)) > os.path.getsize(path):
         return None
-    order = "F" if fortran else "C"
+    order: Literal["F", "C"] = "F" if fortran else "C"
     return np.memmap(path, dtype, "r", start, shape, order)
 
 
@@ -305,7 +305,8 @@ def _read_pt(path: str) -> Arrays:
     tensors = {n: v for n, v in arrays.items() if isinstance(v, np.ndarray)} if named else {}
     if not tensors:
         raise InvalidInput(f"{path}: it holds a {type(value).__name__}; use a tensor or a dict")
-    return {name: lambda own=array: own for name, array in tensors.items()}
+    kept = lambda array: lambda: array
+    return {name: kept(array) for name, array in tensors.items()}
 
 
 def _plain(path, name, column):

@@ -98,9 +98,9 @@ def assembled(
     one = lambda part: checked[part][0] if part in checked else None
     found = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, ())
     for part in ("val", "test"):
-        if (rows := one(part)) is not None and (count := repeated(pool, rows, same)):
+        if (own := one(part)) is not None and (count := repeated(pool, own, same)):
             told.append(
-                f"{count} of {len(rows.x)} {part} rows repeat a training row (cosine above {same})"
+                f"{count} of {len(own.x)} {part} rows repeat a training row (cosine above {same})"
             )
     return found._replace(remarks=tuple(told))
 

@@ -1,6 +1,6 @@
 """Paired data from a user's .npz, or from the digits that ship with scikit-learn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ from mmjax.data.pair_ids import (
 from mmjax.data.pairs import PairedData, paired, side_of
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
-from mmjax.types import Pair
 
 _CHECKED = 4096  # rows looked at together
 
@@ -59,6 +58,13 @@ class _Side(NamedTuple):
     is_test: np.ndarray | None
     ids: np.ndarray
     named: bool
+
+
+class _Rows(NamedTuple):
+    """`[n_x]` and `[n_t]`, something of each row of either side."""
+
+    x: np.ndarray
+    t: np.ndarray
 
 
 def digit_halves(test_share: float) -> PairedData:
@@ -102,12 +108,14 @@ def load_pairs(
     names = [x.values, t.values, *filter(None, (*columns, pair_index))]
     arrays = read_arrays(path, names)
     labels = encode_labels(arrays[x.label], arrays[t.label]) if x.label else (None, None)
-    sides = [_side(path, arrays, side, label) for side, label in zip((x, t), labels, strict=True)]
-    partner = _partner(path, *sides, arrays, pairs, pair_index)
-    return _split(path, *sides, partner, test_share)
+    of_x, of_t = (_side(path, arrays, s, label) for s, label in zip((x, t), labels, strict=True))
+    partner = _partner(path, of_x, of_t, arrays, pairs, pair_index)
+    return _split(path, of_x, of_t, partner, test_share)
 
 
-def _side(path: str, arrays, names: SideNames, label: np.ndarray | None) -> _Side:
+def _side(
+    path: str, arrays: Mapping[str, np.ndarray], names: SideNames, label: np.ndarray | None
+) -> _Side:
     values = arrays[names.values]
     for name in filter(None, (names.label, *names.private, names.is_test, names.ids)):
         _check_length(path, name, arrays[name], names.values, len(values))
@@ -140,14 +148,16 @@ def _check_values(path: str, name: str, values: np.ndarray) -> None:
             )
 
 
-def _check_length(path, name, array, reference, n):
+def _check_length(path: str, name: str, array: np.ndarray, reference: str, n: int) -> None:
     if array.shape[0] != n or array.ndim != 1:
         raise InvalidInput(
             f"{path}: array {name!r} has shape {array.shape}; use ({n},) to go with {reference!r}"
         )
 
 
-def _partner(path, x, t, arrays, pairs, pair_index) -> np.ndarray | None:
+def _partner(
+    path: str, x: _Side, t: _Side, arrays: Mapping[str, np.ndarray], pairs: str, pair_index: str
+) -> np.ndarray | None:
     require(pairs in ("index", "label"), "pairs", pairs, "index or label")
     n_x, n_t = len(x.values), len(t.values)
     if pairs == "label":
@@ -193,20 +203,20 @@ def _split(
     if apart:
         told = f"{apart} groups of rows that are one recording lie on both sides of the split."
         remarks = [*remarks, told]
-    sides = (
+    of_x, of_t = (
         side_of(key, side.values, is_test, labels=side.labels, ids=side.ids, name=side.name)
         for key, side, is_test in zip("xt", (x, t), masks, strict=True)
     )
-    return paired(*sides, partner, path, remarks)
+    return paired(of_x, of_t, partner, path, remarks)
 
 
 def _masks(
     x: _Side, t: _Side, partner: np.ndarray | None, test_share: float
-) -> tuple[Pair, Pair, list[str]]:
+) -> tuple[_Rows, _Rows, list[str]]:
     """Test rows of either side, groups of either side, and remarks."""
     # What rows share, first by all that is known, then by what a user named and pairs alone.
-    own = [side.ids if side.named else np.arange(len(side.ids)) for side in (x, t)]
-    known, sure = linked_groups(x.ids, t.ids, partner), linked_groups(*own, partner)
+    own_x, own_t = (side.ids if side.named else np.arange(len(side.ids)) for side in (x, t))
+    known, sure = linked_groups(x.ids, t.ids, partner), linked_groups(own_x, own_t, partner)
     if partner is not None and x.is_test is None and t.is_test is not None:
         x = x._replace(is_test=t.is_test[partner])
     masks: list[np.ndarray] = []
@@ -226,4 +236,4 @@ def _masks(
                     "keeps together what ids and pairs link, not what has equal contents."
                 )
         masks.append(is_test)
-    return Pair(*masks), Pair(*known), remarks
+    return _Rows(*masks), _Rows(*known), remarks

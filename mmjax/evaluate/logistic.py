@@ -13,7 +13,7 @@ from mmjax.evaluate.labels import as_codes
 from mmjax.evaluate.quasi_newton import minimise
 from mmjax.evaluate.scores import accuracy_of_largest
 from mmjax.numerics import floating, normalise, safe_norm
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 _HIGH = jax.lax.Precision.HIGHEST
 
@@ -66,8 +66,8 @@ def units_of(x: Array, spread: float, penalty: Array) -> tuple[Array, Array]:
 
 
 def fit_logistic(
-    x: Array,
-    labels: Array,
+    x: AnyArray,
+    labels: AnyArray,
     num_classes: int,
     l2: float | Array = 1.0,
     *,
@@ -143,7 +143,7 @@ def _fit_logistic(
     return Logistic(weights, bias, found.steps, found.converged, found.distance)
 
 
-def logistic_accuracy(model: Logistic, x: Array, labels: Array) -> Array:
+def logistic_accuracy(model: Logistic, x: AnyArray, labels: AnyArray) -> Array:
     """Share of the rows `[n, f]` whose likeliest class is their label `[n]`; a scalar.
 
     NaN where a row or the model is not finite. Labels are those that the model was fitted on, int.
@@ -153,10 +153,10 @@ def logistic_accuracy(model: Logistic, x: Array, labels: Array) -> Array:
 
 
 def knn_accuracy(
-    x: Array,
-    labels: Array,
-    test: Array,
-    test_labels: Array,
+    x: AnyArray,
+    labels: AnyArray,
+    test: AnyArray,
+    test_labels: AnyArray,
     num_classes: int,
     *,
     neighbours: int = 5,
@@ -195,7 +195,9 @@ def _knn_accuracy(x, labels, test, test_labels, num_classes, neighbours, chunk) 
     return jnp.where(jnp.all(jnp.isfinite(x)), found, jnp.nan)
 
 
-def zero_shot_accuracy(images: Array, labels: Array, prompts: Array, prompt_labels: Array) -> Array:
+def zero_shot_accuracy(
+    images: AnyArray, labels: AnyArray, prompts: AnyArray, prompt_labels: AnyArray
+) -> Array:
     """Accuracy of the class whose mean text embedding has the largest cosine with the image's.
 
     Args:
@@ -216,7 +218,7 @@ def zero_shot_accuracy(images: Array, labels: Array, prompts: Array, prompt_labe
     return accuracy_of_largest(outputs, codes)
 
 
-def _prompted(labels, prompt_labels, codes: Array, prompt_codes: Array) -> int:
+def _prompted(labels: AnyArray, prompt_labels: AnyArray, codes: Array, prompt_codes: Array) -> int:
     """How many classes there are; raises InvalidInput that names those without a prompt."""
     pairs = [(labels, codes), (prompt_labels, prompt_codes)]
     known = [(v, np.asarray(c)) for v, c in pairs if not isinstance(c, jax.core.Tracer)]

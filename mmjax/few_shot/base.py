@@ -5,14 +5,14 @@ A method is fitted on `Draws`, which hold no test row: nothing that it chooses c
 
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mmjax.evaluate.scores import accuracy_of_largest
-from mmjax.types import Array, Key, Tree
+from mmjax.types import AnyArray, Array, Key, Tree
 
 SCALE = 100.0  # of cosines, CLIP's learned temperature (Radford et al. 2021)
 
@@ -130,7 +130,11 @@ def repeats(rows: int, num_classes: int, *full: int) -> int:
     return next(fits, each) // each
 
 
-def repeated(v: Array, copies: int) -> Array:
+@overload
+def repeated(v: Array, copies: int) -> Array: ...
+@overload
+def repeated(v: AnyArray, copies: int) -> AnyArray: ...
+def repeated(v: AnyArray, copies: int) -> AnyArray:
     """`[draws, n * copies, ...]`, copies of a row side by side."""
     return jnp.asarray(np.repeat(np.asarray(v), copies, 1)) if copies > 1 else v
 

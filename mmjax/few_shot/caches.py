@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.few_shot.base import SCALE, Draws, Fitted, by_class, class_means, filled, over_draws
-from mmjax.few_shot.search import search_line, search_plane
+from mmjax.few_shot.search import Point, search_line, search_plane
 from mmjax.numerics import normalise
 from mmjax.types import Array, Tree
 
@@ -36,7 +36,14 @@ def tip_scores(params: Tree, x: Array, z: Array) -> Array:
 
 
 @over_draws
-def search_tip(keys, copies, texts, val, val_labels, num_classes):
+def search_tip(
+    keys: Array,
+    copies: Array,
+    texts: Array,
+    val: Array,
+    val_labels: Array,
+    num_classes: int,
+) -> Point:
     """Point of the best beta and alpha on the validation rows."""
     base, affinity = zero_shot(val, texts), val @ keys.T
     terms = lambda beta: (base, cached(affinity, beta, num_classes) / copies)
@@ -54,7 +61,9 @@ def fit_tip(draws: Draws, num_classes: int, keys: Array | None = None) -> Fitted
     return Fitted(params, chosen, best.accuracy)
 
 
-def cca_terms(x, z, keys, z_keys, texts) -> tuple[Array, Array, Array, Array]:
+def cca_terms(
+    x: Array, z: Array, keys: Array, z_keys: Array, texts: Array
+) -> tuple[Array, Array, Array, Array]:
     """Of Causal CLIP Adapter (Jiang et al. 2025): text, cross-attended two, and the affinity.
 
     The affinity of unmixed rows is scaled to [0, 1] a row. A square unmixing's rotation cancels in
@@ -77,7 +86,16 @@ def cca_scores(params: Tree, x: Array, z: Array) -> Array:
 
 
 @over_draws
-def search_cca(keys, z_keys, copies, texts, val, val_z, val_labels, num_classes):
+def search_cca(
+    keys: Array,
+    z_keys: Array,
+    copies: Array,
+    texts: Array,
+    val: Array,
+    val_z: Array,
+    val_labels: Array,
+    num_classes: int,
+) -> tuple[Point, Array, Array, Array]:
     """Beta and alpha first, then eta and gamma, as published."""
     base, attended, told, affinity = cca_terms(val, val_z, keys, z_keys, texts)
     start = base + _GAMMA * attended + _ETA * told

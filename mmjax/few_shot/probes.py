@@ -19,7 +19,7 @@ from mmjax.few_shot.base import (
     without_choice,
 )
 from mmjax.numerics import normalise
-from mmjax.types import Array, Tree
+from mmjax.types import AnyArray, Array, Tree
 
 L2 = dict(coarse=(1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6), max_steps=200, flatness=1e-4)
 # Below, all weights are 0; above, the penalty is none.
@@ -74,7 +74,7 @@ def _fit_linear(penalty: str, draws: Draws, num_classes: int) -> Fitted:
     return Fitted({"weights": weights, "bias": bias}, {"C": found.c * copies}, found.accuracy)
 
 
-def _widened(v: Array, width: int) -> Array:
+def _widened(v: Array, width: int) -> AnyArray:
     """Columns of 0, to which no penalised probe gives a weight."""
     return np.pad(np.asarray(v), ((0, 0), (0, 0), (0, width - v.shape[2])))
 

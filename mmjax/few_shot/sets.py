@@ -85,27 +85,31 @@ def make_draws(
     val, taken = draw_sizes(few, shots, validation)
     own_keys = jax.vmap(lambda k: jax.random.fold_in(k, 2))(keys)
     rows = _rows_of(keys, 0, few.pool.labels, count, taken)
-    part = lambda of, where: tuple(v[where.reshape(len(keys), -1)] for v in of)
+    part = lambda of, where: LabelledRows(*(v[where.reshape(len(keys), -1)] for v in of))
+    held = lambda own, shared: HeldOut(jnp.asarray(own.x), jnp.asarray(own.labels), shared)
     x, labels = part(few.pool, rows[..., :shots])
     if few.val is None:
         chosen = part(few.pool, rows[..., shots : shots + val])
     elif val:
         chosen = part(few.val, _rows_of(keys, 1, few.val.labels, count, val))
     else:
-        chosen = tuple(np.broadcast_to(v, (len(keys), *v.shape)) for v in few.val)
-    tests = {name: HeldOut(*map(jnp.asarray, own), True) for name, own in few.shifts.items()}
+        chosen = LabelledRows(*(np.broadcast_to(v, (len(keys), *v.shape)) for v in few.val))
+    tests = {name: held(own, True) for name, own in few.shifts.items()}
     if few.test is not None:
-        tests["test"] = HeldOut(*map(jnp.asarray, few.test), True)
+        tests["test"] = held(few.test, True)
     else:
         start = shots + (val if few.val is None else 0)
-        tests["test"] = HeldOut(*map(jnp.asarray, part(few.pool, rows[..., start:])), False)
+        tests["test"] = held(part(few.pool, rows[..., start:]), False)
     given = few.texts[texts] if texts else np.zeros((0, x.shape[-1]), np.float32)
     given = np.broadcast_to(given, (len(keys), *given.shape))
-    arrays = [jnp.asarray(v) for v in (x, labels, *chosen, x, chosen[0], given)]
-    return Draws(*arrays, own_keys), tests
+    fit_x, val_x, of_texts = (jnp.asarray(v) for v in (x, chosen.x, given))
+    codes, val_codes = jnp.asarray(labels), jnp.asarray(chosen.labels)
+    return Draws(fit_x, codes, val_x, val_codes, fit_x, val_x, of_texts, own_keys), tests
 
 
-def _rows_of(keys: Key, purpose: int, labels: np.ndarray, num_classes: int, each: int):
+def _rows_of(
+    keys: Key, purpose: int, labels: np.ndarray, num_classes: int, each: int
+) -> np.ndarray:
     """`[draws, classes, each]` rows without replacement; those of fewer shots are among them."""
     chance = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, purpose), labels.shape))
     starts = np.searchsorted(np.sort(labels), np.arange(num_classes))[:, None] + np.arange(each)

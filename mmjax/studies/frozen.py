@@ -328,6 +328,12 @@ def gaussian_twin(x: Array, key: Key) -> Array:
 def stability_of(
     x: Array, key: Key, *, num_components: int, restarts: int, tracked: Tracked = untracked
 ) -> Array:
-    """`[k]` how alike restarts find each independent component, see ICA.stability."""
+    """`[k]` how alike restarts find each independent component, see ICA.stability.
+
+    Raises InvalidInput for fewer restarts than two, which have nothing to be compared with.
+    """
     k = determined(x, num_components)
-    return fast_ica(x, key, num_components=k, restarts=restarts, tracked=tracked).stability
+    found = fast_ica(x, key, num_components=k, restarts=restarts, tracked=tracked).stability
+    if found is None:
+        raise InvalidInput(f"restarts: {restarts} is not allowed; use a whole number >= 2")
+    return found

@@ -1,6 +1,6 @@
 """Rows of what features of a frozen model give once they are unmixed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FeatureSet, class_codes, count_rows, group_codes, read_features
 from mmjax.disentangle import Affine, components, determined
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, given, require
 from mmjax.evaluate import (
     PROBES,
     attribute_response,
@@ -21,7 +21,7 @@ from mmjax.evaluate import (
     top_rows,
     zero_shot_accuracy,
 )
-from mmjax.run import Piece, Row, Run, save_arrays, seed_keys
+from mmjax.run import MetricsLog, Piece, Row, Run, save_arrays, seed_keys
 from mmjax.studies import (
     FeatureWorld,
     Method,
@@ -37,9 +37,11 @@ from mmjax.studies import (
     stability_of,
 )
 from mmjax.tables import disentangle_report as report
+from mmjax.types import Array
 
 EXPERIMENT = "disentangle"
 
+Unmixed = Callable[[str, str, Method], Affine]  # of a prefix, branch and method
 PURPOSES = ("draw", "unmix", "retrieval", "components", "split")
 GEOMETRY_PAIRS = 20  # its five folds want four each
 
@@ -57,7 +59,14 @@ def probe_names(config: Any) -> tuple[str, ...]:
     return names
 
 
-def few_shot_pieces(config, world, prefix, method, shots, unmixed) -> list[Piece]:
+def few_shot_pieces(
+    config: Any,
+    world: FeatureWorld,
+    prefix: str,
+    method: Method,
+    shots: int,
+    unmixed: Unmixed,
+) -> list[Piece]:
     """Accuracy of every draw and test set: a piece a branch, probe and handful of draws."""
     keys, setting = seed_keys(config, PURPOSES)["draw"], f"{prefix}{method.name}/{shots}-shot"
     drawn = config.unmix == "draw"
@@ -101,8 +110,9 @@ def read_prompts(config: Any, world: FeatureWorld) -> tuple[jax.Array, np.ndarra
             f"{config.prompts}: {texts.values.shape[1]} features, the images have {width}; use "
             "texts of the same model"
         )
-    codes = class_codes(texts.labels, world.classes, config.prompts)
-    missing = [str(name) for name in np.delete(world.classes, np.unique(codes))]
+    classes = given(world.classes, "prompts", f"it with labels of {world.name}")
+    codes = class_codes(texts.labels, classes, config.prompts)
+    missing = [str(name) for name in np.delete(classes, np.unique(codes))]
     if missing:
         shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
         raise InvalidInput(
@@ -112,11 +122,17 @@ def read_prompts(config: Any, world: FeatureWorld) -> tuple[jax.Array, np.ndarra
     return jnp.asarray(texts.values, jnp.float32), codes
 
 
-def zero_shot_rows(config: Any, world: FeatureWorld, prefix: str, prompts, log) -> list[Row]:
+def zero_shot_rows(
+    config: Any,
+    world: FeatureWorld,
+    prefix: str,
+    prompts: tuple[Array, np.ndarray],
+    log: MetricsLog,
+) -> list[Row]:
     """The classes' texts against the images of every test set of a source."""
     scores = {
-        test: float(zero_shot_accuracy(given.x, given.labels, *prompts))
-        for test, given in world.sources[prefix]["x"].tests.items()
+        test: float(zero_shot_accuracy(rows.x, rows.labels, *prompts))
+        for test, rows in world.sources[prefix]["x"].tests.items()
     }
     name = f"{prefix}zero-shot"
     return [Row(EXPERIMENT, name, config.seed, "x", t, "accuracy", v) for t, v in scores.items()]
@@ -144,7 +160,9 @@ def one_a_group(world: FeatureWorld) -> np.ndarray:
     return np.sort(np.unique(codes, return_index=True)[1])
 
 
-def geometry_rows(config: Any, world: FeatureWorld, count: int, run: Run, log) -> list[Row]:
+def geometry_rows(
+    config: Any, world: FeatureWorld, count: int, run: Run, log: MetricsLog
+) -> list[Row]:
     """Whether the pairs are coupled as on a sphere or as in a box, with its uncertainty."""
     rows = one_a_group(world)
     x, t = (jnp.asarray(world.whole.branches[side][rows]) for side in "xt")
@@ -172,7 +190,9 @@ def sides_of(features: FeatureSet) -> dict[str, jax.Array]:
     return {side: jnp.asarray(v) for side, v in features.branches.items() if side != "joint"}
 
 
-def component_pieces(config, world: FeatureWorld, controls, count: int, run: Run) -> list[Piece]:
+def component_pieces(
+    config: Any, world: FeatureWorld, controls: Mapping[str, FeatureSet], count: int, run: Run
+) -> list[Piece]:
     """Held-out kurtosis and sparsity: independent, principal, of the control, of Normal twins.
 
     A piece a split, then one a modality for the stability of components over restarts.
@@ -255,33 +275,50 @@ def example_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> li
         report.write_examples(run, config, world, side, count, world.held[best])
         rows = [Row(EXPERIMENT, setting, config.seed, side, "all", "shown", config.top)]
         if attributes:
-            given = {name: world.whole.extra[name] for name in attributes}
-            rows += traversal_rows(config, world, count, run, side, affine, x, given)
+            values = {name: world.whole.extra[name] for name in attributes}
+            rows += traversal_rows(config, world, count, run, side, affine, x, values)
         return rows
 
     return [Piece(side, partial(judge, side, x)) for side, x in sides_of(world.whole).items()]
 
 
-def traversal_rows(config, world, count, run, side, affine: Affine, x, given) -> list[Row]:
+def traversal_rows(
+    config: Any,
+    world: FeatureWorld,
+    count: int,
+    run: Run,
+    side: str,
+    affine: Affine,
+    x: Array,
+    attributes: Mapping[str, np.ndarray],
+) -> list[Row]:
     """How far attributes move with independent and, beside them, principal components."""
     method = Method("", "whitening", count)
     principal = fit_unmixing(x[world.fit], unmix_key(config), method)
-    how = dict(held=world.held, anchor_key=seed_keys(config, PURPOSES)["split"][0])
-    look = lambda a: attribute_response(a, x, given, **how, tracked=run.tracked)
+    look = partial(
+        attribute_response,
+        x=x,
+        attributes=attributes,
+        anchor_key=seed_keys(config, PURPOSES)["split"][0],
+        held=world.held,
+        tracked=run.tracked,
+    )
     found = {"FastICA": look(affine), "PCA": look(principal)}
-    report.draw_traversals(run, config, world, side, count, affine, found["FastICA"], list(given))
+    report.draw_traversals(
+        run, config, world, side, count, affine, found["FastICA"], list(attributes)
+    )
     setting = f"{world.mark}examples/{count}"
     return [
         Row(EXPERIMENT, setting, config.seed, side, f"{way}: {name}", metric, value)
         for way, response in found.items()
         for metric, value_of in (("largest move", np.max), ("selectivity", report.selectivity))
-        for name, value in zip(given, np.apply_along_axis(value_of, 0, response.probe), strict=True)
+        for name, value in zip(
+            attributes, np.apply_along_axis(value_of, 0, response.probe), strict=True
+        )
     ]
 
 
-def make_unmixed(
-    config: Any, world: FeatureWorld, run: Run
-) -> Callable[[str, str, Method], Affine]:
+def make_unmixed(config: Any, world: FeatureWorld, run: Run) -> Unmixed:
     """Maps of the source's training and validation rows, each fitted once, when first asked for."""
     key = unmix_key(config)
 
@@ -310,11 +347,12 @@ def check_rows(config: Any, world: FeatureWorld) -> None:
 
 
 def settings(
-    config: Any, world: FeatureWorld, controls, run: Run
+    config: Any, world: FeatureWorld, controls: Mapping[str, FeatureSet], run: Run
 ) -> dict[str, Callable | list[Piece]]:
     """All rows of the run by name."""
     check_rows(config, world)
-    unmixed, table = make_unmixed(config, world, run), {}
+    unmixed = make_unmixed(config, world, run)
+    table: dict[str, Callable | list[Piece]] = {}
     for prefix in world.sources:
         for method in methods(config.num_components):
             for shots in config.shots:

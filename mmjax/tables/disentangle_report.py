@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,7 @@ def selectivity(moves: np.ndarray) -> float:
 
 def _accuracies(world, rows, branch, method, shots, metric, shifted: bool) -> list[float]:
     """Mean accuracy of each draw, over sources and test sets of the kind."""
-    by_draw = {}
+    by_draw: dict[int, list[float]] = {}
     names = {f"{prefix}{method}/{shots}-shot" for prefix in world.sources}
     for row in rows:
         if row.setting in names and row.modality == branch and row.metric == metric:
@@ -58,7 +59,7 @@ def _kinds(world: FeatureWorld) -> dict[str, bool]:
     return {"source": False} | ({"shifted": True} if len(source.tests) > 1 else {})
 
 
-def shot_tables(config, world: FeatureWorld, rows: Sequence[Row]) -> list[str]:
+def shot_tables(config: Any, world: FeatureWorld, rows: Sequence[Row]) -> list[str]:
     """A table a branch and kind of test set: methods and probes by shots."""
     if not world.sources:
         return []
@@ -85,7 +86,7 @@ def shot_tables(config, world: FeatureWorld, rows: Sequence[Row]) -> list[str]:
     return parts
 
 
-def draw_shots(config, run: Run, world: FeatureWorld, rows: Sequence[Row]) -> None:
+def draw_shots(config: Any, run: Run, world: FeatureWorld, rows: Sequence[Row]) -> None:
     """Accuracy by shots, a panel a branch, kind of test set and probe."""
     if not world.sources:
         return
@@ -109,9 +110,9 @@ def spectra_path(run: Run, count: int, seed: int) -> str:
     return run.path("spectra", f"{count}_seed{seed}.npz")
 
 
-def draw_spectra(config, run: Run, world: FeatureWorld, count: int) -> None:
+def draw_spectra(config: Any, run: Run, world: FeatureWorld, count: int) -> None:
     """Held-out kurtosis of sorted components."""
-    panels = {}
+    panels: dict[str, dict[str, list[np.ndarray]]] = {}
     for seed in seed_numbers(config):
         with np.load(spectra_path(run, count, seed)) as file:
             for name in file.files:
@@ -122,7 +123,9 @@ def draw_spectra(config, run: Run, world: FeatureWorld, count: int) -> None:
     save_figure(figure, run.path("figures", f"kurtosis_{count}.png"))
 
 
-def write_examples(run: Run, config, world: FeatureWorld, side: str, count: int, best) -> None:
+def write_examples(
+    run: Run, config: Any, world: FeatureWorld, side: str, count: int, best: np.ndarray
+) -> None:
     """`examples_<side>_<count>.csv`: the top rows of every component; images as a figure."""
     names = world.whole.names
     text = io.StringIO()
@@ -141,7 +144,7 @@ def write_examples(run: Run, config, world: FeatureWorld, side: str, count: int,
 
 def draw_traversals(
     run: Run,
-    config,
+    config: Any,
     world: FeatureWorld,
     side: str,
     count: int,
@@ -170,7 +173,7 @@ def draw_traversals(
 
 
 def _grouped(rows: Sequence[Row], setting: str) -> dict[tuple[str, str, str], list[float]]:
-    found = {}
+    found: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         if row.setting == setting:
             found.setdefault((row.target, row.modality, row.metric), []).append(row.value)
@@ -187,7 +190,7 @@ def _table(rows, setting, title, names, columns) -> str:
     return markdown_table([title, *(f"{BRANCHES[s]}: {m}" for s, m in columns)], lines)
 
 
-def count_tables(config, world: FeatureWorld, rows: Sequence[Row], count: int) -> list[str]:
+def count_tables(config: Any, world: FeatureWorld, rows: Sequence[Row], count: int) -> list[str]:
     """Retrieval, components, known latents and traversals with that many components."""
     sides = [s for s in world.whole.branches if s != "joint"]
     parts = []
@@ -231,7 +234,9 @@ def examples_text(world: FeatureWorld, count: int) -> str:
     return f"{marked(world, 'Top ' + shown)} of every component: `examples_x_{count}.csv`."
 
 
-def summary(config, world: FeatureWorld, rows: Sequence[Row], seconds: Mapping[str, float]) -> str:
+def summary(
+    config: Any, world: FeatureWorld, rows: Sequence[Row], seconds: Mapping[str, float]
+) -> str:
     """Few-shot tables, then what is known of the components."""
     shapes = ", ".join(f"{BRANCHES[b]} {v.shape}" for b, v in world.whole.branches.items())
     fitted = "each draw's rows" if config.unmix == "draw" else "the source's unlabelled rows"

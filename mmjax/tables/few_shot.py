@@ -1,6 +1,6 @@
 """Rows of experiments.few_shot: methods by shots on data sets of cached features."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -53,7 +53,7 @@ def read_sets(config: Any) -> list[FewShotSet]:
     return check_sets(config, found)
 
 
-def _read(config: Any, paths: list[str], shifts: list[str]) -> Iterator[FewShotSet]:
+def _read(config: Any, paths: Sequence[str], shifts: Sequence[str]) -> Iterator[FewShotSet]:
     require(not (shifts and config.domains), "shift", config.shift, "either it or --domains")
     for path in paths:
         if config.domains:
@@ -141,8 +141,8 @@ def settings(config: Any, sets: list[FewShotSet]) -> dict[str, list[Piece]]:
     def drawn(name: str, shots: int, start: int, stop: int):
         few = by_name[name]
         texts = main_texts(few) if has_texts(few) else ""
-        how = dict(shots=shots, validation=_validation(config), texts=texts)
-        return make_draws(few, keys[start:stop], **how)
+        own, validation = keys[start:stop], _validation(config)
+        return make_draws(few, own, shots=shots, validation=validation, texts=texts)
 
     @lru_cache(maxsize=2)
     def fitted_map(name: str, shots: int, start: int, stop: int, unmixing: str):

@@ -89,7 +89,7 @@ def draw_shots(config: Any, run: Run, sets: Sequence[FewShotSet], rows: Sequence
         for method in chosen_methods(config):
             if method.name not in SHOWN:
                 continue
-            found = {
+            found: dict[float, list[float]] = {
                 n: values(rows, setting_name(few, method.name, n), "x", "test", "accuracy")
                 for n in shots_of(config, few)
             }

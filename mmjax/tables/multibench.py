@@ -1,7 +1,7 @@
 """MultiBench's data sets as cases of fusions, and their table beside the published figures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,12 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data.dataset import Dataset
 from mmjax.encoders import Padded
-from mmjax.errors import require
+from mmjax.errors import InvalidInput, require
 from mmjax.nets.looks import augmenter
-from mmjax.nets.prepare import Preparation, preparations_of
+from mmjax.nets.prepare import Observation, Preparation, preparations_of
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, SequenceAugmentation, augment_images
 from mmjax.report import Expected, grouped_bars_figure, save_figure
-from mmjax.run import Run, machine, values
+from mmjax.run import Row, Run, machine, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.recorded import in_memory
 from mmjax.tables.fused import chosen_names, percent_table, seconds_a_model
@@ -27,19 +27,21 @@ from mmjax.tables.multibench_sources import (
     load_source,
 )
 from mmjax.tables.recorded import CONTROLS, Case, labels_of
+from mmjax.types import Key
 
 EXPERIMENT = "comm_multibench"
 
 
-def augmentation_of(name: str):
+def augmentation_of(name: str) -> Callable[[Key, Observation], Observation]:
     """none; simclr or gentle of images; other names are kinds of SequenceAugmentation."""
     if name == "none":
         return lambda key, seen: seen
     if name in IMAGE_AUGMENTATIONS:
         of_images = augment_images(IMAGE_AUGMENTATIONS[name])
 
-        def augment(key, seen):
-            require(not isinstance(seen, Padded), name, "padded sequences", "pictures")
+        def augment(key: Key, seen: Observation) -> Observation:
+            if isinstance(seen, Padded):
+                raise InvalidInput(f"{name}: 'padded sequences' is not allowed; use pictures")
             return of_images(key, seen)
 
         return augment
@@ -105,7 +107,9 @@ def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
     ]
 
 
-def summary(config: Any, run: Run, case: Case, task: str, rows, seconds: dict) -> str:
+def summary(
+    config: Any, run: Run, case: Case, task: str, rows: Sequence[Row], seconds: Mapping[str, float]
+) -> str:
     """A row a method, all modalities and each alone, the published figure beside it."""
     names = [*CONTROLS, *chosen_names("methods", config.methods, METHODS)]
     settings = {name: f"{name}/{case.name}" for name in names}
@@ -114,7 +118,7 @@ def summary(config: Any, run: Run, case: Case, task: str, rows, seconds: dict) -
     known = PUBLISHED.get((config.dataset, task, count), Published({}))
     figures = {**known.probes, **known.supervised}
     level = guessing(case, metric)
-    cells = {subset: (subset, "label", metric) for subset in reversed(case.subsets)}
+    cells = {subset: (subset, "label", metric) for subset in reversed(list(case.subsets))}
     if metric == "accuracy":
         groups = {
             subset: {name: values(rows, s, *cell) for name, s in settings.items()}

@@ -20,7 +20,7 @@ from mmjax.encoders import (
 )
 from mmjax.errors import InvalidInput, choose, require
 
-GREY = dict(mean=(0.5,) * 3, std=(0.25,) * 3)
+_GREY, _SPREAD = (0.5,) * 3, (0.25,) * 3
 _PLACES = 64  # of maps, 16 of the published 128 pixels
 
 
@@ -80,7 +80,7 @@ def _affect(file: str) -> Source:
 
 def _convnet(patch: int) -> Part:
     in_colour = lambda images: jnp.repeat(images, 3, -1)
-    net = lambda o: before(in_colour, small_convnet(o.width, patch=patch, **GREY))
+    net = lambda o: before(in_colour, small_convnet(o.width, patch=patch, mean=_GREY, std=_SPREAD))
     return Part(lambda o: Modality(net(o), o.tokens), scaled=True)
 
 
@@ -103,7 +103,8 @@ SOURCES = {
         {
             "image": Part(
                 lambda o: Modality(
-                    resnet18(1, width=o.image_width, maps=True, **GREY), positions=_PLACES
+                    resnet18(1, width=o.image_width, maps=True, mean=_GREY, std=_SPREAD),
+                    positions=_PLACES,
                 ),
                 "simclr",
                 True,

@@ -1,5 +1,7 @@
 """Tables of pairs from a file: probes and retrieval by embedding dimension."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -30,7 +32,7 @@ from mmjax.studies import (
     raw_features,
     retrieval,
 )
-from mmjax.types import Pair
+from mmjax.types import Tree
 
 EXPERIMENT = "paired_data"
 
@@ -52,40 +54,42 @@ def raw_rows(config: Any, data: PairedData) -> list[Row]:
     return rows
 
 
-def export(run: Run, data: PairedData, see: Pair, name: str) -> None:
+def export(run: Run, data: PairedData, see: Mapping[str, Callable], name: str) -> None:
     """Every row's embedding, label, private factors, split and group, a side a file:
     `features/<name>_<side>.npz`."""
     for side in ("x", "t"):
-        own, embed = getattr(data, side), getattr(see, side)
+        own, embed = getattr(data, side), see[side]
         parts = [embed(v) for v in np.array_split(matrix_of(own), -(-own.num_rows // 8192))]
         path = run.path("features", f"{slug(name)}_{side}.npz")
         save_arrays(path, feature_list=np.concatenate(parts), **export_columns(own))
 
 
-def trained_rows(config: Any, data: PairedData, study: PairStudy, setting: str, params, run):
+def trained_rows(
+    config: Any, data: PairedData, study: PairStudy, setting: str, params: Tree, run: Run
+) -> list[Row]:
     """Probes and retrieval of every seed."""
     similarity = make_similarity(config.similarity, p=config.p)
     compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
     rows = []
     for k in run.tracked(range(config.seeds), f"{setting}, judging", "seeds"):
         own = jax.tree.map(lambda leaf, k=k: leaf[k], params)
-        see = Pair(*(lambda v, s=side, own=own: study.embed(own, s, v) for side in "xt"))
+        see = {side: partial(study.embed, own, side) for side in ("x", "t")}
         figures = {
             (side, name, "accuracy"): value
             for side in ("x", "t")
             for name, value in probe_accuracies(
-                getattr(data, side), getattr(see, side), limit=config.probe_samples
+                getattr(data, side), see[side], limit=config.probe_samples
             ).items()
         }
         if config.export_features:
             export(run, data, see, f"{setting}_seed{config.seed + k}")
-        found = retrieval(data, see.x, see.t, compare, limit=config.retrieval_samples)
+        found = retrieval(data, see["x"], see["t"], compare, limit=config.retrieval_samples)
         figures |= {(side, "pair", metric): value for (side, metric), value in found.items()}
         rows += [Row(EXPERIMENT, setting, config.seed + k, *n, v) for n, v in figures.items()]
     return rows
 
 
-def train_setting(config, study: PairStudy, setting: str, run: Run, log: MetricsLog):
+def train_setting(config: Any, study: PairStudy, setting: str, run: Run, log: MetricsLog) -> Tree:
     """Trains all seeds at one embedding dimension; there is no oracle, so none restarts."""
     numbers = seed_numbers(config)
     outcome = fit_seeds(

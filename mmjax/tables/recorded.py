@@ -77,9 +77,9 @@ def labels_of(data: Dataset, target: Target) -> np.ndarray:
 def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarray]:
     """Every subset of up to `most` modalities; of more, each alone and all of them: `joint`."""
     masks = subset_masks(len(names)) if len(names) <= most else single_and_joint_masks(len(names))
-    masks = sorted(masks, key=lambda mask: mask.sum())  # stable
-    found = {"+".join(np.array(names)[mask]): mask for mask in masks[:-1]}
-    return found | {"joint": masks[-1]}
+    ordered = sorted(masks, key=lambda mask: mask.sum())  # stable
+    found = {"+".join(np.array(names)[mask]): mask for mask in ordered[:-1]}
+    return found | {"joint": ordered[-1]}
 
 
 def judge_of(case: Case, limit: int) -> Judge:
@@ -150,7 +150,9 @@ def case_table(
         study = studies[method]
         return trained_rows(experiment, config, case.task, study, judge, run, log, setting=setting)
 
-    table = {f"{c}/{case.name}": partial(control, c, f"{c}/{case.name}") for c in controls}
+    table: dict[str, Callable[..., list[Row]]] = {
+        f"{c}/{case.name}": partial(control, c, f"{c}/{case.name}") for c in controls
+    }
     for method in methods:
         table[f"{method}/{case.name}"] = partial(trained, method, f"{method}/{case.name}")
     return table

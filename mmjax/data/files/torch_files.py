@@ -59,7 +59,7 @@ class Storage:
 
     __slots__ = ("values",)
 
-    def __init__(self, values: np.ndarray):
+    def __init__(self, values: np.ndarray) -> None:
         self.values = values
 
 
