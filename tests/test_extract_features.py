@@ -115,10 +115,10 @@ def test_a_folder_of_images(photos, names, expected, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert str(output) in out and "11/11 rows" in err
     found = read_features(str(output))
-    np.testing.assert_allclose(found.values, expected[0], atol=1e-5)
-    assert found.values.dtype == np.float32
+    np.testing.assert_allclose(found.sides()["x"], expected[0], atol=1e-5)
+    assert found.sides()["x"].dtype == np.float32
     assert found.names.tolist() == names
-    assert found.labels.tolist() == [name.split("/")[0] for name in names]
+    assert found.rows.labels["label"].tolist() == [name.split("/")[0] for name in names]
     made = sorted(p.name for p in (tmp_path / "run").iterdir())
     assert made == [".lock", "config.json", "notes.json", "report.html", "summary.md"]
 
@@ -137,7 +137,7 @@ def test_batches_may_have_any_size(pairs, whole, tmp_path):
 def test_pairs_of_either_list(photos, pairs, names, expected, whole, tmp_path):
     for values, other, side in (("image_features", "names", 0), ("text_features", "texts", 1)):
         found = read_features(str(whole), values=values, names=other)
-        np.testing.assert_allclose(found.values, expected[side], atol=1e-5)
+        np.testing.assert_allclose(found.sides()["x"], expected[side], atol=1e-5)
         assert found.names.tolist() == (names, CAPTIONS)[side]
     table = photos / "pairs.csv"
     rows = "".join(f'{k},"{c}",{n}\n' for k, (n, c) in enumerate(zip(names, CAPTIONS, strict=True)))
@@ -175,8 +175,8 @@ def test_a_list_without_captions(photos, names, expected, tmp_path):
     path.write_text("\n".join(names[::-1]))
     assert _run(f"--images={path}", f"--workdir={tmp_path}") == 0
     found = read_features(str(tmp_path / "features.npz"))
-    np.testing.assert_allclose(found.values, expected[0][::-1], atol=1e-5)
-    assert found.labels is None and found.names.tolist() == names[::-1]
+    np.testing.assert_allclose(found.sides()["x"], expected[0][::-1], atol=1e-5)
+    assert not found.rows.labels and found.names.tolist() == names[::-1]
 
 
 def test_texts_normalised(expected, tmp_path):
@@ -186,7 +186,7 @@ def test_texts_normalised(expected, tmp_path):
     assert _run(*argv, "--normalise") == 0
     found = read_features(str(output))
     scaled = expected[1] / np.linalg.norm(expected[1], axis=1, keepdims=True)
-    np.testing.assert_allclose(found.values, scaled, atol=1e-5)
+    np.testing.assert_allclose(found.sides()["x"], scaled, atol=1e-5)
     assert found.names.tolist() == CAPTIONS
 
 
@@ -288,7 +288,7 @@ def test_corrupt_images_stop_it_or_are_left_out(photos, names, expected, tmp_pat
     assert "3 corrupt images left out" in out and all(names[k] in err for k in (4, 5, 9))
     found = read_features(str(tmp_path / "run" / "features.npz"))
     kept = [k for k in range(11) if k not in (4, 5, 9)]
-    np.testing.assert_allclose(found.values, expected[0][kept], atol=1e-5)
+    np.testing.assert_allclose(found.sides()["x"], expected[0][kept], atol=1e-5)
     assert found.names.tolist() == [names[k] for k in kept]
     pairs = tmp_path / "photos" / "pairs.tsv"  # of pairs the captions go too
     pairs.write_text("".join(f"{n}\t{c}\n" for n, c in zip(names, CAPTIONS, strict=True)))

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from experiments import disentangle
 from mmjax.data import (
     class_codes,
-    count_rows,
     group_codes,
     read_feature_set,
     read_features,
@@ -33,7 +32,6 @@ from mmjax.studies import (
     few_shot_accuracies,
     fit_unmixing,
     frozen,
-    generated_features,
     read_world,
 )
 from mmjax.studies.multimodal_probes import probe_splits
@@ -92,12 +90,12 @@ def test_what_an_encoder_learned_by_heart_is_not_judged(tmp_path, columns):
     path = _saved(tmp_path, **columns)
     options = FeatureOptions(features=path, split="part" if "part" in columns else "")
     world = read_world(options, 0)
-    assert count_rows(world.whole) == (SPLIT != "train").sum() and not world.mark
+    assert world.whole.rows.num_rows == (SPLIT != "train").sum() and not world.mark
     assert f"{(SPLIT != 'train').sum()} of {N} rows used" in world.counts[0]
     tested = len(next(iter(world.sources[""].values())).tests["source"].x)
     assert abs(_accuracies(world).mean() - 1 / CLASSES) < 3 * (0.16 / tested) ** 0.5
     world = read_world(dataclasses.replace(options, use_trained_rows=True), 0)
-    assert count_rows(world.whole) == N and world.mark == "trained rows/"
+    assert world.whole.rows.num_rows == N and world.mark == "trained rows/"
     assert "TRAINED ROWS" in world.counts[0] and list(world.sources) == ["trained rows/"]
     assert _accuracies(world).mean() > 0.4
 
@@ -112,8 +110,8 @@ def test_trained_rows_of_another_file_are_left_out_too(tmp_path):
     text = str(tmp_path / "text.npz")
     np.savez(text, features=NOISE, split=np.where(SPLIT == "test", "train", "test"))
     both = read_feature_set(_saved(tmp_path, split=SPLIT), FeatureNames(), text)
-    assert set(both.split[SPLIT == "validation"]) == {"validation"}
-    assert set(both.split[SPLIT != "validation"]) == {"train"}
+    assert set(both.rows.split[SPLIT == "validation"]) == {"validation"}
+    assert set(both.rows.split[SPLIT != "validation"]) == {"train"}
 
 
 @pytest.mark.parametrize(
@@ -180,12 +178,23 @@ def test_groups_are_kept_together_by_sources_domains_and_halves(tmp_path):
     assert not set(groups[world.fit]) & set(groups[world.held])
 
 
+def test_rows_chosen_on_are_not_judged_in_another_domain(tmp_path):
+    path = _saved(tmp_path, features=NOISE, site=np.arange(N) % 2)
+    with pytest.raises(InvalidInput, match="a.npz: site=0: 0 is not allowed; use rows that no fit"):
+        read_world(FeatureOptions(features=path, validation=path, domains="site", source="1"), 0)
+
+
 def test_groups_of_two_files_are_joined(tmp_path):
     a, b = (
         _saved(tmp_path, group=np.arange(N) // 2),
         _saved(tmp_path, "b.npz", group=np.arange(N) % 4),
     )
-    assert len(set(read_feature_set(a, FeatureNames(), b).group)) == 2
+    assert len(set(read_feature_set(a, FeatureNames(), b).rows.groups)) == 2
+    none = _saved(tmp_path, "none.npz")
+    for one, other in ((b, none), (none, b)):  # a file that says nothing of groups links none
+        found = read_feature_set(one, FeatureNames(), other).rows
+        np.testing.assert_array_equal(found.groups, np.arange(N) % 4)
+        np.testing.assert_array_equal(found.ids[:, 0], found.groups)
     np.testing.assert_array_equal(group_codes(np.array(["b", "a", "b"]), 3), [1, 0, 1])
 
 
@@ -203,11 +212,13 @@ def test_a_test_row_does_not_depend_on_those_beside_it(tmp_path):
         seen.append((source.tests[far].x[0], source.tests["source"].x, source.train.x))
     for one, other in zip(*seen, strict=True):
         np.testing.assert_array_equal(one, other)
-    source, shifted = generated_features(0, 200)
+    source = read_world(FeatureOptions(generated=200), 0).sources[""]
     size = lambda v: np.sqrt(np.mean(np.sum((v - v.mean(0)) ** 2, 1)))
-    for rows in shifted.values():
-        own = [rows.branches[s] / size(source.branches[s]) for s in "xt"]
-        np.testing.assert_allclose(rows.branches["joint"], np.concatenate(own, 1), rtol=1e-4)
+    fitted = {s: np.concatenate([source[s].train.x, source[s].validation.x]) for s in "xt"}
+    assert len(source["joint"].tests) == 3
+    for name, rows in source["joint"].tests.items():
+        own = [source[s].tests[name].x / size(fitted[s]) for s in "xt"]
+        np.testing.assert_allclose(rows.x, np.concatenate(own, 1), rtol=1e-4)
 
 
 def _files(folder, **columns):
@@ -393,13 +404,25 @@ def test_speech_chooses_c_on_recordings_that_nothing_was_fitted_on(tmp_path):
 
 
 def test_reading_keeps_what_protects_a_row(tmp_path):
-    path = _saved(tmp_path, split=SPLIT, group=np.arange(N, dtype=np.int64) + 2**40)
+    path = _saved(tmp_path, split=SPLIT, group=np.arange(N, dtype=np.int64) // 2 + 2**40)
     found = read_features(path)
-    np.testing.assert_array_equal(found.split, SPLIT)
-    np.testing.assert_array_equal(found.group, np.arange(N) + 2**40)
-    some = read_feature_set(path, FeatureNames()).rows(np.array([5, 2]))
+    np.testing.assert_array_equal(found.rows.split, SPLIT)
+    np.testing.assert_array_equal(found.rows.groups, np.arange(N) // 2)
+    some = read_feature_set(path, FeatureNames()).take(np.array([5, 2])).rows
     np.testing.assert_array_equal(some.split, SPLIT[[5, 2]])
-    np.testing.assert_array_equal(some.group, np.array([5, 2]) + 2**40)
+    np.testing.assert_array_equal(some.groups, [2, 1])
+
+
+def test_what_a_user_names_may_have_any_name(tmp_path):
+    """A domain called `label` and latents called `x` hide neither labels nor features."""
+    path = _saved(tmp_path, features=NOISE, x=NOISE[:, :3], label=np.arange(N) % 2)
+    names = FeatureNames(values="features", labels="labels", extra=("x", "label"))
+    found = read_feature_set(path, names)
+    np.testing.assert_array_equal(found.sides()["x"], NOISE)
+    np.testing.assert_array_equal(found.rows.labels["label"], LABELS)
+    some = found.take(np.array([7, 4])).extra
+    np.testing.assert_array_equal(some["x"], NOISE[[7, 4], :3])
+    np.testing.assert_array_equal(some["label"], [1, 0])
 
 
 def test_a_control_of_trained_rows_marks_the_tables_too(tmp_path):
@@ -408,7 +431,7 @@ def test_a_control_of_trained_rows_marks_the_tables_too(tmp_path):
     for trained, rows in ((False, (SPLIT != "train").sum()), (True, N)):
         config = disentangle.Config(**how, use_trained_rows=trained)
         world, controls = table.with_controls(config, read_world(config, 0))
-        assert count_rows(controls["control"]) == rows and "twin.npz" in world.counts[-1]
+        assert controls["control"].rows.num_rows == rows and "twin.npz" in world.counts[-1]
         assert world.mark == ("trained rows/" if trained else "")
         assert report.marked(world, "title") == "title" + " (TRAINED ROWS)" * trained
 

@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 
 from mmjax.data import read_features
+from mmjax.data.dataset import LABEL
 from mmjax.errors import InvalidInput
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
@@ -40,28 +41,31 @@ def test_every_format_holds_the_same(name, dtype, tmp_path):
     path, x = str(tmp_path / name), X.astype(dtype)
     WRITERS[name](path, x)
     found = read_features(path)
-    np.testing.assert_array_equal(found.values, x)
-    assert found.values.dtype == dtype
-    np.testing.assert_array_equal(found.labels, LABELS)
+    values = found.sides()["x"]
+    np.testing.assert_array_equal(values, x)
+    assert values.dtype == dtype and list(found.sides()) == ["x"]
+    np.testing.assert_array_equal(found.rows.labels[LABEL], LABELS)
     np.testing.assert_array_equal(found.names, NAMES)
     mapped = name in ("plain.npz", "published.npz", "unnamed.npz", "fortran.npz")
-    assert isinstance(found.values, np.memmap) == mapped
+    assert isinstance(values, np.memmap) == mapped
 
 
 def test_arrays_without_names_or_labels(tmp_path):
     np.save(tmp_path / "a.npy", X)
     safetensors.numpy.save_file({"features": X, "labels": LABELS}, tmp_path / "b.safetensors")
     npy, tensors = (read_features(str(tmp_path / n)) for n in ("a.npy", "b.safetensors"))
-    assert isinstance(npy.values, np.memmap) and npy.labels is None and npy.names is None
-    np.testing.assert_array_equal(npy.values, tensors.values)
-    np.testing.assert_array_equal(tensors.labels, LABELS)
+    assert isinstance(npy.sides()["x"], np.memmap) and not npy.rows.labels and npy.names is None
+    np.testing.assert_array_equal(npy.sides()["x"], tensors.sides()["x"])
+    np.testing.assert_array_equal(tensors.rows.labels[LABEL], LABELS)
+    assert set(npy.rows.split) == {"test"} and len(set(npy.rows.groups)) == len(X)
 
 
 def test_named_arrays_come_before_usual_ones(tmp_path):
     path = str(tmp_path / "a.npz")
     np.savez(path, features=X, other=X[:, :2], labels=LABELS, birds=NAMES)
     found = read_features(path, values="other", labels="birds", names="birds")
-    assert found.values.shape == (10, 2) and found.labels[3] == found.names[3] == "bird 3"
+    assert found.sides()["x"].shape == (10, 2)
+    assert found.rows.labels[LABEL][3] == found.names[3] == "bird 3"
 
 
 class _Trap:

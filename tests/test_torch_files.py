@@ -293,8 +293,8 @@ def test_bad_caches_are_told_in_one_line(cached, other, told):
 def test_feature_files_of_one_tensor_and_of_a_dict(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(5, 3)).astype("f4"), np.arange(5)
     found = read_features(archive(tmp_path / "a.pt", {"x": x}))
-    np.testing.assert_array_equal(found.values, x)
+    np.testing.assert_array_equal(found.sides()["x"], x)
     found = read_features(archive(tmp_path / "b.pt", {"features": x, "labels": y}, alone=False))
-    np.testing.assert_array_equal(found.labels, y)
+    np.testing.assert_array_equal(found.rows.labels["label"], y)
     with pytest.raises(InvalidInput, match="use a tensor or a dict"):
         read_features(archive(tmp_path / "c.pt", {"x": x}, body=b"]"))

@@ -15,21 +15,18 @@ from mmjax.data.clip.tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.exports import split_columns
 from mmjax.data.feature_sets import (
     FeatureNames,
-    FeatureSet,
     branch_size,
+    branches_of,
     by_domain,
     class_codes,
-    count_rows,
-    group_codes,
     joined_branches,
     outside_groups,
     read_feature_set,
-    rejoined,
     remarks,
     stratified_split,
     unseen_rows,
 )
-from mmjax.data.features import Features, read_column, read_features
+from mmjax.data.features import FeatureSet, feature_rows, read_column, read_features
 from mmjax.data.few_shot_files import FewShotSet, read_few_shot, restricted, with_texts
 from mmjax.data.few_shot_parts import LabelledRows, mean_texts
 from mmjax.data.few_shot_shifts import read_domains, with_shifts
@@ -38,7 +35,7 @@ from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.pickles import read_pickle
 from mmjax.data.files.torch_files import read_torch
 from mmjax.data.multimodal_npz import load_multimodal
-from mmjax.data.pair_ids import content_ids, linked_groups, random_split
+from mmjax.data.pair_ids import content_ids, group_codes, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
 from mmjax.data.pairs import PairedData, datasets_of_pairs, paired, side_of
 from mmjax.data.scaling import Scaling
@@ -84,7 +81,6 @@ __all__ = [
     "ClipTower",
     "FeatureNames",
     "FeatureSet",
-    "Features",
     "FewShotSet",
     "Gallery",
     "LabelledRows",
@@ -97,6 +93,7 @@ __all__ = [
     "Vocabulary",
     "build_vocabulary",
     "branch_size",
+    "branches_of",
     "by_domain",
     "caption",
     "caption_encoder",
@@ -104,7 +101,7 @@ __all__ = [
     "class_codes",
     "content_ids",
     "encode",
-    "count_rows",
+    "feature_rows",
     "digit_halves",
     "datasets_of_pairs",
     "encode_labels",
@@ -151,7 +148,6 @@ __all__ = [
     "read_torch",
     "read_pixels",
     "read_tokenizer",
-    "rejoined",
     "remarks",
     "remarks_on",
     "sample_pairs",

@@ -1,13 +1,14 @@
 """Labelled features as experiments take them: branches, codes, splits, groups, domains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.features import read_column, read_features
+from mmjax.data.dataset import LABEL
+from mmjax.data.features import FeatureSet, feature_rows, read_column, read_features
 from mmjax.data.files.checks import label_column
-from mmjax.data.pair_ids import linked_groups
+from mmjax.data.pair_ids import group_codes, linked_groups
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
 
@@ -24,46 +25,6 @@ class FeatureNames(NamedTuple):
     group: str = ""
 
 
-class FeatureSet(NamedTuple):
-    """Rows of features.
-
-    Attributes:
-      branches: `x` -> `[n, f]` float32; where there is a second modality `t` and, both side by
-        side, `joint` (see joined_branches).
-      labels: `[n]` as in the file, or None.
-      names: `[n]` strings, or None.
-      extra: further arrays by name, `[n, ...]`.
-      split: `[n]` strings train, validation, test, or None: what their encoder was fitted on.
-      group: `[n]` ids, or None: rows that belong together, on one side of every split.
-      paths: of the files, for messages: branch -> path.
-    """
-
-    branches: Mapping[str, np.ndarray]
-    labels: np.ndarray | None
-    names: np.ndarray | None
-    extra: Mapping[str, np.ndarray]
-    split: np.ndarray | None = None
-    group: np.ndarray | None = None
-    paths: Mapping[str, str] = {}
-
-    def rows(self, index: np.ndarray) -> "FeatureSet":
-        """Some of the rows."""
-        pick = lambda v: None if v is None else v[index]
-        return self._replace(
-            branches={k: v[index] for k, v in self.branches.items()},
-            labels=pick(self.labels),
-            names=pick(self.names),
-            extra={k: v[index] for k, v in self.extra.items()},
-            split=pick(self.split),
-            group=pick(self.group),
-        )
-
-
-def count_rows(features: FeatureSet) -> int:
-    """How many rows there are. No `__len__`: a NamedTuple's own methods count its fields by it."""
-    return len(features.branches["x"])
-
-
 def branch_size(values: np.ndarray) -> float:
     """Root mean square distance from the mean of rows `[n, f]`; 1 where they are all alike."""
     centred = values - values.mean(0, dtype=np.float64)
@@ -73,7 +34,8 @@ def branch_size(values: np.ndarray) -> float:
 def joined_branches(
     x: np.ndarray, t: np.ndarray | None, sizes: Sequence[float] | None = None
 ) -> dict[str, np.ndarray]:
-    """The branches of FeatureSet; for `joint` each side is divided by its size.
+    """`x` and, where there is one, `t`, `[n, f]` float32, and both side by side as `joint`, for
+    which each is divided by its size.
 
     Args:
       x, t: `[n, .]` features, paired by row; t may be None.
@@ -90,10 +52,12 @@ def joined_branches(
     return branches
 
 
-def rejoined(features: FeatureSet, sizes: Sequence[float] | None) -> FeatureSet:
-    """The same with `joint` scaled by these sizes; where there is no second modality, as it is."""
-    sides = features.branches
-    return features._replace(branches=joined_branches(sides["x"], sides.get("t"), sizes))
+def branches_of(
+    features: FeatureSet, sizes: Sequence[float] | None = None
+) -> dict[str, np.ndarray]:
+    """joined_branches of the sides."""
+    sides = features.sides()
+    return joined_branches(sides["x"], sides.get("t"), sizes)
 
 
 def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> FeatureSet:
@@ -111,36 +75,36 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
     """
     own = dict(split=names.split, group=names.group)
     found = read_features(path, values=names.values, labels=names.labels, names=names.names, **own)
-    text, split, group, paths = None, found.split, found.group, {"x": path}
+    rows, n = found.rows, found.rows.num_rows
+    sides, split, groups = found.sides(), rows.split, rows.groups
     if text_path or names.text_values:
-        paths["t"] = text_path or path
-        other = read_features(paths["t"], values=names.text_values, **own)
-        text = other.values
-        if len(text) != len(found.values):
+        beside = text_path or path
+        other = read_features(beside, values=names.text_values, **own).rows
+        if other.num_rows != n:
             raise InvalidInput(
-                f"{paths['t']}: {len(text)} rows, but {path} has {len(found.values)}; "
-                "pairs are by row"
+                f"{beside}: {other.num_rows} rows, but {path} has {n}; pairs are by row"
             )
+        sides["t"] = np.asanyarray(other.columns["x"].values)
         split = _trained_in_either(split, other.split)
-        group = _grouped_in_either(group, other.group)
-    extra = {name: read_column(path, name, len(found.values)) for name in names.extra}
-    branches = joined_branches(found.values, text)
-    return FeatureSet(branches, found.labels, found.names, extra, split, group, paths)
+        groups = _grouped_in_either(groups, other.groups)
+    extra = {name: read_column(path, name, n) for name in names.extra}
+    sides = {side: np.asarray(values, np.float32) for side, values in sides.items()}
+    how = dict(labels=rows.labels.get(LABEL), split=split, group=groups)
+    return FeatureSet(feature_rows(sides, **how, name=path), found.names, extra)
 
 
-def _trained_in_either(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
-    if a is None or b is None:
-        return b if a is None else a
+def _trained_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     seen = [np.where((a == part) | (b == part), part, "") for part in ("train", "validation")]
     return np.where(seen[0] != "", seen[0], np.where(seen[1] != "", seen[1], "test"))
 
 
-def _grouped_in_either(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+def _grouped_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Rows that share an id on a side are of one group, and so on from row to row."""
-    if a is None or b is None:
-        return b if a is None else a
-    own, other = (group_codes(ids, len(ids)) for ids in (a, b))
-    return linked_groups(own, other, np.arange(len(a)))[0]
+    every = np.arange(len(a))
+    for own, other in ((a, b), (b, a)):
+        if np.array_equal(own, every):  # no side says anything of its groups, or the other one does
+            return other
+    return linked_groups(a, b, every)[0]
 
 
 class Unseen(NamedTuple):
@@ -148,7 +112,7 @@ class Unseen(NamedTuple):
 
     Attributes:
       features: these.
-      remark: how many they are and how many were left out; empty where there is no split.
+      remark: how many they are and how many were left out; empty where none was.
       trained: whether an encoder was fitted on some of them.
     """
 
@@ -166,11 +130,11 @@ def unseen_rows(features: FeatureSet, use_trained: bool) -> Unseen:
 
     Raises InvalidInput where fewer than two rows are left.
     """
-    if features.split is None:
+    trained, n = features.rows.split == "train", features.rows.num_rows
+    where, count = features.rows.name, int(trained.sum())
+    if not count:
         return Unseen(features, "", False)
-    trained, n = features.split == "train", count_rows(features)
-    where, count = features.paths.get("x", "features"), int(trained.sum())
-    if use_trained and count:
+    if use_trained:
         told = f"{count} of {n} rows are those that their encoder was trained on"
         return Unseen(features, f"{where}: TRAINED ROWS, {told} (--use_trained_rows)", True)
     if n - count < 2:
@@ -180,21 +144,13 @@ def unseen_rows(features: FeatureSet, use_trained: bool) -> Unseen:
         )
     told = f"{where}: {n - count} of {n} rows used, {count} left out"
     told = f"{told} that their encoder was trained on"
-    return Unseen(features.rows(~trained), told, False)
+    return Unseen(features.take(~trained), told, False)
 
 
-def group_codes(group: np.ndarray | None, n: int) -> np.ndarray:
-    """`[n]` ids from 0 without gaps; without groups each row is one of its own."""
-    if group is None:
-        return np.arange(n)
-    return np.unique(np.asarray(group), return_inverse=True)[1].reshape(-1)
-
-
-def outside_groups(rows: FeatureSet, *fitted: FeatureSet) -> FeatureSet:
+def outside_groups(features: FeatureSet, *fitted: FeatureSet) -> FeatureSet:
     """The rows of groups that none of the others' rows belong to."""
-    if rows.group is None:
-        return rows
-    return rows.rows(~np.isin(rows.group, np.concatenate([part.group for part in fitted])))
+    seen = [part.rows.groups for part in fitted]
+    return features.take(~np.isin(features.rows.groups, np.concatenate(seen)))
 
 
 def class_codes(labels: np.ndarray, classes: np.ndarray, where: str) -> np.ndarray:

@@ -8,10 +8,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from mmjax.data.columns import Column
+from mmjax.data.dataset import LABEL, Dataset
+from mmjax.data.dataset import SPLITS as PARTS
 from mmjax.data.files.checks import finite, label_column, plain
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.optional import needed
 from mmjax.data.files.torch_files import read_torch
+from mmjax.data.pair_ids import group_codes
 from mmjax.errors import InvalidInput, require
 
 # Where a user names no array: `feature_list` and `label_list` are those of the published files.
@@ -22,28 +26,67 @@ NAMES = ("name_list", "names", "name", "texts", "text", "paths", "path")
 # is what older exports have.
 SPLITS = ("split", "is_test")
 GROUPS = ("group",)
-PARTS = ("train", "validation", "test")
 _PART_OF = {part: part for part in PARTS} | dict.fromkeys(("val", "valid", "dev"), "validation")
 
 
-class Features(NamedTuple):
-    """A file's embeddings.
+class FeatureSet(NamedTuple):
+    """Rows of feature files.
+
+    A Dataset, and beside it what a user names there that is neither a modality nor a label to it:
+    of any number of axes, and of any name, `x` or `label` as well.
 
     Attributes:
-      values: `[n, d]` float16, float32 or float64 as stored; of .npy and uncompressed .npz files a
-        read-only map of the file, which needs no memory of its own.
-      labels: `[n]` whole numbers or strings, or None.
+      rows: modality `x` `[n, d]` features and, of pairs, `t`; label LABEL as in the file, where
+        there is one. An encoder was fitted on rows of split train; all are test rows where the
+        file doesn't say. Rows of one group (captions of one image, recordings of one take), which
+        are never on two sides of a split, have one id. Its name is the file's.
       names: `[n]` strings, or None.
-      split: `[n]` strings of PARTS, or None; the encoder was fitted on `train`.
-      group: `[n]` int64 or strings, or None; rows of one group (captions of one image, recordings
-        of one take) are never on two sides of a split.
+      extra: further arrays by their names, `[n, ...]`.
     """
 
-    values: np.ndarray
-    labels: np.ndarray | None
-    names: np.ndarray | None
-    split: np.ndarray | None = None
-    group: np.ndarray | None = None
+    rows: Dataset
+    names: np.ndarray | None = None
+    extra: Mapping[str, np.ndarray] = {}
+
+    def take(self, index: np.ndarray) -> "FeatureSet":
+        """Some of the rows."""
+        names = None if self.names is None else self.names[index]
+        extra = {name: values[index] for name, values in self.extra.items()}
+        return FeatureSet(self.rows.take(index), names, extra)
+
+    def sides(self) -> dict[str, np.ndarray]:
+        """Modality -> its rows `[n, d]`."""
+        return {name: np.asanyarray(c.values) for name, c in self.rows.columns.items()}
+
+
+def feature_rows(
+    sides: Mapping[str, np.ndarray],
+    *,
+    labels: np.ndarray | None = None,
+    split: np.ndarray | None = None,
+    group: np.ndarray | None = None,
+    name: str,
+) -> Dataset:
+    """The rows of a FeatureSet.
+
+    Args:
+      sides: modality -> `[n, d]` floats, `x` among them.
+      labels: `[n]` whole numbers or strings, or None.
+      split: `[n]` strings of PARTS; None: all test rows.
+      group: `[n]` whole numbers or strings; None: each row by itself.
+      name: of the file.
+    """
+    n = len(sides["x"])
+    groups = group_codes(group, n)
+    return Dataset(
+        {side: Column(values, "features") for side, values in sides.items()},
+        {} if labels is None else {LABEL: labels},
+        groups.astype(np.int64),
+        np.full(n, "test") if split is None else split,
+        groups[:, None].astype(np.int32),
+        {},
+        name,
+    )
 
 
 def read_features(
@@ -55,7 +98,7 @@ def read_features(
     split: str = "",
     group: str = "",
     flag: str = "features",
-) -> Features:
+) -> FeatureSet:
     """Reads .npy, .npz, .safetensors, .parquet or .pt; nothing in a file is ever executed.
 
     Args:
@@ -65,6 +108,10 @@ def read_features(
         VALUES, LABELS, NAMES, and for the values the only array of two axes.
       split, group: likewise, of SPLITS and GROUPS. A split is strings or 0 and 1: test row?
       flag: what the path is called in a refusal of it.
+
+    Returns:
+      Modality `x`, float16, float32 or float64 as stored; of .npy and uncompressed .npz files a
+      read-only map of the file, which needs no memory of its own.
 
     Raises InvalidInput where the file is missing, broken or of another kind, an array is missing,
     holds Python objects, has another shape than the others, or has NaN or infinity.
@@ -86,7 +133,8 @@ def read_features(
             raise InvalidInput(
                 f"{path}: {what} have shape {column.shape}, features {matrix.shape}; use one a row"
             )
-    return Features(matrix, **found)
+    told = found.pop("names")
+    return FeatureSet(feature_rows({"x": matrix}, **found, name=path), told)
 
 
 def read_column(path: str, name: str, rows: int) -> np.ndarray:

@@ -57,6 +57,13 @@ def _in_order(codes: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(first))[inverse.reshape(-1)].astype(np.int64)
 
 
+def group_codes(group: np.ndarray | None, n: int) -> np.ndarray:
+    """`[n]` ids from 0 without gaps; without groups each row is one of its own."""
+    if group is None:
+        return np.arange(n)
+    return np.unique(np.asarray(group), return_inverse=True)[1].reshape(-1)
+
+
 def random_split(groups: np.ndarray, test_share: float) -> np.ndarray:
     """Test rows `[n]` bool, whole groups in a fixed random order until the share is reached.
 

@@ -13,17 +13,18 @@ from mmjax.data import (
     FeatureNames,
     FeatureSet,
     branch_size,
+    branches_of,
     by_domain,
     class_codes,
-    count_rows,
-    joined_branches,
+    feature_rows,
     outside_groups,
     read_feature_set,
-    rejoined,
     remarks,
     stratified_split,
     unseen_rows,
 )
+from mmjax.data.columns import Column
+from mmjax.data.dataset import LABEL
 from mmjax.errors import InvalidInput, given, require
 from mmjax.evaluate import check_shots
 from mmjax.generative import feature_model
@@ -101,51 +102,50 @@ def _column_names(o: FeatureOptions) -> FeatureNames:
 def _scaled(features: FeatureSet, unit: bool) -> FeatureSet:
     if not unit:
         return features
-    sides = {k: np.asarray(normalise(jnp.asarray(v))) for k, v in features.branches.items()}
-    return rejoined(features._replace(branches=sides), None)
+    columns = {
+        side: Column(np.asarray(normalise(jnp.asarray(values))), "features")
+        for side, values in features.sides().items()
+    }
+    return features._replace(rows=features.rows._replace(columns=columns))
 
 
 def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, FeatureSet]]:
-    """A source of features with known latents, and two domains where nuisances are larger.
-
-    `joint` of all of them is scaled by the source's sizes.
-    """
+    """A source of features with known latents, and two domains where nuisances are larger."""
     # The seed's own key is folded with purposes elsewhere, and `split` gives what `fold_in` gives.
     data_key = jax.random.fold_in(jax.random.key(seed), 2**32 - 2)
     model_key, *keys = jax.random.split(data_key, 4)
     model = feature_model(model_key)
 
-    def draw(name, key, nuisance, sizes=None):
+    def draw(name, key, nuisance):
         pairs = jax.tree.map(np.asarray, jax.jit(model.sample, static_argnums=1)(key, n, nuisance))
         names = np.array([f"row {k}, class {c}" for k, c in enumerate(pairs.label)])
-        branches = joined_branches(pairs.image, pairs.text, sizes)
-        latents = {"latents": pairs.latents}
-        return FeatureSet(branches, pairs.label, names, latents, paths={"x": name, "t": name})
+        rows = feature_rows({"x": pairs.image, "t": pairs.text}, labels=pairs.label, name=name)
+        return FeatureSet(rows, names, {"latents": pairs.latents})
 
     source = draw("generated features", keys[0], 1.0)
-    sizes = [branch_size(source.branches[side]) for side in "xt"]
     shifted = {}
     for nuisance, key in zip((2.0, 4.0), keys[1:], strict=True):
         name = f"nuisance x {nuisance}"
-        shifted[name] = draw(name, key, nuisance, sizes)
+        shifted[name] = draw(name, key, nuisance)
     return source, shifted
 
 
 def _other_file(o: FeatureOptions, path: str, whole: FeatureSet) -> FeatureSet:
     """A file of validation, test or shifted rows. Raises InvalidInput where it doesn't fit."""
     found = read_feature_set(path, _column_names(o)._replace(extra=()))
-    own = whole.paths["x"]
-    if found.labels is None:
+    own, beside = o.features, o.text or o.features
+    if LABEL not in found.rows.labels:
         raise InvalidInput(f"{path}: no labels, {own} has them; name their array with --labels")
-    for side, values in whole.branches.items():
-        if side not in found.branches:
+    sides = found.sides()
+    for side, values in whole.sides().items():
+        if side not in sides:
             raise InvalidInput(
-                f"{path}: no second modality, {own} has one in {whole.paths['t']}; name their "
+                f"{path}: no second modality, {own} has one in {beside}; name their "
                 "array with --text_values, or leave it out"
             )
-        columns, wanted = found.branches[side].shape[1], values.shape[1]
+        columns, wanted = sides[side].shape[1], values.shape[1]
         if columns != wanted:
-            of = whole.paths.get(side, own)
+            of = own if side == "x" else beside
             raise InvalidInput(
                 f"{path}: {columns} columns, {of} has {wanted} columns; use equal ones"
             )
@@ -184,19 +184,18 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         return found.features
 
     whole = unseen(whole)
-    told = remarks(whole.branches["x"])
+    told = remarks(whole.sides()["x"])
     whole, classes = _scaled(whole, o.normalise), None
     sources: dict[str, dict[str, Source]] = {}
     places: dict[str, dict[str, str]] = {}
-    if whole.labels is None:
+    if LABEL not in whole.rows.labels:
         told.append("no labels: nothing is classified")
     else:
-        classes = np.unique(whole.labels)
+        classes = np.unique(whole.rows.labels[LABEL])
         require(len(classes) >= 2, "labels", str(classes[0]), "two or more classes")
         # Coded before rows are left out, so that messages count rows as the file does.
-        coded = lambda f: f._replace(labels=class_codes(f.labels, classes, f.paths["x"]))
-        other = lambda f: _scaled(unseen(coded(f)), o.normalise)
-        whole = coded(whole)
+        other = lambda f: _scaled(unseen(_coded(f, classes)), o.normalise)
+        whole = _coded(whole, classes)
         files = {part: other(features) for part, features in files.items()}
         shifted = {name: other(features) for name, features in shifted.items()}
     held, fit = _held(o, whole)
@@ -220,13 +219,20 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
     )
 
 
+def _coded(features: FeatureSet, classes: np.ndarray) -> FeatureSet:
+    """The same with codes of these classes as labels."""
+    codes = class_codes(features.rows.labels[LABEL], classes, features.rows.name)
+    return features._replace(rows=features.rows._replace(labels={LABEL: codes}))
+
+
 def _held(o: FeatureOptions, whole: FeatureSet) -> list[np.ndarray]:
     """Rows to judge maps on, and rows to fit them on."""
-    strata = np.zeros(count_rows(whole), int) if whole.labels is None else whole.labels
-    parts = stratified_split(strata, [o.test_share], 0, whole.group)
+    rows = whole.rows
+    strata = rows.labels.get(LABEL, np.zeros(rows.num_rows, int))
+    parts = stratified_split(strata, [o.test_share], 0, rows.groups)
     if min(map(len, parts)) < 2:
         raise InvalidInput(
-            f"{whole.paths['x']}: {count_rows(whole)} rows can't be divided into rows to fit and "
+            f"{rows.name}: {rows.num_rows} rows can't be divided into rows to fit and "
             f"rows to judge, a share of {o.test_share}; use more rows or groups"
         )
     return parts
@@ -247,7 +253,7 @@ def _every_source(
         chosen = f"{o.domains}={o.source}"
         allowed = f"one of {', '.join(d.partition('=')[2] for d in found)}"
         require(not o.source or chosen in found, "source", o.source, allowed)
-        domains = {d: whole.rows(rows) for d, rows in found.items()}
+        domains = {d: whole.take(rows) for d, rows in found.items()}
     sources, places = {}, {}
     for name, own in domains.items():
         if o.source and o.domains and name != chosen:
@@ -256,7 +262,7 @@ def _every_source(
         others = {k: v for k, v in domains.items() if k != name}
         sources[prefix], lines = _sources(o, own, files, others, shifted, num_classes)
         counts += [f"{name}: {line}" if name else line for line in lines]
-        of = lambda part, own=own: files[part].paths["x"] if part in files else own.paths["x"]
+        of = lambda part, own=own: files.get(part, own).rows.name
         within = f", {name}" if name else ""
         titles = {"train": "training", "validation": "validation"}
         places[prefix] = {p: f"the {t} rows of {of(p)}{within}" for p, t in titles.items()}
@@ -272,44 +278,51 @@ def _sources(
     num_classes: int,
 ) -> tuple[dict[str, Source], list[str]]:
     """Branch -> Source; and lines on its rows."""
+    count = lambda features: features.rows.num_rows
     free = [part for part in ("validation", "test") if part not in files]
     shares = [getattr(o, f"{part}_share") for part in free]
-    labels = given(own.labels, own.paths["x"], "features with labels")
-    *cut, rest = stratified_split(labels, shares, 0, own.group)
-    parts = {part: own.rows(rows) for part, rows in zip(free, cut, strict=True)}
+    *cut, rest = stratified_split(own.rows.labels[LABEL], shares, 0, own.rows.groups)
+    parts = {part: own.take(rows) for part, rows in zip(free, cut, strict=True)}
     parts |= files
-    parts["train"] = own.rows(rest)
-    for part, rows in parts.items():
-        told = f"{own.paths['x']}: {part}"
-        require(count_rows(rows) > 0, told, 0, "more rows or groups, for one of them at least")
+    parts["train"] = own.take(rest)
+    for part, chosen in parts.items():
+        told = f"{own.rows.name}: {part}"
+        require(count(chosen) > 0, told, 0, "more rows or groups, for one of them at least")
     fitted = [parts["train"], parts["validation"]]
-    same_file = [part for part in fitted if part.paths == own.paths]
-    others = {name: outside_groups(rows, *same_file) for name, rows in domains.items()}
+    # Groups are numbered alike in rows of the same files alone.
+    alike = [
+        part
+        for name, part in zip(("train", "validation"), fitted, strict=True)
+        if name not in files or (o.text in ("", o.features) and part.rows.name == own.rows.name)
+    ]
+    others = {name: outside_groups(rows, *alike) for name, rows in domains.items()}
     lines = [
-        f"{name}: {count_rows(rows) - kept} rows left out, whose groups the fit has seen"
+        f"{name}: {count(rows) - kept} rows left out, whose groups the fit has seen"
         for name, rows in domains.items()
-        if (kept := count_rows(others[name])) < count_rows(rows)
+        if (kept := count(others[name])) < count(rows)
     ]
     tests = {"source": parts["test"], **others, **shifted}
     for name, rows in tests.items():
-        require(count_rows(rows) > 0, f"{own.paths['x']}: {name}", 0, "rows that no fit has seen")
-    both = [np.concatenate([part.branches[side] for part in fitted]) for side in own.branches]
-    sizes = [branch_size(values) for values in both[:2]]
-    joined = {name: rejoined(rows, sizes) for name, rows in {**tests, **parts}.items()}
+        require(count(rows) > 0, f"{own.rows.name}: {name}", 0, "rows that no fit has seen")
+    sizes = [
+        branch_size(np.concatenate([part.sides()[side] for part in fitted])) for side in own.sides()
+    ]
+    every = {**tests, **parts}
+    joined = {name: branches_of(rows, sizes) for name, rows in every.items()}
 
     def source(branch):
         pick = lambda name: Rows(
-            jnp.asarray(joined[name].branches[branch]), jnp.asarray(joined[name].labels)
+            jnp.asarray(joined[name][branch]), jnp.asarray(every[name].rows.labels[LABEL])
         )
         seen = {name: pick(name) for name in tests}
         return Source(pick("train"), pick("validation"), seen, num_classes)
 
-    sizes_told = ", ".join(f"{count_rows(rows)} of {name}" for name, rows in tests.items())
+    sizes_told = ", ".join(f"{count(rows)} of {name}" for name, rows in tests.items())
     lines.append(
-        f"{count_rows(fitted[0])} rows to draw from, {count_rows(fitted[1])} to choose C on, "
+        f"{count(fitted[0])} rows to draw from, {count(fitted[1])} to choose C on, "
         f"tests: {sizes_told}"
     )
-    return {branch: source(branch) for branch in own.branches}, lines
+    return {branch: source(branch) for branch in joined["train"]}, lines
 
 
 def read_control(

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import names_in
-from mmjax.data import FeatureSet, class_codes, count_rows, group_codes, read_features
+from mmjax.data import FeatureSet, class_codes, read_features
+from mmjax.data.dataset import LABEL
 from mmjax.disentangle import Affine, components, determined
 from mmjax.errors import InvalidInput, given, require
 from mmjax.evaluate import (
@@ -102,16 +103,16 @@ def few_shot_pieces(
 def read_prompts(config: Any, world: FeatureWorld) -> tuple[jax.Array, np.ndarray]:
     """The classes' texts `[p, f]` and their codes `[p]`; a fault is told before anything runs."""
     texts = read_features(config.prompts, values=config.prompt_values, flag="prompts")
-    if texts.labels is None:
+    if LABEL not in texts.rows.labels:
         raise InvalidInput(f"{config.prompts}: no labels; it needs the class of each text")
-    width = world.whole.branches["x"].shape[1]
-    if texts.values.shape[1] != width:
+    x, width = texts.sides()["x"], world.whole.sides()["x"].shape[1]
+    if x.shape[1] != width:
         raise InvalidInput(
-            f"{config.prompts}: {texts.values.shape[1]} features, the images have {width}; use "
+            f"{config.prompts}: {x.shape[1]} features, the images have {width}; use "
             "texts of the same model"
         )
     classes = given(world.classes, "prompts", f"it with labels of {world.name}")
-    codes = class_codes(texts.labels, classes, config.prompts)
+    codes = class_codes(texts.rows.labels[LABEL], classes, config.prompts)
     missing = [str(name) for name in np.delete(classes, np.unique(codes))]
     if missing:
         shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
@@ -119,7 +120,7 @@ def read_prompts(config: Any, world: FeatureWorld) -> tuple[jax.Array, np.ndarra
             f"{config.prompts}: no text of class {shown}; it needs one or more of every class of "
             f"{world.name}"
         )
-    return jnp.asarray(texts.values, jnp.float32), codes
+    return jnp.asarray(x, jnp.float32), codes
 
 
 def zero_shot_rows(
@@ -140,8 +141,8 @@ def zero_shot_rows(
 
 def retrieval_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> list[Piece]:
     """Recall among held-out pairs, a piece a split."""
-    x, t = (jnp.asarray(world.whole.branches[side]) for side in "xt")
-    how = dict(num_components=count, group=world.whole.group, tracked=run.tracked)
+    x, t = sides_of(world.whole).values()
+    how = dict(num_components=count, group=world.whole.rows.groups, tracked=run.tracked)
     setting = f"{world.mark}retrieval/{count}"
 
     def judge(k, key, log):
@@ -156,8 +157,7 @@ def retrieval_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> 
 
 def one_a_group(world: FeatureWorld) -> np.ndarray:
     """The first row of each group: a test that divides rows at random can't divide a group then."""
-    codes = group_codes(world.whole.group, count_rows(world.whole))
-    return np.sort(np.unique(codes, return_index=True)[1])
+    return np.sort(np.unique(world.whole.rows.groups, return_index=True)[1])
 
 
 def geometry_rows(
@@ -165,7 +165,7 @@ def geometry_rows(
 ) -> list[Row]:
     """Whether the pairs are coupled as on a sphere or as in a box, with its uncertainty."""
     rows = one_a_group(world)
-    x, t = (jnp.asarray(world.whole.branches[side][rows]) for side in "xt")
+    x, t = (side[rows] for side in sides_of(world.whole).values())
     dim = determined((x + t) / 2, count)
     found = geometry_of(x, t, unmix_key(config), dim=dim, tracked=run.tracked)
     names = ("exponent", "exponent_error", "advantage", "advantage_error")
@@ -187,7 +187,7 @@ def with_controls(config: Any, world: FeatureWorld) -> tuple[FeatureWorld, dict[
 
 def sides_of(features: FeatureSet) -> dict[str, jax.Array]:
     """Modality -> its rows."""
-    return {side: jnp.asarray(v) for side, v in features.branches.items() if side != "joint"}
+    return {side: jnp.asarray(v) for side, v in features.sides().items()}
 
 
 def component_pieces(
@@ -202,7 +202,7 @@ def component_pieces(
 
     def looks(side, key):
         for name, features in controls.items():
-            x, group = sides_of(features).get(side), features.group
+            x, group = sides_of(features).get(side), features.rows.groups
             if x is not None:
                 yield from ((f"{way} of {name}", x, method, group) for way, method in ways.items())
             if name == "features":
@@ -362,7 +362,7 @@ def settings(
         prompts = read_prompts(config, world)
         for prefix in world.sources:
             table[f"{prefix}zero-shot"] = partial(zero_shot_rows, config, world, prefix, prompts)
-    sides, mark = world.whole.branches, world.mark
+    sides, mark = world.whole.sides(), world.mark
     for count in config.num_components:
         if "t" in sides and sides["x"].shape == sides["t"].shape:
             table[f"{mark}retrieval/{count}"] = retrieval_pieces(config, world, count, run)

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from mmjax.data import branches_of
 from mmjax.disentangle import Affine, components
 from mmjax.evaluate import Response, nearest_rows, traversed
 from mmjax.report import (
@@ -64,7 +65,7 @@ def shot_tables(config: Any, world: FeatureWorld, rows: Sequence[Row]) -> list[s
     if not world.sources:
         return []
     parts = []
-    for branch in world.whole.branches:
+    for branch in branches_of(world.whole):
         for title, shifted in _kinds(world).items():
             lines = []
             for method in methods(config.num_components):
@@ -92,7 +93,7 @@ def draw_shots(config: Any, run: Run, world: FeatureWorld, rows: Sequence[Row]) 
         return
     for metric in _metrics(rows):
         panels = {}
-        for branch in world.whole.branches:
+        for branch in branches_of(world.whole):
             for title, shifted in _kinds(world).items():
                 panels[marked(world, f"{BRANCHES[branch]}, {title}")] = {
                     method.name.replace(" + ", ", "): {
@@ -159,7 +160,7 @@ def draw_traversals(
     save_figure(figure, run.path("figures", f"response_{side}_{count}.png"))
     if not config.images:
         return
-    x = jnp.asarray(world.whole.branches[side][world.held])
+    x = jnp.asarray(world.whole.sides()[side][world.held])
     values = components(affine, x)
     rows = []
     for k in range(len(titles)):
@@ -192,7 +193,7 @@ def _table(rows, setting, title, names, columns) -> str:
 
 def count_tables(config: Any, world: FeatureWorld, rows: Sequence[Row], count: int) -> list[str]:
     """Retrieval, components, known latents and traversals with that many components."""
-    sides = [s for s in world.whole.branches if s != "joint"]
+    sides = list(world.whole.sides())
     parts = []
     for kind, title, metrics in (
         ("retrieval", f"retrieval, {count} components", ("recall_at_1", "recall_at_5")),
@@ -238,7 +239,7 @@ def summary(
     config: Any, world: FeatureWorld, rows: Sequence[Row], seconds: Mapping[str, float]
 ) -> str:
     """Few-shot tables, then what is known of the components."""
-    shapes = ", ".join(f"{BRANCHES[b]} {v.shape}" for b, v in world.whole.branches.items())
+    shapes = ", ".join(f"{BRANCHES[b]} {v.shape}" for b, v in branches_of(world.whole).items())
     fitted = "each draw's rows" if config.unmix == "draw" else "the source's unlabelled rows"
     about = (
         f"{world.name}: {shapes}; {config.seeds} draws, mean ± standard deviation; unmixing fitted "

@@ -58,13 +58,14 @@ def read_names(config: Any, sets: Sequence[FewShotSet]) -> Words | None:
     found = read_features(config.texts, **arrays, flag="texts")
     if found.names is None:
         raise InvalidInput(f"{config.texts}: no names of its texts; use --text_names")
+    x = found.sides()["x"]
     for few in sets:
-        if found.values.shape[1] != few.pool.x.shape[1]:
+        if x.shape[1] != few.pool.x.shape[1]:
             raise InvalidInput(
-                f"{config.texts}: {found.values.shape[1]} features, {few.name} has "
+                f"{config.texts}: {x.shape[1]} features, {few.name} has "
                 f"{few.pool.x.shape[1]}; use texts of the same model"
             )
-    return np.asarray(found.names), np.asarray(found.values, np.float32)
+    return np.asarray(found.names), np.asarray(x, np.float32)
 
 
 def spans_of(config: Any) -> dict[str, int | None]:
