@@ -1,6 +1,7 @@
 """The one error that users cause: bad input, told in one line; and lines that are no error."""
 
 import difflib
+import operator
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,6 +34,23 @@ def _short(value: object) -> str:
         said = " ".join(said[: 2 * _LONG].split())
         said = said if len(said) <= _LONG else f"{said[: _LONG - 3]}..."
     return said
+
+
+def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """The value as an int; raises InvalidInput unless it is a whole number of that range.
+
+    Example:
+      >>> whole("dim", 8)
+      8
+    """
+    allowed = f"a whole number >= {least}" if most is None else f"a whole number, {least} to {most}"
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    good = not isinstance(value, bool) and least <= number and (most is None or number <= most)
+    require(good, name, value, allowed)
+    return number
 
 
 def counted(number: int, thing: str, things: str = "") -> str:

@@ -12,9 +12,9 @@ class _CallableRoom(ModuleType):
     def __call__(self, *args: Any, **options: Any) -> Any:
         room = self.__name__.rpartition(".")[2]
         # Looked up when it is called: a room knows nothing of what is above it.
-        return getattr(importlib.import_module("mmjax.models"), f"{room}_model")(*args, **options)
+        return getattr(importlib.import_module("mmjax.models"), room)(*args, **options)
 
 
 def make_callable(room: str) -> None:
-    """The module of that name calls `mmjax.models.<its last part>_model`."""
+    """The module of that name calls the function of its name of mmjax.models."""
     sys.modules[room].__class__ = _CallableRoom

@@ -10,7 +10,7 @@ from sklearn.linear_model import Lasso, LogisticRegression
 from sklearn.metrics import mutual_info_score
 
 from mmjax.errors import InvalidInput
-from mmjax.evaluate import dci, linear_r2, mig, sap
+from mmjax.evaluate import dci, least_dci_rows, linear_r2, mig, sap
 from mmjax.evaluate.disentanglement import in_bins, mutual_information
 from mmjax.evaluate.lasso import lasso
 from mmjax.evaluate.splits import half_rows
@@ -348,3 +348,13 @@ def test_factors_of_a_table_are_their_values():
     kept = [stored[code][k % len(stored[code])] for k, code in enumerate(codes)]
     one, two = (sap(features, {"y": y}) for y in (1 - codes, np.array(kept, object)))
     assert one.per_factor == two.per_factor
+
+
+def test_fewer_rows_than_the_least_tell_nothing_and_from_there_on_a_perfect_feature_is_told():
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    factors = {"one": x[:, 0].astype(np.float32), "two": np.arange(100) % 3}
+    least = least_dci_rows(3, factors)
+    assert least == 2 * (int(2 * np.log(20 * 3 * 4)) + 1)
+    for rows, told in ((least, True), (least - 2, False)):
+        found = dci(x[:rows], {name: v[:rows] for name, v in factors.items()})
+        assert (found.importance.max() > 0) == told

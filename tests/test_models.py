@@ -16,7 +16,7 @@ from mmjax import nets
 from mmjax.data.values import Lazy
 from mmjax.encoders import mlp
 from mmjax.errors import InvalidInput
-from mmjax.models import trained_on
+from mmjax.models import figures, trained_on
 from mmjax.models.model import embedded
 from mmjax.tables.models import export_columns, write_embeddings
 from mmjax.train import Interrupted
@@ -461,3 +461,101 @@ def test_pictures_and_captions_in_five_lines(tmp_path):
     np.testing.assert_array_equal(mm.load(str(tmp_path / "mine")).embed(image=pictures[:5]), z)
     many = mm.sweep(data, dims=(2, 4), key=KEY, steps=2, progress=False, validate_every=0)
     assert set(many.models) == {2, 4} and "dim 2" in str(many)
+
+
+def enough_rows(n=240):
+    """Rows that no model has seen, enough to judge components by."""
+    rows, kind = arrays(n, seed=11)
+    label = np.array(list("abc"))[kind]
+    return mm.Dataset.from_arrays(rows, labels={"kind": label}, split=(0.5, 0, 0.5))
+
+
+def test_components_are_told_by_enough_rows_alone(model):
+    data = enough_rows()
+    found = mm.disentangle(model, data, key=KEY)
+    assert all(v is not None for of in found.figures.values() for v in of.values())
+    assert any("of= chooses another: b, all" in line for line in found.remarks)
+    kept = (data.split == "train") | (np.cumsum(data.split == "test") < 21)
+    found = mm.disentangle(model, data.take(np.flatnonzero(kept)), key=KEY, of="b")
+    assert found.chance["dci"] is None and found.chance["sap"] is not None
+    assert "20 judged rows: too few for dci, use 22 or more" in str(found)
+    assert str(found).splitlines()[2].split()[-3:-1] == ["-", "-"]
+    rare = np.where(np.arange(data.num_rows) < 200, "often", "rarely")
+    rare = data._replace(labels={"kind": np.where(data.split == "test", "often", rare)})
+    found = mm.disentangle(model, rare, key=KEY)
+    assert found.figures["PCA"]["sap"] is None and "label kind is left out" in str(found)
+    assert "dci" not in mm.disentangle(model, data._replace(labels={}), key=KEY).chance
+
+
+@pytest.mark.parametrize("number", [0, -1, 99, 2.5, True, "2", np.ones(2)])
+def test_components_are_as_many_as_rows_determine(model, number):
+    with pytest.raises(InvalidInput, match="^num_components: .*use a whole number, 1 to 4$"):
+        mm.disentangle(model, enough_rows(60), key=KEY, num_components=number)
+
+
+ODD_DATA = {"list": [1, 2], "ndarray": np.ones((3, 4)), "str": "rows.npz", "NoneType": None}
+CALLS = {
+    "probe": lambda model, data, key: mm.probe(model, data, "kind"),
+    "retrieval": lambda model, data, key: mm.retrieval(model, data),
+    "disentangle": lambda model, data, key: mm.disentangle(model, data, key=key),
+    "sweep": lambda model, data, key: mm.sweep(data, dims=[2], key=key, **HOW | {"nets": SMALL}),
+    "report": lambda model, data, key: mm.report(model, data),
+    "fit": lambda model, data, key: mm.fit(data, dim=2, key=key),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_other_types_are_told_in_a_line(call, data, model):
+    judge = CALLS[call]
+    for kind, odd in ODD_DATA.items():
+        with pytest.raises(InvalidInput, match=f"^data: a value of type {kind}.*use a mm.Dataset"):
+            judge(model, odd, KEY)
+    if call not in ("sweep", "fit"):
+        for odd in ("folder", 3, data):
+            with pytest.raises(InvalidInput, match="^model: a value of type .*mm.fit or mm.load"):
+                judge(odd, data, KEY)
+    if call in ("retrieval", "report"):
+        with pytest.raises(InvalidInput, match="^model: a value of type NoneType"):
+            judge(None, data, KEY)
+    if call in ("sweep", "fit", "disentangle"):
+        for odd in (0, None, np.arange(2), jnp.arange(2), jax.random.split(KEY, 2)):
+            with pytest.raises(InvalidInput, match=r"^key: a value .*use one of jax.random.key\(0"):
+                judge(model, data, odd)
+
+
+@pytest.mark.parametrize(
+    "call, told",
+    [
+        (lambda m, d: mm.probe(m, d, ["kind"]), r"label: \['kind'\] is not allowed; use one of"),
+        (lambda m, d: mm.probe(m, d, "kind", modalities="a"), r"modalities: 'a'.*use .*\['a'\]"),
+        (lambda m, d: mm.probe(m, d, "kind", modalities=[0]), r"modalities: \[0\] .*list of names"),
+        (lambda m, d: mm.probe(m, d._replace(labels={}), "kind"), "label: 'kind' is not there"),
+        (lambda m, d: mm.disentangle(m, d, key=KEY, labels="kind"), r"labels: 'kind'.*\['kind'\]"),
+        (lambda m, d: mm.disentangle(m, d, key=KEY, of=0), "of: 0 is not allowed; use one of a"),
+        (lambda m, d: mm.retrieval(m, d, ks=5), "ks: 5 .*a list of whole numbers >= 1"),
+        (lambda m, d: mm.retrieval(m, d, ks=[0]), "ks: 0 .*whole number >= 1"),
+        (lambda m, d: mm.sweep(d, dims=4, key=KEY), "dims: 4 .*a list of whole numbers >= 1"),
+        (lambda m, d: mm.sweep(d, dims=[], key=KEY), r"dims: \[\] .*a list of whole numbers"),
+        (lambda m, d: mm.sweep(d, dims=[2, 0.5], key=KEY), "dims: 0.5 .*whole number >= 1"),
+        (lambda m, d: mm.sweep(d, dims=[2], key=KEY, labels="kind"), r"labels: 'kind'"),
+        (lambda m, d: mm.report(m, d, 3), "path: 3 is not allowed; use the path of a page"),
+        (lambda m, d: mm.fit(d, dim=2.5, key=KEY), "dim: 2.5 .*whole number >= 1"),
+        (lambda m, d: mm.fit(d, dim=2, key=KEY, steps="9"), "steps: '9' .*whole number >= 1"),
+        (lambda m, d: mm.fit(d, dim=2, key=KEY, batch_size=1), "batch_size: 1 .*whole number >= 2"),
+    ],
+)
+def test_other_options_are_told_in_a_line(call, told, data, model):
+    with pytest.raises(InvalidInput, match=f"^{told}") as error:
+        call(model, data)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["disentangle", "report", "probe", "retrieval", "sweep"])
+def test_a_wrong_keyword_is_told_of_the_function_that_was_called(name):
+    with pytest.raises(TypeError, match=rf"^{name}\(\) "):
+        getattr(mm, name)(colour=3)
+
+
+def test_figures_that_nothing_tells_are_a_dash():
+    shown = [figures.show(v) for v in (None, float("nan"), 0.0, "as it is")]
+    assert shown == ["-", "-", "0.000", "as it is"]

@@ -3,7 +3,7 @@
 from mmjax.evaluate.bootstrap import Interval, interval_of, paired_bootstrap, resampled_means
 from mmjax.evaluate.components import excess_kurtosis, sparsity, top_rows
 from mmjax.evaluate.decoded import Moves, decoded_moves
-from mmjax.evaluate.disentanglement import DCI, Gap, dci, mig, sap
+from mmjax.evaluate.disentanglement import DCI, Gap, dci, least_dci_rows, mig, sap
 from mmjax.evaluate.few_shot import PROBES, Choice, check_shots, few_shot_rows, in_span, search_c
 from mmjax.evaluate.geometry import Geometry, geometry_of
 from mmjax.evaluate.identification import correlations, match, mcc, spearman_ranks
@@ -83,6 +83,7 @@ __all__ = [
     "kernel_r2",
     "kernel_r2_between",
     "knn_accuracy",
+    "least_dci_rows",
     "linear_probe_accuracy",
     "linear_r2",
     "linear_r2_between",

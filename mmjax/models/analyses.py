@@ -9,14 +9,16 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset, facts_of, is_classes
 from mmjax.disentangle import UNMIXINGS, components, determined
-from mmjax.errors import choose, require
-from mmjax.evaluate import dci, excess_kurtosis, sap
+from mmjax.errors import choose, counted, require, whole
+from mmjax.evaluate import dci, excess_kurtosis, least_dci_rows, sap
 from mmjax.labels import encode_labels
+from mmjax.models.asked import check_asked, check_names, check_numbers
 from mmjax.models.figures import (
     ProbeFigures,
     RetrievalFigures,
     probe,
     retrieval,
+    show,
     table,
 )
 from mmjax.models.fit import fit
@@ -74,9 +76,11 @@ def sweep(
 
     Raises InvalidInput as fit and probe do, and for data without labels.
     """
+    check_asked(data, key=key)
+    check_names("labels", labels)
     names = tuple(data.labels) if labels is None else tuple(labels)
     require(bool(names), "labels", names, "one or more columns to probe")
-    require(len(dims) >= 1, "dims", tuple(dims), "one or more dimensions")
+    dims = check_numbers("dims", dims)
     for name in names:
         choose(dict(data.labels), "label", name)
     models, probes = {}, {}
@@ -93,7 +97,7 @@ class DisentangleFigures(NamedTuple):
     Attributes:
       figures: method (as they are, PCA, whitening, FastICA) -> metric -> value: `kurtosis`, the
         mean excess over components; with labels `dci`, `completeness` and `sap`: how far a factor
-        is told by one component alone.
+        is told by one component alone, None where too few rows are judged to tell.
       chance: the same of a random rotation of the whitened embeddings.
       of: whose embeddings.
       fitted: rows the maps were fitted on, without labels.
@@ -101,8 +105,8 @@ class DisentangleFigures(NamedTuple):
       remarks: sentences that belong beside the figures.
     """
 
-    figures: Mapping[str, Mapping[str, float]]
-    chance: Mapping[str, float]
+    figures: Mapping[str, Mapping[str, float | None]]
+    chance: Mapping[str, float | None]
     of: str
     fitted: int
     scored: int
@@ -124,7 +128,7 @@ _METHODS = {
 }
 
 
-def disentangle_model(
+def disentangle(
     model: Model | None,
     data: Dataset,
     *,
@@ -137,54 +141,87 @@ def disentangle_model(
     """Unmixes embeddings by what their statistics tell, and judges single components.
 
     Maps are fitted on the embeddings of rows of split train, without labels, and judged on those of
-    split test. Public as `mmjax.disentangle`.
+    split test. Called by its room: `mmjax.disentangle(model, data, key=key)`.
 
     Args:
       model: see fit; None where the data are embeddings themselves, of `experiments.embed`.
       data: rows of its modalities.
       key: of FastICA's start and of the random rotation.
       of: a modality of towers, or all; `joint` of a fusion. None: the first.
-      num_components: of the maps; None: as many as the rows determine.
+      num_components: of the maps, 1 to what the rows determine; None: as many as that.
       labels: factors that components are judged by; None: all columns of classes and quantities.
       use_trained_rows: see probe.
 
-    Raises InvalidInput for an unknown name, or rows that the model was trained on.
+    Raises InvalidInput for an unknown name, a number of components out of range, or rows that the
+    model was trained on.
     """
+    check_asked(data, model=model, bare=True, key=key)
+    check_names("labels", labels)
     found, rows = embeddings_and_rows(model, data, None, use_trained_rows)
     of = next(iter(found)) if of is None else of
     x = choose(found, "of", of)
-    whole = np.isfinite(x).all(1)
-    fit_x, score_x = x[rows.fit & whole], x[rows.score & whole]
-    require(len(fit_x) >= 4, "data", f"{len(fit_x)} training rows", "4 or more, to fit the maps")
-    factors = _factors(data, data.labels if labels is None else labels, rows.score & whole)
-    k = determined(jax.numpy.asarray(fit_x), num_components)
+    here = np.isfinite(x).all(1)
+    fit_x, score_x = x[rows.fit & here], x[rows.score & here]
+    for few, least, what in ((fit_x, 4, "training"), (score_x, 1, "test")):
+        said = counted(len(few), f"{what} row")
+        require(len(few) >= least, "data", f"{said} with {of}", f"{least} or more")
+    told = list(rows.remarks)
+    if len(found) > 1:
+        others = ", ".join(name for name in found if name != of)
+        told.append(f"of {of}; of= chooses another: {others}")
+    factors = _factors(data, data.labels if labels is None else labels, rows.score & here, told)
+    k = determined(jax.numpy.asarray(fit_x))
+    if num_components is not None:
+        k = whole("num_components", num_components, most=k)
+    asked = bool(data.labels) if labels is None else bool(labels)
+    least = least_dci_rows(k, factors) if factors else 0
+    if len(score_x) < least:
+        told.append(f"{counted(len(score_x), 'judged row')}: too few for dci, use {least} or more")
     ica_key, turn_key, split_key = jax.random.split(key, 3)
-    figures: dict[str, Mapping[str, float]] = {}
+    figures: dict[str, Mapping[str, float | None]] = {}
     white: Any = None
     for name, unmixing in _METHODS.items():
         affine = UNMIXINGS[unmixing](jax.numpy.asarray(fit_x), ica_key, k)
         y = components(affine, score_x)
         white = y if unmixing == "whitening" else white
-        figures[name] = _figures(y, factors, split_key)
+        figures[name] = _figures(y, factors, split_key, asked, len(score_x) >= least)
     turn = jax.random.orthogonal(turn_key, white.shape[1])
-    chance = _figures(white @ turn, factors, split_key)
-    return DisentangleFigures(figures, chance, of, len(fit_x), len(score_x), rows.remarks)
+    chance = _figures(white @ turn, factors, split_key, asked, len(score_x) >= least)
+    return DisentangleFigures(figures, chance, of, len(fit_x), len(score_x), tuple(told))
 
 
-def _factors(data: Dataset, names: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
+_HANDFUL = 5  # rows of each of two classes, or of a quantity, that components are judged by
+
+
+def _factors(data: Dataset, names: Any, rows: np.ndarray, told: list[str]) -> dict[str, np.ndarray]:
+    """The labels of the judged rows that tell something; those that don't are told."""
     found = {}
     for name in names:
         values = choose(dict(data.labels), "label", name)
-        found[name] = encode_labels(values)[0] if is_classes(values) else values.astype(np.float32)
-    return {name: values[rows] for name, values in found.items() if len(set(values[rows])) > 1}
+        classes = is_classes(values)
+        own = encode_labels(values)[0][rows] if classes else values.astype(np.float32)[rows]
+        counts = np.sort(np.unique(own, return_counts=True)[1])[::-1]
+        enough = len(counts) > 1 and (counts[1] if classes else len(own)) >= _HANDFUL
+        if enough:
+            found[name] = own
+        else:
+            of = "of two classes" if classes else "of different values"
+            told.append(f"label {name} is left out: it needs {_HANDFUL} judged rows {of}")
+    return found
 
 
-def _figures(y: jax.Array, factors: Mapping[str, Any], key: Key) -> dict[str, float]:
-    told = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
-    if factors:
+def _figures(
+    y: jax.Array, factors: Mapping[str, Any], key: Key, asked: bool, enough: bool
+) -> dict[str, float | None]:
+    """Of components `[n, k]`; None for what was asked and can't be told of so few rows."""
+    told: dict[str, float | None] = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
+    if asked:
+        told |= dict.fromkeys(("dci", "completeness", "sap"))
+    if factors and enough:
         scores = dci(y, factors, split_key=key)
         told["dci"] = float(scores.disentanglement)
         told["completeness"] = float(scores.completeness)
+    if factors:
         told["sap"] = float(sap(y, factors, split_key=key).mean)
     return told
 
@@ -212,12 +249,16 @@ class ReportFigures(NamedTuple):
         return "\n\n".join(parts + ([f"written to {self.path}"] if self.path else []))
 
 
-def report_model(
-    model: Model, data: Dataset, path: str = "", *, use_trained_rows: bool = False
+def report(
+    model: Model,
+    data: Dataset,
+    path: str | os.PathLike[str] = "",
+    *,
+    use_trained_rows: bool = False,
 ) -> ReportFigures:
     """Probes of all labels and retrieval, on held-out rows, as figures and as a page.
 
-    Public as `mmjax.report`.
+    Called by its room: `mmjax.report(model, data)`.
 
     Args:
       model: see fit.
@@ -228,6 +269,9 @@ def report_model(
 
     Raises InvalidInput as probe and retrieval do.
     """
+    check_asked(data, model=model)
+    require(isinstance(path, str | os.PathLike), "path", path, "the path of a page")
+    path = os.fspath(path)
     several = sum(name in data.columns for name in model.modalities) > 1
     probes = {
         name: probe(model, data, name, use_trained_rows=use_trained_rows) for name in data.labels
@@ -262,7 +306,6 @@ def _html(figures: ReportFigures, model: Model, data: Dataset) -> Page:
 
 
 def _page(figures: ReportFigures) -> str:
-    show = lambda v: "-" if v is None else f"{v:.3f}"
     lines = [f"# {figures.data}", "", figures.model, ""]
     for label, p in figures.probes.items():
         lines += [f"## {label}", "", f"{p.metric} of linear probes, {p.scored} rows judged", ""]

@@ -11,6 +11,7 @@ from mmjax.errors import InvalidInput, choose, require
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe
 from mmjax.labels import encode_labels
+from mmjax.models.asked import check_asked, check_names, check_numbers
 from mmjax.models.model import Model, embedded
 from mmjax.models.rows import Judged, embeddings_and_rows, judged_rows, modalities_of
 from mmjax.nets.embedders import JOINT
@@ -87,11 +88,17 @@ class RetrievalFigures(NamedTuple):
         return table(title, ("", *(f"recall@{k}" for k in ks)), rows, self.remarks)
 
 
+def show(value: float | str | None) -> str:
+    """A figure of a table: what is None or NaN, because nothing tells it, is a dash."""
+    if isinstance(value, str):
+        return value
+    return "-" if value is None or value != value else f"{value:.3f}"
+
+
 def table(
     title: str, header: Sequence[str], rows: Sequence[Sequence], remarks: Sequence[str]
 ) -> str:
-    """Figures as aligned text; None is a dash."""
-    show = lambda v: "-" if v is None else v if isinstance(v, str) else f"{v:.3f}"
+    """Figures as aligned text, see show."""
     cells = [list(header), *([show(v) for v in row] for row in rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
@@ -122,6 +129,8 @@ def probe(
 
     Raises InvalidInput for an unknown label, or rows that the model was trained on.
     """
+    check_asked(data, model=model, bare=True)
+    check_names("modalities", modalities)
     values = choose(dict(data.labels), "label", label)
     features, rows = embeddings_and_rows(model, data, modalities, use_trained_rows)
     inputs = raw_features(model, data, modalities) if raw and model is not None else {}
@@ -263,6 +272,8 @@ def retrieval(
 
     Raises InvalidInput for fewer than two modalities, or rows that the model was trained on.
     """
+    check_asked(data, model=model)
+    ks = check_numbers("ks", ks)
     names = [name for name in model.modalities if name in data.columns]
     rows = judged_rows(model, data, use_trained_rows)
     require(len(names) > 1, "retrieval", f"{len(names)} modalities", "two or more of the model's")

@@ -9,9 +9,10 @@ import optax
 
 from mmjax.data.dataset import Dataset, data_hash, further_hashes, hashes_of, is_classes
 from mmjax.encoders import HEADS, Encoder
-from mmjax.errors import InvalidInput, choose, naming, one_of, require
+from mmjax.errors import InvalidInput, choose, naming, one_of, require, whole
 from mmjax.labels import encode_labels
 from mmjax.losses import LOSSES, Loss
+from mmjax.models.asked import check_asked
 from mmjax.models.model import Model, Spec, make_model
 from mmjax.models.parts import (
     Design,
@@ -116,8 +117,8 @@ def fit(
     Raises InvalidInput for options and data that don't go together, NotFinite where the loss, a
     gradient or a parameter is not, Interrupted after saving on a signal.
     """
-    require(dim >= 1, "dim", dim, "a whole number >= 1")
-    require(steps >= 1, "steps", steps, "a whole number >= 1")
+    check_asked(data, key=key)
+    dim, steps = whole("dim", dim), whole("steps", steps)
     require(head in HEADS, "head", head, one_of(sorted(HEADS), head))
     parse_loggers(",".join(loggers))
     reserved = JOINT in data.columns and len(data.columns) > 1
@@ -125,8 +126,7 @@ def fit(
     coded = _coded(data, label)
     rows, held = coded.part("train"), coded.part("validation")
     require(rows.num_rows >= 2, "data", f"{rows.num_rows} training rows", "two or more")
-    batch_size = min(batch_size, rows.num_rows)
-    require(batch_size >= 2, "batch_size", batch_size, "a whole number >= 2")
+    batch_size = min(whole("batch_size", batch_size, 2), rows.num_rows)
     validate_every = _looks(validate_every, steps, held, patience)
     chosen, told = _loss(loss, fusion), _told(loss, fusion)
     init_key, train_key, parts_key = jax.random.split(key, 3)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import Dataset
-from mmjax.errors import InvalidInput, choose, require
+from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.models.model import Model, embedded, trained_on
 from mmjax.nets.prepare import check_data
 
@@ -43,9 +43,14 @@ def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
             "that the model was trained on; use rows that it has not seen, or use_trained_rows=True"
         )
     if trained.any():
-        told = (f"TRAINED ROWS: {int(trained.sum())} of {int(score.sum())} judged rows",)
+        told = (_trained_rows(trained, score),)
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
     return Judged(fit, score, told)
+
+
+def _trained_rows(trained: np.ndarray, judged: np.ndarray) -> str:
+    """The mark of figures that are partly of training rows."""
+    return f"TRAINED ROWS: {int(trained.sum())} of {counted(int(judged.sum()), 'judged row')}"
 
 
 def features_of(
@@ -87,7 +92,7 @@ def _rows_of_export(data: Dataset, use_trained_rows: bool) -> Judged:
     """As judged_rows. In an export split train is what its encoder was trained on."""
     score, told = data.split == "test", []
     if use_trained_rows:
-        told.append(f"TRAINED ROWS: {int(np.sum(~score))} of {data.num_rows} judged rows")
+        told.append(_trained_rows(~score, np.ones_like(score)))
         score = np.ones_like(score)
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
