@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmjax.data import (
+    Modality,
+    PairedData,
     SideNames,
     content_ids,
     datasets_of_pairs,
@@ -19,8 +22,10 @@ from mmjax.data import (
     random_split,
     side_of,
     split_columns,
+    with_datasets,
 )
 from mmjax.data.dataset import LABEL
+from mmjax.data.pairs import matrix_of
 from mmjax.data.scaling import scaled, scaling_of
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import linear_probe_accuracy, recall_at
@@ -129,6 +134,33 @@ def test_named_masks_that_part_recordings_are_told(tmp_path):
 
 def _sides(x, t, x_test, t_test, partner, t_ids=None):
     return paired(side_of("x", x, x_test), side_of("t", t, t_test, ids=t_ids), partner, "many")
+
+
+def test_former_sides_are_the_same_pairs():
+    """Sides of before 0.3: recall, and what is trained on, do not depend on how they are given."""
+    rng = np.random.default_rng(2)
+    x, t, label = rng.normal(size=(40, 4)), rng.normal(size=(40, 3)), np.arange(40) % 4
+    test, hand = rng.random(40) < 0.5, np.arange(40) % 3
+    former = PairedData(
+        Modality("pen", x, label, {"hand": hand}, test),
+        Modality("ink", t, label, {}, test),
+        None,
+        "",
+    )
+    today = with_datasets(former)
+    for own, values, names in ((today.x, x, {"hand", LABEL}), (today.t, t, {LABEL})):
+        np.testing.assert_array_equal(matrix_of(own), values)
+        np.testing.assert_array_equal(own.split == "test", test)
+        assert set(own.labels) == names
+    embed = lambda v: _unit(np.asarray(v)[:, :3])
+    assert retrieval(former, embed, embed, _dot, limit=9) == retrieval(
+        today, embed, embed, _dot, limit=9
+    )
+    studies = [
+        make_pair_study(d, PairOptions(batch_size=4), 2, chunk_steps=1, save_every=1)
+        for d in (former, today)
+    ]
+    chex.assert_trees_all_equal(*(s.constants for s in studies))
 
 
 def _unit(v):

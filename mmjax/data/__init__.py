@@ -37,7 +37,14 @@ from mmjax.data.files.torch_files import read_torch
 from mmjax.data.multimodal_npz import load_multimodal
 from mmjax.data.pair_ids import content_ids, group_codes, linked_groups, random_split
 from mmjax.data.paired_files import SideNames, digit_halves, load_pairs
-from mmjax.data.pairs import PairedData, datasets_of_pairs, paired, side_of
+from mmjax.data.pairs import (
+    Modality,
+    PairedData,
+    datasets_of_pairs,
+    paired,
+    side_of,
+    with_datasets,
+)
 from mmjax.data.scaling import Scaling
 from mmjax.data.sets.av_mnist import load_av_mnist
 from mmjax.data.sets.captions import (
@@ -86,6 +93,7 @@ __all__ = [
     "LabelledRows",
     "Lazy",
     "PairPool",
+    "Modality",
     "PairedData",
     "Scaling",
     "SceneSplit",
@@ -153,6 +161,7 @@ __all__ = [
     "sample_pairs",
     "scene_vocabulary",
     "side_of",
+    "with_datasets",
     "split_columns",
     "split_renderings",
     "split_triples",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.dataset import Dataset, Labels
+from mmjax.data.dataset import LABEL, Dataset, Labels
 from mmjax.data.pair_ids import linked_groups
 
 
@@ -78,6 +78,42 @@ def paired(
     of_x, of_t = linked_groups(x.ids[:, 0], t.ids[:, 0], partner)
     sides = x._replace(groups=of_x), t._replace(groups=of_t)
     return PairedData(*sides, partner, name, tuple(remarks))
+
+
+class Modality(NamedTuple):
+    """A side as it was before 0.3, which studies of pairs still take; see side_of for today's.
+
+    Attributes:
+      name: of the side.
+      values: `[n, ...]` numbers.
+      label: `[n]` what both sides share, or None.
+      private: name -> `[n]` factors of this side alone.
+      is_test: `[n]` bool.
+      ids: see side_of.
+    """
+
+    name: str
+    values: np.ndarray
+    label: np.ndarray | None
+    private: Mapping[str, np.ndarray]
+    is_test: np.ndarray
+    ids: Labels | None = None
+
+
+def with_datasets(data: PairedData) -> PairedData:
+    """The pairs, sides that are given as Modality turned into data sets."""
+    if not any(isinstance(side, Modality) for side in (data.x, data.t)):
+        return data
+    x, t = _dataset("x", data.x), _dataset("t", data.t)
+    return paired(x, t, data.partner, data.name, data.remarks)
+
+
+def _dataset(modality: str, side: Dataset | Modality) -> Dataset:
+    if isinstance(side, Dataset):
+        return side
+    shared = {} if side.label is None else {LABEL: side.label}
+    labels = {**side.private, **shared}
+    return side_of(modality, side.values, side.is_test, labels=labels, ids=side.ids, name=side.name)
 
 
 def datasets_of_pairs(data: PairedData) -> tuple[Dataset, ...]:

@@ -10,7 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import option
-from mmjax.data import PairedData, content_ids, datasets_of_pairs, split_columns
+from mmjax.data import (
+    PairedData,
+    content_ids,
+    datasets_of_pairs,
+    split_columns,
+    with_datasets,
+)
 from mmjax.data.dataset import LABEL, Dataset
 from mmjax.data.pairs import matrix_of
 from mmjax.encoders import HEADS, make_head, mlp
@@ -102,8 +108,9 @@ def make_pair_study(
     """
     o = options
     require(o.batch_size >= 2, "batch_size", o.batch_size, "a whole number >= 2")
-    sides = datasets_of_pairs(data) if isinstance(data, PairedData) else data
-    parts = [side.part("train") for side in sides]
+    if isinstance(data, PairedData):
+        data = datasets_of_pairs(with_datasets(data))
+    parts = [side.part("train") for side in data]
     preparations = {name: p for part in parts for name, p in preparations_of(part).items()}
     encoder = mlp(o.hidden, embedding_dim, dropout=o.dropout, input_noise=o.input_noise)
     embedder = towers(dict.fromkeys(preparations, encoder), make_head(o.head), embedding_dim)
@@ -193,6 +200,7 @@ def retrieval(
     Returns:
       (query side, metric) -> recall; metrics recall_at_k and class_recall_at_k.
     """
+    data = with_datasets(data)
     rng, x, t = np.random.default_rng(0), data.x, data.t
     x_rows = rng.permutation(np.flatnonzero(x.split == "test"))[:limit]
     if data.partner is not None:
