@@ -56,6 +56,9 @@ class _State(NamedTuple):
     finite: Array
 
 
+_Look = Callable[[Array], tuple[Array, Array]]  # value and gradient
+
+
 def minimise(
     loss: Callable[[Tree], Array],
     start: Tree,
@@ -102,43 +105,6 @@ def minimise(
     look = jax.value_and_grad(lambda params: loss(tree_of(params * units)))
     solver = optax.scale_by_lbfgs(memory_size=memory)
 
-    def step(state):
-        trial = state.params + state.scale * state.direction
-        value, grad = look(trial)
-        slope, then = (jnp.vdot(g, state.direction) for g in (state.grad, grad))
-        # Where values differ by rounding alone, slopes tell what is lower (Hager and Zhang 2005).
-        rounding = 100 * jnp.finfo(value.dtype).eps * jnp.abs(state.value)
-        level = (value <= state.value + rounding) & (then <= (2 * _SUFFICIENT - 1) * slope)
-        begun = state.steps > 0
-        lower = level | (value <= state.value + _SUFFICIENT * state.scale * slope) | ~begun
-        direction, memory = solver.update(grad, state.memory, trial)
-        norm = safe_norm(grad / least_of)
-        nearer = lower & (norm < state.least)
-        # Against what the last progress reached: many small steps are progress too.
-        low, short = state.marks
-        gained = lower & ((value < low - rounding / 25) | (norm < _PROGRESS * short)) | ~begun
-        moved = state._replace(
-            params=trial,
-            value=value,
-            grad=grad,
-            direction=-direction,
-            memory=memory,
-            scale=jnp.ones_like(state.scale),
-            best=jnp.where(nearer, trial, state.best),
-            least=jnp.where(nearer, norm, state.least),
-        )
-        stayed = state._replace(scale=state.scale / 2)
-        new = jax.tree.map(lambda new, old: jnp.where(lower, new, old), moved, stayed)
-        return new._replace(
-            steps=state.steps + 1,
-            idle=jnp.where(gained, 0, state.idle + 1),
-            marks=tuple(
-                jnp.where(gained, jnp.minimum(new, old), old)
-                for new, old in ((value, low), (norm, short))
-            ),
-            finite=state.finite & (begun | jnp.isfinite(value)),
-        )
-
     def near(state):
         close = curved & (state.least <= tolerance * size(tree_of(state.best * units)))
         return close | (jnp.max(jnp.abs(state.grad / units)) <= flatness)
@@ -148,9 +114,18 @@ def minimise(
 
     going = lambda state: ~near(state) & ~stuck(state) & (state.steps < max_steps)
     start = start / units
-    # The first step stays where it is and looks: the loop has the only copy of the function.
+    first = _begin(look, solver, start)
+    step = lambda state: _step(look, solver, least_of, state)
+    end = jax.lax.while_loop(going, step, first)
+    params = tree_of(jnp.where(end.finite, end.best * units, jnp.nan))
+    distance = jnp.where(curved, end.least, jnp.inf)
+    return Minimum(params, end.steps, distance, end.finite & (near(end) | stuck(end)))
+
+
+def _begin(look: _Look, solver: optax.GradientTransformation, start: Array) -> _State:
+    """The first step stays where it is and looks: the loop has the only copy of the function."""
     far = jnp.asarray(jnp.inf, jax.eval_shape(look, start)[0].dtype)
-    first = _State(
+    return _State(
         start,
         value=far,
         grad=jnp.full_like(start, jnp.inf),
@@ -164,10 +139,52 @@ def minimise(
         idle=jnp.int32(0),
         finite=jnp.bool_(True),
     )
-    end = jax.lax.while_loop(going, step, first)
-    params = tree_of(jnp.where(end.finite, end.best * units, jnp.nan))
-    distance = jnp.where(curved, end.least, jnp.inf)
-    return Minimum(params, end.steps, distance, end.finite & (near(end) | stuck(end)))
+
+
+def _lower(state: _State, value: Array, grad: Array, rounding: Array) -> Array:
+    """Whether the function is lower enough there; the first look is, whatever it sees."""
+    slope, then = (jnp.vdot(g, state.direction) for g in (state.grad, grad))
+    # Where values differ by rounding alone, slopes tell what is lower (Hager and Zhang 2005).
+    level = (value <= state.value + rounding) & (then <= (2 * _SUFFICIENT - 1) * slope)
+    enough = value <= state.value + _SUFFICIENT * state.scale * slope
+    return level | enough | (state.steps == 0)
+
+
+def _step(
+    look: _Look, solver: optax.GradientTransformation, least_of: Array, state: _State
+) -> _State:
+    """A look at where the state points: there where it is lower, else half as far from here."""
+    trial = state.params + state.scale * state.direction
+    value, grad = look(trial)
+    rounding = 100 * jnp.finfo(value.dtype).eps * jnp.abs(state.value)
+    begun, lower = state.steps > 0, _lower(state, value, grad, rounding)
+    direction, memory = solver.update(grad, state.memory, trial)
+    norm = safe_norm(grad / least_of)
+    nearer = lower & (norm < state.least)
+    # Against what the last progress reached: many small steps are progress too.
+    low, short = state.marks
+    gained = lower & ((value < low - rounding / 25) | (norm < _PROGRESS * short)) | ~begun
+    moved = state._replace(
+        params=trial,
+        value=value,
+        grad=grad,
+        direction=-direction,
+        memory=memory,
+        scale=jnp.ones_like(state.scale),
+        best=jnp.where(nearer, trial, state.best),
+        least=jnp.where(nearer, norm, state.least),
+    )
+    stayed = state._replace(scale=state.scale / 2)
+    new = jax.tree.map(lambda new, old: jnp.where(lower, new, old), moved, stayed)
+    return new._replace(
+        steps=state.steps + 1,
+        idle=jnp.where(gained, 0, state.idle + 1),
+        marks=tuple(
+            jnp.where(gained, jnp.minimum(new, old), old)
+            for new, old in ((value, low), (norm, short))
+        ),
+        finite=state.finite & (begun | jnp.isfinite(value)),
+    )
 
 
 def _broadcast(value, leaf):
