@@ -18,7 +18,7 @@ import numpy as np
 from mmjax.config import names_in, option
 from mmjax.data.dataset import LABEL, SPLITS, facts_of
 from mmjax.data.sets.digits import digit_views, speech_data, speech_pairs
-from mmjax.errors import require
+from mmjax.errors import counted, require
 from mmjax.nets.prepare import preparations_of
 from mmjax.run import About, Run, RunOptions, launch, machine, run_table
 from mmjax.studies.fusing_methods import METHODS
@@ -115,7 +115,7 @@ def main(config: Config, run: Run) -> None:
         about = (
             f"{config.data or 'scikit-learn digits, quadrants'}; probed: "
             + ", ".join(f"{size} {part} rows" for part, size in sizes.items())
-            + f"; {config.seeds} seeds, mean ± standard deviation; {machine()}."
+            + f"; {counted(config.seeds, 'seed')}, mean ± standard deviation; {machine()}."
         )
         return "\n\n".join([f"# {EXPERIMENT}, {config.table}", about, *parts]) + "\n"
 

@@ -12,7 +12,7 @@ from scipy import special
 
 from mmjax.conditionals import make_conditional, make_marginal, make_noise
 from mmjax.encoders import make_head, mlp
-from mmjax.errors import InvalidInput, choose, one_of, require
+from mmjax.errors import InvalidInput, choose, counted, one_of, require
 from mmjax.evaluate import mcc
 from mmjax.generative import partial_causal_model
 from mmjax.numerics import (
@@ -194,3 +194,8 @@ def test_the_mean_of_a_large_offset_is_taken_off_to_the_last_digit():
     for values in (x.astype(np.float32), jnp.asarray(x, jnp.float32)):
         centred = np.asarray(without(columns_of(values), values), np.float64)
         np.testing.assert_allclose(centred / centred.std(0), wanted, atol=1e-5)
+
+
+def test_one_is_told_in_the_singular():
+    assert [counted(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+    assert [counted(n, "class", "classes") for n in (1, 3)] == ["1 class", "3 classes"]

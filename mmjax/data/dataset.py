@@ -18,7 +18,7 @@ from mmjax.data.columns import (
 from mmjax.data.files.checks import check_finite, label_column, plain
 from mmjax.data.pair_ids import content_ids, linked_groups
 from mmjax.data.values import Lazy, taken
-from mmjax.errors import InvalidInput, choose, require
+from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.labels import encode_labels
 
 SPLITS = ("train", "validation", "test")
@@ -178,7 +178,7 @@ class Dataset(NamedTuple):
     def __str__(self) -> str:
         counts = ", ".join(f"{int(np.sum(self.split == s))} {s}" for s in SPLITS)
         told = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
-        return f"{self.name}: {self.num_rows} rows ({counts}) of {told}"
+        return f"{self.name}: {counted(self.num_rows, 'row')} ({counts}) of {told}"
 
 
 def _shape(column: Column) -> str:
@@ -370,6 +370,6 @@ def facts_of(data: Dataset) -> dict[str, Any]:
         f"modality {name}": " ".join([column.kind, *map(str, column.values.shape[1:])])
         for name, column in data.columns.items()
     }
-    labels = {f"label {k}": f"{len(np.unique(v))} values" for k, v in data.labels.items()}
+    labels = {f"label {k}": counted(len(np.unique(v)), "value") for k, v in data.labels.items()}
     groups = {"groups, which no split parts": len(np.unique(data.groups))}
     return {"data set": data.name, "rows": data.num_rows} | counts | groups | columns | labels

@@ -49,7 +49,7 @@ class SweepFigures(NamedTuple):
                 rows.append((label, name, *told, first.raw.get(name), first.chance))
         header = ("label", "of", *(f"dim {d}" for d in dims), "raw", "chance")
         any_label = next(iter(self.probes[dims[0]].values()))
-        title = f"linear probes by dimension ({any_label.scored} held-out rows judged)"
+        title = f"linear probes by dimension ({counted(any_label.scored, 'held-out row')} judged)"
         return table(title, header, rows, any_label.remarks)
 
 
@@ -116,7 +116,8 @@ class DisentangleFigures(NamedTuple):
         metrics = list(self.chance)
         rows = [(name, *(of[m] for m in metrics)) for name, of in self.figures.items()]
         rows.append(("random rotation", *(self.chance[m] for m in metrics)))
-        title = f"components of {self.of} ({self.fitted} rows fitted, {self.scored} judged)"
+        fitted = counted(self.fitted, "row")
+        title = f"components of {self.of} ({fitted} fitted, {self.scored} judged)"
         return table(title, ("", *metrics), rows, self.remarks)
 
 
@@ -308,7 +309,8 @@ def _html(figures: ReportFigures, model: Model, data: Dataset) -> Page:
 def _page(figures: ReportFigures) -> str:
     lines = [f"# {figures.data}", "", figures.model, ""]
     for label, p in figures.probes.items():
-        lines += [f"## {label}", "", f"{p.metric} of linear probes, {p.scored} rows judged", ""]
+        judged = counted(p.scored, "row")
+        lines += [f"## {label}", "", f"{p.metric} of linear probes, {judged} judged", ""]
         rows = [
             (name, show(v), show(p.raw.get(name)), show(p.chance))
             for name, v in p.embedding.items()
@@ -321,7 +323,7 @@ def _page(figures: ReportFigures) -> str:
         found.append(("chance", *(show(v) for v in r.chance.values())))
         header = ("", *(f"recall@{k}" for k in r.chance))
         lines += [
-            f"## retrieval, {r.scored} rows",
+            f"## retrieval, {counted(r.scored, 'row')}",
             "",
             markdown_table(header, found),
             "",

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.values import Lazy
-from mmjax.errors import InvalidInput, choose, require
+from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe
 from mmjax.labels import encode_labels
@@ -51,7 +51,7 @@ class ProbeFigures(NamedTuple):
 
     def __str__(self) -> str:
         return table(
-            f"{self.label}, {self.metric} of a linear probe ({self.fitted} rows fitted, "
+            f"{self.label}, {self.metric} of a linear probe ({counted(self.fitted, 'row')} fitted, "
             f"{self.scored} judged)",
             ("", "embedding", "raw", "chance"),
             [
@@ -84,7 +84,7 @@ class RetrievalFigures(NamedTuple):
         rows = [(f"{a} -> {b}", *(of[k] for k in ks)) for (a, b), of in self.recall.items()]
         rows += [(f"{a} -> {b}, raw", *(of[k] for k in ks)) for (a, b), of in self.raw.items()]
         rows.append(("chance", *(self.chance[k] for k in ks)))
-        title = f"retrieval among {self.scored} held-out rows"
+        title = f"retrieval among {counted(self.scored, 'held-out row')}"
         return table(title, ("", *(f"recall@{k}" for k in ks)), rows, self.remarks)
 
 
@@ -276,7 +276,8 @@ def retrieval(
     ks = check_numbers("ks", ks)
     names = [name for name in model.modalities if name in data.columns]
     rows = judged_rows(model, data, use_trained_rows)
-    require(len(names) > 1, "retrieval", f"{len(names)} modalities", "two or more of the model's")
+    few = counted(len(names), "modality", "modalities")
+    require(len(names) > 1, "retrieval", few, "two or more of the model's")
     held = data.take(rows.score)
     if model.is_fused:
         found = {name: embedded(model, held.only(name))[JOINT] for name in names}

@@ -9,7 +9,7 @@ import optax
 
 from mmjax.data.dataset import Dataset, data_hash, further_hashes, hashes_of, is_classes
 from mmjax.encoders import HEADS, Encoder
-from mmjax.errors import InvalidInput, choose, naming, one_of, require, whole
+from mmjax.errors import InvalidInput, choose, counted, naming, one_of, require, whole
 from mmjax.labels import encode_labels
 from mmjax.losses import LOSSES, Loss
 from mmjax.models.asked import check_asked
@@ -125,7 +125,7 @@ def fit(
     require(not reserved, "modality", JOINT, "another name: it is that of fused embeddings")
     coded = _coded(data, label)
     rows, held = coded.part("train"), coded.part("validation")
-    require(rows.num_rows >= 2, "data", f"{rows.num_rows} training rows", "two or more")
+    require(rows.num_rows >= 2, "data", f"{counted(rows.num_rows, 'training row')}", "two or more")
     batch_size = min(whole("batch_size", batch_size, 2), rows.num_rows)
     validate_every = _looks(validate_every, steps, held, patience)
     chosen, told = _loss(loss, fusion), _told(loss, fusion)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.config import option
-from mmjax.errors import InvalidInput, require, say
+from mmjax.errors import InvalidInput, counted, require, say
 from mmjax.run.files import atomic_write
 from mmjax.run.launch import Run, claim_workdir
 from mmjax.run.metrics import MetricsLog
@@ -177,7 +177,8 @@ def run_table(
     keep_facts(run.workdir, data)
     for line in idle:
         say(line)
-    say(f"{experiment}: {len(settings)} rows x {config.seeds} seeds in {run.workdir}")
+    size = f"{counted(len(settings), 'row')} x {counted(config.seeds, 'seed')}"
+    say(f"{experiment}: {size} in {run.workdir}")
     timings, seconds = run.path("timings.json"), _json_of(run.path("timings.json"))
     results = read_results(run.path("results.csv"))
     finished = _Finished(run, results, _json_of(run.path("pieces.json")))

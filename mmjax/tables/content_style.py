@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from mmjax.errors import counted
 from mmjax.evaluate import kernel_r2, linear_r2
 from mmjax.report import (
     Expected,
@@ -131,7 +132,8 @@ def summary(config: Any, rows: list[Row], table: Mapping, seconds: Mapping) -> s
     header = ["setting", "encoder", *(f"{t}: linear / kernel R2" for t in plain), "s / model"]
     about = (
         f"content, style, private of {config.content_dim}, {config.style_dim}, "
-        f"{config.private_dim}; {config.seeds} seeds, mean ± standard deviation; {machine()}. Wall "
+        f"{config.private_dim}; {counted(config.seeds, 'seed')}, mean ± standard deviation; "
+        f"{machine()}. Wall "
         "seconds a model, compilation and metrics included. Theory and paper: content near 1, "
         "private 0; style 0 where it always changes and depends on nothing, else what content "
         "tells of it."

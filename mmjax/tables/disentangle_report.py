@@ -10,6 +10,7 @@ import numpy as np
 
 from mmjax.data import branches_of
 from mmjax.disentangle import Affine, components
+from mmjax.errors import counted
 from mmjax.evaluate import Response, nearest_rows, traversed
 from mmjax.report import (
     examples_figure,
@@ -242,7 +243,8 @@ def summary(
     shapes = ", ".join(f"{BRANCHES[b]} {v.shape}" for b, v in branches_of(world.whole).items())
     fitted = "each draw's rows" if config.unmix == "draw" else "the source's unlabelled rows"
     about = (
-        f"{world.name}: {shapes}; {config.seeds} draws, mean ± standard deviation; unmixing fitted "
+        f"{world.name}: {shapes}; {counted(config.seeds, 'draw')}, mean ± standard deviation; "
+        "unmixing fitted "
         f"on {fitted}; {machine()}; {sum(seconds.values()):.0f} s."
     )
     parts = [marked(world, "# disentangle"), about]

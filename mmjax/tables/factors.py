@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from mmjax.config import option
-from mmjax.errors import require
+from mmjax.errors import counted, require
 from mmjax.report import Expected, grouped_bars_figure, line_panels_figure, save_figure
 from mmjax.run import Row, Run, machine, values
 from mmjax.studies.fusing_methods import METHODS
@@ -157,7 +157,8 @@ def summary(
         beside_header=["published R / U / S", "s / model"],
     )
     text = (
-        f"Linear probes on unbiased pairs, {config.seeds} seeds, mean ± standard deviation; "
+        f"Linear probes on unbiased pairs, {counted(config.seeds, 'seed')}, mean ± standard "
+        "deviation; "
         f"accuracy is the mean over classes. Published figures are of images, R and U of unbiased "
         f"and S of biased training. {about}{machine()}."
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.data import FewShotSet
+from mmjax.errors import counted
 from mmjax.report import line_panels_figure, markdown_table, mean_and_deviation, save_figure
 from mmjax.run import Row, Run, machine, values
 from mmjax.tables.few_shot import chosen_methods, setting_name, shots_of
@@ -68,11 +69,13 @@ def summary(
     )
     parts = [
         "# few_shot",
-        f"Accuracy on test rows, mean ± standard deviation of {config.seeds} draws; everything "
+        f"Accuracy on test rows, mean ± standard deviation of {counted(config.seeds, 'draw')}; "
+        "everything "
         f"chosen on {chosen}; {machine()}; {sum(seconds.values()):.0f} s.",
     ]
     for few in sets:
-        sizes = f"{len(few.classes)} classes, {len(few.pool.x)} training rows to draw from"
+        rows_to_draw = counted(len(few.pool.x), "training row")
+        sizes = f"{len(few.classes)} classes, {rows_to_draw} to draw from"
         parts.append(f"{few.name}: {sizes}. " + " ".join(f"{line}." for line in few.remarks))
         targets = [t for t in _targets(rows) if t != "validation"]
         parts += [told for t in targets if (told := set_table(config, few, rows, t))]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmjax.data import load_split, remarks_on, scene_vocabulary, split_columns, vocabulary_to_json
 from mmjax.data.sets.multimodal_3dident import SceneSplit
-from mmjax.errors import note
+from mmjax.errors import counted, note
 from mmjax.generative import scene_model
 from mmjax.losses import make_similarity
 from mmjax.report import (
@@ -244,7 +244,8 @@ def summary(config: Any, rows: list[Row], seconds: Mapping) -> str:
     ]
     pairs = config.data or f"{config.rendered or 'endless'} rendered pairs"
     about = (
-        f"{pairs}, {config.resolution} x {config.resolution} pixels; {config.seeds} seeds, mean ± "
+        f"{pairs}, {config.resolution} x {config.resolution} pixels; "
+        f"{counted(config.seeds, 'seed')}, mean ± "
         f"standard deviation; {machine()}. Probes are fitted on one split and scored on another."
     )
     tables = [

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmjax.config import names_in
 from mmjax.data import FewShotSet
+from mmjax.errors import counted
 from mmjax.few_shot.by_class import CONTRASTS, MAPS
 from mmjax.report import (
     Difference,
@@ -157,7 +158,8 @@ def summary(
     """The verdict, then all tables."""
     parts = [
         "# Is it ICA?",
-        f"Gains with 95 % intervals of a paired bootstrap over {config.seeds} draws and the "
+        f"Gains with 95 % intervals of a paired bootstrap over {counted(config.seeds, 'draw')} "
+        "and the "
         f"classes ({config.resamples} resamples), ▲ or ▼ where 0 is outside; everything chosen on "
         f"min(shots, {config.validation_shots}) validation rows a class; maps fitted without "
         f"labels on training and validation rows; {machine()}; {sum(seconds.values()):.0f} s.",

@@ -9,6 +9,7 @@ import numpy as np
 from mmjax.data import ClipInputs, load_mm_imdb
 from mmjax.data.dataset import Dataset
 from mmjax.data.sets.mm_imdb import film_ids, poster_paths
+from mmjax.errors import counted
 from mmjax.report import Expected, grouped_bars_figure, save_figure
 from mmjax.run import Row, Run, machine, save_arrays, values
 from mmjax.studies.fusing_methods import METHODS
@@ -97,7 +98,8 @@ def summary(
     about = (
         f"MM-IMDb, {' and '.join(case.data.columns)} features"
         f"{' of ' * bool(config.clip)}{config.clip}: {train} training and {test} test films, "
-        f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: every "
+        f"{config.steps} steps, {counted(config.seeds, 'seed')}, mean ± standard deviation; "
+        "chance: every "
         f"genre for every film; {machine()}."
     )
     return "\n\n".join([f"# {EXPERIMENT}", about, table]) + "\n"

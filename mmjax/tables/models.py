@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
-from mmjax.errors import InvalidInput, choose, require, say
+from mmjax.errors import InvalidInput, choose, counted, require, say
 from mmjax.losses import LOSSES, Loss
 from mmjax.models import Fusion, Model, fit, probe, retrieval, trained_on
 from mmjax.models.rows import features_of
@@ -169,7 +169,7 @@ def summary(
 ) -> str:
     """Tables of probes and of retrieval: mean and deviation over seeds."""
     show = lambda setting, *name: mean_and_deviation(values(rows, setting, *name), digits=3)
-    told = [f"# {data}", "", f"{config.seeds} seeds; {machine()}", ""]
+    told = [f"# {data}", "", f"{counted(config.seeds, 'seed')}; {machine()}", ""]
     read_from = dict.fromkeys(
         (r.modality, r.target, r.metric) for r in rows if r.metric in ("accuracy", "r2")
     )
@@ -234,7 +234,7 @@ def write_embeddings(model: Model, data: Dataset, out: str) -> str:
     counts = ", ".join(
         f"{int(np.sum(columns['split'] == s))} {s}" for s in np.unique(columns["split"])
     )
-    return f"{out}: {data.num_rows} rows ({counts})"
+    return f"{out}: {counted(data.num_rows, 'row')} ({counts})"
 
 
 def tell(lines: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data.dataset import Dataset
 from mmjax.encoders import Padded
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, counted, require
 from mmjax.nets.looks import augmenter
 from mmjax.nets.prepare import Observation, Preparation, preparations_of
 from mmjax.observations.augment import IMAGE_AUGMENTATIONS, SequenceAugmentation, augment_images
@@ -146,7 +146,8 @@ def summary(
     train, test = (int(np.sum(case.data.split == part)) for part in ("train", "test"))
     about = (
         f"{case.data.name}{', task ' * bool(task)}{task}: {train} training and {test} test rows, "
-        f"{config.steps} steps, {config.seeds} seeds, mean ± standard deviation; chance: the most "
+        f"{config.steps} steps, {counted(config.seeds, 'seed')}, mean ± standard deviation; "
+        "chance: the most "
         f"frequent class, or the mean, of training rows; {machine()}."
     )
     return "\n\n".join([f"# {EXPERIMENT}", about, table]) + "\n"

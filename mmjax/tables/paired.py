@@ -10,6 +10,7 @@ import numpy as np
 
 from mmjax.data import PairedData
 from mmjax.data.pairs import matrix_of
+from mmjax.errors import counted
 from mmjax.losses import make_similarity
 from mmjax.report import lines_figure, markdown_table, mean_and_deviation, save_figure
 from mmjax.run import (
@@ -144,7 +145,7 @@ def summary(config: Any, data: PairedData, rows: list[Row], seconds: dict) -> st
     about = (
         f"{data.name}: x is {data.x.name!r} {matrix_of(data.x).shape}, t is {data.t.name!r} "
         f"{matrix_of(data.t).shape}; pairs by {'label' if data.partner is None else 'index'}; "
-        f"{config.seeds} seeds, mean ± standard deviation; {machine()}."
+        f"{counted(config.seeds, 'seed')}, mean ± standard deviation; {machine()}."
     )
     about = " ".join([about, *data.remarks])
     tables = [probe_table(rows, settings, seconds, config.seeds), retrieval_table(rows, settings)]

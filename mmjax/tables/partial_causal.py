@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mmjax.errors import counted
 from mmjax.evaluate import correlations, match, mcc
 from mmjax.report import (
     Expected,
@@ -233,7 +234,8 @@ def summary(config: Any, rows: Sequence[Row], table: Sequence[Setting], seconds:
         if setting.why:
             reasons.append(f"- `{name}`: {setting.why}")
     about = (
-        f"dim {config.dim}, private_dim {config.private_dim}, {config.seeds} seeds, mean ± "
+        f"dim {config.dim}, private_dim {config.private_dim}, {counted(config.seeds, 'seed')}, "
+        "mean ± "
         f"standard deviation; {machine()}. Wall seconds a model, compilation and metrics included."
     )
     told = diagnosis_table(rows, [setting.name for setting in table])

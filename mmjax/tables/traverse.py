@@ -205,7 +205,7 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
             [
                 "# traverse",
                 f"{name}: one component moved from its 5th to its 95th percentile, decoded, and "
-                f"read by a judge of factors; {config.seeds} seeds; {machine()}; "
+                f"read by a judge of factors; {counted(config.seeds, 'seed')}; {machine()}; "
                 f"{sum(seconds.values()):.0f} s. Squared error of held pictures: {errors}.",
                 markdown_table(head, lines),
                 markdown_table(["largest matched move", *factors], moved),
