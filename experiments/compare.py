@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mmjax.errors import InvalidInput, did_you_mean, say
+from mmjax.errors import InvalidInput, act_first, did_you_mean, say
 from mmjax.report import markdown_table
 from mmjax.run.compare import compare
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         path, table = compare(*parse(argv))
     except InvalidInput as error:
-        say(f"error: {error}")
+        say(f"error: {act_first(str(error))}")
         return 2
     print(markdown_table(table.header, table.rows))
     print(path)

@@ -104,7 +104,10 @@ def test_a_page_and_a_table(tmp_path, capsys):
     [
         (["{one}"], "two folders or more"),
         (["{one}", "{one}"], "each folder once"),
-        (["{one}", "nowhere"], "'nowhere' is not allowed; use the folder of a run"),
+        (
+            ["{one}", "nowhere"],
+            "use the folder of a run: it holds config.json and results.csv (runs: 'nowhere'",
+        ),
         (["{one}", "{other}"], "these share no figure"),
         (["{one}", "{one}/../two", "--out={one}"], "this one holds a run"),
         (["--outt=a"], "did you mean 'out'?"),

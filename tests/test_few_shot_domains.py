@@ -137,10 +137,17 @@ def test_bad_domains_are_told_in_one_line(written, other, column, told):
         (few_shot, ["--shift=none.npz"], "the path of an existing file (shift: 'none.npz'"),
         (few_shot, ["--methods=nonsense"], "use one of 40 names (--help lists them), nearest are "),
         (few_shot, ["--methods=fastica"], "did you mean 'FastICA'? use one of 40 names"),
+        (few_shot, ["--methods=TaskRes", "--tuned=false"], "is not trained, or --tuned (methods: "),
+        (few_shot, ["--methods=zero-shot"], "use one that needs no texts, or files with a text of"),
         (few_shot, ["--validation_shots=0"], "a whole number >= 1 (validation_shots: 0"),
         (few_shot, ["--shots=2,2"], "different whole numbers >= 1, comma-separated (shots: (2, 2)"),
         (is_it_ica, ["--data=none.npz"], "the path of an existing file (data: 'none.npz'"),
         (is_it_ica, ["--texts=none.npz"], "the path of an existing file (texts: 'none.npz'"),
+        (
+            is_it_ica,
+            ["--names_shown=5", "--shots=1", "--data=TEXTS"],
+            "use 1 to 3, the texts (names",
+        ),
         (is_it_ica, ["--splits=0"], "a whole number >= 1 (splits: 0"),
         (is_it_ica, ["--num_components=0"], "comma-separated (num_components: (0,)"),
     ],
@@ -148,7 +155,9 @@ def test_bad_domains_are_told_in_one_line(written, other, column, told):
 def test_flags_are_named_before_a_folder_is_made(
     experiment, flags, told, written, tmp_path, capsys
 ):
-    argv = ["x", f"--workdir={tmp_path}/run", f"--data={written()}", *flags]
+    data = written(text=None if "--data=TEXTS" not in flags else np.eye(WIDTH)[:3])
+    flags = [flag.replace("TEXTS", data) for flag in flags]
+    argv = ["x", f"--workdir={tmp_path}/run", f"--data={data}", *flags]
     how = dict(experiment=experiment.EXPERIMENT, doc="", about=experiment.ABOUT, argv=argv)
     assert launch(experiment.main, experiment.Config, experiment.PRESETS, **how) == 2
     (said,) = capsys.readouterr().err.splitlines()

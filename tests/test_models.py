@@ -523,6 +523,25 @@ def test_other_types_are_told_in_a_line(call, data, model):
                 judge(model, data, odd)
 
 
+def lone(n):
+    """The only rows, all of them to judge."""
+    rows, kind = arrays(n, seed=12)
+    return mm.Dataset.from_arrays(rows, labels={"kind": kind}, split=["test"] * n)
+
+
+def parted(data, both):
+    """The rows have one modality each, but for some of the judged ones."""
+    first = np.arange(data.num_rows) % 2 == 0
+    kept = np.cumsum(data.split == "test") <= both
+    return data._replace(present={"a": first | kept, "b": ~first | kept})
+
+
+def test_rows_with_both_modalities_are_counted(data, model):
+    told = mm.retrieval(model, parted(data, 5))
+    assert told.remarks == ("a and b: 5 rows with both",)
+    assert told.chance[1] == pytest.approx(1 / 5)
+
+
 @pytest.mark.parametrize(
     "call, told",
     [
@@ -538,6 +557,20 @@ def test_other_types_are_told_in_a_line(call, data, model):
         (lambda m, d: mm.sweep(d, dims=[], key=KEY), r"dims: \[\] .*a list of whole numbers"),
         (lambda m, d: mm.sweep(d, dims=[2, 0.5], key=KEY), "dims: 0.5 .*whole number >= 1"),
         (lambda m, d: mm.sweep(d, dims=[2], key=KEY, labels="kind"), r"labels: 'kind'"),
+        (
+            lambda m, d: mm.probe(m, d, "kind", modalities=["a", "a"]),
+            "modalities: .* name once",
+        ),
+        (
+            lambda m, d: mm.probe(m, d, "kind", use_trained_rows="no"),
+            "use_trained_rows: 'no' .*",
+        ),
+        (lambda m, d: mm.retrieval(m, d, use_trained_rows=0), "use_trained_rows: 0 .*use True or"),
+        (lambda m, d: mm.report(m, d, os.getcwd()), "path: .* ends in .html or .md"),
+        (lambda m, d: mm.report(m, d, "page.pdf"), "path: 'page.pdf' .* ends in .html or .md"),
+        (lambda m, d: mm.probe(m, lone(1), "kind"), "label kind: 0 fitting rows of 0 classes; use"),
+        (lambda m, d: mm.probe(m, lone(2), "kind"), "label kind: 1 fitting row of 1 class; use"),
+        (lambda m, d: mm.retrieval(m, parted(d, 0)), "data: no row of split test has two of a, b"),
         (lambda m, d: mm.report(m, d, 3), "path: 3 is not allowed; use the path of a page"),
         (lambda m, d: mm.fit(d, dim=2.5, key=KEY), "dim: 2.5 .*whole number >= 1"),
         (lambda m, d: mm.fit(d, dim=2, key=KEY, steps="9"), "steps: '9' .*whole number >= 1"),

@@ -89,6 +89,7 @@ def test_pictures_of_a_file_come_with_their_labels(tmp_path):
     photo = rng.integers(0, 255, (6, 5, 5), np.uint8)
     arrays = dict(photo=photo, kind=np.arange(6), said=np.arange(3) * 10, order=np.array([4, 0, 2]))
     odd = dict(share=np.full(6, 0.5), flat=np.ones((6, 2)), none=np.zeros((0, 5, 5), np.uint8))
+    odd["same"] = np.full(6, 3)
     odd["hole"] = np.where(np.arange(6) == 2, np.nan, 1.0)
     np.savez(path, **arrays, **odd)
     given = dict(images="photo", labels=("kind", "said"), index="order", key=KEY)
@@ -106,6 +107,7 @@ def test_pictures_of_a_file_come_with_their_labels(tmp_path):
         (dict(labels=("no",)), "no labels 'no'"),
         (dict(index="said"), "index 'said'"),
         (dict(index="", labels=("said",)), "3 rows, not 6"),
+        (dict(labels=("same",)), "labels 'same' are all 3; use labels of two values or more"),
         (dict(index="share"), "'share' has 0.5 in row 0"),
         (dict(labels=("flat",)), "labels 'flat' are float64 .6, 2.; use a number or text a row"),
         (dict(labels=("hole",)), "array 'hole' has NaN or infinity .*row 2"),

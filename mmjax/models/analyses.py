@@ -12,7 +12,7 @@ from mmjax.disentangle import UNMIXINGS, components, determined
 from mmjax.errors import choose, counted, require, whole
 from mmjax.evaluate import dci, excess_kurtosis, least_dci_rows, sap
 from mmjax.labels import encode_labels
-from mmjax.models.asked import check_asked, check_names, check_numbers
+from mmjax.models.asked import check_asked, check_names, check_numbers, check_page
 from mmjax.models.figures import (
     ProbeFigures,
     RetrievalFigures,
@@ -271,8 +271,7 @@ def report(
     Raises InvalidInput as probe and retrieval do.
     """
     check_asked(data, model=model)
-    require(isinstance(path, str | os.PathLike), "path", path, "the path of a page")
-    path = os.fspath(path)
+    path = check_page(path)
     several = sum(name in data.columns for name in model.modalities) > 1
     probes = {
         name: probe(model, data, name, use_trained_rows=use_trained_rows) for name in data.labels

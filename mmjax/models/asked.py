@@ -1,10 +1,12 @@
 """What is asked of a model, by type: whatever else stands there is told in a line."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.data.dataset import Dataset
 from mmjax.errors import InvalidInput, require, whole
@@ -56,6 +58,22 @@ def check_names(flag: str, names: Sequence[str] | None) -> None:
         require(False, flag, names, f"a list of names: [{names!r}]")
     listed = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
     require(names is None or listed, flag, names, "a list of names")
+    require(names is None or len(set(names)) == len(names), flag, names, "each name once")
+
+
+def check_page(path: Any) -> str:
+    """The path of a page to write; raises InvalidInput for a folder and for other endings."""
+    require(isinstance(path, str | os.PathLike), "path", path, "the path of a page")
+    name = os.fspath(path)
+    ending = os.path.splitext(name)[1].lower()
+    good = ending in ("", ".md", ".markdown", ".txt", ".html", ".htm")
+    require(good and not os.path.isdir(name), "path", name, "a file that ends in .html or .md")
+    return name
+
+
+def check_switch(flag: str, value: bool) -> None:
+    """Raises InvalidInput unless it is True or False: a text such as 'no' would be taken as yes."""
+    require(isinstance(value, bool | np.bool_), flag, value, "True or False")
 
 
 def check_numbers(flag: str, numbers: Sequence[int]) -> list[int]:

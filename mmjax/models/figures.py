@@ -187,10 +187,10 @@ def probe_features(
         fit[places[half]], score[places[~half]] = True, True
         why = f"no training row has a class of {label}" if names_groups else "no training rows"
         told.append(f"{why}: half of the held-out rows fit the probe, the others are judged")
-    if classes and len(np.unique(targets[fit])) < 2:
-        raise InvalidInput(
-            f"label {label}: {fit.sum()} fitting rows hold one class; two are needed"
-        )
+    kinds = len(np.unique(targets[fit]))
+    if classes and kinds < 2:
+        held = f"{counted(int(fit.sum()), 'fitting row')} of {counted(kinds, 'class', 'classes')}"
+        raise InvalidInput(f"label {label}: {held}; use rows of two classes or more")
     choosing = np.zeros_like(fit)
     by = np.arange(int(fit.sum())) if names_groups else data.groups[fit]
     choosing[np.flatnonzero(fit)[_by_groups(by, _CHOSEN_ON)]] = True
@@ -288,25 +288,30 @@ def retrieval(
     for column in held.ids.T:
         right |= column[:, None] == column[None, :]
     here = {n: held.present.get(n, np.ones(held.num_rows, bool)) for n in names}
-    recall, raw, sizes = {}, {}, []
+    recall, raw, sizes, told = {}, {}, [], list(rows.remarks)
     for a in names:
         for b in (b for b in names if b != a):
             rest = here[a] & here[b]
             correct = right[np.ix_(rest, rest)]
+            if not rest.all() and names.index(a) < names.index(b):
+                told.append(f"{a} and {b}: {counted(int(rest.sum()), 'row')} with both")
+            if not rest.any():
+                recall[a, b] = dict.fromkeys(ks, float("nan"))
+                continue
             sizes.append([_chances(correct.sum(1), len(correct), k) for k in ks])
             score = lambda of, a=a, b=b, rest=rest: _unit(of[a][rest]) @ _unit(of[b][rest]).T
             one = lambda s, correct=correct: {k: float(recall_at(s, k, right=correct)) for k in ks}
             recall[a, b] = one(score(found))
             if a in base and b in base and base[a].shape[1] == base[b].shape[1]:
                 raw[a, b] = one(score(base))
+    if not sizes:
+        raise InvalidInput(f"{data.name}: no row of split test has two of {', '.join(names)}")
     chance = {k: float(np.mean(np.concatenate(of))) for k, *of in zip(ks, *sizes, strict=True)}
-    return RetrievalFigures(recall, raw, chance, held.num_rows, rows.remarks)
+    return RetrievalFigures(recall, raw, chance, held.num_rows, tuple(told))
 
 
 def _chances(right: np.ndarray, rows: int, k: int) -> np.ndarray:
     """`[n]` share of rankings by chance with one of so many right rows among the first k."""
-    if not rows:
-        return np.zeros(1)
     drawn = np.arange(min(k, rows))
     return 1 - np.prod(np.maximum(rows - right[:, None] - drawn, 0) / (rows - drawn), axis=1)
 

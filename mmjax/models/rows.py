@@ -7,6 +7,7 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset
 from mmjax.errors import InvalidInput, choose, counted, require
+from mmjax.models.asked import check_switch
 from mmjax.models.model import Model, embedded, trained_on
 from mmjax.nets.prepare import check_data
 
@@ -31,6 +32,7 @@ def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
     Raises InvalidInput where the model was trained on test rows, unless use_trained_rows, and where
     no rows are left.
     """
+    check_switch("use_trained_rows", use_trained_rows)
     check_data(data, model.spec.preparations)
     score = data.split == "test"
     if not score.any():
@@ -90,6 +92,7 @@ def embeddings_and_rows(
 
 def _rows_of_export(data: Dataset, use_trained_rows: bool) -> Judged:
     """As judged_rows. In an export split train is what its encoder was trained on."""
+    check_switch("use_trained_rows", use_trained_rows)
     score, told = data.split == "test", []
     if use_trained_rows:
         told.append(_trained_rows(~score, np.ones_like(score)))

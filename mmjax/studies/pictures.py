@@ -109,6 +109,10 @@ def read_pictures(
 
     pixels = pixels[chosen].reshape(len(chosen), *pixels.shape[1:3], -1)
     factors = {name: column(name, "labels") for name in labels}
+    for name, values in factors.items():
+        if len(np.unique(values)) < 2:
+            told = f"{path}: labels {name!r} are all {values[0].item()!r}"
+            raise InvalidInput(f"{told}; use labels of two values or more")
     if pixels.shape[3] == 1:
         grey = pixels[..., 0]
         factors |= {"slant": slant_of(grey), "ink": grey.mean((1, 2)) / 255}

@@ -83,7 +83,9 @@ def chosen_methods(config: Any) -> list[Method]:
         allowed = one_of(names, name.strip(), between="; ", where="--help lists them")
         require(name.strip() in names, "methods", name.strip(), allowed)
     kept = {name.strip() for name in asked} or set(names)
-    return [m for m in every if m.name in kept and (config.tuned or not m.tuned)]
+    found = [m for m in every if m.name in kept and (config.tuned or not m.tuned)]
+    require(bool(found), "methods", config.methods, "one that is not trained, or --tuned")
+    return found
 
 
 def judged(
@@ -188,4 +190,6 @@ def settings(config: Any, sets: list[FewShotSet]) -> dict[str, list[Piece]]:
                 table[setting_name(few, method.name, shots)] = [
                     Piece(str(part[0]), partial(judge, few, method, shots, *part)) for part in parts
                 ]
+    allowed = "one that needs no texts, or files with a text of every class"
+    require(bool(table), "methods", config.methods, allowed)
     return table

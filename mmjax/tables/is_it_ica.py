@@ -14,7 +14,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FewShotSet, read_features, read_few_shot, with_texts
 from mmjax.disentangle import Affine
-from mmjax.errors import InvalidInput, naming
+from mmjax.errors import InvalidInput, naming, require
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
 from mmjax.few_shot import Draws, HeldOut, make_draws, shots_with_rows, unlabelled
 from mmjax.few_shot.by_class import ACROSS, CONTRASTS, MAPS, class_figures, fit_map, map_rows
@@ -233,6 +233,10 @@ def component_pieces(
     keys = seed_keys(config, PURPOSES)["components"]
     # Texts may cover some classes only; components are then named on the rows of these.
     own_texts = lambda some: some.texts[main_texts(some)]
+    most = min(([len(known.classes)] if known else []) + ([len(names[0])] if names else []) or [99])
+    require(
+        config.names_shown <= most, "names_shown", config.names_shown, f"1 to {most}, the texts"
+    )
 
     def judge(way, k, log):
         fit_key, half_key = jax.random.split(keys[k])
