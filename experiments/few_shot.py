@@ -86,7 +86,7 @@ def main(config: Config, run: Run) -> None:
     chosen_methods(config)
     sets = read_sets(config)
     table = settings(config, sets)
-    say_remarks(sets)
+    say_remarks(config, sets)
     for few in sets:
         if left := sorted(set(config.shots) - set(shots_of(config, few))):
             told = ", ".join(map(str, left))

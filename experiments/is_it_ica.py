@@ -71,7 +71,7 @@ def main(config: Config, run: Run) -> None:
     sets = read_sets(config)
     names = read_names(config, sets)
     table = settings(config, run, sets, names)
-    say_remarks(sets)
+    say_remarks(config, sets)
 
     def summarise(rows, seconds):
         report.draw_gains(config, run, sets, rows)

@@ -12,6 +12,7 @@ from mmjax.errors import InvalidInput
 from mmjax.few_shot import make_draws, unlabelled
 from mmjax.run import launch
 from mmjax.tables import few_shot as table
+from mmjax.tables.few_shot_options import say_remarks
 
 CLASSES, WIDTH, DOMAINS, EACH = 3, 8, 3, 8
 ROWS = DOMAINS * CLASSES * EACH
@@ -130,6 +131,13 @@ def test_bad_domains_are_told_in_one_line(written, other, column, told):
     assert "\n" not in str(error.value)
 
 
+def test_more_components_than_columns_are_said_to_be_all(written, capsys):
+    sets = read_domains(written(), "domains")[:1]
+    say_remarks(SimpleNamespace(num_components=(2, WIDTH, 99)), sets)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith(f"num_components {WIDTH}, 99: all of the {WIDTH} columns")
+
+
 @pytest.mark.parametrize(
     "experiment, flags, told",
     [
@@ -137,6 +145,7 @@ def test_bad_domains_are_told_in_one_line(written, other, column, told):
         (few_shot, ["--shift=none.npz"], "the path of an existing file (shift: 'none.npz'"),
         (few_shot, ["--methods=nonsense"], "use one of 40 names (--help lists them), nearest are "),
         (few_shot, ["--methods=fastica"], "did you mean 'FastICA'? use one of 40 names"),
+        (few_shot, ["--methods=; "], "names, separated by semicolons; nothing for all (methods: '"),
         (few_shot, ["--methods=TaskRes", "--tuned=false"], "is not trained, or --tuned (methods: "),
         (few_shot, ["--methods=zero-shot"], "use one that needs no texts, or files with a text of"),
         (few_shot, ["--validation_shots=0"], "a whole number >= 1 (validation_shots: 0"),

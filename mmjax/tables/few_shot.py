@@ -77,8 +77,13 @@ def chosen_methods(config: Any) -> list[Method]:
 
     Raises InvalidInput for a name that is none.
     """
-    every, asked = methods(config.num_components), [n for n in config.methods.split(";") if n]
+    every, asked = (
+        methods(config.num_components),
+        [n for n in config.methods.split(";") if n.strip()],
+    )
     names = [m.name for m in every]
+    some = bool(asked) or not config.methods
+    require(some, "methods", config.methods, "names, separated by semicolons; nothing for all")
     for name in asked:
         allowed = one_of(names, name.strip(), between="; ", where="--help lists them")
         require(name.strip() in names, "methods", name.strip(), allowed)

@@ -28,8 +28,11 @@ def check_sets(config: Any, sets: Sequence[FewShotSet]) -> list[FewShotSet]:
     return list(sets)
 
 
-def say_remarks(sets: Sequence[FewShotSet]) -> None:
-    """Notes of what is odd about each set."""
+def say_remarks(config: Any, sets: Sequence[FewShotSet]) -> None:
+    """Notes of what is odd about each set, or about the flags for it."""
     for few in sets:
-        for line in few.remarks:
+        width = few.pool.x.shape[1]
+        whole = [str(k) for k in config.num_components if k >= width]
+        told = [f"num_components {', '.join(whole)}: all of the {width} columns"] if whole else []
+        for line in [*few.remarks, *told]:
             say(f"note: {few.name}: {line}")
