@@ -33,7 +33,6 @@ from mmjax.nets.prepare import observations_of, preparations_of
 from mmjax.studies import PairOptions, make_pair_study, retrieval
 from mmjax.tables.paired import export
 from mmjax.train import train_one
-from mmjax.types import Pair
 
 IMAGES, CAPTIONS = 40, 5
 
@@ -294,7 +293,7 @@ def test_an_export_says_which_rows_were_trained(tmp_path):
     options = PairOptions(steps=150, hidden=(128,), dropout=0.0, input_noise=0.0, batch_size=64)
     study = make_pair_study(data, options, 8, chunk_steps=150, save_every=1000)
     params = train_one(study.recipe, study.init_params, study.constants, jax.random.key(0))
-    see = Pair(*(lambda v, s=s: study.embed(params, s, v) for s in "xt"))
+    see = {s: lambda v, s=s: study.embed(params, s, v) for s in "xt"}
     export(SimpleNamespace(path=lambda *p: str(tmp_path.joinpath(*p))), data, see, "dim=8")
     file = np.load(tmp_path / "features" / "dim=8_x.npz")
     assert file["split"].dtype.kind == "U" and file["group"].dtype == np.int64
