@@ -266,7 +266,7 @@ def test_a_run_on_files_writes_every_table_and_figure(labelled, tmp_path, capsys
     ]
     assert _run(tmp_path, *command) == 0
     run = tmp_path / "run"
-    figures = {p.name for p in (run / "figures").iterdir()}
+    figures = {p.name for p in (run / "figures").glob("*.png")}
     assert figures == {
         "accuracy_knn_by_shots.png",
         "kurtosis_4.png",
