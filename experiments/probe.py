@@ -13,6 +13,7 @@ import sys
 
 from mmjax.config import option
 from mmjax.data.dataset import facts_of
+from mmjax.data.formats import check_own_split
 from mmjax.errors import require
 from mmjax.models import load, probe, retrieval
 from mmjax.run import About, Run, atomic_write, claim_workdir, keep_facts, launch
@@ -42,6 +43,8 @@ PRESETS = {"quick": {}}
 def main(config: Config, run: Run) -> None:
     """Prints and keeps a table a label, and of a model's modalities their retrieval."""
     data = read_data(config)
+    if not (config.model or config.use_trained_rows):
+        check_own_split(config.data, config.split, "--split")
     require(bool(data.labels), "labels", config.labels, "one column or more to probe")
     tell(data.remarks)
     claim_workdir(run, EXPERIMENT, config)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import experiments.probe
 import mmjax as mm
 from mmjax import nets
 from mmjax.data.values import Lazy
@@ -18,6 +19,7 @@ from mmjax.encoders import mlp
 from mmjax.errors import InvalidInput
 from mmjax.models import figures, trained_on
 from mmjax.models.model import embedded
+from mmjax.run import launch
 from mmjax.tables.models import export_columns, write_embeddings
 from mmjax.train import Interrupted
 from tests.test_page import read_page
@@ -436,6 +438,41 @@ def test_an_export_keeps_split_groups_and_ids_and_is_probed_alike(tmp_path, data
     assert "test" not in export_columns(model, swapped)["split"]
     with pytest.raises(InvalidInput, match="out"):
         write_embeddings(model, data, str(tmp_path / "z.csv"))
+
+
+@pytest.mark.parametrize("split, code", [("0.8,0.1,0.1", 2), ("split", 0), ("", 0)])
+def test_an_export_is_judged_on_no_other_split_than_its_own(
+    tmp_path, data, model, split, code, capsys
+):
+    """Rows of its split train are those that the encoder was trained on."""
+    path = str(tmp_path / "z.npz")
+    write_embeddings(model, data, path)
+    flags = [f"--data={path}", "--modalities=a:a", "--labels=kind", f"--workdir={tmp_path}/run"]
+    argv = ["probe", *flags, f"--split={split}"]
+    how = dict(experiment="probe", doc="", about=experiments.probe.ABOUT, argv=argv)
+    made = experiments.probe
+    assert launch(made.main, made.Config, made.PRESETS, **how) == code
+    said = capsys.readouterr().err
+    assert code == 0 or "says which rows the encoder was trained on (--split: " in said
+    assert (tmp_path / "run").exists() == (code == 0)
+    anew = mm.read(path, modalities={"a": "a"}, split=(0.8, 0.1, 0.1))
+    assert "split anew: column 'split' says another" in anew.remarks
+
+
+@pytest.mark.slow
+def test_raw_values_of_sequences_are_said_to_be_means():
+    rows, kind = arrays()
+    data = mm.Dataset.from_arrays(
+        {"a": rows["a"].reshape(N, 3, 2), "b": rows["b"]},
+        labels={"kind": kind},
+        kinds={"a": "sequence"},
+        split=(0.6, 0.2, 0.2),
+    )
+    model = fit(data, nets={"b": SMALL["b"]})
+    told = "raw: of a the mean over its steps, not every step"
+    assert told in mm.probe(model, data, "kind").remarks
+    assert told not in mm.probe(model, data, "kind", modalities=["b"]).remarks
+    assert told not in mm.probe(model, data, "kind", raw=False).remarks
 
 
 @pytest.mark.slow

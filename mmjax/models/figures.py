@@ -133,7 +133,14 @@ def probe(
     check_names("modalities", modalities)
     values = choose(dict(data.labels), "label", label)
     features, rows = embeddings_and_rows(model, data, modalities, use_trained_rows)
-    inputs = raw_features(model, data, modalities) if raw and model is not None else {}
+    if not raw or model is None:
+        return probe_features(features, {}, values, data, label, rows)
+    inputs = raw_features(model, data, modalities)
+    judged = modalities_of(model, data, modalities)
+    steps = [name for name in judged if model.spec.preparations[name].kind == "sequence"]
+    if inputs and steps:
+        means = f"raw: of {', '.join(steps)} the mean over its steps, not every step"
+        rows = rows._replace(remarks=(*rows.remarks, means))
     return probe_features(features, inputs, values, data, label, rows)
 
 

@@ -145,6 +145,18 @@ def open_table(path: str) -> Table:
     return _OPENERS[kind](path)
 
 
+def check_own_split(path: str, split: str, flag: str) -> None:
+    """Raises InvalidInput for another split than that of a file which has one; see read."""
+    columns = open_table(path).columns
+    own = [name for name in SPLITS if name in columns]
+    told = (
+        f"no other than the file's own: its {own[0]!r} says which rows the encoder was trained on"
+        if own
+        else ""
+    )
+    require(not own or split in ("", *own), flag, split, told)
+
+
 def _folder(root: str) -> Table:
     names = sorted(name for name in os.listdir(root) if not name.startswith("."))
     of = lambda ending: [name for name in names if name.lower().endswith(ending)]
@@ -197,7 +209,9 @@ def _remarks(table: Table, used: set[str], found: Mapping, split: str | Sequence
     others = [name for name in table.columns if name not in used | usual]
     where = os.path.basename(table.path.rstrip("/\\")) or table.path
     told = [own.remark for own in found.values()]
+    left = [name for name in SPLITS if name in others and not isinstance(split, str)]
     told.append(f"split by column {split!r}" if isinstance(split, str) else "")
+    told.append(f"split anew: column {left[0]!r} says another" if left else "")
     if table.usual is None:
         told.append(left_out(where, others, "columns that nobody named"))
     return [remark for remark in told if remark]
