@@ -25,12 +25,13 @@ from experiments import (
 )
 from experiments.__main__ import EXPERIMENTS
 from mmjax.config import moot, option
-from mmjax.errors import InvalidInput
+from mmjax.errors import InvalidInput, note
 from mmjax.run import (
     Row,
     Run,
     SeedOptions,
     claim_workdir,
+    keep_facts,
     launch,
     read_results,
     run_table,
@@ -119,6 +120,51 @@ def test_a_refused_run_leaves_no_fresh_folder(tmp_path, monkeypatch):
         raise InvalidInput("no")
 
     assert _launch(refuses) == 2 and not os.listdir(tmp_path)
+
+
+def _refused_with(*made):
+    """A run that is refused when its folder is claimed, and has made these."""
+
+    def main(config, run):
+        claim_workdir(run, "test", config)
+        keep_facts(run.workdir, {"rows": 3})
+        os.makedirs(run.path("figures"))
+        for name in made:
+            Path(run.path(name)).write_text("setting\n")
+        note("note: something is odd")
+        raise InvalidInput("size: -1 is not allowed; use a whole number")
+
+    return main
+
+
+def test_a_refused_run_leaves_its_folder_to_the_mended_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "run"
+    assert _launch(_refused_with("metrics.csv"), f"--workdir={folder}", "--size=-1") == 2
+    assert os.listdir(folder) == [".lock"]
+    assert _launch(_claims, f"--workdir={folder}", "--size=1") == 0
+    assert _launch(_refused_with()) == 2 and os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("made", ["results.csv", "figures/a.png"])
+def test_a_refused_run_keeps_what_it_has_made(made, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert _launch(_refused_with(made), f"--workdir={folder}", "--size=-1") == 2
+    assert _launch(_claims, f"--workdir={folder}") == 2
+    assert "size -1 there, 1 here" in capsys.readouterr().err
+
+
+def test_a_run_that_is_refused_leaves_others_folders_alone(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    claim_workdir(Run("test", str(folder), lambda: None), "test", Config())
+
+    def main(config, run):
+        (folder / ".lock").write_text("1")  # another process has claimed it meanwhile
+        (folder / "config.json").write_text("{}")
+        raise InvalidInput("in use")
+
+    os.unlink(folder / "config.json")
+    assert _launch(main, f"--workdir={folder}") == 2 and (folder / "config.json").exists()
 
 
 def _fill(path: Path, seed: int, folder: bool):
@@ -333,7 +379,7 @@ _PROCESS = """
 import sys, jax
 jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 from experiments import paired_data as m
-from mmjax.errors import InvalidInput
+from mmjax.errors import InvalidInput, note
 from mmjax.run import launch
 from mmjax.train import make_layout
 argv = ["x", "--workdir=" + sys.argv[3], "--steps=20", "--seeds=1"]

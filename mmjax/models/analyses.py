@@ -16,6 +16,8 @@ from mmjax.models.asked import check_asked, check_names, check_numbers, check_pa
 from mmjax.models.figures import (
     ProbeFigures,
     RetrievalFigures,
+    chance_of,
+    lines_of,
     probe,
     retrieval,
     show,
@@ -46,7 +48,7 @@ class SweepFigures(NamedTuple):
         for label, first in self.probes[dims[0]].items():
             for name in first.embedding:
                 told = [self.probes[d][label].embedding.get(name) for d in dims]
-                rows.append((label, name, *told, first.raw.get(name), first.chance))
+                rows.append((label, name, *told, first.raw.get(name), chance_of(first, name)))
         header = ("label", "of", *(f"dim {d}" for d in dims), "raw", "chance")
         any_label = next(iter(self.probes[dims[0]].values()))
         title = f"linear probes by dimension ({counted(any_label.scored, 'held-out row')} judged)"
@@ -310,11 +312,9 @@ def _page(figures: ReportFigures) -> str:
     for label, p in figures.probes.items():
         judged = counted(p.scored, "row")
         lines += [f"## {label}", "", f"{p.metric} of linear probes, {judged} judged", ""]
-        rows = [
-            (name, show(v), show(p.raw.get(name)), show(p.chance))
-            for name, v in p.embedding.items()
-        ]
-        lines += [markdown_table(("", "embedding", "raw", "chance"), rows), "", *p.remarks, ""]
+        head, body = lines_of(p)
+        rows = [tuple(map(show, line)) for line in body]
+        lines += [markdown_table(head, rows), "", *p.remarks, ""]
     if r := figures.retrieval:
         found: list[tuple[str, ...]] = [
             (f"{a} to {b}", *(show(v) for v in of.values())) for (a, b), of in r.recall.items()

@@ -38,6 +38,8 @@ class ProbeFigures(NamedTuple):
       fitted: rows the probes were fitted on.
       scored: rows that were judged: no encoder and no probe has seen them.
       remarks: sentences that belong beside the figures.
+      partial: name -> (judged rows, chance among these), where some rows lack what it is made of:
+        its figures are of the others.
     """
 
     label: str
@@ -48,18 +50,12 @@ class ProbeFigures(NamedTuple):
     fitted: int
     scored: int
     remarks: tuple[str, ...] = ()
+    partial: Mapping[str, tuple[int, float]] = {}
 
     def __str__(self) -> str:
-        return table(
-            f"{self.label}, {self.metric} of a linear probe ({counted(self.fitted, 'row')} fitted, "
-            f"{self.scored} judged)",
-            ("", "embedding", "raw", "chance"),
-            [
-                (name, value, self.raw.get(name), self.chance)
-                for name, value in self.embedding.items()
-            ],
-            self.remarks,
-        )
+        fitted = counted(self.fitted, "row")
+        title = f"{self.label}, {self.metric} of a linear probe ({fitted} fitted, "
+        return table(f"{title}{self.scored} judged)", *lines_of(self), self.remarks)
 
 
 class RetrievalFigures(NamedTuple):
@@ -86,6 +82,22 @@ class RetrievalFigures(NamedTuple):
         rows.append(("chance", *(self.chance[k] for k in ks)))
         title = f"retrieval among {counted(self.scored, 'held-out row')}"
         return table(title, ("", *(f"recall@{k}" for k in ks)), rows, self.remarks)
+
+
+def chance_of(figures: ProbeFigures, name: str) -> float:
+    """Chance level of the rows that this name's figures are of."""
+    return figures.partial.get(name, (0, figures.chance))[1]
+
+
+def lines_of(figures: ProbeFigures) -> tuple[tuple[str, ...], list[tuple[str | float | None, ...]]]:
+    """Header and lines of a probe as a table: a line a name, with its rows where they differ."""
+    header: tuple[str, ...] = ("", "embedding", "raw", "chance")
+    rows: list[tuple[str | float | None, ...]] = []
+    for name, value in figures.embedding.items():
+        judged = str(figures.partial.get(name, (figures.scored,))[0])
+        found = (name, value, figures.raw.get(name), chance_of(figures, name))
+        rows.append((*found, judged) if figures.partial else found)
+    return (*header, "rows") if figures.partial else header, rows
 
 
 def show(value: float | str | None) -> str:
@@ -219,13 +231,14 @@ def probe_features(
     base = {name: figure(_shortened(x, fit)) for name, x in raw.items()}
     if any(x.shape[1] > _KEPT_RAW for x in raw.values()):
         told.append(f"raw: {_KEPT_RAW} principal components of the values")
-    if classes:
-        chance = float(np.bincount(targets[score]).max() / score.sum())
-    else:
-        chance = 0.0
-    return ProbeFigures(
-        label, metric, found, base, chance, int(fit.sum()), int(score.sum()), tuple(told)
-    )
+    most = lambda rows: float(np.bincount(targets[rows]).max() / max(1, rows.sum()))
+    chance = lambda rows: most(rows) if classes else 0.0
+    here = {name: score & np.isfinite(x).all(1) for name, x in features.items()}
+    counts = {name: int(rows.sum()) for name, rows in here.items()}
+    fewer = any(count < score.sum() for count in counts.values())
+    partial = {name: (counts[name], chance(here[name])) for name in here} if fewer else {}
+    of = int(fit.sum()), int(score.sum()), tuple(told)
+    return ProbeFigures(label, metric, found, base, chance(score), *of, partial)
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ import optax
 
 from mmjax.data.dataset import Dataset, data_hash, further_hashes, hashes_of, is_classes
 from mmjax.encoders import HEADS, Encoder
-from mmjax.errors import InvalidInput, choose, counted, naming, one_of, require, whole
+from mmjax.errors import InvalidInput, choose, counted, one_of, require, whole
 from mmjax.labels import encode_labels
-from mmjax.losses import LOSSES, Loss
+from mmjax.losses import Loss
 from mmjax.models.asked import check_asked
+from mmjax.models.losses import loss_of, name_of, try_loss
 from mmjax.models.model import Model, Spec, make_model
 from mmjax.models.parts import (
     Design,
@@ -128,11 +129,13 @@ def fit(
     require(rows.num_rows >= 2, "data", f"{counted(rows.num_rows, 'training row')}", "two or more")
     batch_size = min(whole("batch_size", batch_size, 2), rows.num_rows)
     validate_every = _looks(validate_every, steps, held, patience)
-    chosen, told = _loss(loss, fusion), _told(loss, fusion)
+    classes = len(np.unique(coded.labels[label])) if label else 0
+    chosen, told = loss_of(loss, fusion, classes), name_of(loss, fusion)
     init_key, train_key, parts_key = jax.random.split(key, 3)
     design = Design(dim, chosen, nets or {}, fusion, head, tokenizer, augment, label)
     parts = make_parts(rows, held, design, key=parts_key)
-    about = _about(data, bool(validate_every), told, steps)
+    remarks = try_loss(parts, batch_size, told)
+    about = _about(data, bool(validate_every), told, steps, remarks)
     hashes = hashes_of(data.part("train", "validation") if validate_every else rows)
     further = further_hashes(rows)
     known = {k: np.unique(np.r_[own, further.get(k, own[:0])]) for k, own in hashes.items()}
@@ -158,7 +161,6 @@ def fit(
         validation=[validate_every, patience, monitor if isinstance(monitor, str) else "own"],
         key=np.asarray(jax.random.key_data(key)).tolist(),
     )
-    _check_loss(parts, batch_size)
     figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
     with open_record(
         workdir, options, steps=steps, progress=progress, stop=stop, loggers=loggers
@@ -193,7 +195,9 @@ def _coded(data: Dataset, label: str) -> Dataset:
     return data._replace(labels={**data.labels, label: encode_labels(values)[0]})
 
 
-def _about(data: Dataset, validated: bool, loss: str, steps: int) -> dict[str, Any]:
+def _about(
+    data: Dataset, validated: bool, loss: str, steps: int, remarks: Sequence[str]
+) -> dict[str, Any]:
     """What a model tells of its training, of JSON's types."""
     counts = {name: data.part(name).num_rows for name in ("train", "validation")}
     return {
@@ -203,7 +207,7 @@ def _about(data: Dataset, validated: bool, loss: str, steps: int) -> dict[str, A
         "data": data.name,
         "data_hash": data_hash(hashes_of(data.part("train"))),
         "labels": {k: _names(v) for k, v in data.labels.items()},
-        "remarks": list(data.remarks),
+        "remarks": [*data.remarks, *remarks],
     }
 
 
@@ -244,37 +248,6 @@ def _looks(every: int | None, steps: int, held: Dataset, patience: int | None) -
 def _own(nets: Mapping[str, Any] | None, parts: Parts) -> dict[str, Any]:
     """The networks that are the user's own functions."""
     return {name: net for name, net in (nets or {}).items() if not parts.nets[name].name}
-
-
-def _loss(loss: Loss | str | None, fusion: Fusion | None) -> Loss:
-    if loss is None:
-        loss = "info_nce" if fusion is None else "comm"
-    if isinstance(loss, str):
-        return choose(LOSSES, "loss", loss)()
-    good = isinstance(loss, Loss)
-    require(good, "loss", type(loss).__name__, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
-    return loss
-
-
-def _check_loss(parts: Parts, batch_size: int) -> None:
-    """Raises InvalidInput, before anything is written, where the loss can't have what there is."""
-    value = objective_of(parts.embedder, parts.loss, parts.rows.look)
-    key = jax.random.key(0)
-    fed = next(parts.rows.feed(batch_size, 1)(0, key))
-    with naming("loss"):
-        params = jax.eval_shape(init_of(parts), key)
-        batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)
-        jax.eval_shape(lambda p, b, k: value(p, b, k, lambda x: x), params, batch, key)
-
-
-def _told(loss: Loss | str | None, fusion: Fusion | None) -> str:
-    if loss is None:
-        return "info_nce" if fusion is None else "comm"
-    if isinstance(loss, str):
-        return loss
-    made = getattr(loss.value, "func", loss.value)
-    name = getattr(made, "__qualname__", type(made).__qualname__)
-    return name.split(".<locals>")[0]
 
 
 def _names(values: np.ndarray) -> list[str] | str:

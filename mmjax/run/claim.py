@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from mmjax.errors import InvalidInput
 from mmjax.run.files import atomic_write
-from mmjax.run.lock import locked
+from mmjax.run.lock import holder, locked
 
 
 def claim_folder(
@@ -60,6 +61,47 @@ def claim_folder(
     if told := differences(_flat(there, opened, ignored), _flat(here, opened, ignored)):
         raise InvalidInput(f"{flag}: {folder!r} holds {holds}: {told}")
     return there
+
+
+@contextmanager
+def claimed_for_good(folder: str, name: str) -> Iterator[None]:
+    """Lets the folder go again where what is inside claims it, makes nothing in it and is refused:
+    the mended command takes the same folder.
+
+    Args:
+      folder, name: see claim_folder.
+    """
+    path = os.path.join(folder, name)
+    before = os.path.exists(path)
+    try:
+        yield
+    except InvalidInput:
+        ours = not before and os.path.exists(path) and holder(folder) == os.getpid()
+        if ours and not _made(folder, name):
+            for left in (name, *_BOOKS):
+                with suppress(OSError):
+                    os.unlink(os.path.join(folder, left))
+            with suppress(OSError):
+                os.rmdir(os.path.join(folder, "figures"))
+        raise
+
+
+_BOOKS = ("data.json", "pieces.json", "metrics.csv", "notes.json")  # kept of a run, not made by it
+
+
+def _made(folder: str, claim: str) -> bool:
+    """Whether a run's folder holds a result, a checkpoint or a figure."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            if any(files for *_, files in os.walk(entry.path)):
+                return True
+        elif entry.name == "metrics.csv":
+            with open(entry.path, encoding="utf-8") as file:
+                if len(file.readlines()) > 1:
+                    return True
+        elif entry.name not in (claim, ".lock", *_BOOKS):
+            return True
+    return False
 
 
 def _flat(of: Mapping[str, Any], opened: Collection[str], ignored: Collection[str]) -> dict:

@@ -19,7 +19,7 @@ from jax.errors import JaxRuntimeError
 from mmjax.config import Need, moot
 from mmjax.errors import InvalidInput, act_first, heard, say
 from mmjax.run.about import About
-from mmjax.run.claim import claim_folder, differences
+from mmjax.run.claim import claim_folder, claimed_for_good, differences
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from mmjax.run.identity import code_of, data_of
 from mmjax.run.loggers import DEFAULT, parse_loggers
@@ -82,6 +82,8 @@ def fresh_workdir(experiment: str) -> Iterator[str]:
         yield path
     finally:
         with suppress(OSError):  # it holds a run
+            if os.listdir(path) == [".lock"]:
+                os.unlink(os.path.join(path, ".lock"))
             os.rmdir(path)
             if first:
                 os.rmdir("runs")
@@ -207,7 +209,7 @@ def launch(
             workdir = values.workdir or stack.enter_context(fresh_workdir(experiment))
             stop = stack.enter_context(noted_signals(grace=GRACE if argv is None else None))
             run = Run(experiment, workdir, stop, stack.enter_context, notes, loggers)
-            with _noting(run) as lines:
+            with _noting(run) as lines, claimed_for_good(workdir, "config.json"):
                 main(config, run)
             if os.path.exists(run.path("config.json")):
                 words = (sys.argv if argv is None else argv)[1:]

@@ -32,3 +32,12 @@ def locked(workdir: str) -> IO:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def holder(workdir: str) -> int | None:
+    """The process that locked the folder last."""
+    try:
+        with open(os.path.join(workdir, ".lock"), encoding="utf-8") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None

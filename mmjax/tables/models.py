@@ -1,7 +1,6 @@
 """Commands of the front door: models of a user's own data, embeddings in files, probes of these."""
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.errors import InvalidInput, choose, counted, require, say
-from mmjax.losses import LOSSES, Loss
 from mmjax.models import Fusion, Model, fit, probe, retrieval, trained_on
+from mmjax.models.losses import loss_named
 from mmjax.models.rows import features_of
 from mmjax.nets import Net, clip_image, clip_text
 from mmjax.report import markdown_table, mean_and_deviation
@@ -77,16 +76,6 @@ def _pairs(flag: str, text: str) -> dict[str, str] | None:
     return {name.strip(): value.strip() for name, _, value in parts} or None
 
 
-def loss_of(name: str, **options: Any) -> Loss:
-    """The loss of that name with those of the options that it has."""
-    make = choose(LOSSES, "loss", name)
-    known = inspect.signature(make).parameters
-    needs_label = "classes" in known and known["classes"].default is inspect.Parameter.empty
-    if needs_label and "classes" not in options:
-        raise InvalidInput(f"loss: {name} needs --train_label, a column of classes")
-    return make(**{k: v for k, v in options.items() if k in known})
-
-
 def clip_nets(data: Dataset, folder: str, tune: str) -> dict[str, Net]:
     """CLIP's towers for the images and the texts of a data set; none without a folder.
 
@@ -125,7 +114,7 @@ def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> 
         data,
         dim=dim,
         key=jax.random.key(seed),
-        loss=loss_of(config.loss, similarity=config.similarity, **how),
+        loss=loss_named(config.loss, flag="--train_label", similarity=config.similarity, **how),
         nets=nets,
         fusion=fusion_of(config),
         head=config.head,
@@ -155,7 +144,9 @@ def judged(model: Model, data: Dataset, setting: str, seed: int) -> list[Row]:
         found = probe(model, data, label)
         rows += [row(name, label, found.metric, v) for name, v in found.embedding.items()]
         rows += [row(name, label, f"{found.metric}_raw", v) for name, v in found.raw.items()]
-        rows.append(row("all", label, "chance", found.chance))
+        chances = {"all": found.chance} | {n: v for n, (_, v) in found.partial.items()}
+        rows += [row(name, label, "chance", v) for name, v in chances.items()]
+        rows += [row(n, label, "judged_rows", k) for n, (k, _) in found.partial.items()]
     if len([name for name in model.modalities if name in data.columns]) > 1:
         recalls = retrieval(model, data)
         for (query, candidates), recall in recalls.recall.items():
@@ -173,15 +164,14 @@ def summary(
     read_from = dict.fromkeys(
         (r.modality, r.target, r.metric) for r in rows if r.metric in ("accuracy", "r2")
     )
-    lines = [
-        [f"{target} from {name}, {metric}"]
-        + [show(s, name, target, metric) for s in settings]
-        + [
-            show(settings[0], name, target, f"{metric}_raw"),
-            show(settings[0], "all", target, "chance"),
-        ]
-        for name, target, metric in read_from
-    ]
+    lines = []
+    for name, target, metric in read_from:
+        own = values(rows, settings[0], name, target, "judged_rows")
+        judged = f" (of {own[0]:.0f} rows)" if len(own) else ""
+        figures = [show(s, name, target, metric) for s in settings]
+        beside = [(name, f"{metric}_raw"), (name if len(own) else "all", "chance")]
+        figures += [show(settings[0], n, target, m) for n, m in beside]
+        lines.append([f"{target} from {name}, {metric}{judged}", *figures])
     if lines:
         header = ["linear probes, held-out rows", *settings, "raw", "chance"]
         told += [markdown_table(header, lines), ""]

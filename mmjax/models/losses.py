@@ -1,0 +1,109 @@
+"""The loss of a training: by name or by value, and tried on shapes before anything is written."""
+
+import inspect
+from typing import Any
+
+import jax
+
+from mmjax.errors import InvalidInput, choose, naming, note, require
+from mmjax.losses import LOSSES, Context, Embeddings, Loss
+from mmjax.models.parts import Parts, init_of
+from mmjax.nets.embedders import Fusion
+from mmjax.train.objective import objective_of
+from mmjax.types import Array, Tree
+
+
+def loss_of(loss: Loss | str | None, fusion: Fusion | None, classes: int = 0) -> Loss:
+    """The loss that `fit` was asked for; classes: of the label that it sees, 0 for none."""
+    if loss is None or isinstance(loss, str):
+        return loss_named(name_of(loss, fusion), **({"classes": classes} if classes else {}))
+    good = isinstance(loss, Loss)
+    require(good, "loss", type(loss).__name__, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
+    return loss
+
+
+def loss_named(name: str, *, flag: str = "label", **options: Any) -> Loss:
+    """The loss of that name, with those of the options that it has; flag: that gives classes.
+
+    Raises InvalidInput for an unknown name, or without the classes that it can't do without.
+    """
+    make = choose(LOSSES, "loss", name)
+    known = inspect.signature(make).parameters
+    needs_label = "classes" in known and known["classes"].default is inspect.Parameter.empty
+    if needs_label and "classes" not in options:
+        raise InvalidInput(f"loss: {name} needs {flag}, a column of classes")
+    return make(**{k: v for k, v in options.items() if k in known})
+
+
+def name_of(loss: Loss | str | None, fusion: Fusion | None) -> str:
+    """Its name: that in LOSSES, or that of the user's own function."""
+    if loss is None:
+        return "info_nce" if fusion is None else "comm"
+    if isinstance(loss, str):
+        return loss
+    made = getattr(loss.value, "func", loss.value)
+    name = getattr(made, "__qualname__", type(made).__qualname__)
+    return name.split(".<locals>")[0]
+
+
+def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
+    """What should be known of the loss on these rows; nothing is computed.
+
+    Raises InvalidInput where the loss can't have what there is, or fails: names and shapes of what
+    it was given are told, and its own error stays the cause.
+    """
+    unread: set[str] = set()
+    tried = parts.loss._replace(value=_tried(parts.loss, name, unread))
+    value = objective_of(parts.embedder, tried, parts.rows.look)
+    key = jax.random.key(0)
+    fed = next(parts.rows.feed(batch_size, 1)(0, key))
+    with naming("loss"):
+        params = jax.eval_shape(init_of(parts), key)
+        batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)
+        jax.eval_shape(lambda p, b, k: value(p, b, k, lambda x: x), params, batch, key)
+    if not unread:
+        return []
+    told = f"loss {name} doesn't leave out rows that lack {', '.join(sorted(unread))}: it reads "
+    told += "what a network makes of zeros there; use context.present"
+    note(f"note: {told}")
+    return [told]
+
+
+def _tried(loss: Loss, name: str, unread: set[str]) -> Any:
+    """The loss's value, whose faults are told in a line; modalities that rows lack and whose
+    `present` it doesn't read are added to unread."""
+
+    def value(params: Tree, z: Embeddings, context: Context) -> tuple[Array, dict[str, Any]]:
+        given = ", ".join(f"{k} {list(v.shape)}" for k, v in z.items())
+        try:
+            found = loss.value(params, z, context)
+        except InvalidInput:
+            raise
+        except Exception as error:
+            said = " ".join(str(error).split()) or "no message"
+            told = f"{name} fails on z of {given}: {type(error).__name__}: {said}"
+            raise InvalidInput(told) from error
+        pair = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
+        if not pair or jax.numpy.ndim(found[0]):
+            told = f"shape {list(jax.numpy.shape(found[0]))}" if pair else type(found).__name__
+            raise InvalidInput(f"{name} returns {told}; use (scalar, dict of metrics)")
+        unread.update(_unread(loss, params, z, context))
+        return found
+
+    return value
+
+
+def _unread(loss: Loss, params: Tree, z: Embeddings, context: Context) -> set[str]:
+    """Names in `context.present` that no operation of the loss takes."""
+    names = list(context.present)
+
+    def of(columns):
+        return loss.value(
+            params, z, context._replace(present=dict(zip(names, columns, strict=True)))
+        )
+
+    if not names:
+        return set()
+    traced = jax.make_jaxpr(of)([context.present[name] for name in names]).jaxpr
+    taken = {id(v) for equation in traced.eqns for v in equation.invars}
+    return {n for n, v in zip(names, traced.invars, strict=True) if id(v) not in taken}
