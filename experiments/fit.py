@@ -25,6 +25,7 @@ from mmjax.run import About, Piece, Run, SeedOptions, launch, run_table, seed_nu
 from mmjax.tables.models import (
     EXPERIMENT,
     DataOptions,
+    check_held_out,
     judged,
     read_data,
     summary,
@@ -81,6 +82,7 @@ def main(config: Config, run: Run) -> None:
     require(len(config.dim) > 0, "dim", config.dim, "one or more")
     data = read_data(config)
     tell(data.remarks)
+    check_held_out(data)
 
     def produce(dim, seed, log):
         return judged(trained_model(config, data, run, dim, seed), data, f"dim={dim}", seed)

@@ -558,3 +558,22 @@ def test_modalities_of_a_command_line():
     for bad in (",", "a:", ":b", "a,a:b", "a:b+"):
         with pytest.raises(InvalidInput):
             parse_modalities(bad)
+
+
+def test_an_empty_cell_of_numbers_is_a_row_that_lacks_them(tmp_path):
+    path = tmp_path / "t.csv"
+    read_as = lambda of: read(str(path), modalities={"n": of, "t": "c"}, split=(1, 0, 0))
+    path.write_text("a,b,c\n1,2,cat\n,,dog\n3.5,1,pig\n")
+    for of, values in (
+        ("a", [[1], [3.5]]),
+        (["a"], [[1], [3.5]]),
+        (["a", "b"], [[1, 2], [3.5, 1]]),
+    ):
+        data = read_as(of)
+        assert data.present["n"].tolist() == [True, False, True]
+        np.testing.assert_array_equal(data.columns["n"].values[[0, 2]], values)
+    path.write_text("a,b,c\n1,2,cat\n2,,dog\n")
+    with pytest.raises(InvalidInput, match=r"column 'b' of n is empty in row 1 \(line 3\); fill"):
+        read_as(["a", "b"])
+    with pytest.raises(InvalidInput, match="column 'c' of n has no numbers"):
+        read_as(["a", "c"])

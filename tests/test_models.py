@@ -20,7 +20,7 @@ from mmjax.errors import InvalidInput
 from mmjax.models import figures, trained_on
 from mmjax.models.model import embedded
 from mmjax.run import launch
-from mmjax.tables.models import export_columns, write_embeddings
+from mmjax.tables.models import check_held_out, export_columns, write_embeddings
 from mmjax.train import Interrupted
 from tests.test_page import read_page
 
@@ -629,3 +629,25 @@ def test_a_wrong_keyword_is_told_of_the_function_that_was_called(name):
 def test_figures_that_nothing_tells_are_a_dash():
     shown = [figures.show(v) for v in (None, float("nan"), 0.0, "as it is")]
     assert shown == ["-", "-", "0.000", "as it is"]
+
+
+def test_rows_that_lack_a_modality_have_their_own_chance_and_number(model, data):
+    """A line's figures are of the rows that have what it is made of, and so are those beside it."""
+    kind = data.labels["kind"]
+    here = (kind > 0) | (np.arange(N) % 9 == 0)
+    found = mm.probe(model, data._replace(present={"b": here}), "kind")
+    held = data.split == "test"
+    for name, rows in (("a", held), ("b", held & here), ("all", held & here)):
+        counts = np.bincount(kind[rows])
+        assert found.partial[name] == (rows.sum(), pytest.approx(counts.max() / rows.sum()))
+    told = [line.split() for line in str(found).splitlines()]
+    assert told[1][-1] == "rows" and told[3][-1] == str((held & here).sum())
+    assert mm.probe(model, data, "kind").partial == {}
+
+
+def test_copies_of_training_rows_are_told_before_a_training(data):
+    check_held_out(data)
+    copied = data.take(np.r_[np.arange(N), np.flatnonzero(data.split == "train")[:2]])
+    copied.split[-2:] = "test"
+    with pytest.raises(InvalidInput, match="split: 2 of 14 rows of split test equal training rows"):
+        check_held_out(copied)

@@ -16,14 +16,13 @@ from mmjax.data.columns import (
     some_present,
 )
 from mmjax.data.files.checks import check_finite, label_column, plain
-from mmjax.data.pair_ids import content_ids, linked_groups
+from mmjax.data.groups import SPLITS, Split, groups_in_order, linked_rows, split_of
+from mmjax.data.pair_ids import content_ids
 from mmjax.data.values import Lazy, taken
-from mmjax.errors import InvalidInput, choose, counted, require
+from mmjax.errors import choose, counted, require
 from mmjax.labels import encode_labels
 
-SPLITS = ("train", "validation", "test")
 LABEL = "label"  # of classes, in data sets that have one label a row
-Split = Sequence[float] | Sequence[str] | np.ndarray
 Labels = Sequence[Any] | np.ndarray
 
 
@@ -124,11 +123,15 @@ class Dataset(NamedTuple):
             if not mask.all():
                 absent[key] = mask
         some_present(absent, columns, n)
-        codes = _ids(columns, absent, ids, n)
+        codes, of = _ids(columns, absent, ids, n)
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
         own = None if groups is None else encode_labels(of_length("groups", groups, n))[0]
-        group, told = (_in_order(own), []) if linked else _linked(codes, own, ids is not None)
-        where = _split(split, group, own, seed, n)
+        if linked:
+            group, told = groups_in_order(own), list[str]()
+        else:
+            every = set(of) == set(columns)
+            group, told = linked_rows(codes, of, own, asked=ids is not None, whole=every)
+        where = split_of(split, group, own, seed, n)
         return cls(columns, kept, group, where, codes, absent, name, (*remarks, *told))
 
     @property
@@ -253,15 +256,17 @@ def _labels(name: str, values: Any, n: int) -> np.ndarray:
 
 def _ids(
     columns: Mapping[str, Column], absent: Mapping[str, np.ndarray], ids: Any, n: int
-) -> np.ndarray:
-    """`[n, k]` int32. What a row lacks is like nothing else."""
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`[n, k]` int32, and what names the k columns. What a row lacks is like nothing else."""
     if isinstance(ids, Mapping):
-        given = {str(key): of_length(f"ids {key}", v, n) for key, v in ids.items()}
+        given = {f"ids {key}": of_length(f"ids {key}", v, n) for key, v in ids.items()}
         made = [encode_labels(v)[0] for v in given.values()]
+        names = list(given)
     elif ids is not None:
         made = encode_labels(of_length("ids", ids, n))
+        names = ["ids"]
     else:
-        made = []
+        made, names = [], []
         for key, column in columns.items():
             own = _content(column, n)
             if own is None:
@@ -269,9 +274,10 @@ def _ids(
             if key in absent:
                 own = np.where(absent[key], own, n + np.arange(n))
             made.append(own)
+            names.append(key)
         if not made:
-            made = [np.arange(n)]
-    return np.stack(made, axis=1).astype(np.int32)
+            made, names = [np.arange(n)], ["row"]
+    return np.stack(made, axis=1).astype(np.int32), tuple(names)
 
 
 def _content(column: Column, n: int) -> np.ndarray | None:
@@ -284,83 +290,6 @@ def _content(column: Column, n: int) -> np.ndarray | None:
     if column.kind == "text":
         return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)
     return content_ids(column.values)
-
-
-def _in_order(own: np.ndarray | None) -> np.ndarray:
-    if own is None:
-        raise InvalidInput("linked: True is not allowed; use groups, that are linked already")
-    return np.asarray(own, np.int64)
-
-
-_OFTEN = 8, 0.01  # rows, and share of them, beyond which equal contents are a class ("a dog")
-_FEWEST = 4  # groups below which equal contents are classes, not recordings
-_TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is none
-
-
-def _linked(ids: np.ndarray, own: np.ndarray | None, asked: bool) -> tuple[np.ndarray, list[str]]:
-    """Groups of rows that ids or the user's groups link, and what was not linked."""
-    n, told = len(ids), []
-    start = group = np.arange(n) if own is None else own
-    for number, column in enumerate(ids.T):
-        often = np.bincount(np.unique(column, return_inverse=True)[1].reshape(-1)).max()
-        if not asked and often > max(_OFTEN[0], _OFTEN[1] * n):
-            told.append(
-                f"{often} rows hold the same in column {number} of ids: a class, which a "
-                "split may part"
-            )
-            continue
-        group, _ = linked_groups(group, column, np.arange(n))
-    few = len(np.unique(group)) < min(_FEWEST, len(np.unique(start)))
-    if not asked and (few or np.bincount(group).max() > max(_OFTEN[0], _TOO_LARGE * n)):
-        if few or own is None or np.bincount(own).max() <= _TOO_LARGE * n:
-            told.append("equal contents link most rows with each other: a split may part them")
-            group = start
-    return np.asarray(group, np.int64), told
-
-
-def _split(
-    split: Split, group: np.ndarray, own: np.ndarray | None, seed: int, n: int
-) -> np.ndarray:
-    """`[n]` str."""
-    if not isinstance(split, np.ndarray):
-        shares = [share for share in split if isinstance(share, int | float)]
-        if len(shares) == len(split):
-            return _by_shares(shares, group, seed, n)
-    where = of_length("split", np.asarray(split, np.str_), n)
-    strange = np.setdiff1d(where, SPLITS)
-    require(not strange.size, "split", list(map(str, strange[:3])), ", ".join(SPLITS))
-    if own is not None:
-        codes = np.array([SPLITS.index(name) for name in where])
-        low, high = np.full(own.max() + 1, len(SPLITS)), np.full(own.max() + 1, -1)
-        np.minimum.at(low, own, codes)
-        np.maximum.at(high, own, codes)
-        torn = int(np.sum(high > low))
-        require(torn == 0, "split", f"one with {torn} groups in two parts", "whole groups")
-    return where
-
-
-def _by_shares(shares: Sequence[float], group: np.ndarray, seed: int, n: int) -> np.ndarray:
-    good = len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6
-    require(good, "split", tuple(shares), "shares of train, validation and test that sum to 1")
-    sizes = np.bincount(group)
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]  # what is large finds its place first
-    lack, part_of = np.array([share * n for share in shares]), np.zeros(len(sizes), int)
-    empty = [part for part, share in enumerate(shares) if share * n >= 1]
-    for left, place in zip(range(len(order), 0, -1), order, strict=True):
-        # The last groups are for parts that have none yet.
-        part = empty[0] if left <= len(empty) else int(np.argmax(lack))
-        empty = [other for other in empty if other != part]
-        part_of[place] = part
-        lack[part] -= sizes[place]
-    where = np.array(SPLITS)[part_of[group]]
-    for name, share in zip(SPLITS, shares, strict=True):
-        if share * n >= 1 and not np.any(where == name):
-            told = f"{share} of {n} rows in {len(sizes)} groups"
-            raise InvalidInput(
-                f"split: {told} leaves {name} empty; use fewer parts or other groups"
-            )
-    return where
 
 
 def facts_of(data: Dataset) -> dict[str, Any]:

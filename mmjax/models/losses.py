@@ -16,7 +16,8 @@ from mmjax.types import Array, Tree
 def loss_of(loss: Loss | str | None, fusion: Fusion | None, classes: int = 0) -> Loss:
     """The loss that `fit` was asked for; classes: of the label that it sees, 0 for none."""
     if loss is None or isinstance(loss, str):
-        return loss_named(name_of(loss, fusion), **({"classes": classes} if classes else {}))
+        how: dict[str, Any] = {"classes": classes} if classes else {}
+        return loss_named(name_of(loss, fusion), **how)
     good = isinstance(loss, Loss)
     require(good, "loss", type(loss).__name__, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
     return loss

@@ -212,9 +212,13 @@ def _nothing(preparation: Preparation, n: int) -> dict[str, Any]:
 
 def trained_on(model: Model, data: Dataset) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds what the model was trained on."""
-    known = np.ones(data.num_rows, bool)
+    return held_by(data, model.spec.trained_rows)
+
+
+def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`[n]` bool: rows whose every modality holds one of these, name -> hashes of hashes_of."""
+    found = np.ones(data.num_rows, bool)
     for name, hashes in hashes_of(data).items():
-        seen = model.spec.trained_rows.get(name)
-        if seen is not None:
-            known &= np.isin(hashes, seen) | (hashes == 0)
-    return known
+        if name in known:
+            found &= np.isin(hashes, known[name]) | (hashes == 0)
+    return found

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 
 from mmjax.config import names_in, option
-from mmjax.data.dataset import Dataset
+from mmjax.data.dataset import Dataset, hashes_of
 from mmjax.data.formats import parse_modalities, read
 from mmjax.errors import InvalidInput, choose, counted, require, say
 from mmjax.models import Fusion, Model, fit, probe, retrieval, trained_on
 from mmjax.models.losses import loss_named
+from mmjax.models.model import held_by
 from mmjax.models.rows import features_of
 from mmjax.nets import Net, clip_image, clip_text
 from mmjax.report import markdown_table, mean_and_deviation
@@ -67,6 +68,18 @@ def read_data(options: DataOptions) -> Dataset:
         root=o.root,
         stream=True if o.stream else None,
     )
+
+
+def check_held_out(data: Dataset) -> None:
+    """Raises InvalidInput where rows that are to be judged hold what training rows do: it is told
+    before a training, not after it."""
+    judged = data.part("test")
+    equal = int(held_by(judged, hashes_of(data.part("train", "validation"))).sum())
+    if equal:
+        told = f"{equal} of {counted(judged.num_rows, 'row')} of split test"
+        raise InvalidInput(
+            f"split: {told} equal training rows in every modality; use --groups, or drop the copies"
+        )
 
 
 def _pairs(flag: str, text: str) -> dict[str, str] | None:

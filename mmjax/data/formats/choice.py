@@ -9,7 +9,7 @@ from mmjax.data.files.checks import check_finite
 from mmjax.data.formats.cells import files_kind, first_texts, interpreted, is_free_text
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values
-from mmjax.data.formats.table import Files, Raw, Table, column, is_empty, row_count
+from mmjax.data.formats.table import Files, Raw, Table, at, column, is_empty, row_count
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
@@ -131,8 +131,9 @@ def modality(
 
     Raises InvalidInput for whatever the kind of column does.
     """
-    if not isinstance(columns, str):
+    if not isinstance(columns, str) and len(columns) > 1:
         return _together(table, name, columns, rows, options)
+    columns = columns if isinstance(columns, str) else columns[0]
     length = beside(table, _BESIDE[:2], name, columns)
     shown = beside(table, _BESIDE[2:], name, columns)
     values, told = column(table, columns), ""
@@ -166,20 +167,39 @@ def _together(
     table: Table, name: str, columns: Sequence[str], rows: np.ndarray | None, options: Options
 ) -> Modality:
     parts = [modality(table, own, own, rows, options).rows for own in columns]
+    counts = {row_count(part) for part in parts}
+    require(len(counts) == 1, f"rows of {name}", sorted(counts), "columns of as many rows")
+    here = [_here(part) for part in parts]
+    some, every = np.any(here, 0), np.all(here, 0)
+    if (some != every).any():
+        row = int(np.argmax(some != every))
+        own = next(own for own, there in zip(columns, here, strict=True) if not there[row])
+        place = at(table, row if rows is None else int(rows[row]))
+        told = f"{table.path}: column {own!r} of {name} is empty {place}"
+        raise InvalidInput(f"{told}; fill it, or leave all of {', '.join(columns)} empty there")
     joined = []
     for own, part in zip(columns, parts, strict=True):
-        part = np.stack(part) if _dense(part) else part
-        if isinstance(part, list | Lazy) or part.dtype.kind not in "biuf" or part.ndim > 2:
-            told = f"{table.path}: column {own!r} of {name} has empty cells or no numbers"
-            raise InvalidInput(f"{told}; columns that are joined have a number a row")
+        part = _filled(part) if isinstance(part, list) else part
+        if part is None or isinstance(part, Lazy) or part.dtype.kind not in "biuf" or part.ndim > 2:
+            told = f"{table.path}: column {own!r} of {name} has no numbers, one or a list a row"
+            raise InvalidInput(f"{told}; columns that are joined have")
         joined.append(part.reshape(len(part), -1).astype(np.float32))
-    counts = {len(part) for part in joined}
-    require(len(counts) == 1, f"rows of {name}", sorted(counts), "columns of as many rows")
-    return Modality(np.concatenate(joined, axis=1))
+    values = np.concatenate(joined, axis=1)
+    return Modality(values, None, None if every.all() else every)
 
 
-def _dense(part: Any) -> bool:
-    return isinstance(part, list) and all(isinstance(row, np.ndarray) for row in part)
+def _here(part: Any) -> np.ndarray:
+    """`[n]` bool: rows that hold something."""
+    listed = isinstance(part, list)
+    return np.array([row is not None for row in part]) if listed else np.ones(row_count(part), bool)
+
+
+def _filled(part: list[Any]) -> np.ndarray | None:
+    """Rows of one shape as an array, zeros where there are none; None for other rows."""
+    full = [row for row in part if row is not None]
+    if not full or any(not isinstance(r, np.ndarray) or r.shape != full[0].shape for r in full):
+        return None
+    return np.stack([np.zeros_like(full[0]) if row is None else row for row in part])
 
 
 def _array(table: Table, name: str) -> np.ndarray:
