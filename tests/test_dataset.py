@@ -202,3 +202,22 @@ def test_what_is_behind_a_mask_is_never_read():
         with pytest.raises(InvalidInput, match="values are masked"):
             MAKE(**bad)
     np.testing.assert_array_equal(MAKE(x=np.ma.masked_array(EYE)).columns["x"].values, EYE)
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        (dict(labels={"k": ["a", ""] * 5}), "labels k: row 1 has an empty text"),
+        (
+            dict(labels={"k": np.array(["a", "b"] * 4 + ["c", "  "])}),
+            "labels k: row 9 has an empty",
+        ),
+        (dict(groups=[None] * 10), "groups: row 0 has None, which names nothing"),
+        (dict(ids=["a", None] * 5), "ids: row 1 has None"),
+        (dict(ids={"user": [1.0, None] * 5}), "ids user: row 1 has None"),
+        (dict(y=[[1, 2], [3]] * 5), "y: rows of 1 to 2 numbers; use as many in all, or sequences"),
+    ],
+)
+def test_what_names_nothing_is_refused_by_its_own_name(given, told):
+    with pytest.raises(InvalidInput, match=told):
+        MAKE(x=EYE, **given)

@@ -575,7 +575,7 @@ def parted(data, both):
 
 def test_rows_with_both_modalities_are_counted(data, model):
     told = mm.retrieval(model, parted(data, 5))
-    assert told.remarks == ("a and b: 5 rows with both",)
+    assert told.remarks[0] == "a and b: 5 rows with both"
     assert told.chance[1] == pytest.approx(1 / 5)
 
 

@@ -62,8 +62,8 @@ def _unmasked(name: str, values: Any) -> None:
 
 
 def of_objects(name: str, values: np.ndarray) -> np.ndarray:
-    """Labels as a table in memory holds them, objects that are all text or all numbers, as NumPy's.
-    Raises InvalidInput for a lacking label and for a mixture."""
+    """Names as a table in memory holds them, objects that are all text or all numbers, as NumPy's;
+    name: what they are. Raises InvalidInput for one that is lacking and for a mixture."""
     if values.dtype != np.dtype(object) or values.ndim != 1:
         return values
     rows = [v.item() if isinstance(v, np.generic) else v for v in values]
@@ -73,9 +73,9 @@ def of_objects(name: str, values: np.ndarray) -> np.ndarray:
         return np.array(rows)
     lacking = [row for row, v in enumerate(rows) if v is None or v != v]
     if lacking:
-        raise InvalidInput(f"labels {name}: row {lacking[0]} has {rows[lacking[0]]}, no label")
+        raise InvalidInput(f"{name}: row {lacking[0]} has {rows[lacking[0]]}, which names nothing")
     strange = sorted({type(v).__name__ for v in rows})
-    raise InvalidInput(f"labels {name}: {', '.join(strange)} together; use text or numbers")
+    raise InvalidInput(f"{name}: {', '.join(strange)} together; use text or numbers")
 
 
 def presence(name: str, rows: Any, given: Any, n: int) -> np.ndarray:
@@ -119,6 +119,10 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
         if len({row.shape for row in every}) > 1:
             every = [row[:0] if not here else row for row, here in zip(every, mask, strict=True)]
             _alike(name, every)
+            if every[0].ndim < 2:
+                few, most = min(map(len, every)), max(map(len, every))
+                told = f"{name}: rows of {few} to {most} numbers"
+                raise InvalidInput(f"{told}; use as many in all, or sequences [length, f] a row")
             values, seen = padded(every)
         else:
             values = np.stack(every)

@@ -19,7 +19,7 @@ from mmjax.data.files.checks import check_finite, label_column, plain
 from mmjax.data.groups import SPLITS, Split, groups_in_order, linked_rows, split_of
 from mmjax.data.pair_ids import content_ids
 from mmjax.data.values import Lazy, taken
-from mmjax.errors import choose, counted, require
+from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.labels import encode_labels
 
 LABEL = "label"  # of classes, in data sets that have one label a row
@@ -125,7 +125,11 @@ class Dataset(NamedTuple):
         some_present(absent, columns, n)
         codes, of = _ids(columns, absent, ids, n)
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
-        own = None if groups is None else encode_labels(of_length("groups", groups, n))[0]
+        own = (
+            None
+            if groups is None
+            else encode_labels(of_objects("groups", of_length("groups", groups, n)))[0]
+        )
         if linked:
             group, told = groups_in_order(own), list[str]()
         else:
@@ -247,7 +251,12 @@ def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
 
 
 def _labels(name: str, values: Any, n: int) -> np.ndarray:
-    column = plain(of_objects(name, of_length(f"labels {name}", values, n)), name, "labels")
+    said = f"labels {name}"
+    column = plain(of_objects(said, of_length(said, values, n)), name, "labels")
+    if column.ndim == 1 and column.dtype.kind == "U":
+        empty = np.flatnonzero(np.char.strip(column) == "")
+        if empty.size:
+            raise InvalidInput(f"{said}: row {empty[0]} has an empty text, which names nothing")
     if column.ndim == 1 and column.dtype.kind == "f" and (column != np.round(column)).any():
         check_finite(f"labels {name}", column)
         return column.astype(np.float64)
@@ -260,10 +269,10 @@ def _ids(
     """`[n, k]` int32, and what names the k columns. What a row lacks is like nothing else."""
     if isinstance(ids, Mapping):
         given = {f"ids {key}": of_length(f"ids {key}", v, n) for key, v in ids.items()}
-        made = [encode_labels(v)[0] for v in given.values()]
+        made = [encode_labels(of_objects(key, v))[0] for key, v in given.items()]
         names = list(given)
     elif ids is not None:
-        made = encode_labels(of_length("ids", ids, n))
+        made = encode_labels(of_objects("ids", of_length("ids", ids, n)))
         names = ["ids"]
     else:
         made, names = [], []

@@ -1,4 +1,7 @@
-"""Unmixing of embeddings: linear maps found from their statistics alone."""
+"""Unmixing of embeddings: linear maps found from their statistics alone.
+
+`mmjax.disentangle(model, data, key=key)` is a function too: `help(mmjax.models.disentangle)`.
+"""
 
 from mmjax.disentangle import sae
 from mmjax.disentangle.cca import Canonical, canonical_directions

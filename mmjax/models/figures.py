@@ -324,6 +324,10 @@ def retrieval(
             recall[a, b] = one(score(found))
             if a in base and b in base and base[a].shape[1] == base[b].shape[1]:
                 raw[a, b] = one(score(base))
+    widths = {name: x.shape[1] for name, x in base.items() if name in names}
+    if len(set(widths.values())) > 1:
+        of = ", ".join(f"{name} {width}" for name, width in widths.items())
+        told.append(f"raw: compared only where the values are as wide ({of})")
     if not sizes:
         raise InvalidInput(f"{data.name}: no row of split test has two of {', '.join(names)}")
     chance = {k: float(np.mean(np.concatenate(of))) for k, *of in zip(ks, *sizes, strict=True)}

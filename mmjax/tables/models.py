@@ -118,6 +118,7 @@ def fusion_of(config: Any) -> Fusion | None:
 
 def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> Model:
     """Trains a model in the run's folder, or reads the one that is there."""
+    say(f"dim={dim}_seed={seed}: networks and first weights are made")
     nets = clip_nets(data, config.clip, config.tune)
     how = dict(temperature=config.temperature, learn_temperature=config.learn_temperature)
     if config.train_label:
@@ -153,6 +154,7 @@ def judged(model: Model, data: Dataset, setting: str, seed: int) -> list[Row]:
     """Probes of all labels and retrieval, as rows of results.csv."""
     row = lambda *name: Row(EXPERIMENT, setting, seed, *name)
     rows = []
+    say(f"{setting}_seed={seed}: judged on held-out rows")
     for label in data.labels:
         found = probe(model, data, label)
         rows += [row(name, label, found.metric, v) for name, v in found.embedding.items()]
