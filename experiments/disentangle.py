@@ -26,6 +26,7 @@ from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.studies import FeatureOptions, read_world
 from mmjax.tables import disentangle_report as report
 from mmjax.tables.disentangle import EXPERIMENT, probe_names, settings, with_controls
+from mmjax.tables.few_shot_options import all_columns
 from mmjax.tables.needs import NEEDS
 
 ABOUT = About(
@@ -79,7 +80,9 @@ def main(config: Config, run: Run) -> None:
     require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
     world, controls = with_controls(config, read_world(config, config.seed))
     table = settings(config, world, controls, run)
-    notes = [f"note: {world.name}: {line}" for line in world.remarks]
+    width = min(x.shape[1] for x in world.whole.sides().values())
+    remarks = [*world.remarks, *all_columns(config.num_components, width)]
+    notes = [f"note: {world.name}: {line}" for line in remarks]
     for line in notes + [f"rows: {line}" for line in world.counts]:
         say(line)
 

@@ -31,8 +31,11 @@ def check_sets(config: Any, sets: Sequence[FewShotSet]) -> list[FewShotSet]:
 def say_remarks(config: Any, sets: Sequence[FewShotSet]) -> None:
     """Notes of what is odd about each set, or about the flags for it."""
     for few in sets:
-        width = few.pool.x.shape[1]
-        whole = [str(k) for k in config.num_components if k >= width]
-        told = [f"num_components {', '.join(whole)}: all of the {width} columns"] if whole else []
-        for line in [*few.remarks, *told]:
+        for line in [*few.remarks, *all_columns(config.num_components, few.pool.x.shape[1])]:
             say(f"note: {few.name}: {line}")
+
+
+def all_columns(num_components: Sequence[int], width: int) -> list[str]:
+    """A line where more components are asked for than there are columns, or as many."""
+    whole = [str(k) for k in num_components if k >= width]
+    return [f"num_components {', '.join(whole)}: all of the {width} columns"] if whole else []
