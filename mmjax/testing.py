@@ -79,7 +79,8 @@ class LossFigures(NamedTuple):
             "memory": ", ".join([self.memory, *sizes]),
         }
         wide = max(map(len, lines))
-        return "\n".join(f"{name:{wide}}  {told}" for name, told in lines.items())
+        table = [f"{name:{wide}}  {told}" for name, told in lines.items()]
+        return "\n".join(["passes all checks; the largest errors seen:", *table])
 
 
 class _Batch(NamedTuple):
