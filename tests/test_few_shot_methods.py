@@ -428,7 +428,11 @@ def test_shifted_rows_are_judged_and_nothing_else(written, tmp_path):
         np.testing.assert_array_equal(value, together[1][name])
     right = found_by("zero-shot", draws, more)[0]["sketch"][0]
     texts = np.asarray(draws.texts[0], np.float64)
-    assert right == pytest.approx(np.mean((rows.x @ texts.T).argmax(1) == rows.labels))
+    scores = rows.x @ texts.T
+    assert right == pytest.approx(np.mean(scores.argmax(1) == rows.labels))
+    own = found_by("zero-shot", draws, more)[0]["sketch among its 3 classes"][0]
+    assert own == pytest.approx(np.mean(scores[:, :3].argmax(1) == rows.labels)) and own >= right
+    assert (scores.argmax(1) == 3).any()  # or there is nothing to see
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) ->
 
     A file has `test` and `test_labels`, or `features` and `labels`, of which a `split` leaves the
     test rows. Labels are names of the set's classes, or codes: of its own `class_names`, without
-    them the set's. Rows of some classes will do; they are judged among all of the set's.
+    them the set's. Rows of some classes will do; they are judged among all of the set's and, beside
+    it, among their own.
 
     Args:
       few: the set.

@@ -41,14 +41,16 @@ def accuracy(labels: Array, predicted: Array) -> Array:
     return jnp.mean((labels == predicted).astype(jnp.float32))
 
 
-def accuracy_of_largest(outputs: Array, codes: Array) -> Array:
+def accuracy_of_largest(outputs: Array, codes: Array, among: Array | None = None) -> Array:
     """Share of the rows whose largest output is their class's; a scalar in [0, 1].
 
     Args:
       outputs: `[n, classes]` float. NaN among them, which has no largest, makes the share NaN.
       codes: `[n]` int.
+      among: `[classes]` bool, of which the largest is taken; None: all.
     """
-    right = jnp.mean((jnp.argmax(outputs, axis=1) == codes).astype(jnp.float32))
+    asked = outputs if among is None else jnp.where(among, outputs, -jnp.inf)
+    right = jnp.mean((jnp.argmax(asked, axis=1) == codes).astype(jnp.float32))
     return jnp.where(jnp.all(jnp.isfinite(outputs)), right, jnp.nan)
 
 

@@ -155,7 +155,14 @@ def by_class(values: Array, num_classes: int) -> Array:
 
 
 def accuracies(
-    method: Method, params: Tree, x: Array, z: Array, labels: Array, *, shared: bool
+    method: Method,
+    params: Tree,
+    x: Array,
+    z: Array,
+    labels: Array,
+    *,
+    shared: bool,
+    among: Array | None = None,
 ) -> Array:
     """`[draws]` accuracy of a fitted method on test rows.
 
@@ -165,15 +172,16 @@ def accuracies(
       x, z, labels: `[m, .]`, `[m]` test rows, with a leading axis of draws unless shared. z always
         has one, except where it is x.
       shared: whether all draws are judged on the same rows.
+      among: `[classes]` bool, those that an answer may be; None: all.
     """
-    return _accuracies(method.scores, params, x, z, labels, shared, z.ndim == 2)
+    return _accuracies(method.scores, params, x, z, labels, among, shared, z.ndim == 2)
 
 
-@partial(jax.jit, static_argnums=(0, 5, 6))
-def _accuracies(scores, params, x, z, labels, shared, own):
+@partial(jax.jit, static_argnums=(0, 6, 7))
+def _accuracies(scores, params, x, z, labels, among, shared, own):
     def one(given):
         params, x, z, labels = given
-        return accuracy_of_largest(scores(params, x, z), labels)
+        return accuracy_of_largest(scores(params, x, z), labels, among)
 
     count = len(jax.tree.leaves(params)[0])
     # A loop: test rows that are shared are never copied for each draw.

@@ -15,11 +15,13 @@ from mmjax.types import Array, Key
 
 
 class HeldOut(NamedTuple):
-    """Rows that are judged: `[m, d]`, `[m]`, or with a leading axis of draws unless shared."""
+    """Rows that are judged: `[m, d]`, `[m]`, or with a leading axis of draws unless shared; among:
+    `[classes]` bool, those that an answer may be; None for all."""
 
     x: Array
     labels: Array
     shared: bool
+    among: Array | None = None
 
 
 def draw_sizes(few: FewShotSet, shots: int, validation: int) -> tuple[int, int]:
@@ -94,7 +96,13 @@ def make_draws(
         chosen = part(few.val, _rows_of(keys, 1, few.val.labels, count, val))
     else:
         chosen = LabelledRows(*(np.broadcast_to(v, (len(keys), *v.shape)) for v in few.val))
-    tests = {name: held(own, True) for name, own in few.shifts.items()}
+    tests: dict[str, HeldOut] = {}
+    for name, own in few.shifts.items():
+        tests[name] = held(own, True)
+        here = np.bincount(own.labels, minlength=count) > 0
+        if not here.all():  # ImageNet-R and -A have 200 of 1000 classes, and are told among these
+            among = f"{name} among its {int(here.sum())} classes"
+            tests[among] = tests[name]._replace(among=jnp.asarray(here))
     if few.test is not None:
         tests["test"] = held(few.test, True)
     else:

@@ -116,7 +116,8 @@ def judged(
         z = rows.x
         if unmixing is not None and not folded:
             z = unmixed_test(unmixing, params, rows.x, shared=rows.shared)
-        right = accuracies(method, own, rows.x, z, rows.labels, shared=rows.shared)
+        given = rows.x, z, rows.labels
+        right = accuracies(method, own, *given, shared=rows.shared, among=rows.among)
         found[name] = np.asarray(right)
     choices = {name: np.asarray(v) for name, v in fitted.choices.items()}
     if fitted.choices:
