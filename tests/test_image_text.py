@@ -155,14 +155,9 @@ def test_run_writes_tables_and_figures(tmp_path):
     assert {r.setting for r in rows} == {"content", "size=2", "size=3"}
     told = {(r.modality, r.target) for r in rows if r.setting == "size=2"}
     assert {(s, f) for s in "xt" for f in (*SHARED, "background_color", "text_phrasing")} < told
-    figures = {p.name for p in (tmp_path / "figures").iterdir()}
-    assert figures == {
-        "samples.png",
-        "sheet.png",
-        "factors.png",
-        "neighbours_size=2.png",
-        "neighbours_size=3.png",
-    }
+    figures = {p.stem for p in (tmp_path / "figures").glob("*.png")}
+    of_sizes = {"neighbours_size=2", "neighbours_size=3"}
+    assert figures == {"samples", "sheet", "factors", "losses"} | of_sizes
     assert (tmp_path / "vocabulary.json").exists()
     before = (tmp_path / "results.csv").read_bytes()
     assert run() == 0  # finished: trains nothing
