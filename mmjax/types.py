@@ -1,7 +1,7 @@
 """The values that travel between layers."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 Array = jax.Array
 AnyArray = jax.Array | np.ndarray  # on a device, or on the host
 Key = jax.Array  # a typed PRNG key, from jax.random.key; consumed once
+Side = TypeVar("Side")
 Tree = Any  # a pytree of arrays: parameters, optimiser states
 # Goes through the items of a long job and shows how far it is: `(items, label) -> iterator`.
 Tracked = Callable[[Iterable, str], Iterator]
@@ -35,11 +36,12 @@ class Latents(NamedTuple):
     m_t: Array
 
 
-class Pair(NamedTuple):
-    """Two aligned arrays, `[batch, ...]` each: observations, embeddings or parameters."""
+class Pair(NamedTuple, Generic[Side]):
+    """Two of one sort, of x and of t: arrays `[batch, ...]` of observations or embeddings, trees of
+    parameters, shapes."""
 
-    x: Array
-    t: Array
+    x: Side
+    t: Side
 
 
 class SceneFactors(NamedTuple):

@@ -18,6 +18,7 @@ from mmjax.data.pair_ids import (
 from mmjax.data.pairs import PairedData, paired, side_of
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
+from mmjax.types import Pair
 
 _CHECKED = 4096  # rows looked at together
 
@@ -58,13 +59,6 @@ class _Side(NamedTuple):
     is_test: np.ndarray | None
     ids: np.ndarray
     named: bool
-
-
-class _Rows(NamedTuple):
-    """`[n_x]` and `[n_t]`, something of each row of either side."""
-
-    x: np.ndarray
-    t: np.ndarray
 
 
 def digit_halves(test_share: float) -> PairedData:
@@ -212,7 +206,7 @@ def _split(
 
 def _masks(
     x: _Side, t: _Side, partner: np.ndarray | None, test_share: float
-) -> tuple[_Rows, _Rows, list[str]]:
+) -> tuple[Pair[np.ndarray], Pair[np.ndarray], list[str]]:
     """Test rows of either side, groups of either side, and remarks."""
     # What rows share, first by all that is known, then by what a user named and pairs alone.
     own_x, own_t = (side.ids if side.named else np.arange(len(side.ids)) for side in (x, t))
@@ -236,4 +230,4 @@ def _masks(
                     "keeps together what ids and pairs link, not what has equal contents."
                 )
         masks.append(is_test)
-    return _Rows(*masks), _Rows(*known), remarks
+    return Pair(*masks), Pair(*known), remarks

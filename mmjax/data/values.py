@@ -54,12 +54,14 @@ def joined(parts: Sequence[Lazy]) -> Lazy:
             out[chosen] = parts[number].read(rows[chosen] - starts[number])
         return out
 
+    tells = [part.tell for part in parts if part.tell is not None]
+
     def tell(row):
         number = int(np.searchsorted(ends, row, side="right"))
-        return parts[number].tell(int(row - starts[number]))
+        return tells[number](int(row - starts[number]))
 
-    told = all(part.tell is not None for part in parts)
-    return Lazy((int(ends[-1]), *parts[0].shape[1:]), parts[0].dtype, read, tell if told else None)
+    told = tell if len(tells) == len(parts) else None
+    return Lazy((int(ends[-1]), *parts[0].shape[1:]), parts[0].dtype, read, told)
 
 
 def padded(rows: Sequence[np.ndarray], length: int | None = None) -> tuple[np.ndarray, np.ndarray]:

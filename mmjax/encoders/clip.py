@@ -1,7 +1,7 @@
 """CLIP's networks: a vision transformer and a causal text transformer (Radford et al. 2021)."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,7 +12,7 @@ from mmjax.encoders.base import Encoder, from_module
 from mmjax.errors import choose, require
 from mmjax.types import Array
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Any] = {
     "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
     "gelu": partial(nn.gelu, approximate=False),
 }
@@ -49,8 +49,9 @@ class _Layer(nn.Module):
         # The mean of squares minus the squared mean loses digits that PyTorch keeps.
         norm = partial(nn.LayerNorm, epsilon, use_fast_variance=False)
         mixed = nn.Dense(3 * width, name="qkv")(norm(name="attention_norm")(x))
-        parts = jnp.split(mixed.reshape(*x.shape[:2], 3 * heads, width // heads), 3, axis=2)
-        seen = _attention(*parts, self.causal).reshape(x.shape)
+        parts = mixed.reshape(*x.shape[:2], 3 * heads, width // heads)
+        queries, keys, values = jnp.split(parts, 3, axis=2)
+        seen = _attention(queries, keys, values, self.causal).reshape(x.shape)
         x = x + nn.Dense(width, name="attention_out")(seen)
         y = nn.Dense(hidden, name="mlp_hidden")(norm(name="mlp_norm")(x))
         return x + nn.Dense(width, name="mlp_out")(ACTIVATIONS[activation](y))

@@ -6,7 +6,7 @@ no influence on its Z, exactly.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -301,16 +301,17 @@ def fusion(
         parts = zip(
             encoders, params["encoders"], statistics["encoders"], observations, keys, strict=True
         )
-        seen = [encoder.forward(*own, gather) for encoder, *own in parts]
+        seen = [encoder.forward(p, s, o, k, gather) for encoder, p, s, o, k in parts]
         features, changed = zip(*seen, strict=True)
-        z = fuse.apply({"params": params["fusion"]}, features, masks)
-        projected, head_changed = head.apply(
+        z: Any = fuse.apply({"params": params["fusion"]}, features, masks)
+        applied: Any = head.apply(  # no type of Flax knows what mutable gives
             {"params": params["head"], "batch_stats": statistics["head"]},
             z,
             train=True,
             gather=gather,
             mutable=["batch_stats"],
         )
+        projected, head_changed = applied
         statistics = {"encoders": changed, "head": head_changed["batch_stats"]}
         return Fused(z, projected), statistics
 

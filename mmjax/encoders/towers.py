@@ -1,7 +1,7 @@
 """Two encoders side by side, each with a selection of dimensions and a head."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def two_towers(
     def init(key, shapes):
         keys = Pair(*jax.random.split(key))
         made = [e.init(k, s) for e, k, s in zip(encoders, keys, shapes, strict=True)]
-        both = lambda make: Pair(make(), None if shared else make())
+        both = lambda make: Pair[Any](make(), None if shared else make())
         if shared:
             made[1] = (None, None)
         params = {

@@ -83,7 +83,7 @@ def search_c(
 def _search_c(
     x, labels, validation, validation_labels, num_classes, penalty, coarse, halvings, steps, options
 ) -> Choice:
-    fit = PENALTIES[penalty]
+    fit: Any = PENALTIES[penalty]
     count = len(coarse)
     # Two at a time all the way, so that one copy of the solver is compiled; on CPUs one after the
     # other, where none waits for the slower.

@@ -4,6 +4,7 @@ See mmjax.losses.aligning for what ids, presence and names mean.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -178,8 +179,10 @@ def factor_cl(
         else:
             pairs = supervised_factors(x, t, jax.nn.one_hot(context.labels, classes))
         both = present_in(context, z, first, second)
-        present = Factors(both, both, *there, both, both)
-        critics = Factors(*[partial(critic.score, own) for own in params["critics"]])
+        first_there, second_there = there
+        present = Factors(both, both, first_there, second_there, both, both)
+        scores: Any = [partial(critic.score, own) for own in params["critics"]]
+        critics = Factors(*scores)
         still = jax.lax.stop_gradient(params["critics"])
         frozen = critics._replace(
             shared_given=partial(critic.score, still.shared_given),

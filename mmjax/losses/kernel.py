@@ -11,7 +11,7 @@ is a logaddexp.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,8 @@ class _Side(NamedTuple):
 
 def _side(points, ids, chunk):
     valid = jnp.ones(points.shape[0], bool)
-    return _Side(*(_chunks(x, chunk) for x in (points, valid, ids)))
+    cut: Any = lambda x: _chunks(x, chunk)
+    return _Side(cut(points), cut(valid), cut(ids))
 
 
 def _scores(similarity, keep, beta, left, right):

@@ -224,7 +224,7 @@ def probe_features(
             return float("nan")
         count = int(targets.max()) + 1 if classes else None
         count = count and max(2, count)
-        how = dict(num_classes=count, strengths=_STRENGTHS, max_steps=_MAX_STEPS)
+        how: Any = dict(num_classes=count, strengths=_STRENGTHS, max_steps=_MAX_STEPS)
         return float(linear_probe(task, *parts, **how)[metric])
 
     found = {name: figure(x) for name, x in features.items()}

@@ -31,7 +31,9 @@ def augmenter(options: SequenceAugmentation) -> Callable[[Key, Observation], Obs
     Steps that a Padded sequence loses aren't seen; those of an array `[n, length, features]` become
     0, and so do features and pixels. Raises InvalidInput for an option out of range.
     """
-    of_vectors = augment_vectors(options) if set(options.kinds.split("+")) <= _OF_VECTORS else None
+    of_vectors: Any = (
+        augment_vectors(options) if set(options.kinds.split("+")) <= _OF_VECTORS else None
+    )
     of_sequences = augment_sequences(options)
 
     def augment(key, seen):

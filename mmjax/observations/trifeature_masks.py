@@ -140,7 +140,7 @@ def _noise(row, column, width):
     """Small squares, each covered or not with equal chances."""
     side = 0.4
     row, column, width = row / side, column / side, width / side
-    total = 0.0
+    total = jnp.zeros(())
     for i in (0, 1):
         for j in (0, 1):
             # The share of the pixel in this one of the four squares around the nearest corner.

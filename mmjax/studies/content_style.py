@@ -6,7 +6,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -257,7 +257,7 @@ def make_content_style_study(
     encoder = mlp(o.hidden, int(o.embedding_dim), slope=o.slope)
     names, official = [f"x{k + 1}" for k in range(count)], loss is None and o.loss == "official"
     make_similarity(o.similarity, p=o.p)  # checked
-    chosen = None if official else aligning_loss(o, loss)
+    chosen: Any = None if official else aligning_loss(o, loss)
 
     def init_constants(key):
         mechanism_key, mixing_key, sample_key = jax.random.split(key, 3)
@@ -276,7 +276,7 @@ def make_content_style_study(
 
     def init_params(key):
         encoders = _init_encoders(encoder, count, o.shared_encoder, size, key)
-        own = chosen.init(jax.random.fold_in(key, 0), o.embedding_dim) if chosen else {}
+        own = chosen.init(jax.random.fold_in(key, 0), int(o.embedding_dim)) if chosen else {}
         return {"encoders": encoders, "loss": own}
 
     def observe(world, latents):

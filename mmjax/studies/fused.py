@@ -214,7 +214,7 @@ def make_fused_study(
         own = partial(embed, params)
         return subset_features(own, observations, subsets, fused=chosen.fused)
 
-    everything = np.ones((1, count), bool)
+    everything: Any = np.ones((1, count), bool)
 
     def represent(params, observations):
         return read(params, observations, everything)[0]

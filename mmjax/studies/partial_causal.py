@@ -238,7 +238,7 @@ def make_study(
         spare_dims=a.spare_dims,
     )
     chosen = aligning_loss(a, loss)
-    early = make_similarity("squared_l2")
+    early, early_temperature = make_similarity("squared_l2"), 2 * float(a.temperature)
 
     def init_constants(key):
         x_key, t_key, sample_key = jax.random.split(key, 3)
@@ -273,7 +273,7 @@ def make_study(
 
     def early_objective(params, batch, key, gather):
         raw = nets.raw(params, batch)
-        return info_nce(*raw, similarity=early, temperature=2 * a.temperature, gather=gather), {}
+        return info_nce(*raw, similarity=early, temperature=early_temperature, gather=gather), {}
 
     def select_canonical(params, constants, key):
         """The directions that the two encoders agree on most; spare dimensions go.

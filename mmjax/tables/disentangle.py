@@ -142,7 +142,7 @@ def zero_shot_rows(
 def retrieval_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> list[Piece]:
     """Recall among held-out pairs, a piece a split."""
     x, t = sides_of(world.whole).values()
-    how = dict(num_components=count, group=world.whole.rows.groups, tracked=run.tracked)
+    how: Any = dict(num_components=count, group=world.whole.rows.groups, tracked=run.tracked)
     setting = f"{world.mark}retrieval/{count}"
 
     def judge(k, key, log):

@@ -90,7 +90,8 @@ def judge_of(case: Case, limit: int) -> Judge:
     own = {name: case.preparations[name] for name in case.data.columns}
 
     def figures(place, constants, key, represent, read):
-        masks, features, found = np.array(list(case.subsets.values())), {}, {}
+        masks, features = np.array(list(case.subsets.values())), {}
+        found: dict[tuple[str, str, str], float] = {}
         for name, part in parts.items():
             if read is None:
                 features[name] = raw_subset_features(part, own, masks)
@@ -99,8 +100,8 @@ def judge_of(case: Case, limit: int) -> Judge:
         for number, subset in enumerate(case.subsets):
             seen = {part: of_subsets[number] for part, of_subsets in features.items()}
             for name, target in case.targets.items():
-                how = dict(num_classes=target.classes, limit=limit, strengths=STRENGTHS)
-                labels = {k: labels_of(part, target) for k, part in parts.items()}
+                how: Any = dict(num_classes=target.classes, limit=limit, strengths=STRENGTHS)
+                labels: Any = {k: labels_of(part, target) for k, part in parts.items()}
                 told = probe_splits(target.kind, seen, labels, **how)
                 found |= {(subset, name, metric): value for metric, value in told.items()}
         return found

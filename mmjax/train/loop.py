@@ -119,10 +119,14 @@ def init_states(recipe: Recipe, init: Callable[[Key], Tree], keys: Key) -> State
 def _entered(
     recipe: Recipe, stage: Stage, states: State, constants: Tree, keys: Key, step: int
 ) -> State:
+    enter = stage.enter
+    if enter is None:
+        return states
+
     def one(params, constants, key):
         # 2^32 - 1 is no step of training: a key of entering's own.
         own_key = jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), step)
-        return stage.enter(params, constants, own_key)
+        return enter(params, constants, own_key)
 
     over_seeds = jax.vmap(one, in_axes=(0, None if recipe.shared_constants else 0, 0))
     return states._replace(params=jax.jit(over_seeds)(states.params, constants, keys))

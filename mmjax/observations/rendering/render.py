@@ -7,6 +7,7 @@ casts the object's shadow on the plane, and white light around the camera.
 """
 
 import functools
+from typing import Any
 
 import chex
 import jax
@@ -90,9 +91,10 @@ def _meet(centre, parts, resolution):
     corner = jnp.round((middle / REACH + 1) * resolution / 2 - side / 2).astype(jnp.int32)
     corner = jnp.clip(corner, 0, resolution - side)
     rows, columns = (_slopes(corner[i], side, resolution) for i in range(2))
-    direction = (rows[:, None], columns[None, :], -1.0)
+    across = rows[:, None], columns[None, :]
+    direction: Any = (*across, -1.0)
     # Rays start beside the object rather than at the camera, which spares float32 digits.
-    origin = (direction[0] * distance, direction[1] * distance, centre[2])
+    origin = (across[0] * distance, across[1] * distance, centre[2])
     depth = first_entry(parts, origin, direction)
     met = depth < MISS
     depth = jnp.where(met, depth, 0.0)
