@@ -85,7 +85,7 @@ def main(config: Config, run: Run) -> None:
     check_held_out(data)
 
     def produce(dim, seed, log):
-        return judged(trained_model(config, data, run, dim, seed), data, f"dim={dim}", seed)
+        return judged(trained_model(config, data, run, dim, seed), data, run, f"dim={dim}", seed)
 
     table = {
         f"dim={dim}": [

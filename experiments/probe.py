@@ -10,12 +10,15 @@ raw values beside: of one model and its own export both give the same figures.
 
 import dataclasses
 import sys
+from collections.abc import Callable
+from functools import cache
 
 from mmjax.config import option
 from mmjax.data.dataset import facts_of
 from mmjax.data.formats import check_own_split
 from mmjax.errors import require
-from mmjax.models import load, probe, retrieval
+from mmjax.models import load, retrieval
+from mmjax.models.figures import probing
 from mmjax.run import About, Run, atomic_write, claim_workdir, keep_facts, launch
 from mmjax.tables.models import DataOptions, read_data, tell
 
@@ -51,9 +54,11 @@ def main(config: Config, run: Run) -> None:
     keep_facts(run.workdir, facts_of(data))
     how = dict(use_trained_rows=config.use_trained_rows)
     model = load(config.model) if config.model else None
-    found = [probe(model, data, label, **how) for label in data.labels]
+    read = cache(lambda: probing(model, data, **how))
+    jobs: list[Callable[[], object]] = [lambda k=k: read()(k) for k in data.labels]
     if model is not None and sum(name in data.columns for name in model.modalities) > 1:
-        found.append(retrieval(model, data, **how))
+        jobs.append(lambda: retrieval(model, data, **how))
+    found = [job() for job in run.tracked(jobs, "judged on held-out rows", "tables")]
     text = "\n\n".join(map(str, found))
     atomic_write(run.path("summary.md"), text + "\n")
     print(text)

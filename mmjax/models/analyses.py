@@ -18,7 +18,7 @@ from mmjax.models.figures import (
     RetrievalFigures,
     chance_of,
     lines_of,
-    probe,
+    probing,
     retrieval,
     show,
     table,
@@ -89,7 +89,8 @@ def sweep(
     for dim in dims:
         own = workdir and os.path.join(workdir, f"dim={dim}")
         models[dim] = fit(data, dim=dim, key=key, workdir=own, **options)
-        probes[dim] = {name: probe(models[dim], data, name) for name in names}
+        read = probing(models[dim], data)
+        probes[dim] = {name: read(name) for name in names}
     return SweepFigures(probes, models)
 
 
@@ -275,9 +276,8 @@ def report(
     check_asked(data, model=model)
     path = check_page(path)
     several = sum(name in data.columns for name in model.modalities) > 1
-    probes = {
-        name: probe(model, data, name, use_trained_rows=use_trained_rows) for name in data.labels
-    }
+    read = probing(model, data, use_trained_rows=use_trained_rows) if data.labels else None
+    probes = {name: read(name) for name in data.labels} if read else {}
     found = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
     figures = ReportFigures(str(model), str(data), probes, found, path)
     if path:

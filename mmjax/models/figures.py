@@ -1,6 +1,6 @@
 """What can be read of embeddings: probes and retrieval, on rows that nothing has seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,18 +142,32 @@ def probe(
     Raises InvalidInput for an unknown label, or rows that the model was trained on.
     """
     check_asked(data, model=model, bare=True)
+    choose(dict(data.labels), "label", label)
+    how: Any = dict(modalities=modalities, use_trained_rows=use_trained_rows, raw=raw)
+    return probing(model, data, **how)(label)
+
+
+def probing(
+    model: Model | None,
+    data: Dataset,
+    *,
+    modalities: Sequence[str] | None = None,
+    use_trained_rows: bool = False,
+    raw: bool = True,
+) -> Callable[[str], ProbeFigures]:
+    """`probe` as a function of the label: rows are embedded once, whatever is read of them."""
+    check_asked(data, model=model, bare=True)
     check_names("modalities", modalities)
-    values = choose(dict(data.labels), "label", label)
     features, rows = embeddings_and_rows(model, data, modalities, use_trained_rows)
-    if not raw or model is None:
-        return probe_features(features, {}, values, data, label, rows)
-    inputs = raw_features(model, data, modalities)
-    judged = modalities_of(model, data, modalities)
-    steps = [name for name in judged if model.spec.preparations[name].kind == "sequence"]
-    if inputs and steps:
-        means = f"raw: of {', '.join(steps)} the mean over its steps, not every step"
-        rows = rows._replace(remarks=(*rows.remarks, means))
-    return probe_features(features, inputs, values, data, label, rows)
+    inputs: dict[str, np.ndarray] = {}
+    if raw and model is not None:
+        inputs = raw_features(model, data, modalities)
+        judged = modalities_of(model, data, modalities)
+        steps = [name for name in judged if model.spec.preparations[name].kind == "sequence"]
+        if inputs and steps:
+            means = f"raw: of {', '.join(steps)} the mean over its steps, not every step"
+            rows = rows._replace(remarks=(*rows.remarks, means))
+    return lambda label: probe_features(features, inputs, data.labels[label], data, label, rows)
 
 
 def raw_features(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,7 +12,8 @@ from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset, hashes_of
 from mmjax.data.formats import parse_modalities, read
 from mmjax.errors import InvalidInput, choose, counted, require, say
-from mmjax.models import Fusion, Model, fit, probe, retrieval, trained_on
+from mmjax.models import Fusion, Model, fit, retrieval, trained_on
+from mmjax.models.figures import probing
 from mmjax.models.losses import loss_named
 from mmjax.models.model import held_by
 from mmjax.models.rows import features_of
@@ -150,24 +152,30 @@ def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> 
     )
 
 
-def judged(model: Model, data: Dataset, setting: str, seed: int) -> list[Row]:
+def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> list[Row]:
     """Probes of all labels and retrieval, as rows of results.csv."""
     row = lambda *name: Row(EXPERIMENT, setting, seed, *name)
-    rows = []
-    say(f"{setting}_seed={seed}: judged on held-out rows")
-    for label in data.labels:
-        found = probe(model, data, label)
-        rows += [row(name, label, found.metric, v) for name, v in found.embedding.items()]
+    embedded = cache(lambda: probing(model, data))
+
+    def probed(label: str) -> list[Row]:
+        found = embedded()(label)
+        rows = [row(name, label, found.metric, v) for name, v in found.embedding.items()]
         rows += [row(name, label, f"{found.metric}_raw", v) for name, v in found.raw.items()]
         chances = {"all": found.chance} | {n: v for n, (_, v) in found.partial.items()}
         rows += [row(name, label, "chance", v) for name, v in chances.items()]
-        rows += [row(n, label, "judged_rows", k) for n, (k, _) in found.partial.items()]
-    if len([name for name in model.modalities if name in data.columns]) > 1:
-        recalls = retrieval(model, data)
+        return rows + [row(n, label, "judged_rows", k) for n, (k, _) in found.partial.items()]
+
+    def retrieved() -> list[Row]:
+        recalls, rows = retrieval(model, data), []
         for (query, candidates), recall in recalls.recall.items():
             rows += [row(query, candidates, f"recall_at_{k}", v) for k, v in recall.items()]
-        rows += [row("all", "pair", f"chance_at_{k}", v) for k, v in recalls.chance.items()]
-    return rows
+        return rows + [row("all", "pair", f"chance_at_{k}", v) for k, v in recalls.chance.items()]
+
+    name = f"{setting}_seed={seed}: judged on held-out rows"
+    several = sum(name in data.columns for name in model.modalities) > 1
+    jobs = [*(partial(probed, label) for label in data.labels), *([retrieved] if several else [])]
+    say(name)
+    return [line for job in run.tracked(jobs, name, "tables") for line in job()]
 
 
 def summary(
