@@ -49,6 +49,7 @@ def rows_of(name: str, rows: Any) -> int:
 
 def of_length(name: str, values: Any, n: int) -> np.ndarray:
     _unmasked(name, values)
+    _no_mixture(name, values)
     values = np.asarray(values)
     require(values.shape[:1] == (n,), f"rows of {name}", values.shape[:1], f"({n},)")
     return values
@@ -56,9 +57,19 @@ def of_length(name: str, values: Any, n: int) -> np.ndarray:
 
 def _unmasked(name: str, values: Any) -> None:
     """NumPy forgets a mask silently, and what is behind it is anything."""
+    if isinstance(values, list | tuple):
+        values = next((row for row in values if np.ma.is_masked(row)), None)
     if np.ma.is_masked(values):
         hidden = int(np.ma.count_masked(values))
         raise InvalidInput(f"{name}: {hidden} values are masked; fill them, or see present=")
+
+
+def _no_mixture(name: str, values: Any) -> None:
+    """NumPy makes text of NaN and of numbers beside text, silently: a class named 'nan'."""
+    if isinstance(values, list | tuple) and any(isinstance(v, str | bytes) for v in values):
+        rows = np.empty(len(values), object)
+        rows[:] = values
+        of_objects(name, rows)
 
 
 def of_objects(name: str, values: np.ndarray) -> np.ndarray:
@@ -137,6 +148,7 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
     wanted = {"features": 2, "sequence": 3, "image": 4}
     if kind == "features" and seen is None:  # said to be no sequence and no image
         values = values.reshape(len(values), -1)
+    require(0 not in values.shape[1:], f"shape of {name}", values.shape, "one or more columns")
     fits = values.ndim == wanted.get(kind)
     require(fits, f"shape of {name}", values.shape, f"one with {wanted.get(kind)} axes, for {kind}")
     return Column(values, kind, seen)

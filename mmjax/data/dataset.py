@@ -104,6 +104,10 @@ class Dataset(NamedTuple):
           >>> print(Dataset.from_arrays(x=np.eye(10), word=words, split=(0.8, 0, 0.2)))
           data: 10 rows (8 train, 0 validation, 2 test) of x features [10], word text
         """
+        _check_mappings(modalities=modalities, labels=labels, kinds=kinds, lengths=lengths)
+        _check_mappings(present=present)
+        twice = [key for key in more if key in (modalities or {})]
+        require(not twice, "modalities", twice, "each name once")
         given = dict(modalities or {}) | more
         require(bool(given), "modalities", (), "one or more")
         kinds, lengths, shown = dict(kinds or {}), dict(lengths or {}), dict(present or {})
@@ -125,11 +129,7 @@ class Dataset(NamedTuple):
         some_present(absent, columns, n)
         codes, of = _ids(columns, absent, ids, n)
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
-        own = (
-            None
-            if groups is None
-            else encode_labels(of_objects("groups", of_length("groups", groups, n)))[0]
-        )
+        own = None if groups is None else _codes("groups", groups, n)
         if linked:
             group, told = groups_in_order(own), list[str]()
         else:
@@ -246,7 +246,10 @@ def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
         value = value[column.seen[row]]
     value = np.ascontiguousarray(value)
     if value.dtype.kind not in "biu":
-        value = value.astype("<f4") + np.float32(0)  # -0.0 is 0.0
+        near = value.astype("<f4") + np.float32(0)  # -0.0 is 0.0
+        far = np.abs(value) >= 2.0**24  # where float32 has no digits left behind the point
+        rest = np.where(far, value - near, 0) if value.dtype.itemsize > 4 else near[:0]
+        value = np.append(near, rest.astype("<f4")) if rest.any() else near
     return value.astype(value.dtype.newbyteorder("<")).tobytes()
 
 
@@ -257,10 +260,30 @@ def _labels(name: str, values: Any, n: int) -> np.ndarray:
         empty = np.flatnonzero(np.char.strip(column) == "")
         if empty.size:
             raise InvalidInput(f"{said}: row {empty[0]} has an empty text, which names nothing")
-    if column.ndim == 1 and column.dtype.kind == "f" and (column != np.round(column)).any():
+    if column.ndim == 1 and column.dtype.kind == "f" and not _are_whole(column):
         check_finite(f"labels {name}", column)
         return column.astype(np.float64)
     return label_column(column, name, "labels")
+
+
+def _are_whole(column: np.ndarray) -> bool:
+    """Whether floats are whole numbers; beyond 2^53 all are, and say nothing by it."""
+    return bool((column == np.round(column)).all() and not (np.abs(column) > 2.0**53).any())
+
+
+def _check_mappings(**given: Any) -> None:
+    for argument, value in given.items():
+        mapped = value is None or isinstance(value, Mapping)
+        require(mapped, argument, type(value).__name__, "a dict: name -> rows")
+
+
+def _codes(name: str, values: Any, n: int) -> np.ndarray:
+    """`[n]` int of what names rows; an error tells what it is of."""
+    column = of_objects(name, of_length(name, values, n))
+    try:
+        return encode_labels(column)[0]
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {str(error).removeprefix('labels: ')}") from error
 
 
 def _ids(
@@ -268,12 +291,10 @@ def _ids(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """`[n, k]` int32, and what names the k columns. What a row lacks is like nothing else."""
     if isinstance(ids, Mapping):
-        given = {f"ids {key}": of_length(f"ids {key}", v, n) for key, v in ids.items()}
-        made = [encode_labels(of_objects(key, v))[0] for key, v in given.items()]
-        names = list(given)
+        names = [f"ids {key}" for key in ids]
+        made = [_codes(name, v, n) for name, v in zip(names, ids.values(), strict=True)]
     elif ids is not None:
-        made = encode_labels(of_objects("ids", of_length("ids", ids, n)))
-        names = ["ids"]
+        made, names = [_codes("ids", ids, n)], ["ids"]
     else:
         made, names = [], []
         for key, column in columns.items():

@@ -9,6 +9,7 @@ from mmjax.data.dataset import LABEL
 from mmjax.data.features import FeatureSet, feature_rows, read_column, read_features
 from mmjax.data.files.checks import label_column
 from mmjax.data.pair_ids import group_codes, linked_groups
+from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
 
@@ -88,7 +89,7 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
         split = _trained_in_either(split, other.split)
         groups = _grouped_in_either(groups, other.groups)
     extra = {name: read_column(path, name, n) for name in names.extra}
-    sides = {side: np.asarray(values, np.float32) for side, values in sides.items()}
+    sides = {side: features_in_float32(values) for side, values in sides.items()}
     how = dict(labels=rows.labels.get(LABEL), split=split, group=groups)
     return FeatureSet(feature_rows(sides, **how, name=path), found.names, extra)
 

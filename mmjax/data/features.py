@@ -16,6 +16,7 @@ from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.optional import needed
 from mmjax.data.files.torch_files import read_torch
 from mmjax.data.pair_ids import group_codes
+from mmjax.data.scaling import narrowed
 from mmjax.errors import InvalidInput, require
 
 # Where a user names no array: `feature_list` and `label_list` are those of the published files.
@@ -235,7 +236,7 @@ def _matrix(path: str, name: str, matrix: np.ndarray) -> np.ndarray:
     if matrix.dtype.kind != "f":
         if matrix.dtype.kind not in "iu":
             raise InvalidInput(f"{told} has dtype {matrix.dtype}; use floating-point numbers")
-        matrix = matrix.astype(np.float32)
+        matrix = narrowed(matrix)
     if matrix.ndim < 2 or 0 in matrix.shape:
         raise InvalidInput(f"{told} has shape {matrix.shape}; use [rows, features]")
     return finite(matrix, name, path).reshape(len(matrix), -1)  # of a map or an image, row by row

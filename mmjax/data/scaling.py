@@ -1,9 +1,12 @@
-"""Standardisation, fitted in float64 whatever the values' dtype."""
+"""Standardisation, fitted in float64 whatever the values' dtype, and what float32 would lose."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+_KEPT = 1e-4  # of a column's range: rounding beyond it changes what is told of the rows
+_AT_ONCE = 2**22  # values looked at together
 
 
 class Scaling(NamedTuple):
@@ -88,3 +91,38 @@ def _less(values: np.ndarray, first: np.ndarray) -> np.ndarray:
         return values.astype(np.float64) - first
     # 64 bits wrap around, and back again where the difference fits.
     return (values.astype(np.uint64) - first.astype(np.uint64)).view(np.int64).astype(np.float64)
+
+
+def lost_in_float32(values: np.ndarray) -> np.ndarray:
+    """`[n, ...] -> [...]` bool: columns of finite numbers whose differences float32 would round
+    away, as those of time stamps, or of units below its smallest number."""
+    whole, dtype = values.dtype.kind != "f", values.dtype
+    if dtype.itemsize <= (2 if whole else 4) or not len(values):
+        return np.zeros(values.shape[1:], bool)
+    first, error, low, high = values[0], *np.zeros((3, *values.shape[1:]))
+    step = max(1, _AT_ONCE // max(1, first.size))
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        apart = _less(part, first)
+        with np.errstate(over="ignore", invalid="ignore"):
+            kept = _less(part.astype(np.float32), first.astype(np.float32))
+        off = np.abs(apart - kept)
+        error = np.maximum(error, np.where(np.isnan(off), np.inf, off).max(0))
+        low, high = np.minimum(low, apart.min(0)), np.maximum(high, apart.max(0))
+    return error > _KEPT * (high - low)
+
+
+def narrowed(values: np.ndarray) -> np.ndarray:
+    """Numbers `[n, ...]` as float32, or as float64 where that would lose what tells rows apart."""
+    return values.astype(np.float64 if lost_in_float32(values).any() else np.float32)
+
+
+def features_in_float32(values: np.ndarray) -> np.ndarray:
+    """Finite numbers `[n, f]` as float32, for what depends on neither offset nor unit of a column:
+    those that would lose their differences are standardised."""
+    lost = lost_in_float32(values)
+    with np.errstate(over="ignore"):
+        out = values.astype(np.float32)
+    if lost.any():
+        out[:, lost] = standardised_by(values[:, lost], np.ones(len(values), bool))
+    return out

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mmjax.data.dataset import Dataset, facts_of, is_classes
+from mmjax.data.scaling import features_in_float32
 from mmjax.disentangle import UNMIXINGS, components, determined
 from mmjax.errors import choose, counted, require, whole
 from mmjax.evaluate import dci, excess_kurtosis, least_dci_rows, sap
@@ -203,7 +204,8 @@ def _factors(data: Dataset, names: Any, rows: np.ndarray, told: list[str]) -> di
     for name in names:
         values = choose(dict(data.labels), "label", name)
         classes = is_classes(values)
-        own = encode_labels(values)[0][rows] if classes else values.astype(np.float32)[rows]
+        column = features_in_float32(values[:, None])[:, 0] if not classes else values
+        own = (encode_labels(column)[0] if classes else column)[rows]
         counts = np.sort(np.unique(own, return_counts=True)[1])[::-1]
         enough = len(counts) > 1 and (counts[1] if classes else len(own)) >= _HANDFUL
         if enough:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import Dataset, is_classes
+from mmjax.data.scaling import features_in_float32
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.evaluate import Labelled, recall_at
@@ -208,7 +209,7 @@ def probe_features(
 ) -> ProbeFigures:
     """The figures of `probe` of any features `[n, f]`, by name; rows with NaN are left out."""
     classes = is_classes(values)
-    targets = encode_labels(values)[0] if classes else np.asarray(values, np.float32)[:, None]
+    targets = encode_labels(values)[0] if classes else features_in_float32(values[:, None])
     told = list(rows.remarks)
     fit, score = rows.fit, rows.score
     enough = fit.sum() >= 4
@@ -245,14 +246,25 @@ def probe_features(
     base = {name: figure(_shortened(x, fit)) for name, x in raw.items()}
     if any(x.shape[1] > _KEPT_RAW for x in raw.values()):
         told.append(f"raw: {_KEPT_RAW} principal components of the values")
-    most = lambda rows: float(np.bincount(targets[rows]).max() / max(1, rows.sum()))
+    most = lambda rows: float(np.bincount(targets[rows], minlength=1).max() / max(1, rows.sum()))
     chance = lambda rows: most(rows) if classes else 0.0
     here = {name: score & np.isfinite(x).all(1) for name, x in features.items()}
     counts = {name: int(rows.sum()) for name, rows in here.items()}
+    parts = {"fitting": fit & ~choosing, "choosing": choosing, "judged": score}
+    told += [line for name, x in features.items() for line in _lacking(name, x, parts)]
     fewer = any(count < score.sum() for count in counts.values())
     partial = {name: (counts[name], chance(here[name])) for name in here} if fewer else {}
     of = int(fit.sum()), int(score.sum()), tuple(told)
     return ProbeFigures(label, metric, found, base, chance(score), *of, partial)
+
+
+def _lacking(name: str, x: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[str]:
+    """Why a name has no figure: parts of the rows that none is in."""
+    whole = np.isfinite(x).all(1)
+    empty = [what for what, rows in parts.items() if not (rows & whole).any()]
+    whole_too = all(rows.any() for rows in parts.values())
+    why = f"has {name}" if whole_too else "is left: they are of too few groups"
+    return [f"{name}: no figure; no {' and no '.join(empty)} row {why}"] if empty else []
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

@@ -238,9 +238,10 @@ def _looks(every: int | None, steps: int, held: Dataset, patience: int | None) -
     enough = held.num_rows >= 2
     if every is None:
         every = max(1, steps // 20) if enough else 0
-    require(every >= 0, "validate_every", every, "a whole number >= 0")
+    every = whole("validate_every", every, 0)
     require(enough or not every, "validate_every", every, "0: there are no validation rows")
-    require(patience is None or patience >= 1, "patience", patience, "a whole number >= 1, or None")
+    if patience is not None:
+        whole("patience", patience)
     require(patience is None or every > 0, "patience", patience, "None where nothing is validated")
     return every
 

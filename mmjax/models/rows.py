@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import Dataset
+from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.models.asked import check_switch
 from mmjax.models.model import Model, embedded, trained_on
-from mmjax.nets.prepare import check_data
+from mmjax.nets.prepare import check_data, values_of
 
 
 class Judged(NamedTuple):
@@ -93,14 +94,21 @@ def embeddings_and_rows(
 def _rows_of_export(data: Dataset, use_trained_rows: bool) -> Judged:
     """As judged_rows. In an export split train is what its encoder was trained on."""
     check_switch("use_trained_rows", use_trained_rows)
-    score, told = data.split == "test", []
+    score = data.split == "test"
     if use_trained_rows:
-        told.append(_trained_rows(~score, np.ones_like(score)))
-        score = np.ones_like(score)
+        # What fits a probe is judged by none: half of the groups, whatever their split.
+        half = _half(data.groups)
+        return Judged(half, ~half, (_trained_rows(~score & ~half, ~half),))
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
-    fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[data.split == "test"])
-    return Judged(fitted, score, tuple(told))
+    fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
+    return Judged(fitted, score, ())
+
+
+def _half(groups: np.ndarray) -> np.ndarray:
+    """`[n]` bool: rows of half of the groups, drawn at random once for all."""
+    kinds = np.unique(groups)
+    return np.isin(groups, np.random.default_rng(0).permutation(kinds)[: (len(kinds) + 1) // 2])
 
 
 def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -112,7 +120,9 @@ def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.n
             fits, f"modality {name}", own.kind, "features [n, f]: embeddings of experiments.embed"
         )
         here = data.present.get(name, np.ones(data.num_rows, bool))
-        found[name] = np.where(here[:, None], np.asarray(own.values), np.nan).astype(np.float32)
+        values = features_in_float32(values_of(own, np.flatnonzero(here)))
+        found[name] = np.full((data.num_rows, values.shape[1]), np.nan, np.float32)
+        found[name][here] = values
     if len(found) > 1:
         found["all"] = np.concatenate(list(found.values()), 1)
     return found

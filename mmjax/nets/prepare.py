@@ -130,9 +130,21 @@ def check_column(name: str, column: Column, preparation: Preparation) -> None:
     require(column.kind == p.kind, f"kind of {name}", column.kind, f"{p.kind}, as in training")
     if p.kind in ("features", "image"):
         require(shape == p.shape, f"shape of {name}", list(shape), f"{list(p.shape)}, as trained")
+    if p.kind == "image":
+        _check_range(name, column.values.dtype, p.scaling)
     if p.kind == "sequence":
         same = shape[1:] == p.shape[1:]
         require(same, f"shape of {name}", list(shape), f"[length, {p.shape[1]}], as trained")
+
+
+def _check_range(name: str, dtype: np.dtype, scaling: Scaling) -> None:
+    """Pixels of 0 to 255 and such of 0 to 1 are never taken for each other."""
+    if not scaling.mean.size:
+        good, allowed = dtype.kind in "iu", "whole numbers from 0 to 255, as in training"
+    else:
+        top = float(scaling.mean[0] + scaling.scale[0])
+        good, allowed = dtype != np.uint8 or top > 1, f"values up to {top:.3g}, as in training"
+    require(good, f"dtype of {name}", str(dtype), allowed)
 
 
 def check_data(data: Dataset, preparations: Mapping[str, Preparation]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from numbers import Real
 
 import jax
 import optax
@@ -107,6 +108,8 @@ def make_optimiser(
 
     Raises InvalidInput for an unknown name, a value out of range, or adam with weight decay.
     """
+    for flag, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
+        require(isinstance(value, Real), flag, value, "a number")
     require(learning_rate > 0, "learning_rate", learning_rate, "a number > 0")
     require(steps >= 1, "steps", steps, "a whole number >= 1")
     require(warmup >= 0, "warmup", warmup, "a whole number >= 0")

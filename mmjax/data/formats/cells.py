@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.data.formats.table import Files, Table, at, check_numbers, ending_kind, is_empty
+from mmjax.data.scaling import narrowed
 from mmjax.errors import InvalidInput
 
 Values = np.ndarray | list[Any] | Files
@@ -39,12 +40,14 @@ def interpreted(table: Table, name: str, cells: Sequence[Any], root: str, kind: 
             raise InvalidInput(f"{told} {at(table, row)}; use one sort of values")
     if same is list:
         vector = lambda row: _vector(table, name, row, cells[row])
-        return [None if is_empty(cell) else vector(row) for row, cell in enumerate(cells)]
+        return _in_one_type(
+            [None if is_empty(cell) else vector(row) for row, cell in enumerate(cells)]
+        )
     if same is not str:
         check_numbers(table, name, cells)
         if kind == "text":
             return [None if c is None else str(c) for c in cells]
-        return [None if c is None else np.array([c], np.float32) for c in cells]
+        return _in_one_type([None if c is None else np.array([c], np.float64) for c in cells])
     found = "" if kind == "text" else files_kind(table, name, cells)
     if found:
         return _paths(table, name, cells, root, found)
@@ -96,7 +99,17 @@ def _vector(table: Table, name: str, row: int, cell: list[Any]) -> np.ndarray:
     if not np.isfinite(array).all():
         bad = array[~np.isfinite(array)][0]
         raise InvalidInput(f"{table.path}: column {name!r} has {bad} {at(table, row)}")
-    return array.astype(np.float32)
+    return array.astype(np.float64)
+
+
+def _in_one_type(rows: list[np.ndarray | None]) -> list[Any]:
+    """Rows of numbers as float32, or all of float64 where float32 would lose what they tell."""
+    full = [row for row in rows if row is not None]
+    alike = len({row.shape[1:] for row in full}) == 1
+    table = len({row.shape for row in full}) == 1
+    every = np.stack(full) if table else np.concatenate(full) if alike else np.zeros(0)
+    dtype = narrowed(every).dtype
+    return [None if row is None else row.astype(dtype) for row in rows]
 
 
 def _paths(table: Table, name: str, cells: Sequence[Any], root: str, kind: str) -> Files:

@@ -9,7 +9,8 @@ from mmjax.data.files.checks import check_finite
 from mmjax.data.formats.cells import files_kind, first_texts, interpreted, is_free_text
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values
-from mmjax.data.formats.table import Files, Raw, Table, at, column, is_empty, row_count
+from mmjax.data.formats.table import Files, Raw, Table, at, column, is_empty, is_number, row_count
+from mmjax.data.scaling import narrowed
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
@@ -182,10 +183,20 @@ def _together(
         part = _filled(part) if isinstance(part, list) else part
         if part is None or isinstance(part, Lazy) or part.dtype.kind not in "biuf" or part.ndim > 2:
             told = f"{table.path}: column {own!r} of {name} has no numbers, one or a list a row"
-            raise InvalidInput(f"{told}; columns that are joined have")
-        joined.append(part.reshape(len(part), -1).astype(np.float32))
-    values = np.concatenate(joined, axis=1)
+            raise InvalidInput(f"{told}{_first_word(table, own)}")
+        joined.append(part.reshape(len(part), -1))
+    values = np.concatenate([narrowed(part) for part in joined], axis=1)
     return Modality(values, None, None if every.all() else every)
+
+
+def _first_word(table: Table, name: str) -> str:
+    """Which cell is no number, where others are: `NA` beside numbers makes text of all."""
+    cells = table.written.get(name, ())
+    known = [cell.strip() for cell in cells]
+    words = [row for row, cell in enumerate(known) if cell and not is_number(cell)]
+    if not words or len(words) > len(known) / 2:
+        return "; columns that are joined have"
+    return f" but {known[words[0]]!r} {at(table, words[0])}; leave empty what a row lacks"
 
 
 def _here(part: Any) -> np.ndarray:

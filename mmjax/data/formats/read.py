@@ -85,7 +85,8 @@ def read(
         labels += [name for name in table.labels if name not in labels]
         named = {own for value in (modalities or {}).values() for own in _listed(value)}
         free = lambda usual: next(
-            (n for n in usual if n in table.columns and n not in (*named, *labels)), ""
+            (own for n in usual if (own := _called(n, table.columns)) not in (*named, *labels, "")),
+            "",
         )
         groups = groups or free((*GROUPS, "groups"))
         numbered = _numbered(table.columns)
@@ -148,13 +149,19 @@ def open_table(path: str) -> Table:
 def check_own_split(path: str, split: str, flag: str) -> None:
     """Raises InvalidInput for another split than that of a file which has one; see read."""
     columns = open_table(path).columns
-    own = [name for name in SPLITS if name in columns]
+    own = [found for name in SPLITS if (found := _called(name, columns))]
     told = (
         f"no other than the file's own: its {own[0]!r} says which rows the encoder was trained on"
         if own
         else ""
     )
     require(not own or split in ("", *own), flag, split, told)
+
+
+def _called(name: str, columns: Iterable[str]) -> str:
+    """The column of that name, in upper or lower case where none is it exactly; empty: none."""
+    known = {column.lower(): column for column in columns}
+    return name if name in known.values() else known.get(name, "")
 
 
 def _folder(root: str) -> Table:
@@ -209,7 +216,8 @@ def _remarks(table: Table, used: set[str], found: Mapping, split: str | Sequence
     others = [name for name in table.columns if name not in used | usual]
     where = os.path.basename(table.path.rstrip("/\\")) or table.path
     told = [own.remark for own in found.values()]
-    left = [name for name in SPLITS if name in others and not isinstance(split, str)]
+    left = [_called(name, others) for name in SPLITS if not isinstance(split, str)]
+    left = [name for name in left if name]
     told.append(f"split by column {split!r}" if isinstance(split, str) else "")
     told.append(f"split anew: column {left[0]!r} says another" if left else "")
     if table.usual is None:

@@ -92,6 +92,11 @@ _NO_NUMBER = re.compile(r"[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _CODE = re.compile(r"[-+]?0\d+", re.ASCII)  # a postcode, a name of a shard: 007 is not 7
 
 
+def is_number(cell: str) -> bool:
+    """Whether a cell of a text file is written as a finite number."""
+    return _NUMBER.fullmatch(cell) is not None
+
+
 def typed(cells: Sequence[str]) -> list[Any]:
     """Cells of a text file as numbers where all are, else as text; empty ones are None.
 
@@ -132,6 +137,7 @@ def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
         row = texts.index(not texts[0])
         told = f"{table.path}: column {name!r} holds {values[0]!r} and {values[row]!r}"
         raise InvalidInput(f"{told} {at(table, row)}; use numbers or text, not both")
+    values = [cell.strip() if isinstance(cell, str) else cell for cell in values]
     array = np.array(values)
     return np.array(list(map(str, values))) if array.dtype.kind == "O" else array
 
