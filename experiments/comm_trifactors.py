@@ -74,11 +74,11 @@ def judge_of(config: Config, model) -> Judge:
     """Linear probes on fresh pairs; with `subsets` also of some modalities only."""
 
     def figures(place, world, key, represent, read):
-        told = probe_figures(model, world, represent, key, rows=config.probe_samples)
-        found = {("joint", *name): value for name, value in told.items()}
+        cells = probe_figures(model, world, represent, key, rows=config.probe_samples)
+        results = {("joint", *name): value for name, value in cells.items()}
         if config.subsets and read is not None:
-            found |= subset_figures(model, world, read, key, rows=config.probe_samples)
-        return found
+            results |= subset_figures(model, world, read, key, rows=config.probe_samples)
+        return results
 
     return Judge(figures, raw_features)
 
@@ -89,20 +89,20 @@ def main(config: Config, run: Run) -> None:
 
     def parts(method, bias):
         model, task = trifactor_task(config, BIASES[bias])
-        how = dict(chunk_steps=config.chunk_steps, save_every=config.save_every)
-        return task, make_fused_study(config, task, method, **how), judge_of(config, model)
+        options = dict(chunk_steps=config.chunk_steps, save_every=config.save_every)
+        return task, make_fused_study(config, task, method, **options), judge_of(config, model)
 
     def control(name, log):
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), run, name)
 
     def trained(method, bias, setting, until, log):
-        how = dict(setting=setting, until=until, projected=config.projected)
-        return trained_rows(EXPERIMENT, config, *parts(method, bias), run, log, **how)
+        settings = dict(setting=setting, until=until, projected=config.projected)
+        return trained_rows(EXPERIMENT, config, *parts(method, bias), run, log, **settings)
 
     parts("comm", "unbiased")  # checks the options before anything is written
     table = table_of(config, control, trained)
-    told = dict(classes=config.classes, published=config.modalities == 2, about="")
-    summarise = partial(summary, EXPERIMENT, config, run, list(table), **told)
+    figures = dict(classes=config.classes, published=config.modalities == 2, about="")
+    summarise = partial(summary, EXPERIMENT, config, run, list(table), **figures)
     facts = {
         "training": f"{config.steps} steps of {config.batch_size} fresh pairs a seed",
         "judged on": f"{config.probe_samples} fresh unbiased pairs: to fit, to choose, to score",

@@ -108,8 +108,8 @@ def main(config: Config, run: Run) -> None:
         task = trifeature_task(config, data(), BIASES[bias], key)
 
         def figures(place, constants, key, represent, read):
-            told = trifeature_figures(data(), represent, key, rows=config.probe_samples)
-            return {("joint", *name): value for name, value in told.items()}
+            cells = trifeature_figures(data(), represent, key, rows=config.probe_samples)
+            return {("joint", *name): value for name, value in cells.items()}
 
         study = make_fused_study(
             config,
@@ -125,13 +125,13 @@ def main(config: Config, run: Run) -> None:
         return control_rows(EXPERIMENT, config, *parts("comm", "unbiased"), run, name)
 
     def trained(method, bias, setting, until, log):
-        how = dict(setting=setting, until=until, projected=config.projected)
-        return trained_rows(EXPERIMENT, config, *parts(method, bias), run, log, **how)
+        options = dict(setting=setting, until=until, projected=config.projected)
+        return trained_rows(EXPERIMENT, config, *parts(method, bias), run, log, **options)
 
     table = table_of(config, control, trained)
     about = f"Images of {config.resolution} pixels, tested on triples that no training has seen. "
-    told = dict(classes=CLASSES, published=True, about=about)
-    summarise = partial(summary, EXPERIMENT, config, run, list(table), **told)
+    values_by_name = dict(classes=CLASSES, published=True, about=about)
+    summarise = partial(summary, EXPERIMENT, config, run, list(table), **values_by_name)
     facts = {
         "training": f"{config.train_pairs or 'any'} pairs of rendered images",
         "probes": f"fitted on {config.probe_samples} pairs, judged on triples of their own",

@@ -47,9 +47,9 @@ def main(config: Config, run: Run) -> None:
     tell(data.remarks)
     claim_workdir(run, EXPERIMENT, config)
     keep_facts(run.workdir, facts_of(data))
-    told = write_embeddings(model, data, config.out)
-    atomic_write(run.path("summary.md"), told + "\n")
-    print(told)
+    summary = write_embeddings(model, data, config.out)
+    atomic_write(run.path("summary.md"), summary + "\n")
+    print(summary)
 
 
 if __name__ == "__main__":

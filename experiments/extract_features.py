@@ -71,12 +71,12 @@ def main(config: Config, run: Run) -> None:
     if inputs.others:
         why = "no picture by its ending, hidden, or a link to a folder"
         note(left_out(config.images, inputs.others, why))
-    output, told = checked_output(config.output, run), run.path("summary.md")
+    output, summary_path = checked_output(config.output, run), run.path("summary.md")
     given = {f.name: getattr(config, f.name, "") for f in dataclasses.fields(Claim)}
     claim = Claim(**given | {"inputs": fingerprint(inputs, config.model)})
     if claimed := os.path.exists(run.path("config.json")):
         claim_workdir(run, EXPERIMENT, claim)
-    if os.path.exists(told) and os.path.exists(output):
+    if os.path.exists(summary_path) and os.path.exists(output):
         shutil.rmtree(run.path("parts"), ignore_errors=True)
     else:
         # Ours is there only with a summary: any other file is kept.
@@ -88,10 +88,10 @@ def main(config: Config, run: Run) -> None:
         if not len(whole.rows):
             raise InvalidInput(f"--images: no image in {config.images!r} can be read")
         arrays = arrays_of(inputs, whole)
-        atomic_write(told, summary(config, inputs, arrays, output, whole.rows))
+        atomic_write(summary_path, summary(config, inputs, arrays, output, whole.rows))
         save_arrays(output, **arrays)
         shutil.rmtree(run.path("parts"), ignore_errors=True)
-    with open(told, encoding="utf-8") as file:
+    with open(summary_path, encoding="utf-8") as file:
         print(file.read(), end="")
 
 

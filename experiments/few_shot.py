@@ -89,8 +89,9 @@ def main(config: Config, run: Run) -> None:
     say_remarks(config, sets)
     for few in sets:
         if left := sorted(set(config.shots) - set(shots_of(config, few))):
-            told = ", ".join(map(str, left))
-            say(f"note: {few.name}: a class has too few rows for {told} shots, which are left out")
+            message = ", ".join(map(str, left))
+            why = f"a class has too few rows for {message} shots, which are left out"
+            say(f"note: {few.name}: {why}")
 
     def summarise(rows, seconds):
         report.draw_shots(config, run, sets, rows)

@@ -52,14 +52,14 @@ def main(config: Config, run: Run) -> None:
     tell(data.remarks)
     claim_workdir(run, EXPERIMENT, config)
     keep_facts(run.workdir, facts_of(data))
-    how = dict(use_trained_rows=config.use_trained_rows)
+    options = dict(use_trained_rows=config.use_trained_rows)
     model = load(config.model) if config.model else None
-    read = cache(lambda: probing(model, data, **how))
+    read = cache(lambda: probing(model, data, **options))
     jobs: list[Callable[[], object]] = [lambda k=k: read()(k) for k in data.labels]
     if model is not None and sum(name in data.columns for name in model.modalities) > 1:
-        jobs.append(lambda: retrieval(model, data, **how))
-    found = [job() for job in run.tracked(jobs, "judged on held-out rows", "tables")]
-    text = "\n\n".join(map(str, found))
+        jobs.append(lambda: retrieval(model, data, **options))
+    results = [job() for job in run.tracked(jobs, "judged on held-out rows", "tables")]
+    text = "\n\n".join(map(str, results))
     atomic_write(run.path("summary.md"), text + "\n")
     print(text)
 

@@ -119,8 +119,8 @@ def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) ->
             workers=config.workers,
             progress=progress_line(split, n, unit="images"),
         )
-    told = ", ".join(f"{split} {n}" for split, n in sizes.items() if n)
-    print(f"{run.workdir}: {told}; {config.resolution} x {config.resolution} pixels")
+    message = ", ".join(f"{split} {n}" for split, n in sizes.items() if n)
+    print(f"{run.workdir}: {message}; {config.resolution} x {config.resolution} pixels")
 
 
 if __name__ == "__main__":

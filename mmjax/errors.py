@@ -80,8 +80,8 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
       ''
     """
     known = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(str(value).lower(), known, n=1, cutoff=0.6)
-    return f"; did you mean {known[found[0]]!r}?" if found else ""
+    result = difflib.get_close_matches(str(value).lower(), known, n=1, cutoff=0.6)
+    return f"; did you mean {known[result[0]]!r}?" if result else ""
 
 
 # A name, or several of which each is in the one before it; the value; what is allowed.
@@ -117,8 +117,8 @@ def one_of(known: Iterable[str], value: object, *, between: str = ", ", where: s
     if len(listed) > _LONG:
         lower = {name.lower(): name for name in known}
         near = difflib.get_close_matches(str(value).lower(), lower, n=_NEAREST, cutoff=0)
-        told = f"{len(known)} names" + (f" ({where})" if where else "")
-        listed = f"{told}, nearest are {between.join(lower[name] for name in near)}"
+        message = f"{len(known)} names" + (f" ({where})" if where else "")
+        listed = f"{message}, nearest are {between.join(lower[name] for name in near)}"
     return f"one of {listed}{did_you_mean(str(value), known)}"
 
 

@@ -37,14 +37,14 @@ def encode_labels(*columns: AnyArray) -> list[np.ndarray]:
     narrow = min(floats, key=lambda d: jnp.finfo(d).nmant, default=np.dtype(np.float64))
     plain = [_plain(column) for column in given]
     mixed = len({kind for column in plain for kind in _kinds(column)}) > 1
-    found = [_distinct(column) for column in plain]
-    keys = [[_key(v, mixed, narrow.type) for v in values] for values, _ in found]
+    results = [_distinct(column) for column in plain]
+    keys = [[_key(v, mixed, narrow.type) for v in values] for values, _ in results]
     # Python's numbers compare exactly: 2^53 + 1 is no float, and 1 == 1.0 == True.
     order = sorted(set().union(*keys), key=lambda k: (isinstance(k, str), k))
     code = {key: number for number, key in enumerate(order)}
     return [
         np.array([code[k] for k in own], np.int32)[inverse]
-        for own, (_, inverse) in zip(keys, found, strict=True)
+        for own, (_, inverse) in zip(keys, results, strict=True)
     ]
 
 
@@ -66,8 +66,8 @@ def _plain(column: np.ndarray) -> np.ndarray:
         bad = [isinstance(v, float) and not np.isfinite(v) for v in column.tolist()]
         if any(bad):
             row = bad.index(True)
-            told = f"labels: {float(column[row])} in row {row}"
-            raise InvalidInput(f"{told} is not allowed; use finite numbers")
+            message = f"labels: {float(column[row])} in row {row}"
+            raise InvalidInput(f"{message} is not allowed; use finite numbers")
     return column
 
 

@@ -123,8 +123,8 @@ def without(columns: Columns, x: A) -> A:
     NaN where x is not finite: an infinity would give infinite scores, which can be ranked.
     """
     xp = np if isinstance(x, np.ndarray) else jnp
-    found = ((x / columns.unit - columns.mean) - columns.rest) / columns.spread
-    return xp.where(xp.isfinite(x), found, np.nan).astype(x.dtype)
+    result = ((x / columns.unit - columns.mean) - columns.rest) / columns.spread
+    return xp.where(xp.isfinite(x), result, np.nan).astype(x.dtype)
 
 
 def offset_and_unit(columns: Columns) -> tuple[AnyArray, AnyArray]:
@@ -149,9 +149,9 @@ def conditioned(
     given = [x.astype(np.float64) for x in given]
     with np.errstate(invalid="ignore", over="ignore"):
         columns = columns_of(given[0], together=together)
-        found = [without(columns, x) for x in given]
+        results = [without(columns, x) for x in given]
         offset, unit = (jnp.asarray(v.astype(dtype)) for v in offset_and_unit(columns))
-        return [jnp.asarray(v.astype(dtype)) for v in found], offset, unit
+        return [jnp.asarray(v.astype(dtype)) for v in results], offset, unit
 
 
 # One program, not thirty: each costs its compilation at every new shape.

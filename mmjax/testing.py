@@ -79,7 +79,7 @@ class LossFigures(NamedTuple):
             "memory": ", ".join([self.memory, *sizes]),
         }
         wide = max(map(len, lines))
-        table = [f"{name:{wide}}  {told}" for name, told in lines.items()]
+        table = [f"{name:{wide}}  {figure}" for name, figure in lines.items()]
         return "\n".join(["passes all checks; the largest errors seen:", *table])
 
 
@@ -111,8 +111,8 @@ def _as(tree: Tree, dtype) -> Tree:
     return jax.tree.map(lambda x: jnp.asarray(x, dtype) if floats(x) else jnp.asarray(x), tree)
 
 
-def _fail(what: str, told: str, advice: str) -> None:
-    raise AssertionError(f"check_loss: {what}: {told}; {advice}")
+def _fail(what: str, problem: str, advice: str) -> None:
+    raise AssertionError(f"check_loss: {what}: {problem}; {advice}")
 
 
 def _apart(a: Tree, b: Tree) -> float:
@@ -156,12 +156,12 @@ def _checked(loss: Loss, modalities: Sequence[str], needs: Sequence[str]) -> _Ch
             batch.labels,
             jax.random.key(0) if "key" in needs else None,
         )
-        found = loss.value(params, views[0], context)
-        good = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
-        if not good or any(jnp.shape(v) for v in (found[0], *found[1].values())):
-            told = "value: it must return (scalar, metrics), metrics a dict of scalars"
-            raise AssertionError(f"check_loss: {told}")
-        return found[0]
+        result = loss.value(params, views[0], context)
+        good = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
+        if not good or any(jnp.shape(v) for v in (result[0], *result[1].values())):
+            message = "value: it must return (scalar, metrics), metrics a dict of scalars"
+            raise AssertionError(f"check_loss: {message}")
+        return result[0]
 
     def slopes(params, batch, gather=no_gather):
         of = lambda params, views: value(params, batch._replace(views=views), gather)
@@ -194,9 +194,9 @@ def _gradient_error(checked: _Checked, params: Tree, batch: _Batch) -> float:
                 if error <= allowed:
                     break
             else:
-                told = f"along a random direction it is {along:.6g}, differences say "
+                message = f"along a random direction it is {along:.6g}, differences say "
                 advice = "look for stop_gradient, a rule of your own, rounding or a jump"
-                _fail("gradient", told + f"{difference:.6g}", advice)
+                _fail("gradient", message + f"{difference:.6g}", advice)
             worst = max(worst, error)
     return worst
 
@@ -239,7 +239,7 @@ def _on_devices(checked: _Checked, rows: int) -> tuple[int, Callable]:
 def _device_error(checked: _Checked, params: Tree, batch: _Batch, alone) -> tuple[float, int]:
     count, run = _on_devices(checked, len(jax.tree.leaves(batch.views)[0]))
     value, slopes = run(params, batch)
-    told = f"{float(value):.6g} on {count} devices, {float(alone[0]):.6g} on one"
+    message = f"{float(value):.6g} on {count} devices, {float(alone[0]):.6g} on one"
     if _apart(value, alone[0]) > 1e-4:
         ratio = float(alone[0]) / float(value) if value else 0.0
         summed = abs(ratio - count) < 1e-3 * count
@@ -248,10 +248,10 @@ def _device_error(checked: _Checked, params: Tree, batch: _Batch, alone) -> tupl
             if summed
             else ("candidates are the rows of all devices: context.gather(rows)")
         )
-        _fail("devices", told, advice)
+        _fail("devices", message, advice)
     if (error := _apart((value, slopes), alone)) > 1e-3:
         advice = "use context.gather, which has the right gradient, for what other devices hold"
-        _fail("devices", f"{told}, but gradients are {error:.1e} apart", advice)
+        _fail("devices", f"{message}, but gradients are {error:.1e} apart", advice)
     return error, count
 
 
@@ -303,14 +303,14 @@ def _absent_rows(checked: _Checked, params: Tree, batch: _Batch, name: str) -> s
         return "not left out"
     fill = lambda v: jnp.where(there[:, None], v, jnp.nan)
     views = tuple(view | {name: fill(view[name])} for view in batch.views)
-    found = checked.compiled(params, said._replace(views=views))
-    if not _finite(found) or _apart(found[0], value) > 1e-5:
+    result = checked.compiled(params, said._replace(views=views))
+    if not _finite(result) or _apart(result[0], value) > 1e-5:
         advice = "put zeros there first: jnp.where(present[:, None], z, 0)"
-        told = (
-            f"{float(value):.6g}, and {float(found[0]):.6g} with NaN in the rows that lack {name}"
+        message = (
+            f"{float(value):.6g}, and {float(result[0]):.6g} with NaN in the rows that lack {name}"
         )
-        told += "" if _finite(found) else " (value or gradient)"
-        _fail("absent rows", told, advice)
+        message += "" if _finite(result) else " (value or gradient)"
+        _fail("absent rows", message, advice)
     return "left out"
 
 
@@ -369,8 +369,8 @@ def check_loss(
         _fail("finite", f"of normal embeddings it is {float(alone[0])}", "look for a NaN")
     eager = checked.value(params, given)
     if (jit_error := _apart(alone[0], eager)) > 1e-4:
-        told = f"{float(alone[0]):.6g} compiled, {float(eager):.6g} not"
-        _fail("jit", told, "a loss is a pure function: no state, no random numbers but of key")
+        message = f"{float(alone[0]):.6g} compiled, {float(eager):.6g} not"
+        _fail("jit", message, "a loss is a pure function: no state, no random numbers but of key")
     row_error = 0.0
     gradient_error = float("nan") if stops_gradients else _gradient_error(checked, params, given)
     if "key" not in needs:

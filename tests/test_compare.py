@@ -30,7 +30,7 @@ def test_paired_intervals_are_scipys(values, seed):
     ours = [second[k] - first[k] for k in first]
     told = stats.ttest_1samp(ours, 0).confidence_interval(0.95)
     np.testing.assert_allclose(found[:3], [np.mean(ours), told.low, told.high], atol=1e-9)
-    assert found.how == "paired"
+    assert found.kind == "paired"
 
 
 @given(NUMBERS, NUMBERS)
@@ -42,12 +42,12 @@ def test_welch_intervals_are_by_hand(a, b):
     half = stats.t.ppf(0.975, freedom) * np.sqrt(va + vb)
     mean = np.mean(b) - np.mean(a)
     np.testing.assert_allclose(found[:3], [mean, mean - half, mean + half], rtol=1e-6, atol=1e-9)
-    assert found.how == "Welch"
+    assert found.kind == "Welch"
 
 
 def test_too_few_seeds_have_no_interval():
     found = difference({0: 1.0}, {0: 3.0})
-    assert found.mean == 2.0 and np.isnan(found.low) and not found.how and not found.differs
+    assert found.mean == 2.0 and np.isnan(found.low) and not found.kind and not found.differs
     same = difference({0: 1.0, 1: 2.0}, {0: 1.5, 1: 2.5})
     assert same[:3] == (0.5, 0.5, 0.5) and same.differs  # the seeds agree to the last digit
 

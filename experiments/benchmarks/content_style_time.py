@@ -86,10 +86,10 @@ def train_to_bar(study: ContentStyleStudy, *, most: int, every: int) -> Spent:
         spent.append(time.perf_counter() - start)
         steps += every
         r2 = float(worse(state.params))
-        told = (
+        message = (
             f"batch {study.options.batch_size}, step {steps}: loss {float(loss):.3f}, R2 {r2:.4f}"
         )
-        print(f"{told}, {sum(spent):.0f} s", file=sys.stderr, flush=True)
+        print(f"{message}, {sum(spent):.0f} s", file=sys.stderr, flush=True)
     megabytes = memory.temp_size_in_bytes / 1e6
     return Spent(steps, sum(spent), float(np.median(spent)) / every, r2, megabytes, weights)
 

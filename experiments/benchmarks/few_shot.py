@@ -82,9 +82,9 @@ def table(few: FewShotSet, **options) -> str:
 def components(folder: str) -> str:
     """All 512 components of 2,000 rows of ImageNet, to a gradient of 1e-3."""
     x = unlabelled(imagenet(folder))[::3][:2000]
-    how = dict(floor=1e-6, tolerance=1e-3, max_steps=500)
-    found = jax.block_until_ready(fast_ica(x, jax.random.key(0), **how))
-    return f"{int(found.steps)} passes, " + ("converged" if found.converged else "NOT converged")
+    options = dict(floor=1e-6, tolerance=1e-3, max_steps=500)
+    result = jax.block_until_ready(fast_ica(x, jax.random.key(0), **options))
+    return f"{int(result.steps)} passes, " + ("converged" if result.converged else "NOT converged")
 
 
 def search(folder: str) -> dict:
@@ -96,20 +96,20 @@ def search(folder: str) -> dict:
         draws = unmixed(PLAIN, fit_unmixing(PLAIN, draws, unlabelled(few)), draws)
         for turn in range(2):  # the second time all is compiled
             start = clocks()
-            found = jax.block_until_ready(LINEAR["l2"](draws, len(few.classes)))
+            result = jax.block_until_ready(LINEAR["l2"](draws, len(few.classes)))
             ours[turn] += clocks() - start
         start = clocks()
         for own in range(DRAWS):
             best, count = searched(*(np.asarray(v[own]) for v in parts_of(draws)))
-            apart.append(float(found.validation[own]) - best)
+            apart.append(float(result.validation[own]) - best)
             fits += count
         theirs += clocks() - start
         print(f"search, {shots} shots: {ours.ravel()}, {theirs}", file=sys.stderr, flush=True)
-    told = f"{fits} fits; once compiled {ours[1, 0]:.1f} s: {theirs[0] / ours[1, 0]:.1f} times; "
+    message = f"{fits} fits; once compiled {ours[1, 0]:.1f} s: {theirs[0] / ours[1, 0]:.1f} times; "
     cpu = f"{ours[0, 1]:.0f} s, once compiled {ours[1, 1]:.0f} s"
-    told += f"CPU: {theirs[1]:.0f} s of scikit-learn, {cpu} of ours; "
-    told += f"validation accuracy apart {np.mean(apart):+.3f} ± {np.std(apart):.3f}"
-    return dict(told=told, seconds=ours[0, 0], peer=theirs[0])
+    message += f"CPU: {theirs[1]:.0f} s of scikit-learn, {cpu} of ours; "
+    message += f"validation accuracy apart {np.mean(apart):+.3f} ± {np.std(apart):.3f}"
+    return dict(told=message, seconds=ours[0, 0], peer=theirs[0])
 
 
 def clocks() -> np.ndarray:
@@ -166,11 +166,11 @@ def alone(folder: str, part: str) -> None:
     """Runs a part and prints what it took."""
     run, limit, name = LIMITS[part]
     start = time.perf_counter()
-    found = run(folder)
+    result = run(folder)
     wall = time.perf_counter() - start
-    found = found if isinstance(found, dict) else dict(told=found, seconds=wall, peer=limit)
+    result = result if isinstance(result, dict) else dict(told=result, seconds=wall, peer=limit)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps(found | dict(name=name, cpu=time.process_time(), peak=peak)))
+    print(json.dumps(result | dict(name=name, cpu=time.process_time(), peak=peak)))
 
 
 def main(argv: list[str]) -> None:

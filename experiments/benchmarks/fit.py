@@ -36,12 +36,12 @@ def arrays(width: int):
 def by_front_door(data, batch):
     """`() -> times` at which compiled calls of mmjax.fit were done."""
     kept = mm.Dataset.from_arrays(data, split=(1, 0, 0))
-    how = dict(validate_every=0, progress=False, parallel="single", batch_size=batch)
+    options = dict(validate_every=0, progress=False, parallel="single", batch_size=batch)
 
     def run():
         times = []
         stop = lambda: times.append(time.perf_counter())  # asked after every call; None goes on
-        mm.fit(kept, dim=_DIM, key=jax.random.key(0), steps=_STEPS, stop=stop, **how)
+        mm.fit(kept, dim=_DIM, key=jax.random.key(0), steps=_STEPS, stop=stop, **options)
         return times
 
     return run
@@ -82,8 +82,8 @@ def by_hand(data, batch):
         state = optimiser.init(params)
         times = []
         for number in range(_STEPS // _CALL):
-            (params, state), told = chunk(params, state, jax.random.key(number))
-            np.asarray(told)  # the loss is looked at, as in any training
+            (params, state), losses = chunk(params, state, jax.random.key(number))
+            np.asarray(losses)  # the loss is looked at, as in any training
             times.append(time.perf_counter())
         return times
 
@@ -103,8 +103,10 @@ def main() -> None:
         least = {name: np.min(values) for name, values in spent.items()}
         usual = {name: np.median(values) for name, values in spent.items()}
         ratio = lambda of: f"{of['mmjax.fit'] / of['by hand']:.3f}"
-        told = (f"{1e3 * v:.2f}" for v in least.values())
-        lines.append([f"{width} features, batch {batch}", *told, ratio(least), ratio(usual)])
+        milliseconds = (f"{1e3 * v:.2f}" for v in least.values())
+        lines.append(
+            [f"{width} features, batch {batch}", *milliseconds, ratio(least), ratio(usual)]
+        )
     header = ["sizes", *(f"{name}, ms a step" for name in runs), "ratio of least", "median ratio"]
     print(markdown_table(header, lines))
 

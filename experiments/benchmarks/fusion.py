@@ -45,8 +45,8 @@ CASES = {
 
 def losses(parts, width: int, layers: int):
     """CoMM's loss of the two implementations: `(params, statistics, two views, key) -> scalar`."""
-    how = dict(width=width, layers=layers, head_hidden=96, head_out=48)
-    net, plain = fusion(parts, **how), fusion(parts, **how, shared=False)
+    options = dict(width=width, layers=layers, head_hidden=96, head_out=48)
+    net, plain = fusion(parts, **options), fusion(parts, **options, shared=False)
     masks = jnp.asarray(single_and_joint_masks(len(parts)))
 
     def ours(params, statistics, views, key):
@@ -83,11 +83,11 @@ def compared(make, layers: int) -> list[str]:
     params, statistics = net.init(jax.random.key(1), seen)
     views = (seen, jax.tree.map(lambda v: v[::-1], seen))
     args = (params, statistics, views, jax.random.key(2))
-    fast, found = least(jax.jit(jax.value_and_grad(ours)), *args)
+    fast, result = least(jax.jit(jax.value_and_grad(ours)), *args)
     slow, want = least(jax.jit(jax.value_and_grad(straightforward)), *args)
-    gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), found[1], want[1])
+    gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b)), result[1], want[1])
     apart = float(jnp.max(jnp.stack(jax.tree.leaves(gaps))))
-    value = float(jnp.abs(found[0] - want[0]) / jnp.abs(want[0]))
+    value = float(jnp.abs(result[0] - want[0]) / jnp.abs(want[0]))
     return [
         f"{1 / fast:.1f}",
         f"{1 / slow:.1f}",
@@ -99,7 +99,7 @@ def compared(make, layers: int) -> list[str]:
 
 def main() -> None:
     """Prints the table."""
-    lines = [[name, *compared(make, **how)] for name, (make, how) in CASES.items()]
+    lines = [[name, *compared(make, **options)] for name, (make, options) in CASES.items()]
     titles = ["steps/s", "each mask by itself", "times faster"]
     header = ["CoMM, batch 64", *titles, "loss apart (relative)", "gradient apart (largest entry)"]
     print(f"{machine()}; forward and backward, float32\n")

@@ -43,13 +43,13 @@ def ours(x, sources, algorithm: str, passes: int) -> list[str]:
     spent = []
     for _ in range(4):
         start = time.perf_counter()
-        found = fast_ica(x, key, num_components=count, algorithm=algorithm, max_steps=passes)
-        jax.block_until_ready(found)
+        result = fast_ica(x, key, num_components=count, algorithm=algorithm, max_steps=passes)
+        jax.block_until_ready(result)
         spent.append(time.perf_counter() - start)
-    told = "yes" if found.converged else "no"
+    message = "yes" if result.converged else "no"
     seconds, first = min(spent[1:]), spent[0]
-    score = mcc(sources, transform(found, x))
-    return [seconds, f"{int(found.steps)}", told, f"{score:.4f}", f"{first:.1f}"]
+    score = mcc(sources, transform(result, x))
+    return [seconds, f"{int(result.steps)}", message, f"{score:.4f}", f"{first:.1f}"]
 
 
 def theirs(x, sources) -> list[str]:
@@ -61,9 +61,9 @@ def theirs(x, sources) -> list[str]:
         start = time.perf_counter()
         y = model.fit_transform(x)
         seconds = time.perf_counter() - start
-    told = "yes" if model.n_iter_ < PASSES else "no"
+    message = "yes" if model.n_iter_ < PASSES else "no"
     score = mcc(sources, jnp.asarray(y, jnp.float32))
-    return [seconds, f"{model.n_iter_}", told, f"{score:.4f}", "-"]
+    return [seconds, f"{model.n_iter_}", message, f"{score:.4f}", "-"]
 
 
 def main(sizes: list[int]) -> None:

@@ -39,11 +39,11 @@ def seconds(arguments: list[str]) -> float:
 
 def main(repeats: int) -> None:
     """Prints the table."""
-    found: dict[str, list[float]] = {title: [] for title in commands()}
+    results: dict[str, list[float]] = {title: [] for title in commands()}
     for _ in range(repeats):
         for title, arguments in commands().items():
-            found[title].append(seconds(arguments))
-    least = {title: min(spent) for title, spent in found.items()}
+            results[title].append(seconds(arguments))
+    least = {title: min(spent) for title, spent in results.items()}
     lines = [[t, f"{s:.2f}", f"{s / least[FLOOR]:.1f}"] for t, s in least.items()]
     print(markdown_table(["", "s", f"x {FLOOR}"], lines))
 

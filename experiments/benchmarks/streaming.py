@@ -42,13 +42,13 @@ PER_SHARD, BLOCK, AHEAD = 10_000, 20, 4
 
 def encoded(count: int) -> list[bytes]:
     """Distinct JPEGs."""
-    rng, found = np.random.default_rng(0), []
+    rng, results = np.random.default_rng(0), []
     for _ in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
         content = io.BytesIO()
         coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(content, "JPEG", quality=90)
-        found.append(content.getvalue())
-    return found
+        results.append(content.getvalue())
+    return results
 
 
 def write(root: str, pictures: int, files: bool) -> None:

@@ -132,8 +132,8 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
             _alike(name, every)
             if every[0].ndim < 2:
                 few, most = min(map(len, every)), max(map(len, every))
-                told = f"{name}: rows of {few} to {most} numbers"
-                raise InvalidInput(f"{told}; use as many in all, or sequences [length, f] a row")
+                message = f"{name}: rows of {few} to {most} numbers"
+                raise InvalidInput(f"{message}; use as many in all, or sequences [length, f] a row")
             values, seen = padded(every)
         else:
             values = np.stack(every)

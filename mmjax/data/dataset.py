@@ -131,12 +131,12 @@ class Dataset(NamedTuple):
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
         own = None if groups is None else _codes("groups", groups, n)
         if linked:
-            group, told = groups_in_order(own), list[str]()
+            group, notes = groups_in_order(own), list[str]()
         else:
             every = set(of) == set(columns)
-            group, told = linked_rows(codes, of, own, asked=ids is not None, whole=every)
+            group, notes = linked_rows(codes, of, own, asked=ids is not None, whole=every)
         where = split_of(split, group, own, seed, n)
-        return cls(columns, kept, group, where, codes, absent, name, (*remarks, *told))
+        return cls(columns, kept, group, where, codes, absent, name, (*remarks, *notes))
 
     @property
     def num_rows(self) -> int:
@@ -184,8 +184,8 @@ class Dataset(NamedTuple):
 
     def __str__(self) -> str:
         counts = ", ".join(f"{int(np.sum(self.split == s))} {s}" for s in SPLITS)
-        told = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
-        return f"{self.name}: {counted(self.num_rows, 'row')} ({counts}) of {told}"
+        message = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
+        return f"{self.name}: {counted(self.num_rows, 'row')} ({counts}) of {message}"
 
 
 def _shape(column: Column) -> str:
@@ -204,28 +204,28 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
     """name -> `[n]` uint64 of what each row holds there, wherever the row stands: equal contents,
     equal hashes. 0 where a row lacks the modality. What stays in files stands for itself by the
     name that Lazy.tell gives, or by its ids."""
-    found = {}
+    results = {}
     for name, column in data.columns.items():
         here = data.present.get(name, np.ones(data.num_rows, bool))
         hashes = np.zeros(data.num_rows, np.uint64)
         for row in np.flatnonzero(here).tolist():
             content = _bytes(column, row, data.ids[row])
             hashes[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-        found[name] = hashes
-    return found
+        results[name] = hashes
+    return results
 
 
 def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
     """name -> `[k]` uint64, as hashes_of has them, of what rows hold beside what evaluation sees of
     them: further texts."""
-    found: dict[str, np.ndarray] = {}
+    results: dict[str, np.ndarray] = {}
     for name, column in data.columns.items():
         if column.others is not None:
             texts = np.array([t for own in column.others for t in own], object)
             every = np.arange(len(texts))
             one = Dataset({name: Column(texts, "text")}, {}, every, every, every[:, None], {})
-            found |= hashes_of(one)
-    return found
+            results |= hashes_of(one)
+    return results
 
 
 def data_hash(hashes: Mapping[str, np.ndarray]) -> str:

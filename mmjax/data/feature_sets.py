@@ -75,9 +75,9 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
     Raises InvalidInput for whatever read_features does, and for unequal numbers of rows.
     """
     own = dict(split=names.split, group=names.group)
-    found = read_features(path, values=names.values, labels=names.labels, names=names.names, **own)
-    rows, n = found.rows, found.rows.num_rows
-    sides, split, groups = found.sides(), rows.split, rows.groups
+    result = read_features(path, values=names.values, labels=names.labels, names=names.names, **own)
+    rows, n = result.rows, result.rows.num_rows
+    sides, split, groups = result.sides(), rows.split, rows.groups
     if text_path or names.text_values:
         beside = text_path or path
         other = read_features(beside, values=names.text_values, **own).rows
@@ -90,8 +90,8 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
         groups = _grouped_in_either(groups, other.groups)
     extra = {name: read_column(path, name, n) for name in names.extra}
     sides = {side: features_in_float32(values) for side, values in sides.items()}
-    how = dict(labels=rows.labels.get(LABEL), split=split, group=groups)
-    return FeatureSet(feature_rows(sides, **how, name=path), found.names, extra)
+    options = dict(labels=rows.labels.get(LABEL), split=split, group=groups)
+    return FeatureSet(feature_rows(sides, **options, name=path), result.names, extra)
 
 
 def _trained_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -136,16 +136,16 @@ def unseen_rows(features: FeatureSet, use_trained: bool) -> Unseen:
     if not count:
         return Unseen(features, "", False)
     if use_trained:
-        told = f"{count} of {n} rows are those that their encoder was trained on"
-        return Unseen(features, f"{where}: TRAINED ROWS, {told} (--use_trained_rows)", True)
+        message = f"{count} of {n} rows are those that their encoder was trained on"
+        return Unseen(features, f"{where}: TRAINED ROWS, {message} (--use_trained_rows)", True)
     if n - count < 2:
         raise InvalidInput(
             f"{where}: {count} of {n} rows are of split train, which their encoder was fitted on; "
             "use rows that it has not seen, or --use_trained_rows"
         )
-    told = f"{where}: {n - count} of {n} rows used, {count} left out"
-    told = f"{told} that their encoder was trained on"
-    return Unseen(features.take(~trained), told, False)
+    message = f"{where}: {n - count} of {n} rows used, {count} left out"
+    message = f"{message} that their encoder was trained on"
+    return Unseen(features.take(~trained), message, False)
 
 
 def outside_groups(features: FeatureSet, *fitted: FeatureSet) -> FeatureSet:
@@ -227,15 +227,15 @@ def remarks(x: np.ndarray) -> list[str]:
 
     Raises InvalidInput where all rows are alike.
     """
-    told = []
+    lines = []
     constant = (x == x[:1]).all(0)
     if constant.all():
         raise InvalidInput("features: all rows are alike; nothing can be told from them")
     columns = np.unique(x[:, ~constant], axis=1).shape[1]
     if constant.any():
-        told.append(f"{int(constant.sum())} of {x.shape[1]} columns are constant")
+        lines.append(f"{int(constant.sum())} of {x.shape[1]} columns are constant")
     if columns < (~constant).sum():
-        told.append(f"{int((~constant).sum()) - columns} columns repeat others")
+        lines.append(f"{int((~constant).sum()) - columns} columns repeat others")
     if len(x) <= x.shape[1]:
-        told.append(f"{len(x)} rows determine at most {len(x) - 1} of {x.shape[1]} directions")
-    return told
+        lines.append(f"{len(x)} rows determine at most {len(x) - 1} of {x.shape[1]} directions")
+    return lines

@@ -119,23 +119,23 @@ def read_features(
     """
     arrays = open_arrays(path, flag=flag)
     chosen = _values_of(path, arrays, values)
-    found = {}
+    results = {}
     for what, given, usual in (("labels", labels, LABELS), ("names", names, NAMES)):
         fits = lambda n, what=what: _is_column(arrays[n](), what)
         name = given or next((n for n in usual if n in arrays and n != chosen and fits(n)), "")
-        found[what] = _column(path, arrays, name) if name else None
+        results[what] = _column(path, arrays, name) if name else None
     name = split or next((n for n in SPLITS if n in arrays), "")
-    found["split"] = _split(path, arrays, name) if name else None
+    results["split"] = _split(path, arrays, name) if name else None
     name = group or next((n for n in GROUPS if n in arrays), "")
-    found["group"] = _column(path, arrays, name) if name else None
+    results["group"] = _column(path, arrays, name) if name else None
     matrix = _matrix(path, chosen, arrays[chosen]())
-    for what, column in found.items():
+    for what, column in results.items():
         if column is not None and column.shape != (len(matrix),):
             raise InvalidInput(
                 f"{path}: {what} have shape {column.shape}, features {matrix.shape}; use one a row"
             )
-    told = found.pop("names")
-    return FeatureSet(feature_rows({"x": matrix}, **found, name=path), told)
+    row_names = results.pop("names")
+    return FeatureSet(feature_rows({"x": matrix}, **results, name=path), row_names)
 
 
 def read_column(path: str, name: str, rows: int) -> np.ndarray:
@@ -232,13 +232,13 @@ def parts_of(column: np.ndarray, name: str, path: str) -> np.ndarray:
 
 
 def _matrix(path: str, name: str, matrix: np.ndarray) -> np.ndarray:
-    told = f"{path}: array {name!r}"
+    message = f"{path}: array {name!r}"
     if matrix.dtype.kind != "f":
         if matrix.dtype.kind not in "iu":
-            raise InvalidInput(f"{told} has dtype {matrix.dtype}; use floating-point numbers")
+            raise InvalidInput(f"{message} has dtype {matrix.dtype}; use floating-point numbers")
         matrix = narrowed(matrix)
     if matrix.ndim < 2 or 0 in matrix.shape:
-        raise InvalidInput(f"{told} has shape {matrix.shape}; use [rows, features]")
+        raise InvalidInput(f"{message} has shape {matrix.shape}; use [rows, features]")
     return finite(matrix, name, path).reshape(len(matrix), -1)  # of a map or an image, row by row
 
 
@@ -246,8 +246,10 @@ def _read_npy(path: str) -> Arrays:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        told = "holds Python objects, which are never loaded" if _objects(error) else "is not whole"
-        raise InvalidInput(f"{path}: {told}; save it as a numeric array") from error
+        message = (
+            "holds Python objects, which are never loaded" if _objects(error) else "is not whole"
+        )
+        raise InvalidInput(f"{path}: {message}; save it as a numeric array") from error
     if not isinstance(array, np.ndarray):
         raise InvalidInput(f"{path}: an archive, not a single array; name it .npz")
     return {"features": lambda: array}
@@ -332,8 +334,8 @@ def _read_parquet(path: str) -> Arrays:
     try:
         table = pyarrow.parquet.read_table(path, memory_map=True)
     except (pyarrow.ArrowException, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise InvalidInput(f"{path}: not a whole .parquet file ({told})") from error
+        message = str(error).splitlines()[0]
+        raise InvalidInput(f"{path}: not a whole .parquet file ({message})") from error
     floats, arrays = [], {}
     for name in table.column_names:
         kind = table.schema.field(name).type

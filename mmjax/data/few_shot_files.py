@@ -93,16 +93,16 @@ def assembled(
         _no_class_missing(path, part, checked[part], classes)
     for text, values in texts.items():
         same_width(path, text, values, parts["train"][0].x.shape[1], "what is trained on")
-    told = no_unit_vectors(far)
-    pool = _pooled(checked["train"], same, told)
+    remarks = no_unit_vectors(far)
+    pool = _pooled(checked["train"], same, remarks)
     one = lambda part: checked[part][0] if part in checked else None
-    found = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, ())
+    result = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, ())
     for part in ("val", "test"):
         if (own := one(part)) is not None and (count := repeated(pool, own, same)):
-            told.append(
+            remarks.append(
                 f"{count} of {len(own.x)} {part} rows repeat a training row (cosine above {same})"
             )
-    return found._replace(remarks=tuple(told))
+    return result._replace(remarks=tuple(remarks))
 
 
 def _parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
@@ -113,11 +113,11 @@ def _parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
     if not names["train"]:
         return _split_parts(path, arrays)
     names |= {part: [part] for part in ("val", "test") if part in arrays}
-    found = {n: rows_of(path, arrays, n, f"{n}_labels") for own in names.values() for n in own}
+    results = {n: rows_of(path, arrays, n, f"{n}_labels") for own in names.values() for n in own}
     first = names["train"][0]
-    for name, rows in found.items():
-        same_width(path, name, rows.x, found[first].x.shape[1], f"array {first!r}")
-    return {part: [found[n] for n in own] for part, own in names.items()}
+    for name, rows in results.items():
+        same_width(path, name, rows.x, results[first].x.shape[1], f"array {first!r}")
+    return {part: [results[n] for n in own] for part, own in names.items()}
 
 
 def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
@@ -132,15 +132,15 @@ def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
     column = split_column(path, arrays, split)
     same_rows(path, values, len(rows.x), split, len(column))
     own = {"train": "train", "val": "validation", "test": "test"}
-    found = {
+    results = {
         part: [LabelledRows(rows.x[column == kind], rows.labels[column == kind])]
         for part, kind in own.items()
         if (column == kind).any()
     }
-    if "train" not in found:
+    if "train" not in results:
         held = ", ".join(sorted(set(column.tolist())))
         raise InvalidInput(f"{path}: array {split!r} holds {held}; use rows of train among others")
-    return found
+    return results
 
 
 def _no_class_missing(path, part, rows, classes) -> None:
@@ -154,7 +154,7 @@ def _no_class_missing(path, part, rows, classes) -> None:
         )
 
 
-def _pooled(rows: Sequence[LabelledRows], same: float, told: list[str]) -> LabelledRows:
+def _pooled(rows: Sequence[LabelledRows], same: float, remarks: list[str]) -> LabelledRows:
     """All draws together, each picture once."""
     x, labels = (np.concatenate(v) for v in zip(*rows, strict=True))
     order = np.argsort(labels, kind="stable")
@@ -168,7 +168,9 @@ def _pooled(rows: Sequence[LabelledRows], same: float, told: list[str]) -> Label
         kept.append(own[chosen])
     keep = np.concatenate(kept)
     if gone := len(labels) - len(keep):
-        told.append(f"{gone} of {len(labels)} training rows repeat another (cosine above {same})")
+        remarks.append(
+            f"{gone} of {len(labels)} training rows repeat another (cosine above {same})"
+        )
     return LabelledRows(x[keep], labels[keep])
 
 

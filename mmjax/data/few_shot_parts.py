@@ -76,12 +76,12 @@ def matrix_of(path: str, arrays: Arrays, name: str) -> np.ndarray:
         raise InvalidInput(f"{path}: no array {name!r}; it holds {', '.join(sorted(arrays))}")
     matrix = np.asarray(arrays[name]())
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
-        told = f"{matrix.dtype} {matrix.shape}"
-        raise InvalidInput(f"{path}: array {name!r} is {told}; use numbers [rows, features]")
+        message = f"{matrix.dtype} {matrix.shape}"
+        raise InvalidInput(f"{path}: array {name!r} is {message}; use numbers [rows, features]")
     matrix = finite(matrix, name, path).astype(np.float32)
     if not (some := matrix.any(1)).all():
-        told = f"{path}: array {name!r} is all zeros in row {int(np.argmin(some))}"
-        raise InvalidInput(f"{told}; leave the row out, for it has no direction")
+        message = f"{path}: array {name!r} is all zeros in row {int(np.argmin(some))}"
+        raise InvalidInput(f"{message}; leave the row out, for it has no direction")
     return matrix
 
 
@@ -100,8 +100,8 @@ def classes_of(
     kinds = np.unique(every)
     if every.dtype.kind in "iu":
         if names is None and kinds[-1] >= len(every):
-            told = f"{path}: labels go up to {kinds[-1]}, and there are {len(every)} rows"
-            raise InvalidInput(f"{told}; use 0, 1, 2, ... without gaps, or names of classes")
+            message = f"{path}: labels go up to {kinds[-1]}, and there are {len(every)} rows"
+            raise InvalidInput(f"{message}; use 0, 1, 2, ... without gaps, or names of classes")
         classes = names if names is not None else np.arange(int(kinds[-1]) + 1).astype(str)
         code = lambda labels: labels.astype(np.int32)
     else:
@@ -110,23 +110,23 @@ def classes_of(
     for rows in parts.values():
         rows[:] = [r._replace(labels=code(r.labels)) for r in rows]
     if len(classes) < 2:
-        told = f"{path}: all of the labels are of class {str(classes[0])!r}"
-        raise InvalidInput(f"{told}; use rows of two classes or more")
+        message = f"{path}: all of the labels are of class {str(classes[0])!r}"
+        raise InvalidInput(f"{message}; use rows of two classes or more")
     return np.asarray(classes).astype(str)
 
 
 def same_rows(path: str, name: str, rows: int, other: str, count: int) -> None:
     """Raises InvalidInput that names two arrays of unequal numbers of rows."""
     if rows != count:
-        told = f"array {name!r} has {counted(rows, 'row')}, array {other!r} {count}"
-        raise InvalidInput(f"{path}: {told}; use one of each row")
+        message = f"array {name!r} has {counted(rows, 'row')}, array {other!r} {count}"
+        raise InvalidInput(f"{path}: {message}; use one of each row")
 
 
 def same_width(path: str, name: str, x: np.ndarray, width: int, beside: str) -> None:
     """Raises InvalidInput that names both widths, of an array and of what it stands beside."""
     if x.shape[1] != width:
-        told = f"{path}: array {name!r} has {x.shape[1]} features a row, {beside} has {width}"
-        raise InvalidInput(f"{told}; use features of one model")
+        message = f"{path}: array {name!r} has {x.shape[1]} features a row, {beside} has {width}"
+        raise InvalidInput(f"{message}; use features of one model")
 
 
 def unit_rows(rows: LabelledRows) -> tuple[LabelledRows, int]:
@@ -160,7 +160,7 @@ def no_unit_vectors(counts: Mapping[str, int]) -> list[str]:
 
 def texts_of(path: str, arrays: Arrays, classes: np.ndarray) -> dict[str, np.ndarray]:
     """Arrays whose name begins with `text`, a row a class."""
-    found = {}
+    results = {}
     for name in arrays:
         if not name.startswith("text") or name.endswith(("_labels", "_source")):
             continue
@@ -174,8 +174,8 @@ def texts_of(path: str, arrays: Arrays, classes: np.ndarray) -> dict[str, np.nda
                 f"{path}: array {name!r} has {counted(len(values), 'row')} for {len(classes)} "
                 f"classes; use one a class, or add {name}_labels, the class of each"
             )
-        found[name] = mean_texts(values, codes, len(classes))
-    return found
+        results[name] = mean_texts(values, codes, len(classes))
+    return results
 
 
 def _codes_of_texts(path: str, arrays: Arrays, name: str, classes: np.ndarray) -> np.ndarray:
@@ -186,8 +186,8 @@ def _codes_of_texts(path: str, arrays: Arrays, name: str, classes: np.ndarray) -
     code = {kind: k for k, kind in enumerate(classes.tolist())}
     for row, label in enumerate(labels.tolist()):
         if label not in code:
-            told = f"{path}: array {name!r} has {label!r} in row {row}"
-            raise InvalidInput(f"{told}; use names of the classes{did_you_mean(label, code)}")
+            message = f"{path}: array {name!r} has {label!r} in row {row}"
+            raise InvalidInput(f"{message}; use names of the classes{did_you_mean(label, code)}")
     return np.array([code[label] for label in labels.tolist()])
 
 

@@ -47,25 +47,25 @@ def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) ->
 
     Raises InvalidInput, one line, for another width, an unknown class or two files of one name.
     """
-    shifts, told, far = dict(few.shifts), list(few.remarks), {}
+    shifts, remarks, far = dict(few.shifts), list(few.remarks), {}
     for path in paths:
         name = stem(path)
         require(name not in (*shifts, "test", "validation"), "shift", name, "files of other names")
         shifts[name], far[name] = unit_rows(_shifted(few, path))
-        told += _odd_shift(few, name, shifts[name], same)
-    return few._replace(shifts=shifts, remarks=(*told, *no_unit_vectors(far)))
+        remarks += _odd_shift(few, name, shifts[name], same)
+    return few._replace(shifts=shifts, remarks=(*remarks, *no_unit_vectors(far)))
 
 
 def _odd_shift(few: FewShotSet, name: str, rows: LabelledRows, same: float) -> list[str]:
     """What is odd about the rows of another domain, a line each."""
-    told, kinds = [], len(np.unique(rows.labels))
+    remarks, kinds = [], len(np.unique(rows.labels))
     if kinds < len(few.classes):
-        told.append(f"{name} has rows of {kinds} of {len(few.classes)} classes")
+        remarks.append(f"{name} has rows of {kinds} of {len(few.classes)} classes")
     if count := repeated(few.pool, rows, same):
-        told.append(
+        remarks.append(
             f"{count} of {len(rows.x)} {name} rows repeat a training row (cosine above {same})"
         )
-    return told
+    return remarks
 
 
 def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotSet]:
@@ -93,9 +93,9 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
     classes = classes_of(path, every, class_names(path, arrays))
     kinds, texts = np.unique(domains), texts_of(path, arrays, classes)
     if len(kinds) < 2:
-        told = f"{path}: array {column!r} holds one domain, {kinds[0].item()!r}"
-        raise InvalidInput(f"{told}; use an array of two or more domains")
-    found, some = [], lambda kept: LabelledRows(*(v[kept] for v in every["all"][0]))
+        message = f"{path}: array {column!r} holds one domain, {kinds[0].item()!r}"
+        raise InvalidInput(f"{message}; use an array of two or more domains")
+    results, some = [], lambda kept: LabelledRows(*(v[kept] for v in every["all"][0]))
     for kind in kinds.tolist():
         away, where = domains == kind, f"{path} without {kind}"
         own = {"train": "train", "val": "validation", "test": "test"}
@@ -109,8 +109,8 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
         target, far = unit_rows(some(judged if judged.any() else away))
         remarks = (*few.remarks, *_odd_shift(few, str(kind), target, same))
         remarks += tuple(no_unit_vectors({str(kind): far}))
-        found.append(few._replace(shifts={str(kind): target}, remarks=remarks))
-    return found
+        results.append(few._replace(shifts={str(kind): target}, remarks=remarks))
+    return results
 
 
 def _domains(path: str, arrays: Arrays, column: str) -> np.ndarray:
@@ -156,6 +156,6 @@ def _codes_of(
     kinds, places = np.unique(labels.astype(str), return_inverse=True)
     for kind in kinds.tolist():
         if kind not in code:
-            told = f"{path}: {kind!r} is no class of {few.name}; use its class names"
-            raise InvalidInput(f"{told}{did_you_mean(kind, code)}")
+            message = f"{path}: {kind!r} is no class of {few.name}; use its class names"
+            raise InvalidInput(f"{message}{did_you_mean(kind, code)}")
     return np.array([code[kind] for kind in kinds.tolist()], np.int32)[places]

@@ -29,22 +29,22 @@ def linked_rows(
         that would link most rows.
       whole: whether rows of equal ids are equal in all that they hold.
     """
-    n, told = len(ids), list[str]()
+    n, remarks = len(ids), list[str]()
     start = np.arange(n) if own is None else own
     if whole and not asked:
         same = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1)
-        start, told = _unless_most(start, linked_groups(start, same, np.arange(n))[0], own)
+        start, remarks = _unless_most(start, linked_groups(start, same, np.arange(n))[0], own)
     group = start
     for name, column in zip(of, ids.T, strict=True):
         often = np.bincount(np.unique(column, return_inverse=True)[1].reshape(-1)).max()
         if not asked and often > max(_OFTEN[0], _OFTEN[1] * n):
-            told.append(f"{often} rows hold the same {name}: a class, which a split may part")
+            remarks.append(f"{often} rows hold the same {name}: a class, which a split may part")
             continue
         group, _ = linked_groups(group, column, np.arange(n))
     if not asked:
         group, more = _unless_most(start, group, own)
-        told += [line for line in more if line not in told]
-    return np.asarray(group, np.int64), told
+        remarks += [line for line in more if line not in remarks]
+    return np.asarray(group, np.int64), remarks
 
 
 def _unless_most(
@@ -104,8 +104,8 @@ def _by_shares(shares: Sequence[float], group: np.ndarray, seed: int, n: int) ->
     where = np.array(SPLITS)[part_of[group]]
     for name, share in zip(SPLITS, shares, strict=True):
         if share * n >= 1 and not np.any(where == name):
-            told = f"{share} of {n} rows in {len(sizes)} groups"
+            message = f"{share} of {n} rows in {len(sizes)} groups"
             raise InvalidInput(
-                f"split: {told} leaves {name} empty; use fewer parts or other groups"
+                f"split: {message} leaves {name} empty; use fewer parts or other groups"
             )
     return where

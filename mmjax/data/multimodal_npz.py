@@ -68,10 +68,10 @@ def load_multimodal(
     for name, array in arrays.items():
         if len(array) != n:
             raise InvalidInput(f"{path}: {name!r} has {len(array)} rows, {names[0]!r} has {n}")
-    found = {}
+    results = {}
     if labels:
         kind = kind or _usual_kind(arrays[labels])
-        found = _LABELS[kind](f"{path}: labels {labels!r}", labels, arrays[labels])
+        results = _LABELS[kind](f"{path}: labels {labels!r}", labels, arrays[labels])
     values = {name: _values(path, name, arrays[name]) for name in names}
     seen = {
         name: _mask(path, mask, arrays[mask], name, values[name]) for name, mask in masks.items()
@@ -91,7 +91,7 @@ def load_multimodal(
     values = {name: _for_devices(path, name, v) for name, v in values.items()}
     with naming(path):
         data = Dataset.from_arrays(values, lengths=seen, split=split, name=os.path.basename(path))
-    data = data._replace(labels=found)
+    data = data._replace(labels=results)
     return data if own is None else data.also_by(own)
 
 
@@ -118,8 +118,8 @@ def _flags(where: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _mask(path: str, name: str, array: np.ndarray, modality: str, values: np.ndarray) -> np.ndarray:
     if array.shape != values.shape[:2]:
-        told = f"{path}: {name!r} is {array.dtype} {array.shape}, {modality!r} {values.shape}"
-        raise InvalidInput(f"{told}; use one flag a step")
+        message = f"{path}: {name!r} is {array.dtype} {array.shape}, {modality!r} {values.shape}"
+        raise InvalidInput(f"{message}; use one flag a step")
     mask = _flags(f"{path}: {name!r}", array, array.shape)
     if not mask.any(1).all():
         row = int(np.argmin(mask.any(1)))

@@ -94,8 +94,8 @@ def load_pairs(
     for flag, side in (("x", x), ("t", t)):
         require(bool(side.values), flag, side.values, "the name of an array in the file")
         free = LABEL not in side.private or side.label in ("", LABEL)
-        told = f"another name beside label_{flag}, for what both sides share is told as {LABEL}"
-        require(free, f"private_{flag}", LABEL, told)
+        message = f"another name beside label_{flag}, for what both sides share is told as {LABEL}"
+        require(free, f"private_{flag}", LABEL, message)
     if bool(x.label) != bool(t.label):
         raise InvalidInput("label_x, label_t: one is missing; name both or neither")
     columns = [c for s in (x, t) for c in (s.label, *s.private, s.is_test, s.ids)]
@@ -135,9 +135,9 @@ def _check_values(path: str, name: str, values: np.ndarray) -> None:
         bad = np.argwhere(np.abs(part.reshape(len(part), -1)) > largest)
         if len(bad):
             row, column = bad[0]
-            told = part.reshape(len(part), -1)[row, column]
+            value = part.reshape(len(part), -1)[row, column]
             raise InvalidInput(
-                f"{path}: array {name!r} holds {told:.3g} in row {start + row}, column {column}; "
+                f"{path}: array {name!r} holds {value:.3g} in row {start + row}, column {column}; "
                 f"use numbers that float32 holds, up to {largest:.3g}"
             )
 
@@ -195,8 +195,8 @@ def _split(
             )
     apart = straddling(groups.x, masks.x) + (partner is None and straddling(groups.t, masks.t))
     if apart:
-        told = f"{apart} groups of rows that are one recording lie on both sides of the split."
-        remarks = [*remarks, told]
+        message = f"{apart} groups of rows that are one recording lie on both sides of the split."
+        remarks = [*remarks, message]
     of_x, of_t = (
         side_of(key, side.values, is_test, labels=side.labels, ids=side.ids, name=side.name)
         for key, side, is_test in zip("xt", (x, t), masks, strict=True)

@@ -29,11 +29,11 @@ def open_cache(path: str) -> Arrays:
 
     Raises InvalidInput, one line, where it holds no shots, or an array that is read misfits.
     """
-    names, found = set(os.listdir(path)), dict[str, Callable[[], np.ndarray]]()
+    names, result = set(os.listdir(path)), dict[str, Callable[[], np.ndarray]]()
     shots = sorted(int(m[1]) for n in names if (m := _KEYS.fullmatch(n)))
     for k in shots:
-        found[f"train_{k}"] = cache(partial(_keys, path, k))
-        found[f"train_{k}_labels"] = cache(partial(_labels, path, k))
+        result[f"train_{k}"] = cache(partial(_keys, path, k))
+        result[f"train_{k}_labels"] = cache(partial(_labels, path, k))
     if not shots:
         raise InvalidInput(
             f"{path}: it holds {', '.join(sorted(names)[:5])}; use keys_Kshots.pt, "
@@ -41,14 +41,14 @@ def open_cache(path: str) -> Arrays:
         )
     for name in ("val", "test"):
         if f"{name}_f.pt" in names:
-            found[name] = cache(partial(_one, path, f"{name}_f.pt", 2))
-            found[f"{name}_labels"] = cache(partial(_one, path, f"{name}_l.pt", 1))
+            result[name] = cache(partial(_one, path, f"{name}_f.pt", 2))
+            result[f"{name}_labels"] = cache(partial(_one, path, f"{name}_l.pt", 1))
     for name in sorted(names):
         if name.endswith(".pt") and name.startswith(("text", "clip_weights")):
             shown = name.removesuffix(".pt")
             shown = shown if shown.startswith("text") else f"text_{shown}"
-            found[shown] = cache(partial(_texts, path, name, shots[0]))
-    return found
+            result[shown] = cache(partial(_texts, path, name, shots[0]))
+    return result
 
 
 def _one(path: str, name: str, axes: int) -> np.ndarray:
@@ -56,8 +56,8 @@ def _one(path: str, name: str, axes: int) -> np.ndarray:
     own = os.path.join(path, name)
     array = read_torch(own)
     if not isinstance(array, np.ndarray) or array.ndim != axes or 0 in array.shape:
-        told = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array)
-        raise InvalidInput(f"{own}: it holds {told}; use one tensor of {axes} axes")
+        message = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array)
+        raise InvalidInput(f"{own}: it holds {message}; use one tensor of {axes} axes")
     return plain(array, name, path)
 
 

@@ -60,8 +60,8 @@ def joined(parts: Sequence[Lazy]) -> Lazy:
         number = int(np.searchsorted(ends, row, side="right"))
         return tells[number](int(row - starts[number]))
 
-    told = tell if len(tells) == len(parts) else None
-    return Lazy((int(ends[-1]), *parts[0].shape[1:]), parts[0].dtype, read, told)
+    tell_rows = tell if len(tells) == len(parts) else None
+    return Lazy((int(ends[-1]), *parts[0].shape[1:]), parts[0].dtype, read, tell_rows)
 
 
 def padded(rows: Sequence[np.ndarray], length: int | None = None) -> tuple[np.ndarray, np.ndarray]:

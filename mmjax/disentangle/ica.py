@@ -123,13 +123,13 @@ def fast_ica(
     long = is_long(len(x), num_components or x.shape[1])
     if long and algorithm == "picard" and tracked is not untracked:
         start = scaled, key, tolerance, floor, max_steps
-        found = _tracked_ica(*start, contrast, num_components, restarts, tracked)
+        result = _tracked_ica(*start, contrast, num_components, restarts, tracked)
     else:
-        how = num_components, algorithm, contrast, max_steps, restarts
-        found = _fast_ica(scaled, key, tolerance, floor, *how)
+        options = num_components, algorithm, contrast, max_steps, restarts
+        result = _fast_ica(scaled, key, tolerance, floor, *options)
     unit = units[0]
-    return found._replace(
-        mean=found.mean * unit + mean, unmixing=found.unmixing / unit, mixing=found.mixing * unit
+    return result._replace(
+        mean=result.mean * unit + mean, unmixing=result.unmixing / unit, mixing=result.mixing * unit
     )
 
 
@@ -162,9 +162,9 @@ def _tracked_ica(
     label = f"FastICA, {white.shape[1]} components of {len(x)} rows"
     for until in tracked(range(_BLOCK, max_steps + _BLOCK, _BLOCK), label):
         states = _advance(white, states, min(until, max_steps), tolerance, contrast)
-        if bool(jnp.all(states.found.converged)):
+        if bool(jnp.all(states.best.converged)):
             break
-    return _choose(base, white, states.found, contrast)
+    return _choose(base, white, states.best, contrast)
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6))
@@ -181,28 +181,28 @@ def _advance(white, states, until, tolerance, contrast):
 
 
 @partial(jax.jit, static_argnums=3)
-def _choose(base, white, found, contrast):
-    return _chosen(base, white, found, CONTRASTS[contrast])
+def _choose(base, white, solutions, contrast):
+    return _chosen(base, white, solutions, CONTRASTS[contrast])
 
 
 def _chosen(base: PCA, white: Array, every, kind: Contrast) -> ICA:
     """Of all restarts the one of largest negentropy, its components in order."""
-    told = jax.lax.map(lambda w: _negentropy(white @ w.T, kind), every.rotation)
-    best = jnp.argmax(jnp.sum(told, 1))
-    found = jax.tree.map(lambda v: v[best], every)
-    stability = _stability(every.rotation, best) if len(told) > 1 else None
-    order = jnp.argsort(-told[best])
-    rotation = found.rotation[order]
+    negentropies = jax.lax.map(lambda w: _negentropy(white @ w.T, kind), every.rotation)
+    best = jnp.argmax(jnp.sum(negentropies, 1))
+    result = jax.tree.map(lambda v: v[best], every)
+    stability = _stability(every.rotation, best) if len(negentropies) > 1 else None
+    order = jnp.argsort(-negentropies[best])
+    rotation = result.rotation[order]
     skew = jnp.mean((white @ rotation.T) ** 3, 0)
     rotation = rotation * jnp.where(skew < 0, -1, 1)[:, None].astype(white.dtype)
     return ICA(
         base.mean,
         rotation @ base.whiten.T,
         (rotation @ base.colour).T,
-        told[best][order],
-        found.converged,
-        found.steps,
-        found.change,
+        negentropies[best][order],
+        result.converged,
+        result.steps,
+        result.change,
         None if stability is None else stability[order],
         base.rank,
     )

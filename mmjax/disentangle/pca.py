@@ -62,20 +62,20 @@ def pca(x: Array, num_components: int | None = None, *, floor: float | None = No
     # Wide rows: all that varies is in their span, so that the problem is one of [n, n].
     wide = k <= len(x) < x.shape[1]
     basis = jnp.linalg.qr(centred.T)[0] if wide else None
-    found = _pca(centred if basis is None else _along(centred, basis), k, floor)
+    result = _pca(centred if basis is None else _along(centred, basis), k, floor)
     if basis is not None:
-        found = found._replace(
-            directions=_along(basis, found.directions),
-            whiten=_along(basis, found.whiten),
-            colour=_along(found.colour, basis.T),
+        result = result._replace(
+            directions=_along(basis, result.directions),
+            whiten=_along(basis, result.whiten),
+            colour=_along(result.colour, basis.T),
         )
     most = jnp.finfo(centred.dtype).max
-    return found._replace(
+    return result._replace(
         # The sample is centred twice: what is left of its mean is its rounding.
         mean=mean,
-        variances=jnp.minimum(jnp.sqrt(found.variances) * unit, most**0.5 * 0.999) ** 2,
-        whiten=found.whiten / unit,
-        colour=found.colour * unit,
+        variances=jnp.minimum(jnp.sqrt(result.variances) * unit, most**0.5 * 0.999) ** 2,
+        whiten=result.whiten / unit,
+        colour=result.colour * unit,
     )
 
 

@@ -45,7 +45,7 @@ CONTRASTS = {
 }
 
 
-class Found(NamedTuple):
+class Ascended(NamedTuple):
     """A rotation `[k, k]` of the whitened data, and the way there."""
 
     rotation: Array
@@ -88,13 +88,13 @@ def _polished(w: Array) -> Array:
 def _parallel(white: Array, start: Array, contrast: Contrast, max_steps: int, tolerance: float):
     """Symmetric fixed point (Hyvarinen 1999): all rows step, then are made orthogonal."""
 
-    def step(found):
-        y = white @ found.rotation.T
+    def step(state):
+        y = white @ state.rotation.T
         g, slope = contrast.score(y)
-        w = g.T @ white / len(white) - jnp.mean(slope, 0)[:, None] * found.rotation
+        w = g.T @ white / len(white) - jnp.mean(slope, 0)[:, None] * state.rotation
         w = orthogonalised(w)
-        change = jnp.max(_turned(w, found.rotation))
-        return Found(w, found.steps + 1, change, change < tolerance)
+        change = jnp.max(_turned(w, state.rotation))
+        return Ascended(w, state.steps + 1, change, change < tolerance)
 
     return _until_converged(step, start, max_steps)
 
@@ -104,9 +104,9 @@ def _turned(new: Array, old: Array) -> Array:
     return jnp.minimum(jnp.linalg.norm(new - old, axis=-1), jnp.linalg.norm(new + old, axis=-1))
 
 
-def _until_converged(step: Callable, start: Array, max_steps: int) -> Found:
-    first = Found(start, jnp.int32(0), jnp.array(jnp.inf, start.dtype), jnp.array(False))
-    going = lambda found: (found.steps < max_steps) & ~found.converged
+def _until_converged(step: Callable, start: Array, max_steps: int) -> Ascended:
+    first = Ascended(start, jnp.int32(0), jnp.array(jnp.inf, start.dtype), jnp.array(False))
+    going = lambda result: (result.steps < max_steps) & ~result.converged
     return jax.lax.while_loop(going, step, first)
 
 
@@ -133,7 +133,7 @@ def _deflation(white: Array, start: Array, contrast: Contrast, max_steps: int, t
         return rotation.at[row].set(w), (number, change)
 
     rotation, (steps, changes) = jax.lax.scan(component, jnp.zeros_like(start), jnp.arange(k))
-    return Found(rotation, jnp.max(steps), jnp.max(changes), jnp.all(changes < tolerance))
+    return Ascended(rotation, jnp.max(steps), jnp.max(changes), jnp.all(changes < tolerance))
 
 
 _REMEMBERED = 7  # steps
@@ -221,7 +221,7 @@ def _direction(gradient: Array, curvature: Array, memory: _Memory) -> Array:
 class Ascent(NamedTuple):
     """State of the quasi-Newton method: where it is, what was seen there, how far it dares."""
 
-    found: Found
+    best: Ascended
     look: _Look
     memory: _Memory
     scale: Array
@@ -241,7 +241,7 @@ def start_ascent(white: Array, start: Array, contrast: Contrast, tolerance: floa
     change = jnp.max(jnp.abs(_gradient(look, _signs(look))))
     remembered = jnp.zeros((_REMEMBERED, k, k), dtype)
     return Ascent(
-        Found(start, jnp.int32(1), change, change < tolerance),
+        Ascended(start, jnp.int32(1), change, change < tolerance),
         look,
         _Memory(remembered, remembered, jnp.zeros(_REMEMBERED, bool)),
         jnp.ones((), dtype),
@@ -261,7 +261,7 @@ def advance_ascent(
     k = white.shape[1]
 
     def step(state):
-        found, look, memory, scale = state
+        result, look, memory, scale = state
         signs = _signs(look)
         gradient, curvature = _gradient(look, signs), _curvature(look, signs)
         along = _direction(gradient, curvature, memory)
@@ -270,7 +270,7 @@ def advance_ascent(
         along = jnp.where(plain, gradient / curvature, along) * scale
         memory = memory._replace(used=memory.used & ~plain)
         along = along / jnp.maximum(1, jnp.max(jnp.abs(along)))
-        rotation = _polished(_exponential(along) @ found.rotation)
+        rotation = _polished(_exponential(along) @ result.rotation)
         new = _look(white, rotation, contrast)
         gained = jnp.sum(signs * (new.values - look.values))
         better = gained >= -1e-7 * k  # not below rounding
@@ -287,26 +287,26 @@ def advance_ascent(
         pushed = pushed._replace(used=pushed.used & jnp.all(new_signs == signs))
         change = jnp.max(jnp.abs(_gradient(new, new_signs)))
         moved = Ascent(
-            Found(rotation, found.steps, change, found.converged),
+            Ascended(rotation, result.steps, change, result.converged),
             new,
             pushed,
             jnp.ones_like(scale),
         )
-        stayed = Ascent(found, look, memory, scale / 2)
+        stayed = Ascent(result, look, memory, scale / 2)
         state = jax.tree.map(lambda a, b: jnp.where(better, a, b), moved, stayed)
-        found = state.found
+        result = state.best
         return state._replace(
-            found=found._replace(steps=found.steps + 1, converged=found.change < tolerance)
+            best=result._replace(steps=result.steps + 1, converged=result.change < tolerance)
         )
 
-    going = lambda state: (state.found.steps < until) & ~state.found.converged
+    going = lambda state: (state.best.steps < until) & ~state.best.converged
     return jax.lax.while_loop(going, step, state)
 
 
 def _picard(white: Array, start: Array, contrast: Contrast, max_steps: int, tolerance: float):
     """See advance_ascent."""
     first = start_ascent(white, start, contrast, tolerance)
-    return advance_ascent(white, first, contrast, max_steps, tolerance).found
+    return advance_ascent(white, first, contrast, max_steps, tolerance).best
 
 
 ALGORITHMS = {"picard": _picard, "parallel": _parallel, "deflation": _deflation}

@@ -93,22 +93,22 @@ def _scaled(x: Array, key: Key, k: int, tracked: Tracked) -> Affine:
 
 def _principal(x: Array, key: Key, k: int, tracked: Tracked) -> Affine:
     """The first k principal components, variances as they are but for one scale."""
-    found = pca(x, k, floor=_FLOOR)
-    scale = jnp.sqrt(jnp.mean(found.variances))
+    result = pca(x, k, floor=_FLOOR)
+    scale = jnp.sqrt(jnp.mean(result.variances))
     scale = jnp.where(scale == 0, 1, scale)
-    return Affine(found.mean, found.directions / scale, found.directions.T * scale)
+    return Affine(result.mean, result.directions / scale, result.directions.T * scale)
 
 
 def _whitened(x: Array, key: Key, k: int, tracked: Tracked) -> Affine:
     """The first k principal components, each of variance 1."""
-    found = pca(x, k, floor=_FLOOR)
-    return Affine(found.mean, found.whiten, found.colour)
+    result = pca(x, k, floor=_FLOOR)
+    return Affine(result.mean, result.whiten, result.colour)
 
 
 def _independent(x: Array, key: Key, k: int, tracked: Tracked = untracked) -> Affine:
     """Independent components within the span of the first k principal ones."""
-    found = fast_ica(x, key, num_components=k, restarts=_RESTARTS, floor=_FLOOR, tracked=tracked)
-    return Affine(found.mean, found.unmixing.T, found.mixing.T)
+    result = fast_ica(x, key, num_components=k, restarts=_RESTARTS, floor=_FLOOR, tracked=tracked)
+    return Affine(result.mean, result.unmixing.T, result.mixing.T)
 
 
 def _of_any_unit(make: Callable[..., Affine]) -> Callable[..., Affine]:
@@ -116,8 +116,8 @@ def _of_any_unit(make: Callable[..., Affine]) -> Callable[..., Affine]:
 
     def made(x: Array, key: Key, k: int, tracked: Tracked = untracked) -> Affine:
         (scaled,), mean, units = conditioned(x, together=True)
-        found, unit = make(scaled, key, k, tracked), units[0]
-        return Affine(found.mean * unit + mean, found.matrix / unit, found.back * unit)
+        result, unit = make(scaled, key, k, tracked), units[0]
+        return Affine(result.mean * unit + mean, result.matrix / unit, result.back * unit)
 
     return made
 

@@ -20,8 +20,8 @@ def before(change: Callable[[Array], Array], encoder: Encoder) -> Encoder:
     return Encoder(
         init,
         lambda params, statistics, seen: encoder.apply(params, statistics, change(seen)),
-        lambda params, statistics, seen, *how: encoder.forward(
-            params, statistics, change(seen), *how
+        lambda params, statistics, seen, *options: encoder.forward(
+            params, statistics, change(seen), *options
         ),
     )
 
@@ -79,8 +79,8 @@ def averaged(encoder: Encoder) -> Encoder:
         seen = tokens.seen[..., None].astype(tokens.values.dtype)
         return jnp.sum(tokens.values * seen, 1) / jnp.maximum(jnp.sum(seen, 1), 1)
 
-    def forward(*how):
-        tokens, statistics = encoder.forward(*how)
+    def forward(*inputs):
+        tokens, statistics = encoder.forward(*inputs)
         return mean(tokens), statistics
 
-    return Encoder(encoder.init, lambda *how: mean(encoder.apply(*how)), forward)
+    return Encoder(encoder.init, lambda *options: mean(encoder.apply(*options)), forward)

@@ -73,8 +73,8 @@ def decoded_moves(
     names, lines = tuple(seen), []
     for k in range(affine.matrix.shape[1]):
         moved = _ends(affine, start, k, jnp.stack([low[k], high[k]]))
-        told = read(moved.reshape(-1, moved.shape[-1]))
-        both = {n: np.asarray(told[n]).reshape(len(start), 2, -1) for n in names}
+        readings = read(moved.reshape(-1, moved.shape[-1]))
+        both = {n: np.asarray(readings[n]).reshape(len(start), 2, -1) for n in names}
         lines.append([_apart(v, spread.get(n)) for n, v in both.items()])
     return scored(np.asarray(lines), names)
 

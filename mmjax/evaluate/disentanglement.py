@@ -117,7 +117,7 @@ def dci(
         forest = partial(_forest, x, trees=trees, seed=number, key=split_key)
         fitted = {name: forest(f) for name, f in values.items()}
         weights = np.stack([weights for weights, _ in fitted.values()], axis=1)
-        informativeness = {name: told for name, (_, told) in fitted.items()}
+        informativeness = {name: score for name, (_, score) in fitted.items()}
     else:
         weights = _lasso_importance(x, values, penalty, split_key)
         informativeness = {n: _linear_told(x, f, split_key) for n, f in values.items()}
@@ -286,18 +286,18 @@ def _checked(
     # offset and unit, on which none of the scores depends.
     plain = lambda values: np.asarray(conditioned(np.asarray(values))[0][0])
     x = plain(features)
-    found: dict[str, np.ndarray] = {}
+    results: dict[str, np.ndarray] = {}
     for name, values in factors.items():
         factor = np.asarray(values)
         if factor.dtype.kind == "O":  # of a table
-            told = np.asarray(factor.tolist())
-            factor = encode_labels(factor)[0] if told.dtype.kind in "OSU" else told
+            array = np.asarray(factor.tolist())
+            factor = encode_labels(factor)[0] if array.dtype.kind in "OSU" else array
         require(factor.shape == (rows,), name, factor.shape, f"one value for each row: ({rows},)")
         if not _discrete(factor):
             require_finite(factor, name)
             factor = plain(factor).astype(x.dtype)
-        found[name] = factor
-    return x, found
+        results[name] = factor
+    return x, results
 
 
 def _discrete(factor: np.ndarray) -> bool:
@@ -394,5 +394,5 @@ def _forest(
     (fit, fit_y), (score, score_y) = halves((features, factor.astype(float)), key)
     forest = ensemble.RandomForestRegressor(trees, random_state=seed).fit(fit, fit_y)
     residual = score_y - forest.predict(score)
-    told = explained(score_y[:, None], residual[:, None])
-    return forest.feature_importances_, float(told[0])
+    share = explained(score_y[:, None], residual[:, None])
+    return forest.feature_importances_, float(share[0])

@@ -106,12 +106,12 @@ def _search_c(
         start = jax.tree.map(lambda old, new: jnp.where(absolute, old, new), last, begun)
         values = jnp.where(absolute, values, values * best.c)
         near = lambda c: score(c, start)
-        found = jax.lax.map(near, values) if alone else jax.vmap(near)(values)
-        last = found.model.weights[-1], found.model.bias[-1]
-        better = jnp.argmax(found.accuracy)
+        result = jax.lax.map(near, values) if alone else jax.vmap(near)(values)
+        last = result.model.weights[-1], result.model.bias[-1]
+        better = jnp.argmax(result.accuracy)
         # NaN, of features that are not finite, is taken too: it is then the result.
-        take = ~(found.accuracy[better] <= best.accuracy)
-        best = jax.tree.map(lambda new, old: jnp.where(take, new[better], old), found, best)
+        take = ~(result.accuracy[better] <= best.accuracy)
+        best = jax.tree.map(lambda new, old: jnp.where(take, new[better], old), result, best)
         return (best, last), None
 
     zeros = zeros_for(x, num_classes)
@@ -166,11 +166,11 @@ def check_shots(
     counts = jnp.bincount(labels, length=num_classes)
     least = int(jnp.argmin(counts))
     name = least if names is None else repr(np.asarray(names)[least].item())
-    found = int(counts[least])
+    result = int(counts[least])
     of = f" in {where}" if where else ""
-    if found == 0:
+    if result == 0:
         raise InvalidInput(f"{where or 'labels'}: no row of class {name}; use rows of every class")
-    require(1 <= shots <= found, flag, shots, f"1 to {found}, the rows of class {name}{of}")
+    require(1 <= shots <= result, flag, shots, f"1 to {result}, the rows of class {name}{of}")
 
 
 def in_span(x: Array, others: Sequence[Array]) -> list[Array]:
@@ -190,8 +190,8 @@ def _linear(penalty, x, labels, validation, validation_labels, tests, num_classe
     if penalty == "l2":
         x, validation, *scored = in_span(x, [validation, *(v for v, _ in tests)])
         tests = [(v, l) for v, (_, l) in zip(scored, tests, strict=True)]
-    found = search_c(x, labels, validation, validation_labels, num_classes, penalty=penalty)
-    return jnp.stack([logistic_accuracy(found.model, v, l) for v, l in tests])
+    result = search_c(x, labels, validation, validation_labels, num_classes, penalty=penalty)
+    return jnp.stack([logistic_accuracy(result.model, v, l) for v, l in tests])
 
 
 def _nearest(x, labels, validation, validation_labels, tests, num_classes):

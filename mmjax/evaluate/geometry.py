@@ -90,15 +90,15 @@ def geometry_of(
         )
         told_of.append(entropies)
         exponent_of.append(exponent)
-    told, exponents = jnp.concatenate(told_of, 1), jnp.stack(exponent_of)
-    gains = told[1] - told[0]
+    nats, exponents = jnp.concatenate(told_of, 1), jnp.stack(exponent_of)
+    gains = nats[1] - nats[0]
     error = lambda values: jnp.std(values, ddof=1) / len(values) ** 0.5
     return Geometry(
         jnp.mean(exponents),
         error(exponents),
         jnp.mean(gains),
         error(gains),
-        jnp.mean(told, 1),
+        jnp.mean(nats, 1),
         candidates,
     )
 
@@ -120,8 +120,8 @@ def _fold(fit, score, key, dim, candidates, steps):
     # What a pair shares stands out in its mean.
     directions = pca((fit[0] + fit[1]) / 2, dim).directions
     fit, score = ([v @ directions for v in side] for side in (fit, score))
-    found = fast_ica(jnp.concatenate(fit), ica_key)
-    fit, score = ([transform(found, v) for v in side] for side in (fit, score))
+    result = fast_ica(jnp.concatenate(fit), ica_key)
+    fit, score = ([transform(result, v) for v in side] for side in (fit, score))
 
     def entropies(params, x, t):
         widths, alpha = jnp.exp(params["log_width"]), params["alpha"]
@@ -153,5 +153,5 @@ def _fold(fit, score, key, dim, candidates, steps):
     models = [fitted(1.0, False), fitted(2.0, False), fitted(1.5, True)]
     parts = len(score[0]) // candidates
     cut = [v[: parts * candidates].reshape(parts, candidates, dim) for v in score]
-    told = [jax.lax.map(lambda xt, m=m: entropies(m, *xt), tuple(cut)).ravel() for m in models]
-    return jnp.stack(told), models[2]["alpha"]
+    remarks = [jax.lax.map(lambda xt, m=m: entropies(m, *xt), tuple(cut)).ravel() for m in models]
+    return jnp.stack(remarks), models[2]["alpha"]

@@ -172,8 +172,8 @@ def _between(
         search_samples=None if search_samples is None else min(search_samples, len(kept)),
         landmarks=None if landmarks is None else min(landmarks, len(kept)),
     )
-    found = [KernelScore(*(field[i] for field in scores)) for i in range(len(blocks))]
-    return jax.tree.unflatten(structure, found)
+    results = [KernelScore(*(field[i] for field in scores)) for i in range(len(blocks))]
+    return jax.tree.unflatten(structure, results)
 
 
 def _spread(rows: int, at_most: int | None) -> np.ndarray:

@@ -116,7 +116,7 @@ def _fit_multilabel(x, labels, l2, max_steps, tolerance) -> Logistic:
 
         odds = jnp.log((positive + 0.5) / (count - positive + 0.5)).astype(x.dtype)
         start = (jnp.zeros(x.shape[1], x.dtype), odds)
-        found = minimise(
+        outcome = minimise(
             loss,
             start,
             units=units,
@@ -125,11 +125,11 @@ def _fit_multilabel(x, labels, l2, max_steps, tolerance) -> Logistic:
             max_steps=max_steps,
             tolerance=tolerance,
         )
-        weights, bias = found.params
-        return Logistic(weights, bias, found.steps, found.converged, found.distance)
+        weights, bias = outcome.params
+        return Logistic(weights, bias, outcome.steps, outcome.converged, outcome.distance)
 
-    found = jax.vmap(fit, in_axes=1)(labels)
-    return found._replace(weights=found.weights.T)
+    result = jax.vmap(fit, in_axes=1)(labels)
+    return result._replace(weights=result.weights.T)
 
 
 def _mean(x: Array) -> Array:
@@ -194,8 +194,8 @@ def _class_figures(outputs, labels, num_classes):
 
 
 def _label_figures(outputs, labels, num_classes):
-    found = f1_scores(labels, outputs > 0)._asdict()
-    return {f"f1_{name}": score for name, score in found.items()}
+    result = f1_scores(labels, outputs > 0)._asdict()
+    return {f"f1_{name}": score for name, score in result.items()}
 
 
 def _target_figures(outputs, targets, num_classes):
@@ -356,6 +356,6 @@ def probe(
     splits, num_classes, unit = _checked(task, (fit, validation, test), num_classes)
     tried = jnp.asarray(strengths, splits[0].features.dtype)
     with jax.default_matmul_precision("highest"):
-        found = _probe(chosen, *splits, num_classes, tried, refit, max_steps)
+        result = _probe(chosen, *splits, num_classes, tried, refit, max_steps)
     # In a unit of their own targets neither overflow nor vanish where l2 is chosen.
-    return found | {"mse": found["mse"] * unit**2} if task == "regression" else found
+    return result | {"mse": result["mse"] * unit**2} if task == "regression" else result

@@ -105,8 +105,8 @@ def fit_logistic(
       [0, 0, 1, 1]
     """
     (labels,) = as_codes(labels, num_classes=num_classes)
-    how = max_steps, tolerance, flatness
-    return _fit_logistic(floating(x), labels, num_classes, l2, *how, memory, start)
+    options = max_steps, tolerance, flatness
+    return _fit_logistic(floating(x), labels, num_classes, l2, *options, memory, start)
 
 
 def zeros_for(x: Array, num_classes: int) -> tuple[Array, Array]:
@@ -128,7 +128,7 @@ def _fit_logistic(
     start = zeros_for(x, num_classes) if start is None else start
     spread = (1 - 1 / num_classes) / num_classes
     by_weight, by_bias = units_of(x, spread, penalty)
-    found = minimise(
+    result = minimise(
         loss,
         start,
         units=(by_weight[:, None], by_bias),
@@ -139,8 +139,8 @@ def _fit_logistic(
         flatness=flatness,
         memory=memory,
     )
-    weights, bias = found.params
-    return Logistic(weights, bias, found.steps, found.converged, found.distance)
+    weights, bias = result.params
+    return Logistic(weights, bias, result.steps, result.converged, result.distance)
 
 
 def logistic_accuracy(model: Logistic, x: AnyArray, labels: AnyArray) -> Array:
@@ -191,8 +191,8 @@ def _knn_accuracy(x, labels, test, test_labels, num_classes, neighbours, chunk) 
         cast = jax.nn.one_hot(labels[rows], num_classes) * (1 + 1e-3 * near[:, None])
         return jnp.sum(cast, 0)
 
-    found = accuracy_of_largest(jax.lax.map(votes, test, batch_size=chunk), test_labels)
-    return jnp.where(jnp.all(jnp.isfinite(x)), found, jnp.nan)
+    result = accuracy_of_largest(jax.lax.map(votes, test, batch_size=chunk), test_labels)
+    return jnp.where(jnp.all(jnp.isfinite(x)), result, jnp.nan)
 
 
 def zero_shot_accuracy(
@@ -228,7 +228,7 @@ def _prompted(labels: AnyArray, prompt_labels: AnyArray, codes: Array, prompt_co
     missing = list(islice((k for k in range(classes) if k not in prompted), 5))
     # Text and large numbers by their own name, not by their code.
     names = {k: str(np.asarray(v)[c == k][0]) for v, c in known for k in missing if k in c}
-    told = ", ".join(names.get(k, str(k)) for k in missing)
-    allowed = f"a prompt or more of every class: there is none of {told}"
+    message = ", ".join(names.get(k, str(k)) for k in missing)
+    allowed = f"a prompt or more of every class: there is none of {message}"
     require(not missing, "prompt_labels", f"{len(prompted)} of {classes} classes", allowed)
     return classes

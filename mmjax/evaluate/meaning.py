@@ -97,5 +97,5 @@ def nearest_texts(directions: Array, texts: Array, count: int) -> tuple[Array, A
     require(fits, "texts", texts.shape, f"[m, {directions.shape[-1]}]")
     require(1 <= count <= len(texts), "count", count, f"1 to {len(texts)}, the texts")
     cosines = normalise(directions) @ normalise(texts - jnp.mean(texts, 0)).T
-    found, places = jax.lax.top_k(cosines, count)
-    return places.astype(jnp.int32), found
+    result, places = jax.lax.top_k(cosines, count)
+    return places.astype(jnp.int32), result

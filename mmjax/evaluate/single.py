@@ -71,8 +71,8 @@ def _fit(z, labels, val_z, val_labels, num_classes) -> Single:
         at = lambda v: jnp.take_along_axis(v, cut[None], 0)[0]
         threshold, sign, gap = at(middles), jnp.sign(at(ahead)), at(gaps)
         seen = jnp.maximum(top, 0) / jnp.maximum(count * rest, 1)
-        told = _ahead(val_z, val_labels == c, sign, threshold)
-        both = seen + jnp.where(jnp.any(val_labels == c), told, 0)
+        margins = _ahead(val_z, val_labels == c, sign, threshold)
+        both = seen + jnp.where(jnp.any(val_labels == c), margins, 0)
         best = jnp.argmax(jnp.where(both >= jnp.max(both) - 1e-6, gap, -1))
         side = jnp.where(sign[best] == 0, 1, sign[best]).astype(z.dtype)
         return Single(best.astype(jnp.int32), side, threshold[best])
@@ -99,7 +99,7 @@ def single_accuracies(single: Single, z: Array, labels: Array) -> Array:
     def of_class(given):
         c, (component, sign, threshold) = given
         own = (labels == c).astype(z.dtype)
-        told = _ahead(z[:, component][:, None], own, sign, threshold)
-        return 0.5 + 0.5 * told[0]
+        ahead = _ahead(z[:, component][:, None], own, sign, threshold)
+        return 0.5 + 0.5 * ahead[0]
 
     return jax.lax.map(of_class, (jnp.arange(len(single.sign)), tuple(single)))

@@ -48,8 +48,8 @@ def nearest_rows(queries: Array, x: Array) -> Array:
     """The row of x `[n, f]` of the largest cosine, for every query `[..., f]`: `[...]` int32."""
     flat = normalise(queries).reshape(-1, queries.shape[-1])
     unit = normalise(x)
-    found = jax.lax.map(lambda q: jnp.argmax(unit @ q), flat, batch_size=256)
-    return found.reshape(queries.shape[:-1]).astype(jnp.int32)
+    result = jax.lax.map(lambda q: jnp.argmax(unit @ q), flat, batch_size=256)
+    return result.reshape(queries.shape[:-1]).astype(jnp.int32)
 
 
 def attribute_response(
@@ -119,8 +119,8 @@ def _discrete(x, moved, values, fit, near):
     codes = np.unique(values, return_inverse=True)[1]
     scale = jnp.sqrt(jnp.mean(jnp.var(x, 0))) + 1e-12
     model = fit_logistic(x / scale, jnp.asarray(codes[fit]), max(2, int(codes.max()) + 1))
-    told = jax.nn.softmax(moved / scale @ model.weights + model.bias)
-    apart = 0.5 * jnp.sum(jnp.abs(told[:, :, 1] - told[:, :, 0]), -1)
+    probabilities = jax.nn.softmax(moved / scale @ model.weights + model.bias)
+    apart = 0.5 * jnp.sum(jnp.abs(probabilities[:, :, 1] - probabilities[:, :, 0]), -1)
     return jnp.mean(apart, 1), np.mean(codes[near[:, :, 1]] != codes[near[:, :, 0]], 1)
 
 
@@ -130,6 +130,6 @@ def _continuous(x, moved, values, fit, near):
     spread = spread if spread > 0 else 1.0
     design = jnp.concatenate([x, jnp.ones((len(x), 1), x.dtype)], 1)
     weights = jnp.linalg.lstsq(design, jnp.asarray(values[fit], x.dtype))[0][:-1]
-    told = jnp.abs((moved[:, :, 1] - moved[:, :, 0]) @ weights) / spread
+    moves = jnp.abs((moved[:, :, 1] - moved[:, :, 0]) @ weights) / spread
     seen = np.abs(values[near[:, :, 1]] - values[near[:, :, 0]]) / spread
-    return jnp.mean(jnp.minimum(told, 1), 1), np.mean(np.minimum(seen, 1), 1)
+    return jnp.mean(jnp.minimum(moves, 1), 1), np.mean(np.minimum(seen, 1), 1)

@@ -186,7 +186,7 @@ def _accuracies(scores, params, x, z, labels, among, shared, own):
     count = len(jax.tree.leaves(params)[0])
     # A loop: test rows that are shared are never copied for each draw.
     pick = lambda v, k, alike: v if alike else v[k]
-    found = [
+    results = [
         one(
             (
                 jax.tree.map(lambda v, k=k: v[k], params),
@@ -197,4 +197,4 @@ def _accuracies(scores, params, x, z, labels, among, shared, own):
         )
         for k in range(count)
     ]
-    return jnp.stack(found)
+    return jnp.stack(results)

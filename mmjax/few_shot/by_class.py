@@ -58,9 +58,9 @@ def fit_map(name: str, num_components: int | None, rows: Array, keys: Key) -> Af
     kinds = {"plain": "pca" if num_components else "none", "FastICA": "ica"}
     most = min(rows.shape[1] - 1, rows.shape[2])
     k = min(most, num_components or most)
-    found = KINDS[kinds.get(name, "whitening")](rows, keys[: len(rows)], k)
-    found = jax.tree.map(lambda v: jnp.broadcast_to(v, (len(keys), *v.shape[1:])), found)
-    return turned(found, keys) if name == "random rotation" else found
+    result = KINDS[kinds.get(name, "whitening")](rows, keys[: len(rows)], k)
+    result = jax.tree.map(lambda v: jnp.broadcast_to(v, (len(keys), *v.shape[1:])), result)
+    return turned(result, keys) if name == "random rotation" else result
 
 
 def map_rows(draws: Draws, pool: Array | None) -> Array:
@@ -101,13 +101,13 @@ def class_figures(
         given = seen.z, seen.labels, seen.val_z, seen.val_labels
         single = _fit_single(*given, num_classes)
         z = unmixed_test(affine_unmixing("", "none"), affine, rows.x, shared=rows.shared)
-        found = _single_accuracies(single, z, rows.labels, rows.shared)
-        return Figures(np.asarray(found), {})
+        result = _single_accuracies(single, z, rows.labels, rows.shared)
+        return Figures(np.asarray(result), {})
     fitted = LINEAR[probe](seen, num_classes)
     own = of_features(fitted.params, affine)
-    found = class_accuracies(own, rows.x, rows.labels, num_classes, rows.shared)
+    result = class_accuracies(own, rows.x, rows.labels, num_classes, rows.shared)
     choices = {name: np.asarray(v) for name, v in fitted.choices.items()}
-    return Figures(np.asarray(found), choices | {"accuracy": np.asarray(fitted.validation)})
+    return Figures(np.asarray(result), choices | {"accuracy": np.asarray(fitted.validation)})
 
 
 @over_draws

@@ -80,9 +80,9 @@ def cca_terms(
 def cca_scores(params: Tree, x: Array, z: Array) -> Array:
     """100 f W' + gamma 100 f (K' softmax(K W')) + eta 100 softmax(f W') W W' + alpha cache."""
     p = params
-    base, attended, told, affinity = cca_terms(x, z, p["keys"], p["z_keys"], p["texts"])
+    base, attended, by_text, affinity = cca_terms(x, z, p["keys"], p["z_keys"], p["texts"])
     added = cached(affinity, p["beta"], len(p["texts"]))
-    return base + p["gamma"] * attended + p["eta"] * told + p["alpha"] * added
+    return base + p["gamma"] * attended + p["eta"] * by_text + p["alpha"] * added
 
 
 @over_draws
@@ -97,12 +97,14 @@ def search_cca(
     num_classes: int,
 ) -> tuple[Point, Array, Array, Array]:
     """Beta and alpha first, then eta and gamma, as published."""
-    base, attended, told, affinity = cca_terms(val, val_z, keys, z_keys, texts)
-    start = base + _GAMMA * attended + _ETA * told
+    base, attended, by_text, affinity = cca_terms(val, val_z, keys, z_keys, texts)
+    start = base + _GAMMA * attended + _ETA * by_text
     cache = lambda beta: cached(affinity, beta, num_classes) / copies
     first = search_plane(lambda beta: (start, cache(beta)), val_labels, BETAS, ALPHAS)
-    found = base + first.inner * cache(first.outer)
-    second = search_plane(lambda eta: (found + eta * told, attended), val_labels, SHARES, SHARES)
+    result = base + first.inner * cache(first.outer)
+    second = search_plane(
+        lambda eta: (result + eta * by_text, attended), val_labels, SHARES, SHARES
+    )
     better = second.accuracy > first.accuracy
     pick = lambda new, old: jnp.where(better, new, old)
     shares = pick(second.outer, _ETA), pick(second.inner, _GAMMA)
@@ -147,9 +149,9 @@ def ape_scores(params: Tree, x: Array, z: Array) -> Array:
 def _ape(x, copies, texts, val, val_labels, num_classes):
     columns = ape_columns(x, texts, num_classes, int(KEPT * x.shape[1]), copies)
     keys = normalise(x[:, columns])
-    told = jax.nn.softmax(keys @ normalise(texts[:, columns]).T, 1)
+    class_shares = jax.nn.softmax(keys @ normalise(texts[:, columns]).T, 1)
     labels = jnp.repeat(jnp.arange(num_classes), len(x) // num_classes)
-    own = jnp.take_along_axis(told, labels[:, None], 1)[:, 0]
+    own = jnp.take_along_axis(class_shares, labels[:, None], 1)[:, 0]
     divergence = jnp.log2((1 + 1e-6) / (own + 1e-6))  # of the classes that are 0: below 1e-4
     params = {"columns": columns, "keys": keys, "divergence": divergence, "texts": texts}
     base = zero_shot(val, texts)

@@ -66,12 +66,12 @@ def _fit_linear(penalty: str, draws: Draws, num_classes: int) -> Fitted:
     # Of rows that are there so many times the loss is so many times larger.
     coarse = jnp.asarray((L2 if penalty == "l2" else L1)["coarse"]) / copies
     coarse = jnp.broadcast_to(coarse, (len(z), len(coarse)))
-    found = _search(z, labels, val, val_labels, coarse, num_classes, penalty)
-    weights, bias = found.model.weights, found.model.bias
+    result = _search(z, labels, val, val_labels, coarse, num_classes, penalty)
+    weights, bias = result.model.weights, result.model.bias
     if penalty == "l2":
         weights, bias = _from_axes(weights, bias, mean, axes)
     weights = weights[:, : draws.z.shape[2]]
-    return Fitted({"weights": weights, "bias": bias}, {"C": found.c * copies}, found.accuracy)
+    return Fitted({"weights": weights, "bias": bias}, {"C": result.c * copies}, result.accuracy)
 
 
 def _widened(v: Array, width: int) -> AnyArray:
@@ -100,8 +100,8 @@ def _from_axes(weights, bias, mean, axes):
 @over_draws
 def _search(z, labels, val, val_labels, coarse, num_classes, penalty):
     steps = {k: v for k, v in (L2 if penalty == "l2" else L1).items() if k != "coarse"}
-    how = dict(penalty=penalty, coarse=coarse, **steps)
-    return search_c(z, labels, val, val_labels, num_classes, **how)
+    options = dict(penalty=penalty, coarse=coarse, **steps)
+    return search_c(z, labels, val, val_labels, num_classes, **options)
 
 
 def linear_scores(params: Tree, x: Array, z: Array) -> Array:

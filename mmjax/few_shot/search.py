@@ -49,10 +49,10 @@ def line_accuracies(base: Array, added: Array, labels: Array, weights: Array) ->
     """`[weights]` accuracy of `base + weight * added`; see right_between."""
     low, high = right_between(base, added, labels)
     inside = (weights[:, None] > low) & (weights[:, None] < high)
-    found = jnp.mean(inside.astype(jnp.float32), 1)
+    result = jnp.mean(inside.astype(jnp.float32), 1)
     # A weight of 0 asks nothing of what is added: ties of base go to the first class.
     plain = jnp.mean((jnp.argmax(base, 1) == labels).astype(jnp.float32))
-    return jnp.where(weights == 0, plain, found)
+    return jnp.where(weights == 0, plain, result)
 
 
 def search_plane(
@@ -72,13 +72,13 @@ def search_plane(
     """
 
     def look(value):
-        found = line_accuracies(*terms(value), labels, inner)
-        best = jnp.argmax(found)
-        return inner[best], found[best]
+        outcome = line_accuracies(*terms(value), labels, inner)
+        best = jnp.argmax(outcome)
+        return inner[best], outcome[best]
 
-    weights, found = jax.lax.map(look, outer)
-    best = jnp.argmax(found)
-    return Point(outer[best], weights[best], found[best])
+    weights, result = jax.lax.map(look, outer)
+    best = jnp.argmax(result)
+    return Point(outer[best], weights[best], result[best])
 
 
 def search_line(base: Array, added: Array, labels: Array, weights: Array) -> Point:

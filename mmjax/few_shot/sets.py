@@ -58,16 +58,16 @@ def shots_with_rows(few: FewShotSet, shots: Sequence[int], validation: int) -> l
 
     Raises InvalidInput where it has too few for any.
     """
-    found, last = [], None
+    results, last = [], None
     for each in shots:
         try:
             draw_sizes(few, each, validation)
-            found.append(each)
+            results.append(each)
         except InvalidInput as error:
             last = error
-    if not found and last is not None:
+    if not results and last is not None:
         raise last
-    return found
+    return results
 
 
 def make_draws(

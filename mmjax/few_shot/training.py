@@ -52,8 +52,8 @@ def train(
     solver = optax.adamw(decay, eps=1e-4, weight_decay=0.01)
 
     def loss(params, batch):
-        told = cross_entropies(scores(params, x[batch]), labels[batch])
-        return jnp.sum(weights * told) + penalty(params)
+        losses = cross_entropies(scores(params, x[batch]), labels[batch])
+        return jnp.sum(weights * losses) + penalty(params)
 
     def step(number, order, carry):
         params, state = carry
@@ -71,9 +71,9 @@ def train(
         chance = jax.random.uniform(key, (len(x),))
         order = places[jnp.argsort(jnp.where(jnp.arange(len(x)) < count, chance, jnp.inf))]
         now = jax.lax.fori_loop(0, steps, lambda n, carry: step(n, order, carry), now)
-        found = accuracy(now[0])
-        best = jax.tree.map(lambda new, old: jnp.where(found > top, new, old), now[0], best)
-        return (now, best, jnp.maximum(found, top)), None
+        result = accuracy(now[0])
+        best = jax.tree.map(lambda new, old: jnp.where(result > top, new, old), now[0], best)
+        return (now, best, jnp.maximum(result, top)), None
 
     start = ((params, solver.init(params)), params, accuracy(params))
     (_, best, top), _ = jax.lax.scan(epoch, start, jax.random.split(key, epochs))

@@ -51,9 +51,9 @@ def _cca_trained(x, z, labels, copies, val, val_z, val_labels, texts, key, num_c
     def scores(params, rows):
         own, unmixed = rows[:, :width], rows[:, width:] @ params["turn"]
         terms = cca_terms(own, unmixed, x, z, params["texts"])
-        base, attended, told, affinity = terms
+        base, attended, by_text, affinity = terms
         cache = cached(affinity, jnp.ones(()), num_classes) / copies
-        return base + 1e-6 * attended + 0.1 * told + cache
+        return base + 1e-6 * attended + 0.1 * by_text + cache
 
     start = {"turn": jnp.eye(z.shape[1], dtype=x.dtype), "texts": texts}
     both = lambda a, b: jnp.concatenate([a, b], 1)
@@ -92,9 +92,9 @@ def cca_ft_scores(params: Tree, x: Array, z: Array) -> Array:
     """CCA's of the trained map and texts."""
     p = params
     terms = cca_terms(x, z @ p["turn"], p["keys"], p["z_keys"], p["texts"])
-    base, attended, told, affinity = terms
+    base, attended, by_text, affinity = terms
     added = cached(affinity, p["beta"], len(p["texts"]))
-    return base + p["gamma"] * attended + p["eta"] * told + p["alpha"] * added
+    return base + p["gamma"] * attended + p["eta"] * by_text + p["alpha"] * added
 
 
 def _trained(name, start, scores, rates, epochs, with_texts=False):
@@ -114,8 +114,8 @@ def _trained(name, start, scores, rates, epochs, with_texts=False):
             count = count + num_classes
         of = lambda moved, rows: scores(moved | frozen, rows, rows)
         rows = (x, labels), (val, val_labels)
-        how = dict(places=places, count=count, epochs=epochs)
-        best, accuracy = train(of, moved, rates, *rows, train_key, **how)
+        options = dict(places=places, count=count, epochs=epochs)
+        best, accuracy = train(of, moved, rates, *rows, train_key, **options)
         return best | frozen, accuracy
 
     def fit(draws: Draws, num_classes: int) -> Fitted:
@@ -167,19 +167,19 @@ fit_cross = _trained(
 
 @over_draws
 def _lp(x, labels, copies, val, val_labels, texts, num_classes):
-    told, val_told, count = x @ texts.T, val @ texts.T, len(x)
+    text_scores, val_told, count = x @ texts.T, val @ texts.T, len(x)
     rate = 4 * count / jnp.linalg.eigvalsh(x.T @ x)[-1]
-    text_rate = count / (4 * jnp.max(jnp.sum(told**2, 0)))
-    own = jnp.mean(jnp.take_along_axis(told, labels[:, None], 1))
+    text_rate = count / (4 * jnp.max(jnp.sum(text_scores**2, 0)))
+    own = jnp.mean(jnp.take_along_axis(text_scores, labels[:, None], 1))
     start = {
         "weights": class_means(x, num_classes) * (count // num_classes) / copies,
         "bias": jnp.zeros(num_classes),
         "alpha": jnp.full(num_classes, 250.0 * own),
     }
-    outputs = lambda p, rows, told: rows @ p["weights"].T + p["bias"] + p["alpha"] * told
+    outputs = lambda p, rows, scored: rows @ p["weights"].T + p["bias"] + p["alpha"] * scored
 
     def loss(moved):
-        return jnp.mean(cross_entropies(outputs(moved, x, told), labels))
+        return jnp.mean(cross_entropies(outputs(moved, x, text_scores), labels))
 
     def step(carry, number):
         moved, speed, best, top = carry
@@ -189,10 +189,10 @@ def _lp(x, labels, copies, val, val_labels, texts, num_classes):
         new = {k: moved[k] - rate * speed[k] for k in speed}
         new["alpha"] = moved["alpha"] - text_step * grad["alpha"]
         scores = outputs(new, val, val_told)
-        found = jnp.mean((jnp.argmax(scores, 1) == val_labels).astype(jnp.float32))
-        better = found >= top
+        result = jnp.mean((jnp.argmax(scores, 1) == val_labels).astype(jnp.float32))
+        better = result >= top
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)
-        return (new, speed, best, jnp.maximum(found, top)), None
+        return (new, speed, best, jnp.maximum(result, top)), None
 
     speed = {k: jnp.zeros_like(start[k]) for k in ("weights", "bias")}
     begun = (start, speed, start, jnp.zeros(()))

@@ -37,8 +37,8 @@ class Unmixing(NamedTuple):
 
 
 def _independent(x: Array, key: Key, k: int) -> Affine:
-    found = fast_ica(x, key, num_components=k, floor=FLOOR, tolerance=_FLAT, max_steps=_PASSES)
-    return Affine(found.mean, found.unmixing.T, found.mixing.T)
+    result = fast_ica(x, key, num_components=k, floor=FLOOR, tolerance=_FLAT, max_steps=_PASSES)
+    return Affine(result.mean, result.unmixing.T, result.mixing.T)
 
 
 def _turned(x: Array, key: Key, k: int) -> Affine:
@@ -92,8 +92,8 @@ def fit_unmixing(unmixing: Unmixing, draws: Draws, pool: Array | None = None) ->
     rows = jnp.concatenate([draws.x, draws.val], 1) if pool is None else pool[None]
     most = min(rows.shape[1] - 1, rows.shape[2])
     k = min(most, unmixing.num_components or most)
-    found = unmixing.fit(rows, draws.keys[: len(rows)], k)
-    return jax.tree.map(lambda v: jnp.broadcast_to(v, (count, *v.shape[1:])), found)
+    result = unmixing.fit(rows, draws.keys[: len(rows)], k)
+    return jax.tree.map(lambda v: jnp.broadcast_to(v, (count, *v.shape[1:])), result)
 
 
 def unmixed(unmixing: Unmixing, params: Tree, draws: Draws) -> Draws:

@@ -89,8 +89,8 @@ def info_nce(
         similarity = make_similarity(similarity, p=p)
 
     def value(temperature, z, context):
-        how = dict(similarity=similarity, temperature=temperature, within=within)
-        of_pair = partial(contrastive.info_nce, **how)
+        options = dict(similarity=similarity, temperature=temperature, within=within)
+        of_pair = partial(contrastive.info_nce, **options)
         return mean_over_pairs(of_pair, z, context, chosen_pairs(z, pairs, first)), {}
 
     return loss_of(value, temperature, learn_temperature)
@@ -169,8 +169,8 @@ def siglip(*, temperature: float = 0.1, bias: float = -10.0) -> Loss:
 def _within(z: Embeddings, context: Context, name: str, temperature: Array | float) -> Array:
     """NT-Xent of one modality, the mean over pairs of its views."""
     views = [view[name] for view in views_of(context)]
-    how = asked(context) | dict(temperature=temperature, present=present_in(context, z, name))
-    terms = [alignment.nt_xent(a, b, **how) for a, b in combinations(views, 2)]
+    options = asked(context) | dict(temperature=temperature, present=present_in(context, z, name))
+    terms = [alignment.nt_xent(a, b, **options) for a, b in combinations(views, 2)]
     return jnp.asarray(sum(terms) / len(terms))
 
 
@@ -285,16 +285,16 @@ def supcon(
         whole = jnp.ones(context.labels.shape, bool)
         present = [whole if own is None else own for own in every] * len(views)
         count = len(present)
-        how = asked(context)
+        options = asked(context)
         if context.ids is not None:  # of a row, and so of all that is made of it
             columns = id_columns(context.ids, len(whole), context.gather)
-            how |= dict(ids=jnp.concatenate([columns] * count))
+            options |= dict(ids=jnp.concatenate([columns] * count))
         loss = alignment.supcon(
             jnp.concatenate([view[name] for view in views for name in names]),
             jnp.tile(context.labels, count),
             temperature=temperature,
             present=jnp.concatenate(present) if some else None,
-            **how,
+            **options,
         )
         return loss, {}
 

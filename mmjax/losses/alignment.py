@@ -98,10 +98,12 @@ def cross(
     Raises InvalidInput for one modality, or another name of pairs.
     """
     chosen = _pairs(len(embeddings), pairs)
-    how: dict[str, Any] = dict(
+    settings: dict[str, Any] = dict(
         similarity=cosine(), temperature=temperature, gather=gather, chunk=chunk
     )
-    options = how | dict(ids=ids if ids is None else id_columns(ids, len(embeddings[0]), gather))
+    options = settings | dict(
+        ids=ids if ids is None else id_columns(ids, len(embeddings[0]), gather)
+    )
     terms = [info_nce(embeddings[a], embeddings[b], **options) for a, b in chosen]
     return jnp.asarray(sum(terms) / len(chosen))
 
@@ -162,9 +164,9 @@ def cross_self(
     require(len(first) == len(second), "second", len(second), f"{len(first)} views, as of first")
     require(self_weight >= 0, "self_weight", self_weight, "a number >= 0")
     own = temperature if self_temperature is None else self_temperature
-    how: dict[str, Any] = dict(gather=gather, ids=ids, chunk=chunk)
-    across = cross(aligned, temperature=temperature, pairs=pairs, **how)
-    within = [nt_xent(a, b, temperature=own, **how) for a, b in zip(first, second, strict=True)]
+    options: dict[str, Any] = dict(gather=gather, ids=ids, chunk=chunk)
+    across = cross(aligned, temperature=temperature, pairs=pairs, **options)
+    within = [nt_xent(a, b, temperature=own, **options) for a, b in zip(first, second, strict=True)]
     return across + self_weight * sum(within)
 
 

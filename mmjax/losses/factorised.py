@@ -191,11 +191,11 @@ def factor_cl(
     total: Any = 0.0
     present = present or Factors(*[None] * len(pairs))
     for name, pair, critic, rows in zip(Factors._fields, pairs, critics, present, strict=True):
-        how: dict[str, Any] = dict(gather=gather, ids=ids, present=rows)
+        options: dict[str, Any] = dict(gather=gather, ids=ids, present=rows)
         if name in _MINIMISED:
-            total += club_bound(critic, pair, **how)
+            total += club_bound(critic, pair, **options)
         else:
-            total -= infonce_bound(critic, pair, **how)
+            total -= infonce_bound(critic, pair, **options)
     return total
 
 
@@ -214,8 +214,8 @@ def critic_loss(
     total: Any = 0.0
     for name in _MINIMISED:
         pair = jax.lax.stop_gradient(getattr(pairs, name))
-        how: dict[str, Any] = dict(
+        options: dict[str, Any] = dict(
             gather=gather, ids=ids, present=present and getattr(present, name)
         )
-        total -= infonce_bound(getattr(critics, name), pair, **how)
+        total -= infonce_bound(getattr(critics, name), pair, **options)
     return total

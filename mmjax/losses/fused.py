@@ -47,9 +47,9 @@ def comm_terms(
     """
     chex.assert_rank([first, second], 3)
     chex.assert_equal_shape([first, second])
-    how: dict[str, Any] = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
+    options: dict[str, Any] = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
     there = lambda view: None if present is None else present[:, view] & present[:, -1]
-    pair = lambda view, a, b: nt_xent(a, b, present=there(view), **how)
+    pair = lambda view, a, b: nt_xent(a, b, present=there(view), **options)
     all_first, all_second = first[:, -1], second[:, -1]
     alone = [
         0.5 * (pair(view, first[:, view], all_second) + pair(view, second[:, view], all_first))
@@ -87,8 +87,8 @@ def comm(
 
     Raises InvalidInput for another number of weights.
     """
-    how: dict[str, Any] = dict(gather=gather, ids=ids, present=present, chunk=chunk)
-    return mean_of_terms(comm_terms(first, second, temperature=temperature, **how), weights)
+    options: dict[str, Any] = dict(gather=gather, ids=ids, present=present, chunk=chunk)
+    return mean_of_terms(comm_terms(first, second, temperature=temperature, **options), weights)
 
 
 def comm_of_paper(
@@ -120,9 +120,9 @@ def comm_of_paper(
     chex.assert_rank([first, second, alone], [2, 2, 3])
     count = alone.shape[1]
     *own, joint = _weights(weights, count + 1)
-    how: dict[str, Any] = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
+    options: dict[str, Any] = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
     there = lambda k: None if present is None else present[:, k] & present[:, -1]
-    pair = lambda k, a, b: nt_xent(a, b, present=there(k), **how)
+    pair = lambda k, a, b: nt_xent(a, b, present=there(k), **options)
     total = joint * pair(-1, first, second)
     for k, weight in enumerate(own):
         z = alone[:, k]

@@ -27,8 +27,8 @@ from mmjax.types import Array, Pair
 
 def _names_and_joint(z: Embeddings) -> list[str]:
     """Modalities, then the joint one. Raises InvalidInput where z lacks that."""
-    told = f"{JOINT} among them, the embedding that sees all modalities"
-    require(JOINT in z, "embeddings", ", ".join(z), told)
+    message = f"{JOINT} among them, the embedding that sees all modalities"
+    require(JOINT in z, "embeddings", ", ".join(z), message)
     return [*modalities_of(z), JOINT]
 
 
@@ -70,10 +70,12 @@ def comm(
     def value(temperature, z, context):
         names = _names_and_joint(z)
         first, second = (_side_by_side(view, names) for view in views_of(context)[:2])
-        how = asked(context) | dict(temperature=temperature, present=_present(context, z, names))
-        terms = fused.comm_terms(first, second, **how)
-        told = {"joint": terms[-1]} | ({"alone": jnp.mean(terms[:-1])} if len(names) > 1 else {})
-        return fused.mean_of_terms(terms, (alone,) * (len(names) - 1) + (joint,)), told
+        options = asked(context) | dict(
+            temperature=temperature, present=_present(context, z, names)
+        )
+        terms = fused.comm_terms(first, second, **options)
+        figures = {"joint": terms[-1]} | ({"alone": jnp.mean(terms[:-1])} if len(names) > 1 else {})
+        return fused.mean_of_terms(terms, (alone,) * (len(names) - 1) + (joint,)), figures
 
     return loss_of(value, temperature, learn_temperature)
 
@@ -96,8 +98,8 @@ def comm_of_paper(
         first, second = (view[JOINT] for view in views_of(context)[:2])
         weights = (alone,) * len(names) + (joint,)
         present = _present(context, z, [*names, last])
-        how = asked(context) | dict(temperature=temperature, weights=weights, present=present)
-        return fused.comm_of_paper(first, second, _side_by_side(z, names), **how), {}
+        options = asked(context) | dict(temperature=temperature, weights=weights, present=present)
+        return fused.comm_of_paper(first, second, _side_by_side(z, names), **options), {}
 
     return loss_of(value, temperature, learn_temperature)
 
@@ -125,8 +127,8 @@ _TWO = "2 for FactorCL"
 def _two_of(z: Embeddings, modalities: tuple[str, str] | None) -> tuple[str, str]:
     names = modalities_of(z)
     require(len(names) == 2, "modalities", len(names), _TWO)
-    told = " and ".join(names)
-    require(modalities is None or set(modalities) == set(names), "modalities", modalities, told)
+    message = " and ".join(names)
+    require(modalities is None or set(modalities) == set(names), "modalities", modalities, message)
     first, second = sorted(names)
     return modalities or (first, second)
 
@@ -188,9 +190,9 @@ def factor_cl(
             shared_given=partial(critic.score, still.shared_given),
             not_shared=partial(critic.score, still.not_shared),
         )
-        how = dict(gather=context.gather, ids=context.ids, present=present)
-        bounds = factorised.factor_cl(pairs, frozen, **how)
-        learning = critic_loss(pairs, critics, **how)
+        options = dict(gather=context.gather, ids=context.ids, present=present)
+        bounds = factorised.factor_cl(pairs, frozen, **options)
+        learning = critic_loss(pairs, critics, **options)
         return bounds + learning, {"bounds": bounds, "critics": learning}
 
     return Loss(init, value)

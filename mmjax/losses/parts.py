@@ -20,7 +20,7 @@ def modalities_of(z: Embeddings) -> list[str]:
 def present_in(context: Context, z: Embeddings, *names: str) -> Array | None:
     """Which rows have all of these, `[batch]` bool; None where all have. The joint one is there
     where any modality is."""
-    found = None
+    result = None
     for name in names:
         own = context.present.get(name)
         if own is None and name == JOINT:
@@ -29,8 +29,8 @@ def present_in(context: Context, z: Embeddings, *names: str) -> Array | None:
             own = jnp.any(jnp.stack([v for v in each if v is not None]), axis=0) if some else None
         if own is not None:
             own = jnp.asarray(own, bool)
-            found = own if found is None else found & own
-    return found
+            result = own if result is None else result & own
+    return result
 
 
 def asked(context: Context) -> dict:
@@ -47,8 +47,8 @@ def two_or_more(z: Embeddings) -> list[str]:
 
 def views_of(context: Context) -> Sequence[Embeddings]:
     """Two views or more. Raises InvalidInput where there are fewer."""
-    told = "two augmented views of every row or more for this loss"
-    require(len(context.views) >= 2, "views", len(context.views), told)
+    message = "two augmented views of every row or more for this loss"
+    require(len(context.views) >= 2, "views", len(context.views), message)
     return context.views
 
 

@@ -48,8 +48,8 @@ class SweepFigures(NamedTuple):
         rows = []
         for label, first in self.probes[dims[0]].items():
             for name in first.embedding:
-                told = [self.probes[d][label].embedding.get(name) for d in dims]
-                rows.append((label, name, *told, first.raw.get(name), chance_of(first, name)))
+                remarks = [self.probes[d][label].embedding.get(name) for d in dims]
+                rows.append((label, name, *remarks, first.raw.get(name), chance_of(first, name)))
         header = ("label", "of", *(f"dim {d}" for d in dims), "raw", "chance")
         any_label = next(iter(self.probes[dims[0]].values()))
         title = f"linear probes by dimension ({counted(any_label.scored, 'held-out row')} judged)"
@@ -162,26 +162,28 @@ def disentangle(
     """
     check_asked(data, model=model, bare=True, key=key)
     check_names("labels", labels)
-    found, rows = embeddings_and_rows(model, data, None, use_trained_rows)
-    of = next(iter(found)) if of is None else of
-    x = choose(found, "of", of)
+    result, rows = embeddings_and_rows(model, data, None, use_trained_rows)
+    of = next(iter(result)) if of is None else of
+    x = choose(result, "of", of)
     here = np.isfinite(x).all(1)
     fit_x, score_x = x[rows.fit & here], x[rows.score & here]
     for few, least, what in ((fit_x, 4, "training"), (score_x, 1, "test")):
         said = counted(len(few), f"{what} row")
         require(len(few) >= least, "data", f"{said} with {of}", f"{least} or more")
-    told = list(rows.remarks)
-    if len(found) > 1:
-        others = ", ".join(name for name in found if name != of)
-        told.append(f"of {of}; of= chooses another: {others}")
-    factors = _factors(data, data.labels if labels is None else labels, rows.score & here, told)
+    remarks = list(rows.remarks)
+    if len(result) > 1:
+        others = ", ".join(name for name in result if name != of)
+        remarks.append(f"of {of}; of= chooses another: {others}")
+    factors = _factors(data, data.labels if labels is None else labels, rows.score & here, remarks)
     k = determined(jax.numpy.asarray(fit_x))
     if num_components is not None:
         k = whole("num_components", num_components, most=k)
     asked = bool(data.labels) if labels is None else bool(labels)
     least = least_dci_rows(k, factors) if factors else 0
     if len(score_x) < least:
-        told.append(f"{counted(len(score_x), 'judged row')}: too few for dci, use {least} or more")
+        remarks.append(
+            f"{counted(len(score_x), 'judged row')}: too few for dci, use {least} or more"
+        )
     ica_key, turn_key, split_key = jax.random.split(key, 3)
     figures: dict[str, Mapping[str, float | None]] = {}
     white: Any = None
@@ -192,15 +194,17 @@ def disentangle(
         figures[name] = _figures(y, factors, split_key, asked, len(score_x) >= least)
     turn = jax.random.orthogonal(turn_key, white.shape[1])
     chance = _figures(white @ turn, factors, split_key, asked, len(score_x) >= least)
-    return DisentangleFigures(figures, chance, of, len(fit_x), len(score_x), tuple(told))
+    return DisentangleFigures(figures, chance, of, len(fit_x), len(score_x), tuple(remarks))
 
 
 _HANDFUL = 5  # rows of each of two classes, or of a quantity, that components are judged by
 
 
-def _factors(data: Dataset, names: Any, rows: np.ndarray, told: list[str]) -> dict[str, np.ndarray]:
+def _factors(
+    data: Dataset, names: Any, rows: np.ndarray, remarks: list[str]
+) -> dict[str, np.ndarray]:
     """The labels of the judged rows that tell something; those that don't are told."""
-    found = {}
+    results = {}
     for name in names:
         values = choose(dict(data.labels), "label", name)
         classes = is_classes(values)
@@ -209,27 +213,27 @@ def _factors(data: Dataset, names: Any, rows: np.ndarray, told: list[str]) -> di
         counts = np.sort(np.unique(own, return_counts=True)[1])[::-1]
         enough = len(counts) > 1 and (counts[1] if classes else len(own)) >= _HANDFUL
         if enough:
-            found[name] = own
+            results[name] = own
         else:
             of = "of two classes" if classes else "of different values"
-            told.append(f"label {name} is left out: it needs {_HANDFUL} judged rows {of}")
-    return found
+            remarks.append(f"label {name} is left out: it needs {_HANDFUL} judged rows {of}")
+    return results
 
 
 def _figures(
     y: jax.Array, factors: Mapping[str, Any], key: Key, asked: bool, enough: bool
 ) -> dict[str, float | None]:
     """Of components `[n, k]`; None for what was asked and can't be told of so few rows."""
-    told: dict[str, float | None] = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
+    figures: dict[str, float | None] = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
     if asked:
-        told |= dict.fromkeys(("dci", "completeness", "sap"))
+        figures |= dict.fromkeys(("dci", "completeness", "sap"))
     if factors and enough:
         scores = dci(y, factors, split_key=key)
-        told["dci"] = float(scores.disentanglement)
-        told["completeness"] = float(scores.completeness)
+        figures["dci"] = float(scores.disentanglement)
+        figures["completeness"] = float(scores.completeness)
     if factors:
-        told["sap"] = float(sap(y, factors, split_key=key).mean)
-    return told
+        figures["sap"] = float(sap(y, factors, split_key=key).mean)
+    return figures
 
 
 class ReportFigures(NamedTuple):
@@ -280,8 +284,8 @@ def report(
     several = sum(name in data.columns for name in model.modalities) > 1
     read = probing(model, data, use_trained_rows=use_trained_rows) if data.labels else None
     probes = {name: read(name) for name in data.labels} if read else {}
-    found = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
-    figures = ReportFigures(str(model), str(data), probes, found, path)
+    result = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
+    figures = ReportFigures(str(model), str(data), probes, result, path)
     if path:
         html = path.endswith((".html", ".htm"))
         atomic_write(path, render(_html(figures, model, data)) if html else _page(figures))
@@ -294,7 +298,7 @@ def _html(figures: ReportFigures, model: Model, data: Dataset) -> Page:
     facts = {name: str(about[name]) for name in ("loss", "steps") if name in about}
     hashed = {"hash of the training rows": about["data_hash"]} if about.get("data_hash") else {}
     remarks = [*about.get("remarks", ()), *data.remarks]
-    told = [[name, str(value)] for name, value in (facts_of(data) | hashed).items()]
+    lines = [[name, str(value)] for name, value in (facts_of(data) | hashed).items()]
     return Page(
         figures.data,
         "What do this model's embeddings keep?",
@@ -304,7 +308,7 @@ def _html(figures: ReportFigures, model: Model, data: Dataset) -> Page:
         [
             Section("Results", text=_page(figures)),
             Section("Warnings", items=list(dict.fromkeys(map(str, remarks))) or ["None."]),
-            Section("Data", tables=[Table(["", ""], told)]),
+            Section("Data", tables=[Table(["", ""], lines)]),
         ],
     )
 
@@ -318,15 +322,15 @@ def _page(figures: ReportFigures) -> str:
         rows = [tuple(map(show, line)) for line in body]
         lines += [markdown_table(head, rows), "", *p.remarks, ""]
     if r := figures.retrieval:
-        found: list[tuple[str, ...]] = [
+        results: list[tuple[str, ...]] = [
             (f"{a} to {b}", *(show(v) for v in of.values())) for (a, b), of in r.recall.items()
         ]
-        found.append(("chance", *(show(v) for v in r.chance.values())))
+        results.append(("chance", *(show(v) for v in r.chance.values())))
         header = ("", *(f"recall@{k}" for k in r.chance))
         lines += [
             f"## retrieval, {counted(r.scored, 'row')}",
             "",
-            markdown_table(header, found),
+            markdown_table(header, results),
             "",
             *r.remarks,
         ]

@@ -48,8 +48,8 @@ def _require_type(good: bool, name: str, value: Any, allowed: str) -> None:
     if not good:
         kind = type(value).__name__
         shape = getattr(value, "shape", None)
-        told = f"{kind} {tuple(shape)}" if isinstance(shape, tuple) else kind
-        raise InvalidInput(f"{name}: a value of type {told} is not allowed; use {allowed}")
+        message = f"{kind} {tuple(shape)}" if isinstance(shape, tuple) else kind
+        raise InvalidInput(f"{name}: a value of type {message} is not allowed; use {allowed}")
 
 
 def check_names(flag: str, names: Sequence[str] | None) -> None:

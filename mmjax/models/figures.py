@@ -96,8 +96,8 @@ def lines_of(figures: ProbeFigures) -> tuple[tuple[str, ...], list[tuple[str | f
     rows: list[tuple[str | float | None, ...]] = []
     for name, value in figures.embedding.items():
         judged = str(figures.partial.get(name, (figures.scored,))[0])
-        found = (name, value, figures.raw.get(name), chance_of(figures, name))
-        rows.append((*found, judged) if figures.partial else found)
+        results = (name, value, figures.raw.get(name), chance_of(figures, name))
+        rows.append((*results, judged) if figures.partial else results)
     return (*header, "rows") if figures.partial else header, rows
 
 
@@ -144,8 +144,8 @@ def probe(
     """
     check_asked(data, model=model, bare=True)
     choose(dict(data.labels), "label", label)
-    how: Any = dict(modalities=modalities, use_trained_rows=use_trained_rows, raw=raw)
-    return probing(model, data, **how)(label)
+    options: Any = dict(modalities=modalities, use_trained_rows=use_trained_rows, raw=raw)
+    return probing(model, data, **options)(label)
 
 
 def probing(
@@ -176,7 +176,7 @@ def raw_features(
 ) -> dict[str, np.ndarray]:
     """What the networks see as vectors, of modalities of numbers; NaN for what rows lack. Sequences
     are the mean of their steps."""
-    found = {}
+    results = {}
     for name in modalities_of(model, data, modalities):
         column, p = data.columns[name], model.spec.preparations[name]
         wide = int(np.prod(column.values.shape[1:])) > _MOST_RAW and p.kind != "sequence"
@@ -190,13 +190,13 @@ def raw_features(
             out = (out * seen).sum(1) / np.maximum(seen.sum(1), 1)
         out = out.reshape(len(out), -1)
         here = data.present.get(name)
-        found[name] = out if here is None else np.where(here[:, None], out, np.nan)
-    several = len(found) > 1
-    if several and (everything := np.concatenate(list(found.values()), 1)).shape[1] <= _MOST_RAW:
-        found |= {JOINT if model.is_fused else "all": everything}
-    elif len(found) == 1 and model.is_fused:
-        found = {JOINT: next(iter(found.values()))}
-    return found
+        results[name] = out if here is None else np.where(here[:, None], out, np.nan)
+    several = len(results) > 1
+    if several and (everything := np.concatenate(list(results.values()), 1)).shape[1] <= _MOST_RAW:
+        results |= {JOINT if model.is_fused else "all": everything}
+    elif len(results) == 1 and model.is_fused:
+        results = {JOINT: next(iter(results.values()))}
+    return results
 
 
 def probe_features(
@@ -210,7 +210,7 @@ def probe_features(
     """The figures of `probe` of any features `[n, f]`, by name; rows with NaN are left out."""
     classes = is_classes(values)
     targets = encode_labels(values)[0] if classes else features_in_float32(values[:, None])
-    told = list(rows.remarks)
+    remarks = list(rows.remarks)
     fit, score = rows.fit, rows.score
     enough = fit.sum() >= 4
     names_groups = classes and enough and not np.isin(targets[score], targets[fit]).any()
@@ -220,7 +220,7 @@ def probe_features(
         fit, score = np.zeros_like(fit), np.zeros_like(score)
         fit[places[half]], score[places[~half]] = True, True
         why = f"no training row has a class of {label}" if names_groups else "no training rows"
-        told.append(f"{why}: half of the held-out rows fit the probe, the others are judged")
+        remarks.append(f"{why}: half of the held-out rows fit the probe, the others are judged")
     kinds = len(np.unique(targets[fit]))
     if classes and kinds < 2:
         held = f"{counted(int(fit.sum()), 'fitting row')} of {counted(kinds, 'class', 'classes')}"
@@ -239,23 +239,23 @@ def probe_features(
             return float("nan")
         count = int(targets.max()) + 1 if classes else None
         count = count and max(2, count)
-        how: Any = dict(num_classes=count, strengths=_STRENGTHS, max_steps=_MAX_STEPS)
-        return float(linear_probe(task, *parts, **how)[metric])
+        options: Any = dict(num_classes=count, strengths=_STRENGTHS, max_steps=_MAX_STEPS)
+        return float(linear_probe(task, *parts, **options)[metric])
 
-    found = {name: figure(x) for name, x in features.items()}
+    results = {name: figure(x) for name, x in features.items()}
     base = {name: figure(_shortened(x, fit)) for name, x in raw.items()}
     if any(x.shape[1] > _KEPT_RAW for x in raw.values()):
-        told.append(f"raw: {_KEPT_RAW} principal components of the values")
+        remarks.append(f"raw: {_KEPT_RAW} principal components of the values")
     most = lambda rows: float(np.bincount(targets[rows], minlength=1).max() / max(1, rows.sum()))
     chance = lambda rows: most(rows) if classes else 0.0
     here = {name: score & np.isfinite(x).all(1) for name, x in features.items()}
     counts = {name: int(rows.sum()) for name, rows in here.items()}
     parts = {"fitting": fit & ~choosing, "choosing": choosing, "judged": score}
-    told += [line for name, x in features.items() for line in _lacking(name, x, parts)]
+    remarks += [line for name, x in features.items() for line in _lacking(name, x, parts)]
     fewer = any(count < score.sum() for count in counts.values())
     partial = {name: (counts[name], chance(here[name])) for name in here} if fewer else {}
-    of = int(fit.sum()), int(score.sum()), tuple(told)
-    return ProbeFigures(label, metric, found, base, chance(score), *of, partial)
+    of = int(fit.sum()), int(score.sum()), tuple(remarks)
+    return ProbeFigures(label, metric, results, base, chance(score), *of, partial)
 
 
 def _lacking(name: str, x: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[str]:
@@ -284,10 +284,10 @@ def _shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
     scale = np.maximum(spread, 0.1 * np.sqrt(np.mean(spread**2)) + 1e-12)
     rows, x = rows / scale, x / scale
     kept = max(1, min(_KEPT_RAW, len(rows) - 1))
-    found = PCA(kept, svd_solver="randomized", random_state=0).fit(rows)
+    result = PCA(kept, svd_solver="randomized", random_state=0).fit(rows)
     out = np.full((len(x), kept), np.nan, np.float32)
     whole = np.isfinite(x).all(1)
-    out[whole] = found.transform(x[whole])
+    out[whole] = result.transform(x[whole])
     return out
 
 
@@ -326,38 +326,38 @@ def retrieval(
     require(len(names) > 1, "retrieval", few, "two or more of the model's")
     held = data.take(rows.score)
     if model.is_fused:
-        found = {name: embedded(model, held.only(name))[JOINT] for name in names}
+        results = {name: embedded(model, held.only(name))[JOINT] for name in names}
     else:
-        found = embedded(model, held.only(*names))
+        results = embedded(model, held.only(*names))
     base = raw_features(model, held)
     right = np.zeros((held.num_rows, held.num_rows), bool)
     for column in held.ids.T:
         right |= column[:, None] == column[None, :]
     here = {n: held.present.get(n, np.ones(held.num_rows, bool)) for n in names}
-    recall, raw, sizes, told = {}, {}, [], list(rows.remarks)
+    recall, raw, sizes, remarks = {}, {}, [], list(rows.remarks)
     for a in names:
         for b in (b for b in names if b != a):
             rest = here[a] & here[b]
             correct = right[np.ix_(rest, rest)]
             if not rest.all() and names.index(a) < names.index(b):
-                told.append(f"{a} and {b}: {counted(int(rest.sum()), 'row')} with both")
+                remarks.append(f"{a} and {b}: {counted(int(rest.sum()), 'row')} with both")
             if not rest.any():
                 recall[a, b] = dict.fromkeys(ks, float("nan"))
                 continue
             sizes.append([_chances(correct.sum(1), len(correct), k) for k in ks])
             score = lambda of, a=a, b=b, rest=rest: _unit(of[a][rest]) @ _unit(of[b][rest]).T
             one = lambda s, correct=correct: {k: float(recall_at(s, k, right=correct)) for k in ks}
-            recall[a, b] = one(score(found))
+            recall[a, b] = one(score(results))
             if a in base and b in base and base[a].shape[1] == base[b].shape[1]:
                 raw[a, b] = one(score(base))
     widths = {name: x.shape[1] for name, x in base.items() if name in names}
     if len(set(widths.values())) > 1:
         of = ", ".join(f"{name} {width}" for name, width in widths.items())
-        told.append(f"raw: compared only where the values are as wide ({of})")
+        remarks.append(f"raw: compared only where the values are as wide ({of})")
     if not sizes:
         raise InvalidInput(f"{data.name}: no row of split test has two of {', '.join(names)}")
     chance = {k: float(np.mean(np.concatenate(of))) for k, *of in zip(ks, *sizes, strict=True)}
-    return RetrievalFigures(recall, raw, chance, held.num_rows, tuple(told))
+    return RetrievalFigures(recall, raw, chance, held.num_rows, tuple(remarks))
 
 
 def _chances(right: np.ndarray, rows: int, k: int) -> np.ndarray:

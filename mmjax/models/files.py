@@ -74,8 +74,8 @@ def save(model: Model, path: str, *, overwrite: bool = False) -> None:
     path = os.path.abspath(path)
     there = os.path.lexists(path)
     if there and not (overwrite and os.path.isfile(os.path.join(path, _JSON))):
-        told = "use another path, or overwrite=True for a model"
-        raise InvalidInput(f"save: {path!r} exists; {told}")
+        message = "use another path, or overwrite=True for a model"
+        raise InvalidInput(f"save: {path!r} exists; {message}")
     arrays: dict[str, np.ndarray] = {}
     form = _written(model.params, "params", arrays)
     for name, p in s.preparations.items():
@@ -131,8 +131,8 @@ def load(
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         if isinstance(error, InvalidInput):
             raise
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput(f"{path}: not a model ({told[:200]})") from error
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidInput(f"{path}: not a model ({message[:200]})") from error
 
 
 def _body(path: str) -> dict[str, Any]:
@@ -141,13 +141,13 @@ def _body(path: str) -> dict[str, Any]:
         with open(where, encoding="utf-8") as file:
             body = dict(json.load(file))
     except OSError as error:
-        told = f"{where}: can't be read ({error.strerror}); use a folder that Model.save wrote"
-        raise InvalidInput(told) from error
+        message = f"{where}: can't be read ({error.strerror}); use a folder that Model.save wrote"
+        raise InvalidInput(message) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"{where}: no model's description ({error})") from error
     if body.get("format") != FORMAT:
-        told = f"is {body.get('format')!r}, this mmjax ({mmjax.__version__}) reads {FORMAT}"
-        raise InvalidInput(f"{where}: its format {told}")
+        message = f"is {body.get('format')!r}, this mmjax ({mmjax.__version__}) reads {FORMAT}"
+        raise InvalidInput(f"{where}: its format {message}")
     if body.pop("seal", None) != _sealed(body):
         raise InvalidInput(f"{where}: has other contents than were saved")
     for name, known in body["files"].items():
@@ -172,8 +172,10 @@ def _model(path: str, body: Mapping[str, Any], given: dict[str, Any]) -> Model:
         elif name in given:
             nets[name] = as_net(given[name], name)
         else:
-            told = f"the net of {name} is your own function {own['options']['function']}"
-            raise InvalidInput(f"{path}: {told}; give it again: load(path, nets={{{name!r}: ...}})")
+            message = f"the net of {name} is your own function {own['options']['function']}"
+            raise InvalidInput(
+                f"{path}: {message}; give it again: load(path, nets={{{name!r}: ...}})"
+            )
     for name in given:
         if name not in nets:
             raise InvalidInput(f"{path}: nets: {name!r} is no modality of it: {', '.join(nets)}")

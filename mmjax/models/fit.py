@@ -130,12 +130,12 @@ def fit(
     batch_size = min(whole("batch_size", batch_size, 2), rows.num_rows)
     validate_every = _looks(validate_every, steps, held, patience)
     classes = len(np.unique(coded.labels[label])) if label else 0
-    chosen, told = loss_of(loss, fusion, classes), name_of(loss, fusion)
+    chosen, loss_name = loss_of(loss, fusion, classes), name_of(loss, fusion)
     init_key, train_key, parts_key = jax.random.split(key, 3)
     design = Design(dim, chosen, nets or {}, fusion, head, tokenizer, augment, label)
     parts = make_parts(rows, held, design, key=parts_key)
-    remarks = try_loss(parts, batch_size, told)
-    about = _about(data, bool(validate_every), told, steps, remarks)
+    remarks = try_loss(parts, batch_size, loss_name)
+    about = _about(data, bool(validate_every), loss_name, steps, remarks)
     hashes = hashes_of(data.part("train", "validation") if validate_every else rows)
     further = further_hashes(rows)
     known = {k: np.unique(np.r_[own, further.get(k, own[:0])]) for k, own in hashes.items()}
@@ -306,7 +306,7 @@ def _trained(
         checkpoints=record.checkpoints,
         on_resume=resumed,
         on_chunk=lambda step, losses: record.show(step, float(losses[0])),
-        on_metrics=lambda step, metrics: record.told(
+        on_metrics=lambda step, metrics: record.metrics(
             step, {name: float(value[0]) for name, value in metrics.items()}
         ),
         stop=record.stop,
@@ -318,7 +318,7 @@ def _trained(
     folder = record.path("validation")
     best = restored_best(watcher, folder, like) if folder else watcher.best()
     if best is None:
-        told = f"validation: no figure of {size} steps is finite"
-        raise InvalidInput(told)
+        message = f"validation: no figure of {size} steps is finite"
+        raise InvalidInput(message)
     record.say(f"validation: step {best[0]} is the best of {len(watcher.history())} looks")
     return jax.tree.map(np.asarray, best[1]), [(s, float(v)) for s, v in watcher.history()]

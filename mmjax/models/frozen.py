@@ -85,13 +85,13 @@ def _embedding(tower: Any, body: tuple[Tree, Tree], preparation: Preparation) ->
 
 def _column(part: Dataset, name: str, preparation: Preparation, see: Callable) -> Column:
     """The tower's embeddings `[n, f]` float32."""
-    n, found = part.num_rows, []
+    n, results = part.num_rows, []
     one = part.only(name)
     for start in range(0, max(n, 1), _BATCH):
         rows = np.minimum(np.arange(start, start + _BATCH), max(n - 1, 0))
         if n:
-            found.append(np.asarray(see(prepared_rows(one, {name: preparation}, rows)[name])))
-    values = np.concatenate(found)[:n] if found else np.zeros((0, 1))
+            results.append(np.asarray(see(prepared_rows(one, {name: preparation}, rows)[name])))
+    values = np.concatenate(results)[:n] if results else np.zeros((0, 1))
     return Column(values.astype(np.float32), "features")
 
 

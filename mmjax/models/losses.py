@@ -16,8 +16,8 @@ from mmjax.types import Array, Tree
 def loss_of(loss: Loss | str | None, fusion: Fusion | None, classes: int = 0) -> Loss:
     """The loss that `fit` was asked for; classes: of the label that it sees, 0 for none."""
     if loss is None or isinstance(loss, str):
-        how: dict[str, Any] = {"classes": classes} if classes else {}
-        return loss_named(name_of(loss, fusion), **how)
+        options: dict[str, Any] = {"classes": classes} if classes else {}
+        return loss_named(name_of(loss, fusion), **options)
     good = isinstance(loss, Loss)
     require(good, "loss", type(loss).__name__, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
     return loss
@@ -64,10 +64,10 @@ def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
         jax.eval_shape(lambda p, b, k: value(p, b, k, lambda x: x), params, batch, key)
     if not unread:
         return []
-    told = f"loss {name} doesn't leave out rows that lack {', '.join(sorted(unread))}: it reads "
-    told += "what a network makes of zeros there; use context.present"
-    note(f"note: {told}")
-    return [told]
+    message = f"loss {name} doesn't leave out rows that lack {', '.join(sorted(unread))}: it reads "
+    message += "what a network makes of zeros there; use context.present"
+    note(f"note: {message}")
+    return [message]
 
 
 def _tried(loss: Loss, name: str, unread: set[str]) -> Any:
@@ -77,19 +77,19 @@ def _tried(loss: Loss, name: str, unread: set[str]) -> Any:
     def value(params: Tree, z: Embeddings, context: Context) -> tuple[Array, dict[str, Any]]:
         given = ", ".join(f"{k} {list(v.shape)}" for k, v in z.items())
         try:
-            found = loss.value(params, z, context)
+            result = loss.value(params, z, context)
         except InvalidInput:
             raise
         except Exception as error:
             said = " ".join(str(error).split()) or "no message"
-            told = f"{name} fails on z of {given}: {type(error).__name__}: {said}"
-            raise InvalidInput(told) from error
-        pair = isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
-        if not pair or jax.numpy.ndim(found[0]):
-            told = f"shape {list(jax.numpy.shape(found[0]))}" if pair else type(found).__name__
-            raise InvalidInput(f"{name} returns {told}; use (scalar, dict of metrics)")
+            message = f"{name} fails on z of {given}: {type(error).__name__}: {said}"
+            raise InvalidInput(message) from error
+        pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
+        if not pair or jax.numpy.ndim(result[0]):
+            message = f"shape {list(jax.numpy.shape(result[0]))}" if pair else type(result).__name__
+            raise InvalidInput(f"{name} returns {message}; use (scalar, dict of metrics)")
         unread.update(_unread(loss, params, z, context))
-        return found
+        return result
 
     return value
 

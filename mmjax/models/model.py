@@ -96,10 +96,10 @@ class Model(NamedTuple):
             data = data.only(*(name for name in self.modalities if name in data.columns))
         for name, column in data.columns.items():
             check_column(name, column, self.spec.preparations[name])
-        found = embedded(self, data)
+        result = embedded(self, data)
         if self.is_fused:
-            return found[JOINT]
-        return found if len(data.columns) > 1 else next(iter(found.values()))
+            return result[JOINT]
+        return result if len(data.columns) > 1 else next(iter(result.values()))
 
     def save(self, path: str, *, overwrite: bool = False) -> None:
         """Writes a folder: `model.json` and `params.safetensors`. See mmjax.load.
@@ -120,8 +120,8 @@ class Model(NamedTuple):
             f"{name} {net.name or net.options['function']}" for name, net in self.spec.nets.items()
         )
         about = self.spec.about
-        told = f"{about.get('steps', 0)} steps of {about.get('loss', 'a loss')}"
-        return f"{kind} of {nets} to {self.spec.dim} dimensions, {told}"
+        message = f"{about.get('steps', 0)} steps of {about.get('loss', 'a loss')}"
+        return f"{kind} of {nets} to {self.spec.dim} dimensions, {message}"
 
 
 def make_embedder(
@@ -158,8 +158,8 @@ def make_model(params: Tree, spec: Spec) -> Model:
     except InvalidInput:
         raise
     except Exception as error:  # whatever a network raises when its parameters are others
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidInput(f"params: they don't fit the networks ({told[:200]})") from error
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidInput(f"params: they don't fit the networks ({message[:200]})") from error
 
     @jax.jit
     def apply(params, batch, present):
@@ -217,8 +217,8 @@ def trained_on(model: Model, data: Dataset) -> np.ndarray:
 
 def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds one of these, name -> hashes of hashes_of."""
-    found = np.ones(data.num_rows, bool)
+    result = np.ones(data.num_rows, bool)
     for name, hashes in hashes_of(data).items():
         if name in known:
-            found &= np.isin(hashes, known[name]) | (hashes == 0)
-    return found
+            result &= np.isin(hashes, known[name]) | (hashes == 0)
+    return result

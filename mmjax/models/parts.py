@@ -132,14 +132,14 @@ def trained_only(
 
     def labels(params):
         every = lambda tree, value: jax.tree.map(lambda _: value, tree)
-        told = every(params, "on") | {"statistics": every(params["statistics"], "off")}
+        figures = every(params, "on") | {"statistics": every(params["statistics"], "off")}
         on = lambda tree: jax.tree.map(lambda flag: "on" if flag else "off", tree)
-        own, kept = parts.embedder.encoders(params), parts.embedder.encoders(told)
+        own, kept = parts.embedder.encoders(params), parts.embedder.encoders(figures)
         pairs = {
             name: (on(net.trained(own[name][0])), kept[name][1])
             for name, net in parts.shown.nets.items()
         }
-        return parts.embedder.replaced(told, pairs)
+        return parts.embedder.replaced(figures, pairs)
 
     return optax.multi_transform({"on": optimiser, "off": optax.set_to_zero()}, labels)
 

@@ -23,7 +23,7 @@ class Record(NamedTuple):
       path: `name -> path` of a folder in the workdir, or None without one.
       checkpoints: or None.
       show: `(steps done, loss)`.
-      told: `(steps done, name -> figure)` of what the loss tells beside its value.
+      metrics: `(steps done, name -> figure)` of what the loss tells beside its value.
       validated: `(steps done, figure)`.
       resume: `step ->` forgets what came after it.
       stop: returns a signal number when training should stop.
@@ -35,7 +35,7 @@ class Record(NamedTuple):
     path: Callable[[str], str | None]
     checkpoints: Checkpoints | None
     show: Callable[[int, float], None]
-    told: Callable[[int, Mapping[str, float]], None]
+    metrics: Callable[[int, Mapping[str, float]], None]
     validated: Callable[[int, float], None]
     resume: Callable[[int], None]
     stop: Callable[[], int | None]
@@ -105,7 +105,7 @@ def open_record(
             log.add(_NAME, 0, step, "loss", {0: loss})
             line(step, loss)
 
-        def told(step, metrics):
+        def log_metrics(step, metrics):
             log.add_metrics(_NAME, 0, step, {name: {0: value} for name, value in metrics.items()})
 
         def resume(step):
@@ -115,14 +115,14 @@ def open_record(
             line(step)
 
         def finished(nets):
-            found = os.path.isfile(os.path.join(path("model"), "model.json"))
-            return load(path("model"), nets=nets) if found else None
+            result = os.path.isfile(os.path.join(path("model"), "model.json"))
+            return load(path("model"), nets=nets) if result else None
 
         yield Record(
             path,
             checkpoints,
             show,
-            told,
+            log_metrics,
             lambda step, value: log.add(_NAME, 0, step, "validation", {0: value}),
             resume,
             noted,

@@ -39,16 +39,16 @@ def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
     trained = trained_on(model, data) & score
-    told: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     if trained.any() and not use_trained_rows:
         raise InvalidInput(
             f"{data.name}: {int(trained.sum())} of {int(score.sum())} rows of split test are rows "
             "that the model was trained on; use rows that it has not seen, or use_trained_rows=True"
         )
     if trained.any():
-        told = (_trained_rows(trained, score),)
+        remarks = (_trained_rows(trained, score),)
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fit, score, told)
+    return Judged(fit, score, remarks)
 
 
 def _trained_rows(trained: np.ndarray, judged: np.ndarray) -> str:
@@ -64,8 +64,8 @@ def features_of(
         require(modalities is None, "modalities", modalities, "None for a fusion")
         return embedded(model, data.only(*(n for n in model.modalities if n in data.columns)))
     names = modalities_of(model, data, modalities)
-    found = embedded(model, data.only(*names))
-    return found | ({"all": np.concatenate(list(found.values()), 1)} if len(names) > 1 else {})
+    result = embedded(model, data.only(*names))
+    return result | ({"all": np.concatenate(list(result.values()), 1)} if len(names) > 1 else {})
 
 
 def modalities_of(model: Model, data: Dataset, modalities: Sequence[str] | None) -> list[str]:
@@ -112,7 +112,7 @@ def _half(groups: np.ndarray) -> np.ndarray:
 
 
 def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.ndarray]:
-    found = {}
+    results = {}
     for name in modalities or data.columns:
         own = choose(dict(data.columns), "modality", name)
         fits = own.kind == "features"
@@ -121,8 +121,8 @@ def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.n
         )
         here = data.present.get(name, np.ones(data.num_rows, bool))
         values = features_in_float32(values_of(own, np.flatnonzero(here)))
-        found[name] = np.full((data.num_rows, values.shape[1]), np.nan, np.float32)
-        found[name][here] = values
-    if len(found) > 1:
-        found["all"] = np.concatenate(list(found.values()), 1)
-    return found
+        results[name] = np.full((data.num_rows, values.shape[1]), np.nan, np.float32)
+        results[name][here] = values
+    if len(results) > 1:
+        results["all"] = np.concatenate(list(results.values()), 1)
+    return results

@@ -84,16 +84,16 @@ def of_function(make: Callable[..., Encoder], name: str = "") -> Net:
       >>> net.name, net.options
       ('', {'function': 'small'})
     """
-    told = name or _qualified(make)
+    shown = name or _qualified(make)
     more = _takes_observed(make)
 
     def made(out: int, observed: Observed) -> Encoder:
         encoder = make(out, observed) if more else make(out)
         good = isinstance(encoder, Encoder)
-        require(good, f"net {told}", type(encoder).__name__, "a function that returns an Encoder")
+        require(good, f"net {shown}", type(encoder).__name__, "a function that returns an Encoder")
         return encoder
 
-    return Net("", {"function": told}, made)
+    return Net("", {"function": shown}, made)
 
 
 def as_net(value: Given, modality: str) -> Net:

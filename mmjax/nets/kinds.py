@@ -29,10 +29,10 @@ def mlp(hidden: Sequence[int] = (512, 256), dropout: float = 0.2, input_noise: f
 
     Raises InvalidInput for a value out of range.
     """
-    how: dict[str, Any] = dict(dropout=dropout, input_noise=input_noise)
-    encoders.mlp(hidden, 1, **how)  # checks
-    make = lambda out, observed: encoders.before(_flat, encoders.mlp(hidden, out, **how))
-    return Net("mlp", {"hidden": list(hidden), **how}, make)
+    options: dict[str, Any] = dict(dropout=dropout, input_noise=input_noise)
+    encoders.mlp(hidden, 1, **options)  # checks
+    make = lambda out, observed: encoders.before(_flat, encoders.mlp(hidden, out, **options))
+    return Net("mlp", {"hidden": list(hidden), **options}, make)
 
 
 def linear() -> Net:
@@ -73,12 +73,12 @@ def transformer(
     Raises InvalidInput for a value out of range, and with positions in use for sequences longer
     than the net was made for.
     """
-    how: dict[str, Any] = dict(hidden=4 * width, dropout=dropout)
-    encoders.transformer_sequence(width, layers, heads, **how)  # checks
+    options: dict[str, Any] = dict(hidden=4 * width, dropout=dropout)
+    encoders.transformer_sequence(width, layers, heads, **options)  # checks
 
     def make(out: int, observed: Observed) -> Encoder:
         places = observed.length if positions else 0
-        steps = encoders.transformer_sequence(width, layers, heads, places, **how)
+        steps = encoders.transformer_sequence(width, layers, heads, places, **options)
         return encoders.chained(encoders.averaged(steps), encoders.mlp((), out))
 
     sizes = dict(width=width, layers=layers, heads=heads, dropout=dropout, positions=positions)
@@ -113,15 +113,15 @@ def convnet(stem_width: int = 32, widths: Sequence[int] = (64, 128), hidden: int
 
     Raises InvalidInput for a value out of range.
     """
-    how: dict[str, Any] = dict(stem_width=stem_width, widths=tuple(widths), hidden=hidden)
-    encoders.small_convnet(1, **how)  # checks
+    options: dict[str, Any] = dict(stem_width=stem_width, widths=tuple(widths), hidden=hidden)
+    encoders.small_convnet(1, **options)  # checks
 
     def make(out: int, observed: Observed) -> Encoder:
         patch = _patch(observed.shape)
-        net = lambda **grey: encoders.small_convnet(out, patch=patch, **how, **grey)
+        net = lambda **grey: encoders.small_convnet(out, patch=patch, **options, **grey)
         return _of_images(net, observed.shape, patch)
 
-    return Net("convnet", {**how, "widths": list(widths)}, make)
+    return Net("convnet", {**options, "widths": list(widths)}, make)
 
 
 def resnet(kind: str = "narrow", hidden: int = 100) -> Net:
@@ -167,12 +167,12 @@ def text_transformer(
 
     Raises InvalidInput for a value out of range, and where the observed are no tokens.
     """
-    how: dict[str, Any] = dict(width=width, layers=layers, heads=heads, dropout=dropout)
-    encoders.text_transformer(1, 1, 1, **how)  # checks
+    options: dict[str, Any] = dict(width=width, layers=layers, heads=heads, dropout=dropout)
+    encoders.text_transformer(1, 1, 1, **options)  # checks
 
     def make(out: int, observed: Observed) -> Encoder:
         size = observed.vocabulary_size
         require(size >= 1, "text_transformer of a vocabulary of", size, "it for text alone")
-        return encoders.text_transformer(out, size, observed.length, **how)
+        return encoders.text_transformer(out, size, observed.length, **options)
 
-    return Net("text_transformer", how, make)
+    return Net("text_transformer", options, make)

@@ -40,8 +40,8 @@ def net_from_json(name: str, options: Mapping[str, Any]) -> Net:
     except InvalidInput as error:
         raise InvalidInput(f"net {name}: {error}") from error
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        told = json.dumps(options, default=str)[:200]
-        raise InvalidInput(f"net {name}: its options {told} are not allowed ({error})") from error
+        shown = json.dumps(options, default=str)[:200]
+        raise InvalidInput(f"net {name}: its options {shown} are not allowed ({error})") from error
 
 
 def unpickled(name: str, options: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> Net:

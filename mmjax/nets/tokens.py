@@ -79,8 +79,8 @@ def train_bpe(
     whole = [encodable(text) for text in texts]
     made.train_from_iterator(whole, trainer)
     if length is None:
-        found = made.encode_batch(whole, add_special_tokens=False)
-        length = min(max([1, *(len(f.ids) for f in found)]), _LONGEST)
+        result = made.encode_batch(whole, add_special_tokens=False)
+        length = min(max([1, *(len(f.ids) for f in result)]), _LONGEST)
     return _of_library(made, length, shift=0)
 
 
@@ -134,8 +134,8 @@ def _from_text(text: str, path: str) -> Any:
     try:
         return lib.Tokenizer.from_str(text)
     except Exception as error:  # the library raises no narrower one
-        told = " ".join(str(error).split())
-        raise InvalidInput(f"{path}: no file of the package tokenizers ({told})") from error
+        message = " ".join(str(error).split())
+        raise InvalidInput(f"{path}: no file of the package tokenizers ({message})") from error
 
 
 def _of_library(made: Any, length: int, shift: int) -> Tokenizer:
@@ -158,8 +158,8 @@ def _of_library(made: Any, length: int, shift: int) -> Tokenizer:
         return tokens
 
     count_cut = lambda texts: sum(bool(one.overflowing) for one in found(texts))
-    how = {"kind": "tokenizers", "length": length, "shift": shift, "tokenizers": saved}
-    return Tokenizer(encode, count_cut, size, length, lambda: how)
+    options = {"kind": "tokenizers", "length": length, "shift": shift, "tokenizers": saved}
+    return Tokenizer(encode, count_cut, size, length, lambda: options)
 
 
 def _of_clip(clip: ClipTokenizer, length: int) -> Tokenizer:

@@ -77,14 +77,14 @@ def beside_table(judged: Sequence[Judged]) -> Table:
     """The table of them, those that surprise marked and told in words."""
     show = lambda v: f"{v:.4g}"
     rows = []
-    for found in judged:
-        e = found.expected
+    for result in judged:
+        e = result.expected
         bar = "" if e.error is None else f" ± {show(e.error)}"
         name = " ".join((e.metric, "of", e.target, "from", e.modality))
-        told = f"surprises, {found.verdict}" if found.surprises else found.verdict
-        far = float(np.mean(found.values)) - e.value
-        ours = mean_and_deviation(found.values)
-        rows.append([told, e.setting, name, ours, show(e.value) + bar, f"{far:+.4f}", e.source])
+        message = f"surprises, {result.verdict}" if result.surprises else result.verdict
+        far = float(np.mean(result.values)) - e.value
+        ours = mean_and_deviation(result.values)
+        rows.append([message, e.setting, name, ours, show(e.value) + bar, f"{far:+.4f}", e.source])
     header = ["verdict", "setting", "figure", "this run", "expected", "difference", "by whom"]
-    marked = frozenset(k for k, found in enumerate(judged) if found.surprises)
+    marked = frozenset(k for k, outcome in enumerate(judged) if outcome.surprises)
     return Table(header, rows, "", marked)

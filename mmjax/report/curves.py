@@ -92,8 +92,8 @@ def loss_panels_figure(
     handles: dict[str, Any] = {}
     for ax in axes[: len(panels)]:
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    how: dict[str, Any] = dict(
+    options: dict[str, Any] = dict(
         fontsize=7, frameon=False, ncols=min(6, len(handles)), loc="outside lower center"
     )
-    figure.legend(list(handles.values()), list(handles), **how)
+    figure.legend(list(handles.values()), list(handles), **options)
     return figure

@@ -21,13 +21,13 @@ class Difference(NamedTuple):
     Attributes:
       mean: second minus first.
       low, high: ends of its confidence interval; not numbers where there are too few values.
-      how: paired, Welch, or empty where there is no interval.
+      kind: paired, Welch, or empty where there is no interval.
     """
 
     mean: float
     low: float
     high: float
-    how: str
+    kind: str
 
     @property
     def differs(self) -> bool:
@@ -55,8 +55,8 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
 
     if a.std() == b.std() == 0:
         return Difference(mean, mean, mean, "Welch")
-    found = stats.ttest_ind(b, a, equal_var=False).confidence_interval(LEVEL)
-    return Difference(mean, float(found.low), float(found.high), "Welch")
+    result = stats.ttest_ind(b, a, equal_var=False).confidence_interval(LEVEL)
+    return Difference(mean, float(result.low), float(result.high), "Welch")
 
 
 def _around(mean: float, error: float, freedom: float) -> Difference:
@@ -78,10 +78,12 @@ def intervals_figure(
     ratios = [len(own) + 1 for own in panels.values()]
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)[:, 0]
     for ax, (title, own) in zip(axes, panels.items(), strict=True):
-        for place, (_, found) in enumerate(own):
-            bar = [[found.mean - found.low], [found.high - found.mean]]
-            colour = "C3" if found.differs else "0.45"
-            ax.errorbar([found.mean], [place], xerr=bar, fmt="o", ms=3.5, capsize=2.5, color=colour)
+        for place, (_, result) in enumerate(own):
+            bar = [[result.mean - result.low], [result.high - result.mean]]
+            colour = "C3" if result.differs else "0.45"
+            ax.errorbar(
+                [result.mean], [place], xerr=bar, fmt="o", ms=3.5, capsize=2.5, color=colour
+            )
         ax.axvline(0, color="0.3", ls="--", lw=1)
         ax.set_yticks(range(len(own)), [figure_text(name) for name, _ in own], fontsize=7)
         ax.set_ylim(len(own) - 0.5, -0.5)
@@ -115,9 +117,9 @@ def gain_panels_figure(
             number = names.index(name)
             # Aside of each other, on an axis of doublings.
             where = [x * 2 ** (0.08 * (number - (len(names) - 1) / 2)) for x in points]
-            found = list(points.values())
-            means = [f.mean for f in found]
-            bars = [[f.mean - f.low for f in found], [f.high - f.mean for f in found]]
+            results = list(points.values())
+            means = [f.mean for f in results]
+            bars = [[f.mean - f.low for f in results], [f.high - f.mean for f in results]]
             look = dict(color=f"C{number}", marker="o", ms=2.5, capsize=2, lw=1.0)
             ax.errorbar(where, means, bars, label=legend_text(name), **look)
         ax.axhline(0, color="0.3", ls="--", lw=1)

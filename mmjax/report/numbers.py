@@ -142,14 +142,14 @@ def _cells(ax: "Axes", panel: str) -> Iterator[Number]:
 
 def numbers_of(figure: "Figure") -> list[Number]:
     """All that is drawn, panel by panel; of photographs their width and height."""
-    found: list[Number] = []
+    results: list[Number] = []
     for ax in figure.axes:
         if ax.get_label() == "<colorbar>":
             continue
         panel = _plain(ax.get_title() or ax.get_title(loc="left") or ax.get_xlabel())
         for look in (_bars, _lines, _areas, _cells):
-            found += look(ax, panel)
-    return found
+            results += look(ax, panel)
+    return results
 
 
 def alternative(figure: "Figure") -> str:
@@ -170,15 +170,15 @@ def alternative(figure: "Figure") -> str:
         if text
     )
     heading = getattr(figure, "_suptitle", None)
-    told = [_plain(heading.get_text())] if heading else []
-    told.append(", ".join(kinds) or "text")
-    listed = lambda what, found: (
+    remarks = [_plain(heading.get_text())] if heading else []
+    remarks.append(", ".join(kinds) or "text")
+    listed = lambda what, result: (
         f"{what} "
-        + "; ".join(found[:8])
-        + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
+        + "; ".join(result[:8])
+        + (f"; and {len(result) - 8} more" if len(result) > 8 else "")
     )
     if shown := [p for p in panels if p]:
-        told.append(listed("panels", shown))
+        remarks.append(listed("panels", shown))
     if shown := [n for n in names if n]:
-        told.append(listed("of", shown))
-    return ". ".join([*told, *labels]) + "."
+        remarks.append(listed("of", shown))
+    return ". ".join([*remarks, *labels]) + "."

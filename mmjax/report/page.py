@@ -84,9 +84,9 @@ def numeric_columns(rows: Sequence[Sequence[str]]) -> frozenset[int]:
 def _markdown() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
-    found = MarkdownIt("commonmark", {"html": False}).enable("table")
+    result = MarkdownIt("commonmark", {"html": False}).enable("table")
     # What others wrote is no link and no picture: a page loads nothing.
-    return found.disable(["link", "image", "autolink", "html_block", "html_inline"])
+    return result.disable(["link", "image", "autolink", "html_block", "html_inline"])
 
 
 def _align(tokens: Sequence[Any]) -> None:
@@ -139,16 +139,16 @@ def _fitting(sections: Sequence[Section], budget: int) -> list[Section]:
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    found = Environment(
+    result = Environment(
         loader=PackageLoader("mmjax.report"),
         autoescape=True,  # names are of files and users
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["inline"] = _inline
-    found.filters["numeric_columns"] = numeric_columns
-    return found
+    result.filters["inline"] = _inline
+    result.filters["numeric_columns"] = numeric_columns
+    return result
 
 
 def render(page: Page) -> str:

@@ -58,8 +58,8 @@ def claim_folder(
             there = dict(json.load(file))
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{path}: not the config of a run") from error
-    if told := differences(_flat(there, opened, ignored), _flat(here, opened, ignored)):
-        raise InvalidInput(f"{flag}: {folder!r} holds {holds}: {told}")
+    if differing := differences(_flat(there, opened, ignored), _flat(here, opened, ignored)):
+        raise InvalidInput(f"{flag}: {folder!r} holds {holds}: {differing}")
     return there
 
 
@@ -105,10 +105,10 @@ def _made(folder: str, claim: str) -> bool:
 
 
 def _flat(of: Mapping[str, Any], opened: Collection[str], ignored: Collection[str]) -> dict:
-    found = {k: v for k, v in of.items() if k not in (*opened, *ignored)}
+    results = {k: v for k, v in of.items() if k not in (*opened, *ignored)}
     for name in opened:
-        found |= dict(of.get(name) or {})
-    return found
+        results |= dict(of.get(name) or {})
+    return results
 
 
 def differences(

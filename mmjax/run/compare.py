@@ -55,7 +55,7 @@ def read_runs(workdirs: Sequence[str]) -> list[Held]:
     """The runs in these folders. Raises InvalidInput for a folder that holds none."""
     require(len(workdirs) >= 2, "runs", list(workdirs), "two folders or more, of finished runs")
     common = os.path.commonpath([os.path.abspath(w) for w in workdirs])
-    found = []
+    results = []
     for workdir in workdirs:
         path = os.path.join(workdir, "results.csv")
         config = read_json(os.path.join(workdir, "config.json"))
@@ -64,12 +64,12 @@ def read_runs(workdirs: Sequence[str]) -> list[Held]:
             raise InvalidInput(f"runs: {workdir!r} is not allowed; use {allowed}")
         name = os.path.relpath(os.path.abspath(workdir), common)
         name = os.path.basename(os.path.abspath(workdir)) if name == "." else name
-        found.append(
+        results.append(
             Held(name, workdir, config, by_figure(read_results(path)), read_curves(workdir))
         )
-    names = [run.name for run in found]
+    names = [run.name for run in results]
     require(len(set(names)) == len(names), "runs", list(workdirs), "each folder once")
-    return found
+    return results
 
 
 def counterparts(first: Sequence[str], other: Sequence[str]) -> dict[str, str]:
@@ -114,15 +114,15 @@ def compared(runs: Sequence[Held]) -> list[Compared]:
     """All figures that the first run shares with the others, in its order."""
     first, *others = runs
     partners = {run.name: counterparts(_settings(first), _settings(run)) for run in others}
-    found = []
+    results = []
     for name, values in first.figures.items():
         for run in others:
             setting = partners[run.name].get(name[0])
             other = run.figures.get((setting, *name[1:])) if setting is not None else None
             if setting is not None and other:
-                told = difference(values, other)
-                found.append(Compared(name, setting, run.name, values, other, told))
-    return found
+                gap = difference(values, other)
+                results.append(Compared(name, setting, run.name, values, other, gap))
+    return results
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def config_differences(runs: Sequence[Held]) -> Table:
     return Table(["", *(run.name for run in runs)], rows)
 
 
-def _interval(found: Difference) -> str:
-    if not found.how:
+def _interval(interval: Difference) -> str:
+    if not interval.kind:
         return "too few seeds"
-    return f"{found.low:+.4f} to {found.high:+.4f}"
+    return f"{interval.low:+.4f} to {interval.high:+.4f}"
 
 
 def _same(one: Compared) -> bool:
@@ -154,32 +154,32 @@ def _same(one: Compared) -> bool:
     return dict(one.first) == dict(one.other)
 
 
-def differences_table(found: Sequence[Compared], runs: Sequence[str]) -> Table:
+def differences_table(comparisons: Sequence[Compared], runs: Sequence[str]) -> Table:
     """A row a figure and run; those whose interval leaves 0 out are marked."""
     several = len(runs) > 2
     rows = []
-    for one in found:
+    for one in comparisons:
         setting, modality, target, metric = one.name
-        told = setting if one.setting == setting else f"{setting} -> {one.setting}"
+        label = setting if one.setting == setting else f"{setting} -> {one.setting}"
         figure = f"{metric} of {target} from {modality}"
         verdict = "differs" if one.difference.differs else ""
-        cells = [f"{one.difference.mean:+.4f}", _interval(one.difference), one.difference.how]
+        cells = [f"{one.difference.mean:+.4f}", _interval(one.difference), one.difference.kind]
         values = [mean_and_deviation(list(v.values())) for v in (one.first, one.other)]
         name = [one.run] if several else []
-        rows.append([verdict, told, figure, *name, *cells, *values])
+        rows.append([verdict, label, figure, *name, *cells, *values])
     header = ["", "setting", "figure", *(["run"] if several else [])]
     header += ["difference", "95 % interval", "by", runs[0], "the run" if several else runs[1]]
-    marked = frozenset(k for k, one in enumerate(found) if one.difference.differs)
+    marked = frozenset(k for k, one in enumerate(comparisons) if one.difference.differs)
     return Table(header, rows, "", marked)
 
 
-def csv_text(found: Sequence[Compared]) -> str:
+def csv_text(comparisons: Sequence[Compared]) -> str:
     """The same in full precision, a line a figure."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     header = "setting,modality,target,metric,run,setting_there,seeds_first,seeds,mean_first,mean"
     writer.writerow([*header.split(","), "difference", "low", "high", "by"])
-    for one in found:
+    for one in comparisons:
         first, other = list(one.first.values()), list(one.other.values())
         means = [repr(float(np.mean(v))) for v in (first, other)]
         sizes = [len(first), len(other)]
@@ -229,11 +229,11 @@ def draw_curves(runs: Sequence[Held], path: str) -> None:
         save_figure(loss_panels_figure(panels, levels=levels), path)
 
 
-def draw_differences(found: Sequence[Compared], path: str) -> None:
+def draw_differences(comparisons: Sequence[Compared], path: str) -> None:
     """The first differences that have intervals, a panel a metric."""
-    several = len({one.run for one in found}) > 1
+    several = len({one.run for one in comparisons}) > 1
     panels: dict[str, list[tuple[str, Difference]]] = {}
-    shown = [one for one in found if one.difference.how][:_DRAWN]
+    shown = [one for one in comparisons if one.difference.kind][:_DRAWN]
     for one in shown:
         name = f"{one.name[0]}: {one.name[2]} from {one.name[1]}"
         panels.setdefault(one.name[3], []).append(
@@ -249,25 +249,27 @@ _RULES = {
 }
 
 
-def _findings(found: Sequence[Compared]) -> list[str]:
-    bars = [one for one in found if one.difference.how]
+def _findings(comparisons: Sequence[Compared]) -> list[str]:
+    bars = [one for one in comparisons if one.difference.kind]
     differ = [one for one in bars if one.difference.differs]
-    told = [f"{len(differ)} of {len(bars)} intervals leave 0 out."]
+    remarks = [f"{len(differ)} of {len(bars)} intervals leave 0 out."]
     if bars:
-        told.append(f"If nothing differed, about {len(bars) / 20:.1f} would by chance.")
-    if short := len(found) - len(bars):
-        told.append(f"{short} figures have too few seeds for an interval: use --seeds=2 or more.")
-    return told
+        remarks.append(f"If nothing differed, about {len(bars) / 20:.1f} would by chance.")
+    if short := len(comparisons) - len(bars):
+        remarks.append(
+            f"{short} figures have too few seeds for an interval: use --seeds=2 or more."
+        )
+    return remarks
 
 
-def page_of(runs: Sequence[Held], found: Sequence[Compared], out: str) -> Page:
+def page_of(runs: Sequence[Held], comparisons: Sequence[Compared], out: str) -> Page:
     """The page of runs compared with the first."""
     names = [run.name for run in runs]
     configs = config_differences(runs)
-    other = [one for one in found if not _same(one)]
-    same = [one for one in found if _same(one)]
+    other = [one for one in comparisons if not _same(one)]
+    same = [one for one in comparisons if _same(one)]
     folded = {"Figures that are the same": differences_table(same, names)} if same else {}
-    kinds = sorted({one.difference.how for one in other} - {""})
+    kinds = sorted({one.difference.kind for one in other} - {""})
     figures = [os.path.join(out, "figures", name) for name in _FIGURES]
     pictures = [read_picture(path, out) for path in figures if os.path.exists(path)]
     return Page(
@@ -304,8 +306,8 @@ def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
     runs = read_runs(workdirs)
     of_a_run = os.path.exists(os.path.join(out, "config.json"))
     require(not of_a_run, "--out", out, "a folder of its own: this one holds a run")
-    found = compared(runs)
-    if not found:
+    result = compared(runs)
+    if not result:
         raise InvalidInput("runs: compare runs of one experiment; these share no figure")
     path = lambda *parts: os.path.join(out, *parts)
     os.makedirs(path("figures"), exist_ok=True)
@@ -313,8 +315,8 @@ def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
         if os.path.exists(old):  # of other runs
             os.unlink(old)
     draw_curves(runs, path("figures", _FIGURES[0]))
-    other = [one for one in found if not _same(one)]
+    other = [one for one in result if not _same(one)]
     draw_differences(other, path("figures", _FIGURES[1]))
-    atomic_write(path("compare.csv"), csv_text(found))
-    atomic_write(path("report.html"), render(page_of(runs, found, out)))
-    return path("report.html"), differences_table(found, [run.name for run in runs])
+    atomic_write(path("compare.csv"), csv_text(result))
+    atomic_write(path("report.html"), render(page_of(runs, result, out)))
+    return path("report.html"), differences_table(result, [run.name for run in runs])

@@ -10,12 +10,12 @@ from typing import IO, Any
 import numpy as np
 
 
-def _atomically(path: str, write: Callable[[IO], object], **how) -> None:
+def _atomically(path: str, write: Callable[[IO], object], **options) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
     try:
-        with os.fdopen(handle, **how) as file:
+        with os.fdopen(handle, **options) as file:
             write(file)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
@@ -44,5 +44,5 @@ def slug(name: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)
     if re.fullmatch(r"[A-Za-z0-9_=-][A-Za-z0-9_.=/ -]{0,99}", name):
         return plain
-    told = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{plain[:80].lstrip('.')}-{told}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain[:80].lstrip('.')}-{digest}"

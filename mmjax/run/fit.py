@@ -107,8 +107,8 @@ def fit_seeds(
 
         def on_metrics(step, metrics):
             by_seed = lambda v: {seeds[r]: float(x) for r, x in zip(rows, v, strict=True)}
-            told = {metric: by_seed(v) for metric, v in metrics.items()}
-            log.add_metrics(setting, number, step, told)
+            figures = {metric: by_seed(v) for metric, v in metrics.items()}
+            log.add_metrics(setting, number, step, figures)
 
         checkpoints = open_checkpoints(run.path("checkpoints", slug(setting), f"attempt{number}"))
         try:

@@ -48,9 +48,9 @@ def make_flags(config_class: type, presets: Mapping[str, Mapping[str, Any]]) -> 
     flags.DEFINE_string(
         "workdir", None, "folder of the run; default: a fresh one under runs/", **put
     )
-    told = f"where losses go while training: csv always, and {', '.join(LOGGERS)}"
+    message = f"where losses go while training: csv always, and {', '.join(LOGGERS)}"
     default = ",".join(DEFAULT)
-    flags.DEFINE_string("loggers", default, f"{told} (default: {default})", **put)
+    flags.DEFINE_string("loggers", default, f"{message} (default: {default})", **put)
     flags.DEFINE_enum("preset", next(iter(presets)), list(presets), "set of defaults", **put)
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", **put)
     for field in dataclasses.fields(config_class):

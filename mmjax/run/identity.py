@@ -30,19 +30,19 @@ def _sample(path: str, size: int, pieces: int) -> Iterator[bytes]:
 
 def _hash_of(files: list[tuple[str, str, int]], whole: bool) -> str:
     """Of files `(name, path, bytes)`: names, sizes, and all contents or a sample of them."""
-    found = hashlib.sha256()
+    result = hashlib.sha256()
     pieces = max(1, _PIECES // len(files)) if files else 0
     # Of very many files every k-th is looked into: reading a piece of each takes minutes.
     every = 1 if whole else -(-len(files) // 4096)
     for number, (name, path, size) in enumerate(files):
-        found.update(repr((name, size)).encode())
+        result.update(repr((name, size)).encode())
         if whole:
             with open(path, "rb") as file:
-                found.update(hashlib.file_digest(file, "sha256").digest())
+                result.update(hashlib.file_digest(file, "sha256").digest())
         elif number % every == 0:
             for piece in _sample(path, size, pieces):
-                found.update(piece)
-    return ("sha256:" if whole else "sha256-of-a-sample:") + found.hexdigest()
+                result.update(piece)
+    return ("sha256:" if whole else "sha256-of-a-sample:") + result.hexdigest()
 
 
 def _below(path: str, without: str | None = None) -> list[tuple[str, str, int]]:
@@ -52,7 +52,7 @@ def _below(path: str, without: str | None = None) -> list[tuple[str, str, int]]:
     """
     if os.path.isfile(path):
         return [("", path, os.path.getsize(path))]
-    found, seen = [], {os.path.realpath(without)} if without else set()
+    results, seen = [], {os.path.realpath(without)} if without else set()
     for where, folders, names in os.walk(path, followlinks=True):
         if os.path.realpath(where) in seen:
             folders.clear()
@@ -62,8 +62,8 @@ def _below(path: str, without: str | None = None) -> list[tuple[str, str, int]]:
         for name in names:
             full = os.path.join(where, name)
             if not name.startswith(".") and os.path.isfile(full):
-                found.append((os.path.relpath(full, path), full, os.path.getsize(full)))
-    return sorted(found)
+                results.append((os.path.relpath(full, path), full, os.path.getsize(full)))
+    return sorted(results)
 
 
 def contents_of(path: str, *, without: str | None = None) -> dict[str, str]:
@@ -86,14 +86,14 @@ def data_of(config: Any, workdir: str) -> dict[str, str]:
 
     The run's own folder is no data, should it lie among them.
     """
-    found = {}
+    results = {}
     for field in dataclasses.fields(config):
         given = getattr(config, field.name)
         if field.metadata.get("file") and given:
             for path in [given] if os.path.exists(given) else names_in(given):
-                for name, told in contents_of(path, without=workdir).items():
-                    found[f"--{field.name} {name}"] = told
-    return found
+                for name, content in contents_of(path, without=workdir).items():
+                    results[f"--{field.name} {name}"] = content
+    return results
 
 
 def _version_of(package: str) -> str:
@@ -115,9 +115,9 @@ def code_of(config: Any) -> dict[str, Any]:
     if getattr(module, "__package__", None) and source:
         folder = os.path.dirname(os.path.abspath(source))
         files += [(f"beside/{n}", os.path.join(folder, n), 0) for n in sorted(os.listdir(folder))]
-    told = _hash_of([file for file in files if file[0].endswith(".py")], True)
+    hashed = _hash_of([file for file in files if file[0].endswith(".py")], True)
     return {
         "version": mmjax.__version__,
-        "sources": told.removeprefix("sha256:")[:12],
+        "sources": hashed.removeprefix("sha256:")[:12],
         "packages": {name: _version_of(name) for name in PACKAGES},
     }

@@ -76,8 +76,8 @@ def fresh_workdir(experiment: str) -> Iterator[str]:
         else:
             raise InvalidInput("runs/: too many runs in one second; pass --workdir")
     except OSError as error:
-        told = f"runs/: can't be made here ({error.strerror}); pass --workdir"
-        raise InvalidInput(told) from error
+        message = f"runs/: can't be made here ({error.strerror}); pass --workdir"
+        raise InvalidInput(message) from error
     try:
         yield path
     finally:
@@ -101,9 +101,9 @@ def claim_workdir(run: Run, experiment: str, config: Any) -> None:
     workdir = run.workdir
     about = {"data_hash": data_of(config, workdir), **code_of(config)}
     described = {"experiment": experiment, **dataclasses.asdict(config), **about}
-    found = claim_folder(workdir, "config.json", described, keep=run.keep, ignored=tuple(about))
-    if found is not None:
-        _compare(workdir, {name: found.get(name) for name in about}, about)
+    result = claim_folder(workdir, "config.json", described, keep=run.keep, ignored=tuple(about))
+    if result is not None:
+        _compare(workdir, {name: result.get(name) for name in about}, about)
     for line in run.notes:
         say(line)
 
@@ -116,14 +116,14 @@ def _compare(workdir: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
     there, here = before["data_hash"], now["data_hash"]
     if changed := sorted(k for k in {*there, *here} if there.get(k) != here.get(k)):
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        told = ", ".join(changed[:3]) + more
+        message = ", ".join(changed[:3]) + more
         raise InvalidInput(
-            f"--workdir: {workdir!r} holds a run of other data: {told} had other contents then"
+            f"--workdir: {workdir!r} holds a run of other data: {message} had other contents then"
         )
     flat = lambda of: {k: v for k, v in of.items() if k != "packages"} | (of["packages"] or {})
     older, newer = flat({**before, "data_hash": 0}), flat({**now, "data_hash": 0})
-    if told := differences(older, newer, str):
-        say(f"note: {workdir!r} was begun with other code: {told}")
+    if message := differences(older, newer, str):
+        say(f"note: {workdir!r} was begun with other code: {message}")
 
 
 def _failed(workdir: str | None, error: BaseException) -> str:

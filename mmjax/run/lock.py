@@ -26,8 +26,8 @@ def locked(workdir: str) -> IO:
         file.seek(0)
         holder = file.read().strip()
         file.close()
-        told = f" (process {holder})" if holder else ""
-        raise InvalidInput(f"--workdir: {workdir!r} is in use by another run{told}") from error
+        message = f" (process {holder})" if holder else ""
+        raise InvalidInput(f"--workdir: {workdir!r} is in use by another run{message}") from error
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()

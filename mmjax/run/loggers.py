@@ -71,8 +71,8 @@ def _package(name: str) -> ModuleType:
     try:
         return importlib.import_module(PACKAGES[name])
     except ImportError:
-        told = f"--loggers: {name} isn't installed; use pip install 'mmjax[{name}]'"
-        raise InvalidInput(told) from None
+        message = f"--loggers: {name} isn't installed; use pip install 'mmjax[{name}]'"
+        raise InvalidInput(message) from None
 
 
 def _training(setting: str, attempt: int) -> str:
@@ -125,8 +125,8 @@ def wandb(logged: Logged) -> Logger:
     A resumed run goes on in the same one, which keeps the points that are logged again.
     """
     package = _package("wandb")
-    told = f"{os.path.abspath(logged.workdir)} {os.urandom(8).hex()}"
-    identity = _kept_id(logged, "wandb", lambda: hashlib.sha256(told.encode()).hexdigest()[:16])
+    message = f"{os.path.abspath(logged.workdir)} {os.urandom(8).hex()}"
+    identity = _kept_id(logged, "wandb", lambda: hashlib.sha256(message.encode()).hexdigest()[:16])
     run = package.init(
         project="mmjax",
         group=logged.experiment,
@@ -159,8 +159,8 @@ def mlflow(logged: Logged) -> Logger:
     client = client_of(tracking_uri=where)
 
     def begin() -> str:
-        found = client.get_experiment_by_name(logged.experiment)
-        where = found.experiment_id if found else client.create_experiment(logged.experiment)
+        result = client.get_experiment_by_name(logged.experiment)
+        where = result.experiment_id if result else client.create_experiment(logged.experiment)
         name = os.path.basename(os.path.abspath(logged.workdir))
         run = client.create_run(where, run_name=name).info.run_id
         for key, value in logged.config.items():

@@ -194,8 +194,8 @@ def tracked(
         left = f"{duration((len(items) - count) / rate)} left" if rate and not last else ""
         figures = (_rate(rate, unit),) if rate else ()
         name = label if isinstance(label, str) else label()
-        told = Line(name, f"{count}/{len(items)} {unit}", (*figures, duration(spent)), left)
-        _write(out, told, terminal, last=last)
+        printed = Line(name, f"{count}/{len(items)} {unit}", (*figures, duration(spent)), left)
+        _write(out, printed, terminal, last=last)
 
     def tick() -> None:
         while not over.wait(every):

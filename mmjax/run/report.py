@@ -88,7 +88,7 @@ def keep_facts(workdir: str, facts: Mapping[str, Any]) -> None:
 
 def read_curves(workdir: str) -> Curves:
     """Losses of all trainings: setting -> name of a line -> (steps, losses)."""
-    found: Curves = {}
+    results: Curves = {}
     inside = sorted(glob.glob(os.path.join(glob.escape(workdir), "models", "*", "metrics.csv")))
     for path in [os.path.join(workdir, "metrics.csv"), *inside]:
         if not os.path.exists(path):
@@ -101,46 +101,46 @@ def read_curves(workdir: str) -> Curves:
                 seed = f"seed {row['seed']}" if not own else "training"
                 again = f", attempt {int(row['attempt']) + 1}" if row["attempt"] != "0" else ""
                 kind = "validation" if row["metric"] == "validation" else f"{seed}{again}"
-                line = found.setdefault(own or row["setting"], {}).setdefault(kind, ([], []))
+                line = results.setdefault(own or row["setting"], {}).setdefault(kind, ([], []))
                 line[0].append(int(row["step"]))
                 line[1].append(float(row["value"]))
     every = lambda v: v[:: max(1, len(v) // _POINTS)]
-    return {s: {k: (every(a), every(b)) for k, (a, b) in own.items()} for s, own in found.items()}
+    return {s: {k: (every(a), every(b)) for k, (a, b) in own.items()} for s, own in results.items()}
 
 
 def by_figure(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], dict[int, float]]:
     """(setting, modality, target, metric) -> seed -> value."""
-    found: dict[tuple[str, str, str, str], dict[int, float]] = {}
+    results: dict[tuple[str, str, str, str], dict[int, float]] = {}
     for row in rows:
         name = (row.setting, row.modality, row.target, row.metric)
-        found.setdefault(name, {})[row.seed] = row.value
-    return found
+        results.setdefault(name, {})[row.seed] = row.value
+    return results
 
 
 def judged_of(rows: Sequence[Row], expected: Sequence[Expected]) -> list[Judged]:
     """Those of the expectations that the run has a figure for."""
     there = by_figure(rows)
-    found = []
+    results = []
     for e in expected:
         if values := there.get((e.setting, e.modality, e.target, e.metric)):
-            found.append(judge(list(values.values()), e))
-    return found
+            results.append(judge(list(values.values()), e))
+    return results
 
 
 def warnings_of(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
     """Seeds that are stuck or were begun again, figures that are no numbers, what was noted."""
-    found = []
+    results = []
     for setting in dict.fromkeys(row.setting for row in rows):
         own = [row for row in rows if row.setting == setting]
         stuck = [row.seed for row in own if row.metric == "stuck" and row.value]
         again = [row.seed for row in own if row.metric == "attempts" and row.value > 1]
         if stuck:
-            found.append(f"{setting}: stuck above the oracle's loss: seeds {stuck}.")
+            results.append(f"{setting}: stuck above the oracle's loss: seeds {stuck}.")
         if again:
-            found.append(f"{setting}: begun again with other initial weights: seeds {again}.")
+            results.append(f"{setting}: begun again with other initial weights: seeds {again}.")
         if bad := sum(row.value != row.value for row in own):
-            found.append(f"{setting}: {bad} figures are not a number.")
-    return found + [line.removeprefix("note: ") for line in notes]
+            results.append(f"{setting}: {bad} figures are not a number.")
+    return results + [line.removeprefix("note: ") for line in notes]
 
 
 def _shown(value: Any) -> str:
@@ -218,21 +218,21 @@ def _place(path: str) -> tuple[str, int, str]:
 
 
 def _findings(judged: Sequence[Judged], warnings: Sequence[str]) -> list[str]:
-    told = []
-    odd = [found for found in judged if found.surprises]
+    remarks = []
+    odd = [outcome for outcome in judged if outcome.surprises]
     if judged:
         rest = f"{len(judged)} figures with an expectation: "
-        told.append(rest + (f"{len(odd)} surprise." if odd else "none surprises."))
-    for found in odd[:3]:
-        e = found.expected
-        mean = sum(found.values) / len(found.values)
-        told.append(
+        remarks.append(rest + (f"{len(odd)} surprise." if odd else "none surprises."))
+    for result in odd[:3]:
+        e = result.expected
+        mean = sum(result.values) / len(result.values)
+        remarks.append(
             f"{e.setting}: {e.metric} of {e.target} from {e.modality} is {mean:.4f}, "
-            f"{found.verdict} {e.value:.4g} ({e.source})."
+            f"{result.verdict} {e.value:.4g} ({e.source})."
         )
     if warnings:
-        told.append(f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}, see below.")
-    return told
+        remarks.append(f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}, see below.")
+    return remarks
 
 
 def _rows(workdir: str) -> tuple[list[Row], list[str]]:
@@ -271,7 +271,7 @@ def page_of(workdir: str, described: RunDescription) -> Page:
         described.about.question or described.experiment,
         {name: value for name, value in facts.items() if value},
         _findings(judged, warnings),
-        any(found.surprises for found in judged),
+        any(result.surprises for result in judged),
         [
             Section("Beside what is expected", tables=beside, items=[RULE] if judged else []),
             Section("Results", text=text),

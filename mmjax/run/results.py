@@ -58,5 +58,5 @@ def read_results(path: str) -> list[Row]:
         try:
             return [_row(*fields) for fields in reader]
         except (TypeError, ValueError, csv.Error) as error:
-            told = f"{path}: line {reader.line_num} or before is no row of results"
-            raise InvalidInput(f"{told}; remove the folder to start over") from error
+            message = f"{path}: line {reader.line_num} or before is no row of results"
+            raise InvalidInput(f"{message}; remove the folder to start over") from error

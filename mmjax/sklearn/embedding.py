@@ -117,8 +117,8 @@ class ContrastiveEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         X = validated(self, X, reset=False, dtype=FLOATS)
         # Not by keyword: a block may be called as an argument of embed is.
         data = Dataset.from_arrays(self._parts(X), split=(0, 0, 1), ids=None, seed=0)
-        found = self.model_.embed(data)
-        every = found if isinstance(found, dict) else dict.fromkeys(self.blocks_, found)
+        result = self.model_.embed(data)
+        every = result if isinstance(result, dict) else dict.fromkeys(self.blocks_, result)
         return np.hstack([every[name] for name in self.blocks_])
 
     def _loss(self) -> Loss | str:
@@ -157,14 +157,14 @@ def _columns(blocks: Mapping[str, Block] | None, f: int) -> dict[str, np.ndarray
     if blocks is None:
         return {"x": np.arange(f)}
     require(len(blocks) >= 1, "blocks", dict(blocks), "a name with columns, or None")
-    found = {}
+    results = {}
     for name, block in blocks.items():
         try:
-            found[name] = np.arange(f)[block if isinstance(block, slice) else list(block)]
+            results[name] = np.arange(f)[block if isinstance(block, slice) else list(block)]
         except (IndexError, TypeError) as error:
             raise InvalidInput(f"blocks: {name}: {error}; use columns from 0 to {f - 1}") from error
-        require(found[name].size >= 1, f"blocks: {name}", block, f"columns from 0 to {f - 1}")
-    return found
+        require(results[name].size >= 1, f"blocks: {name}", block, f"columns from 0 to {f - 1}")
+    return results
 
 
 def _packed(model: Any) -> dict[str, bytes]:

@@ -23,8 +23,8 @@ def _precision(*arrays: np.ndarray):
     return jax.enable_x64(any(array.dtype == np.float64 for array in arrays))
 
 
-def _numpy(found):
-    return jax.tree.map(np.asarray, found)
+def _numpy(tree):
+    return jax.tree.map(np.asarray, tree)
 
 
 def _components(given: int | None, most: int, why: str) -> int:
@@ -122,7 +122,7 @@ class FastICA(_Linear):
         with _precision(X):
             if self.n_components is None:
                 k = determined(X)
-            found = _numpy(
+            result = _numpy(
                 fast_ica(
                     jnp.asarray(X),
                     key_of(self.random_state),
@@ -134,12 +134,12 @@ class FastICA(_Linear):
                     restarts=self.restarts,
                 )
             )
-        self.mean_, self.components_, self.mixing_ = found.mean, found.unmixing, found.mixing
-        self.negentropy_, self.stability_ = found.negentropy, found.stability
-        self.n_iter_ = max(1, int(found.steps))
-        if not found.converged:
-            told = f"no convergence in {self.max_iter} passes: raise max_iter or tol"
-            warnings.warn(told, ConvergenceWarning, stacklevel=2)
+        self.mean_, self.components_, self.mixing_ = result.mean, result.unmixing, result.mixing
+        self.negentropy_, self.stability_ = result.negentropy, result.stability
+        self.n_iter_ = max(1, int(result.steps))
+        if not result.converged:
+            message = f"no convergence in {self.max_iter} passes: raise max_iter or tol"
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return self
 
     def _unmixing(self) -> np.ndarray:
@@ -172,17 +172,17 @@ class PCA(_Linear):
         X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         k = _components(self.n_components, min(X.shape), "rows and features")
         with _precision(X):
-            found = _numpy(pca(jnp.asarray(X), k))
-        signs = _signs(found.directions.T)
+            result = _numpy(pca(jnp.asarray(X), k))
+        signs = _signs(result.directions.T)
         unbiased = len(X) / (len(X) - 1)
-        self.mean_, self.components_ = found.mean, found.directions.T * signs
-        self.explained_variance_ = found.variances * unbiased
+        self.mean_, self.components_ = result.mean, result.directions.T * signs
+        self.explained_variance_ = result.variances * unbiased
         total = np.sum(np.var(X, axis=0)) * unbiased
         ratio = self.explained_variance_ / total if total > 0 else np.zeros(k)
         self.explained_variance_ratio_ = ratio.astype(X.dtype)
         self.n_components_ = k
-        self._whiten = found.whiten * signs.T / np.sqrt(unbiased)
-        self._colour = found.colour * signs * np.sqrt(unbiased)
+        self._whiten = result.whiten * signs.T / np.sqrt(unbiased)
+        self._colour = result.colour * signs * np.sqrt(unbiased)
         return self
 
     def _unmixing(self) -> np.ndarray:
@@ -222,11 +222,11 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         most = min(*X.shape, Y.shape[1])
         k = _components(self.n_components, most, "rows and the features of both")
         with _precision(X, Y):
-            found = _numpy(canonical_directions(jnp.asarray(X), jnp.asarray(Y)))
-        signs = _signs(found.x.T[:k]).T
+            result = _numpy(canonical_directions(jnp.asarray(X), jnp.asarray(Y)))
+        signs = _signs(result.x.T[:k]).T
         self.x_mean_, self.y_mean_ = X.mean(axis=0), Y.mean(axis=0)
-        self.x_rotations_, self.y_rotations_ = found.x[:, :k] * signs, found.t[:, :k] * signs
-        self.correlations_ = found.correlations[:k]
+        self.x_rotations_, self.y_rotations_ = result.x[:, :k] * signs, result.t[:, :k] * signs
+        self.correlations_ = result.correlations[:k]
         self.x_loadings_ = _loadings(X - self.x_mean_, self.x_rotations_)
         self.y_loadings_ = _loadings(Y - self.y_mean_, self.y_rotations_)
         return self

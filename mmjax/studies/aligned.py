@@ -13,8 +13,8 @@ ALIGNING = ("info_nce", "cross", "cmc", "siglip")
 
 def loss_option() -> Any:
     """The field of a config that names the loss."""
-    told = "what is minimised; cross is CLIP's, with cosines; siglip learns temperature and bias"
-    return option("info_nce", told, ALIGNING)
+    message = "what is minimised; cross is CLIP's, with cosines; siglip learns temperature and bias"
+    return option("info_nce", message, ALIGNING)
 
 
 def aligning_loss(options: Any, loss: Loss | None = None, **of_info_nce: Any) -> Loss:

@@ -147,7 +147,7 @@ def meaning_figures(
     rows = coder.apply(jnp.asarray(parts.fit.x)), jnp.asarray(parts.fit.labels)
     none = rows[0][:0], rows[1][:0]
     single = single_accuracies(fit_single(*rows, *none, num_classes), coder.apply(held), labels)
-    found = {
+    results = {
         "monosemanticity": float(jnp.nanmean(alike)),
         "purity": float(np.mean(np.asarray(purity)[alive])),
         "dead": 1 - float(alive.mean()),
@@ -157,8 +157,8 @@ def meaning_figures(
     if texts is not None:
         nearest, cosine = nearest_texts(pointed(coder, parts.unlabelled), jnp.asarray(texts), 1)
         right = np.asarray(nearest[:, 0] == main)[alive]
-        found |= {"named": float(right.mean()), "name cosine": float(jnp.mean(cosine))}
-    return found
+        results |= {"named": float(right.mean()), "name cosine": float(jnp.mean(cosine))}
+    return results
 
 
 def chance_alike(labels: np.ndarray) -> float:
@@ -204,11 +204,11 @@ def named_components(
         title: (np.asarray(names), *map(np.asarray, nearest_texts(directions, values, count)))
         for title, (names, values) in texts.items()
     }
-    told = []
+    remarks = []
     for k in np.argsort(-alike, kind="stable"):
         line = [str(k + 1), f"{alike[k]:.3f}", str(few.classes[main[k]]), f"{purity[k]:.3f}"]
         for names, places, cosines in near.values():
             pairs = zip(places[k], cosines[k], strict=True)
             line.append("; ".join(f"{names[p]} {c:.2f}" for p, c in pairs))
-        told.append(line)
-    return told
+        remarks.append(line)
+    return remarks

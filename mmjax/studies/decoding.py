@@ -126,16 +126,16 @@ def train_judge(
     ends = np.cumsum(list(widths.values()))[:-1]
 
     def outputs(params, pixels):
-        found = net.apply(params, {}, 2 * (pixels - centre))
-        return dict(zip(widths, jnp.split(found, ends, axis=1), strict=True))
+        result = net.apply(params, {}, 2 * (pixels - centre))
+        return dict(zip(widths, jnp.split(result, ends, axis=1), strict=True))
 
     def loss(params, constants, rows):
         pixels, targets = constants
-        found = outputs(params, pixels[rows])
+        outcome = outputs(params, pixels[rows])
         losses = [
-            jnp.mean(cross_entropies(found[name], targets[name][rows]))
+            jnp.mean(cross_entropies(outcome[name], targets[name][rows]))
             if name in classes
-            else jnp.mean((found[name][:, 0] - targets[name][rows]) ** 2)
+            else jnp.mean((outcome[name][:, 0] - targets[name][rows]) ** 2)
             for name in widths
         ]
         return sum(losses)
@@ -147,12 +147,12 @@ def train_judge(
 
     @jax.jit
     def read(images):
-        found = outputs(params, images.reshape(len(images), -1))
+        solution = outputs(params, images.reshape(len(images), -1))
         return {
             name: jax.nn.softmax(v)
             if name in classes
             else v[:, 0] * units[name][1] + units[name][0]
-            for name, v in found.items()
+            for name, v in solution.items()
         }
 
     return Judge(read, classes)
@@ -181,12 +181,12 @@ def _descended(loss, params: Tree, constants: Tree, key: Key, rate: float, steps
 
 def judge_skill(judge: Judge, images: Array, factors: Mapping[str, np.ndarray]) -> dict[str, float]:
     """name -> accuracy of a class, R2 of a quantity, of pictures `[n, h, w, c]`."""
-    told, found = judge.read(images), {}
+    readings, result = judge.read(images), {}
     for name, values in factors.items():
-        seen = np.asarray(told[name])
+        seen = np.asarray(readings[name])
         if name in judge.classes:
-            found[name] = float(np.mean(judge.classes[name][seen.argmax(1)] == values))
+            result[name] = float(np.mean(judge.classes[name][seen.argmax(1)] == values))
         else:
             spread = np.mean((values - np.mean(values)) ** 2)
-            found[name] = float(1 - np.mean((seen - values) ** 2) / max(spread, 1e-12))
-    return found
+            result[name] = float(1 - np.mean((seen - values) ** 2) / max(spread, 1e-12))
+    return result

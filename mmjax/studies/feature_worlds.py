@@ -132,11 +132,11 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
 
 def _other_file(o: FeatureOptions, path: str, whole: FeatureSet) -> FeatureSet:
     """A file of validation, test or shifted rows. Raises InvalidInput where it doesn't fit."""
-    found = read_feature_set(path, _column_names(o)._replace(extra=()))
+    result = read_feature_set(path, _column_names(o)._replace(extra=()))
     own, beside = o.features, o.text or o.features
-    if LABEL not in found.rows.labels:
+    if LABEL not in result.rows.labels:
         raise InvalidInput(f"{path}: no labels, {own} has them; name their array with --labels")
-    sides = found.sides()
+    sides = result.sides()
     for side, values in whole.sides().items():
         if side not in sides:
             raise InvalidInput(
@@ -149,7 +149,7 @@ def _other_file(o: FeatureOptions, path: str, whole: FeatureSet) -> FeatureSet:
             raise InvalidInput(
                 f"{path}: {columns} columns, {of} has {wanted} columns; use equal ones"
             )
-    return found
+    return result
 
 
 def _check_shares(o: FeatureOptions) -> None:
@@ -178,18 +178,18 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         (whole, shifted), files = generated_features(seed, o.generated), {}
 
     def unseen(features: FeatureSet) -> FeatureSet:
-        found = unseen_rows(features, o.use_trained_rows)
-        counts.extend([found.remark] if found.remark else [])
-        trained.append(found.trained)
-        return found.features
+        result = unseen_rows(features, o.use_trained_rows)
+        counts.extend([result.remark] if result.remark else [])
+        trained.append(result.trained)
+        return result.features
 
     whole = unseen(whole)
-    told = remarks(whole.sides()["x"])
+    lines = remarks(whole.sides()["x"])
     whole, classes = _scaled(whole, o.normalise), None
     sources: dict[str, dict[str, Source]] = {}
     places: dict[str, dict[str, str]] = {}
     if LABEL not in whole.rows.labels:
-        told.append("no labels: nothing is classified")
+        lines.append("no labels: nothing is classified")
     else:
         classes = np.unique(whole.rows.labels[LABEL])
         require(len(classes) >= 2, "labels", str(classes[0]), "two or more classes")
@@ -214,7 +214,7 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         marked(places),
         classes,
         mark,
-        told,
+        lines,
         counts,
     )
 
@@ -249,11 +249,11 @@ def _every_source(
     """(prefix -> branch -> Source, prefix -> part -> where its rows are from)."""
     domains = {"": whole}
     if o.domains:
-        found = by_domain(whole, o.domains)
+        result = by_domain(whole, o.domains)
         chosen = f"{o.domains}={o.source}"
-        allowed = f"one of {', '.join(d.partition('=')[2] for d in found)}"
-        require(not o.source or chosen in found, "source", o.source, allowed)
-        domains = {d: whole.take(rows) for d, rows in found.items()}
+        allowed = f"one of {', '.join(d.partition('=')[2] for d in result)}"
+        require(not o.source or chosen in result, "source", o.source, allowed)
+        domains = {d: whole.take(rows) for d, rows in result.items()}
     sources, places = {}, {}
     for name, own in domains.items():
         if o.source and o.domains and name != chosen:
@@ -286,8 +286,8 @@ def _sources(
     parts |= files
     parts["train"] = own.take(rest)
     for part, chosen in parts.items():
-        told = f"{own.rows.name}: {part}"
-        require(count(chosen) > 0, told, 0, "more rows or groups, for one of them at least")
+        message = f"{own.rows.name}: {part}"
+        require(count(chosen) > 0, message, 0, "more rows or groups, for one of them at least")
     fitted = [parts["train"], parts["validation"]]
     # Groups are numbered alike in rows of the same files alone.
     alike = [
@@ -330,10 +330,10 @@ def read_control(
 ) -> tuple[FeatureWorld, FeatureSet]:
     """A control's features, treated as the others are; what is said of its rows is in the world."""
     names = FeatureNames(values, "", "", text_values, (), options.split, options.group)
-    found = unseen_rows(read_feature_set(path, names), options.use_trained_rows)
-    counts = world.counts + ([found.remark] if found.remark else [])
-    world = world._replace(counts=counts, mark=TRAINED if found.trained else world.mark)
-    return world, _scaled(found.features, options.normalise)
+    result = unseen_rows(read_feature_set(path, names), options.use_trained_rows)
+    counts = world.counts + ([result.remark] if result.remark else [])
+    world = world._replace(counts=counts, mark=TRAINED if result.trained else world.mark)
+    return world, _scaled(result.features, options.normalise)
 
 
 def check_draws(world: FeatureWorld, shots: int, val_shots: int) -> None:

@@ -271,7 +271,7 @@ def retrieval_after(
     ids = () if group is None else 2 * (jnp.asarray(group_codes(group, len(x))[held]),)
     means = jnp.mean(x[fit], 0), jnp.mean(t[fit], 0)
     both = jnp.concatenate([x[fit] - means[0], t[fit] - means[1]])
-    found = {}
+    results = {}
     for measure in MEASURES:
         a, b = x[held], t[held]
         if measure.unmixing:
@@ -281,8 +281,8 @@ def retrieval_after(
         scores = _similarity(a, b, measure.similarity)
         for side, matrix in (("x", scores), ("t", scores.T)):
             for k in (1, 5, 10):
-                found[measure.name, side, f"recall_at_{k}"] = float(recall_at(matrix, k, *ids))
-    return found
+                results[measure.name, side, f"recall_at_{k}"] = float(recall_at(matrix, k, *ids))
+    return results
 
 
 class ComponentFigures(NamedTuple):
@@ -320,9 +320,9 @@ def _figures(affine: Affine, x: Array) -> ComponentFigures:
 @jax.jit
 def gaussian_twin(x: Array, key: Key) -> Array:
     """Normal rows of the mean and covariance of x `[n, f]`: whatever ICA finds there is chance."""
-    found = pca(x)
-    spread = jnp.sqrt(found.variances)[:, None] * found.directions.T
-    return found.mean + jax.random.normal(key, x.shape) @ spread
+    result = pca(x)
+    spread = jnp.sqrt(result.variances)[:, None] * result.directions.T
+    return result.mean + jax.random.normal(key, x.shape) @ spread
 
 
 def stability_of(
@@ -333,7 +333,7 @@ def stability_of(
     Raises InvalidInput for fewer restarts than two, which have nothing to be compared with.
     """
     k = determined(x, num_components)
-    found = fast_ica(x, key, num_components=k, restarts=restarts, tracked=tracked).stability
-    if found is None:
+    result = fast_ica(x, key, num_components=k, restarts=restarts, tracked=tracked).stability
+    if result is None:
         raise InvalidInput(f"restarts: {restarts} is not allowed; use a whole number >= 2")
-    return found
+    return result

@@ -163,9 +163,9 @@ def make_objective(net: Fusion, method: Method, task: FusedTask, dim: int) -> Ca
 
     def look(batch):
         # A row drawn twice is no negative of itself; fresh samples have no ids.
-        found = task.observe(batch)
-        views = [dict(zip(names, view, strict=True)) for view in found["views"]]
-        return Seen(views, found.get("present", {}), found.get("ids"), found.get("labels"))
+        result = task.observe(batch)
+        views = [dict(zip(names, view, strict=True)) for view in result["views"]]
+        return Seen(views, result.get("present", {}), result.get("ids"), result.get("labels"))
 
     return objective_of(embedder, method.loss, look)
 

@@ -75,9 +75,11 @@ def view_names(count: int, modalities: Sequence[str], fused: bool) -> list[str]:
     return names + [JOINT] * fused
 
 
-def _plain(name: str, how: Callable[[Loss], Method] = side_by_side) -> Callable[..., Method]:
+def _plain(
+    name: str, make_method: Callable[[Loss], Method] = side_by_side
+) -> Callable[..., Method]:
     def make(temperature, modalities, classes):
-        return how(LOSSES[name](temperature=temperature))
+        return make_method(LOSSES[name](temperature=temperature))
 
     return make
 
@@ -92,8 +94,8 @@ def _comm(masks: Callable, joint: float = 1.0, alone: float = 1.0) -> Callable[.
 
 def _slip(temperature, modalities, classes):
     first = modalities[0]
-    how = dict(temperature=temperature, self_temperature=None, modality=first)
-    return side_by_side(LOSSES["slip"](**how))
+    options = dict(temperature=temperature, self_temperature=None, modality=first)
+    return side_by_side(LOSSES["slip"](**options))
 
 
 def _factor_cl(supervised: bool) -> Callable[..., Method]:

@@ -212,7 +212,7 @@ def factors_of(*splits: ScenePairs) -> list[dict[str, np.ndarray]]:
     one of 100 that captions name), float32 for continuous ones.
     """
     named = [{**pairs.image._asdict(), **pairs.text._asdict()} for pairs in splits]
-    found: list[dict[str, np.ndarray]] = [{} for _ in splits]
+    results: list[dict[str, np.ndarray]] = [{} for _ in splits]
     for name, first in named[0].items():
         columns = [np.asarray(split[name]) for split in named]
         if name in DISCRETE:
@@ -222,9 +222,9 @@ def factors_of(*splits: ScenePairs) -> list[dict[str, np.ndarray]]:
             parts = [c.astype(np.float32) for c in columns]
         else:
             continue
-        for own, part in zip(found, parts, strict=True):
+        for own, part in zip(results, parts, strict=True):
             own[name] = part
-    return found
+    return results
 
 
 def content_features(pairs: ScenePairs) -> Array:
@@ -305,13 +305,13 @@ def disentanglement_figures(
     MCC takes the shape's number for a quantity, which it is not; the others know it for a class.
     """
     shared = {name: factors[name] for name in SHARED}
-    found = dci(features, shared, importance="forest", seed=seed, split_key=split_key)
+    result = dci(features, shared, importance="forest", seed=seed, split_key=split_key)
     latents = jnp.stack([jnp.asarray(v, jnp.float32) for v in shared.values()], axis=1)
     return {
         "mcc": mcc(latents, features),
-        "dci_disentanglement": found.disentanglement,
-        "dci_completeness": found.completeness,
-        "dci_informativeness": found.informativeness,
+        "dci_disentanglement": result.disentanglement,
+        "dci_completeness": result.completeness,
+        "dci_informativeness": result.informativeness,
         "mig": mig(features, shared).mean,
         "sap": sap(features, shared, split_key=split_key).mean,
     }

@@ -55,8 +55,8 @@ def multimodal_task(
     def observe(batch):
         seen = rows.look(batch)
         views = tuple(tuple(view[name] for name in names) for view in seen.views)
-        found = {"views": views, "ids": seen.ids, "present": seen.present}
-        return found | ({"labels": seen.labels} if label else {})
+        results = {"views": views, "ids": seen.ids, "present": seen.present}
+        return results | ({"labels": seen.labels} if label else {})
 
     return FusedTask(
         [recorded[name].modality for name in names],

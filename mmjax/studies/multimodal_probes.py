@@ -78,11 +78,11 @@ def raw_subset_features(
 ) -> np.ndarray:
     """The same of each subset `[subsets, modalities]` bool, 0 for modalities that aren't in it."""
     own = {name: preparations[name] for name in data.columns}
-    found = features_of(raw_features(own), data, own, at_once=at_once)
+    result = features_of(raw_features(own), data, own, at_once=at_once)
     first = observations_of(data, own, np.arange(1))
     widths = [raw_of(own[name], first[name]).shape[1] for name in own]
     owner = np.repeat(np.arange(len(widths)), widths)
-    return np.stack([np.where(subset[owner], found, 0) for subset in np.asarray(subsets)])
+    return np.stack([np.where(subset[owner], result, 0) for subset in np.asarray(subsets)])
 
 
 def probe_splits(
@@ -129,5 +129,5 @@ def probe_splits(
         require(not chosen_by.all(), "groups", int(codes[0]), "two or more, to choose C on one")
         fit, validation = at("train", order[~chosen_by]), at("train", order[chosen_by])
     test = at("test", slice(None))
-    found = probe(kind, fit, validation, test, num_classes=num_classes, strengths=strengths)
-    return {metric: float(value) for metric, value in found.items() if metric != "l2"}
+    result = probe(kind, fit, validation, test, num_classes=num_classes, strengths=strengths)
+    return {metric: float(value) for metric, value in result.items() if metric != "l2"}

@@ -285,9 +285,9 @@ def make_study(
         raw = nets.raw(
             params, whitened(constants, observe(constants.mixing, model.sample(key, _SAMPLES)))
         )
-        found = canonical_directions(*raw)
+        result = canonical_directions(*raw)
         select = []
-        for values, directions in zip(raw, (found.x, found.t), strict=True):
+        for values, directions in zip(raw, (result.x, result.t), strict=True):
             kernel = _SPREAD * directions[:, :embedding_dim]
             select.append({"kernel": kernel, "bias": -values.mean(0) @ kernel})
         return params | {"select": Pair(*select)}
@@ -374,7 +374,7 @@ def diagnosis(seen: Embedded, key: Key) -> dict[tuple[str, str, str], float]:
     for side in ("x", "t"):
         z, f = getattr(seen.latents, f"z_{side}"), getattr(seen.embedded, side)
         figures[side, "z", "mcc_ica"] = mcc(z, unmixed(f))
-    found = geometry_of(*seen.embedded, geometry_key)
+    result = geometry_of(*seen.embedded, geometry_key)
     for name in ("exponent", "exponent_error", "advantage", "advantage_error"):
-        figures["joint", "geometry", name] = float(getattr(found, name))
+        figures["joint", "geometry", name] = float(getattr(result, name))
     return figures

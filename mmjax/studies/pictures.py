@@ -100,27 +100,27 @@ def read_pictures(
         axes = 2 if what == "features" else 1
         if values.ndim != axes or values.dtype.kind not in ("iuf" if axes == 2 else "biufU"):
             own = "numbers [n, f]" if axes == 2 else "a number or text a row"
-            told = f"{path}: {what} {name!r} are {values.dtype} {values.shape}"
-            raise InvalidInput(f"{told}; use {own}")
+            text = f"{path}: {what} {name!r} are {values.dtype} {values.shape}"
+            raise InvalidInput(f"{text}; use {own}")
         if len(values) not in (whole, len(chosen)):
-            told = f"{path}: {what} {name!r} has {len(values)} rows, not {len(chosen)}"
-            raise InvalidInput(f"{told}; use one of each picture")
+            text = f"{path}: {what} {name!r} has {len(values)} rows, not {len(chosen)}"
+            raise InvalidInput(f"{text}; use one of each picture")
         return values if len(values) == len(chosen) else values[chosen]
 
     pixels = pixels[chosen].reshape(len(chosen), *pixels.shape[1:3], -1)
     factors = {name: column(name, "labels") for name in labels}
     for name, values in factors.items():
         if len(np.unique(values)) < 2:
-            told = f"{path}: labels {name!r} are all {values[0].item()!r}"
-            raise InvalidInput(f"{told}; use labels of two values or more")
+            message = f"{path}: labels {name!r} are all {values[0].item()!r}"
+            raise InvalidInput(f"{message}; use labels of two values or more")
     if pixels.shape[3] == 1:
         grey = pixels[..., 0]
         factors |= {"slant": slant_of(grey), "ink": grey.mean((1, 2)) / 255}
     require(bool(factors), "labels", "", "names of one or more columns")
     kept = np.asarray(jax.random.permutation(key, len(pixels)))[: rows or None]
     one = lambda v: v.astype(np.float32) if v.dtype.kind == "f" else v
-    found = column(features, "features").astype(np.float32)[kept] if features else None
-    return Pictures(pixels[kept], {k: one(v)[kept] for k, v in factors.items()}, found)
+    result = column(features, "features").astype(np.float32)[kept] if features else None
+    return Pictures(pixels[kept], {k: one(v)[kept] for k, v in factors.items()}, result)
 
 
 def _read(path: str, arrays: Arrays, name: str, what: str) -> np.ndarray:
@@ -131,8 +131,8 @@ def _read(path: str, arrays: Arrays, name: str, what: str) -> np.ndarray:
 
 def _pixels(path: str, name: str, pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or 0 in pixels.shape:
-        told = f"{path}: images {name!r} are {pixels.dtype} {pixels.shape}"
-        raise InvalidInput(f"{told}; use uint8 [n, h, w] or more axes")
+        message = f"{path}: images {name!r} are {pixels.dtype} {pixels.shape}"
+        raise InvalidInput(f"{message}; use uint8 [n, h, w] or more axes")
     return pixels
 
 

@@ -107,7 +107,7 @@ def factor_figures(
         if balanced and not is_synergy:
             continue
         rows = [Labelled(x, own[target]) for x, own in zip(features, targets, strict=True)]
-        found = probe(
+        result = probe(
             "classification",
             *rows,
             num_classes=2 if is_synergy else classes,
@@ -116,7 +116,7 @@ def factor_figures(
             max_steps=PROBE_STEPS,
         )
         metric = "accuracy_balanced" if balanced else "accuracy"
-        figures[target, metric] = float(found["mean_recall"])
+        figures[target, metric] = float(result["mean_recall"])
     return figures
 
 
@@ -194,8 +194,8 @@ def subset_figures(
     names = ["+".join(f"x{k + 1}" for k in np.flatnonzero(mask)) for mask in masks]
     for metric, factors, observations in _draws(model, world, key, rows):
         for name, features in zip(names, read(observations, masks), strict=True):
-            told = _probed(model, metric, factors, features)
-            figures |= {(name, *cell): value for cell, value in told.items()}
+            cells = _probed(model, metric, factors, features)
+            figures |= {(name, *cell): value for cell, value in cells.items()}
     return figures
 
 

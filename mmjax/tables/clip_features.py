@@ -74,13 +74,13 @@ class Part(NamedTuple):
 
 def fingerprint(inputs: ClipInputs, model: str) -> str:
     """A hash of names and texts, and of sizes and times of the images and the model's files."""
-    told = hashlib.sha256(repr((inputs.names, inputs.texts)).encode("utf-8", "surrogatepass"))
-    with os.scandir(model) as found:
-        files = sorted(e.path for e in found if e.name.endswith((".json", ".txt", ".safetensors")))
+    digest = hashlib.sha256(repr((inputs.names, inputs.texts)).encode("utf-8", "surrogatepass"))
+    with os.scandir(model) as result:
+        files = sorted(e.path for e in result if e.name.endswith((".json", ".txt", ".safetensors")))
     for path in [*files, *(inputs.paths or ())]:
         about = os.stat(path)
-        told.update(repr((about.st_size, about.st_mtime_ns)).encode())
-    return told.hexdigest()[:16]
+        digest.update(repr((about.st_size, about.st_mtime_ns)).encode())
+    return digest.hexdigest()[:16]
 
 
 def saved_parts(folder: str) -> list[Part]:
@@ -191,8 +191,8 @@ def embed_batch(
     for what, x in (("image", image), ("text", text)):
         bad = rows[~np.isfinite(x).all(axis=1)]
         if len(bad):
-            told = f"{what} features of {inputs.names[bad[0]]!r} have NaN or infinity"
-            raise InvalidInput(f"{config.model}: {told}; its weights can't be used")
+            message = f"{what} features of {inputs.names[bad[0]]!r} have NaN or infinity"
+            raise InvalidInput(f"{config.model}: {message}; its weights can't be used")
     return Part(np.array(end, np.int64), rows, image, text)
 
 
@@ -248,8 +248,8 @@ def arrays_of(inputs: ClipInputs, whole: Part) -> dict[str, np.ndarray]:
     column = lambda values: np.array([values[row] for row in whole.rows], str)
     if inputs.paths is None or inputs.texts is None:
         features = whole.image if inputs.texts is None else whole.text
-        found = {"feature_list": features, "name_list": column(inputs.names)}
-        return found | ({"label_list": column(inputs.labels)} if inputs.labels else {})
+        results = {"feature_list": features, "name_list": column(inputs.names)}
+        return results | ({"label_list": column(inputs.labels)} if inputs.labels else {})
     return {
         "image_features": whole.image,
         "text_features": whole.text,

@@ -167,14 +167,14 @@ def draw(config: Any, run: Run, rows: list[Row], table: Mapping) -> None:
         panel, x = where(study.options)
         for target in ("content", "style", "private"):
             for kind in ("linear", "kernel"):
-                found = [
+                results = [
                     v
                     for side in names_of(config.modalities)
                     for v in values(rows, setting, side, target, f"r2_{kind}")
                 ]
-                if found:
+                if results:
                     line = panels.setdefault(panel, {}).setdefault(f"{target}, {kind}", {})
-                    line[x] = found
+                    line[x] = results
     figure = line_panels_figure(
         panels,
         xlabel="change probability of style" if config.table == "cells" else "embedding dimension",

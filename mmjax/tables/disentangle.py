@@ -73,7 +73,7 @@ def few_shot_pieces(
     drawn = config.unmix == "draw"
 
     def judge(branch, probe, draws, log):
-        found = few_shot_accuracies(
+        result = few_shot_accuracies(
             world.sources[prefix][branch],
             method,
             keys[draws],
@@ -85,7 +85,7 @@ def few_shot_pieces(
         metric = "accuracy" if probe == "l2" else f"accuracy_{probe}"
         return [
             Row(EXPERIMENT, setting, config.seed + int(k), branch, test, metric, float(value))
-            for test, values in found.items()
+            for test, values in result.items()
             for k, value in zip(draws, values, strict=True)
         ]
 
@@ -142,13 +142,13 @@ def zero_shot_rows(
 def retrieval_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> list[Piece]:
     """Recall among held-out pairs, a piece a split."""
     x, t = sides_of(world.whole).values()
-    how: Any = dict(num_components=count, group=world.whole.rows.groups, tracked=run.tracked)
+    options: Any = dict(num_components=count, group=world.whole.rows.groups, tracked=run.tracked)
     setting = f"{world.mark}retrieval/{count}"
 
     def judge(k, key, log):
         return [
             Row(EXPERIMENT, setting, config.seed + k, side, name, metric, value)
-            for (name, side, metric), value in retrieval_after(x, t, key, **how).items()
+            for (name, side, metric), value in retrieval_after(x, t, key, **options).items()
         ]
 
     keys = seed_keys(config, PURPOSES)["retrieval"]
@@ -167,22 +167,22 @@ def geometry_rows(
     rows = one_a_group(world)
     x, t = (side[rows] for side in sides_of(world.whole).values())
     dim = determined((x + t) / 2, count)
-    found = geometry_of(x, t, unmix_key(config), dim=dim, tracked=run.tracked)
+    result = geometry_of(x, t, unmix_key(config), dim=dim, tracked=run.tracked)
     names = ("exponent", "exponent_error", "advantage", "advantage_error")
     name = f"{world.mark}geometry/{count}"
     return [
-        Row(EXPERIMENT, name, config.seed, "joint", "coupling", n, float(getattr(found, n)))
+        Row(EXPERIMENT, name, config.seed, "joint", "coupling", n, float(getattr(result, n)))
         for n in names
     ]
 
 
 def with_controls(config: Any, world: FeatureWorld) -> tuple[FeatureWorld, dict[str, FeatureSet]]:
     """The features and, where a file is named, those of a control; its rows are told too."""
-    found = {"features": world.whole}
+    results = {"features": world.whole}
     if config.twin:
         files = config.twin, config.twin_values, config.twin_text_values
-        world, found["control"] = read_control(config, world, *files)
-    return world, found
+        world, results["control"] = read_control(config, world, *files)
+    return world, results
 
 
 def sides_of(features: FeatureSet) -> dict[str, jax.Array]:
@@ -214,17 +214,17 @@ def component_pieces(
         rows, spectra = [], {}
         for side in own:
             for look, x, method, group in looks(side, twin_key):
-                found = component_figures(x, fit_key, method, group, run.tracked)
-                spectra[f"{side}: {look}"] = np.asarray(found.kurtosis)
-                for metric, each in zip(("kurtosis", "sparsity"), found, strict=True):
+                result = component_figures(x, fit_key, method, group, run.tracked)
+                spectra[f"{side}: {look}"] = np.asarray(result.kurtosis)
+                for metric, each in zip(("kurtosis", "sparsity"), result, strict=True):
                     row = (config.seed + k, side, look, metric, float(jnp.mean(each)))
                     rows.append(Row(EXPERIMENT, setting, *row))
         save_arrays(report.spectra_path(run, count, config.seed + k), **spectra)
         return rows
 
     def stability(side, log):
-        how = dict(num_components=count, restarts=config.restarts, tracked=run.tracked)
-        figure = float(jnp.mean(stability_of(own[side], unmix_key(config), **how)))
+        options = dict(num_components=count, restarts=config.restarts, tracked=run.tracked)
+        figure = float(jnp.mean(stability_of(own[side], unmix_key(config), **options)))
         return [Row(EXPERIMENT, setting, config.seed, side, "FastICA", "stability", figure)]
 
     keys = seed_keys(config, PURPOSES)["components"]
@@ -303,14 +303,14 @@ def traversal_rows(
         held=world.held,
         tracked=run.tracked,
     )
-    found = {"FastICA": look(affine), "PCA": look(principal)}
+    results = {"FastICA": look(affine), "PCA": look(principal)}
     report.draw_traversals(
-        run, config, world, side, count, affine, found["FastICA"], list(attributes)
+        run, config, world, side, count, affine, results["FastICA"], list(attributes)
     )
     setting = f"{world.mark}examples/{count}"
     return [
         Row(EXPERIMENT, setting, config.seed, side, f"{way}: {name}", metric, value)
-        for way, response in found.items()
+        for way, response in results.items()
         for metric, value_of in (("largest move", np.max), ("selectivity", report.selectivity))
         for name, value in zip(
             attributes, np.apply_along_axis(value_of, 0, response.probe), strict=True
@@ -339,8 +339,8 @@ def check_rows(config: Any, world: FeatureWorld) -> None:
     latents = world.whole.extra.get(config.latents)
     if latents is not None:
         good = latents.dtype.kind in "biuf" and latents.ndim == 2
-        told = f"{config.latents}, {latents.dtype} {latents.shape}"
-        require(good, "latents", told, "an array of numbers [rows, latents]")
+        message = f"{config.latents}, {latents.dtype} {latents.shape}"
+        require(good, "latents", message, "an array of numbers [rows, latents]")
     for name in names_in(config.attributes):
         shape = world.whole.extra[name].shape
         require(len(shape) == 1, "attributes", f"{name} {shape}", "an array of one axis")

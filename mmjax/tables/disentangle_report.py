@@ -168,25 +168,25 @@ def draw_traversals(
         levels = jnp.quantile(values[:, k], jnp.linspace(0.02, 0.98, LEVELS))
         rows.append(np.asarray(nearest_rows(traversed(affine, x[:1], k, levels)[0], x)))
     likely = [attributes[j] for j in np.argmax(panels["by probes"], 1)]
-    told = [f"{title}: {name}" for title, name in zip(titles, likely, strict=True)]
+    remarks = [f"{title}: {name}" for title, name in zip(titles, likely, strict=True)]
     images = world.whole.extra[config.images]
-    figure = examples_figure(images, world.held[np.stack(rows)], told)
+    figure = examples_figure(images, world.held[np.stack(rows)], remarks)
     save_figure(figure, run.path("figures", f"traversals_{side}_{count}.png"))
 
 
 def _grouped(rows: Sequence[Row], setting: str) -> dict[tuple[str, str, str], list[float]]:
-    found: dict[tuple[str, str, str], list[float]] = {}
+    results: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
         if row.setting == setting:
-            found.setdefault((row.target, row.modality, row.metric), []).append(row.value)
-    return found
+            results.setdefault((row.target, row.modality, row.metric), []).append(row.value)
+    return results
 
 
 def _table(rows, setting, title, names, columns) -> str:
     """Rows by target, columns by (modality, metric)."""
-    found = _grouped(rows, setting)
+    result = _grouped(rows, setting)
     lines = [
-        [name, *(mean_and_deviation(found.get((name, *c), []), digits=3) for c in columns)]
+        [name, *(mean_and_deviation(result.get((name, *c), []), digits=3) for c in columns)]
         for name in names
     ]
     return markdown_table([title, *(f"{BRANCHES[s]}: {m}" for s, m in columns)], lines)
@@ -203,8 +203,8 @@ def count_tables(config: Any, world: FeatureWorld, rows: Sequence[Row], count: i
         ("examples", f"attributes moved by {count} components", ("largest move", "selectivity")),
     ):
         setting = f"{world.mark}{kind}/{count}"
-        found = _grouped(rows, setting)
-        names = list(dict.fromkeys(key[0] for key in found if key[0] != "all"))
+        result = _grouped(rows, setting)
+        names = list(dict.fromkeys(key[0] for key in result if key[0] != "all"))
         if kind == "retrieval":
             names = [m.name for m in MEASURES if m.name in names]
         columns = [(s, m) for s in sides for m in metrics]
@@ -215,18 +215,18 @@ def count_tables(config: Any, world: FeatureWorld, rows: Sequence[Row], count: i
 
 def geometry_text(world: FeatureWorld, rows: Sequence[Row], count: int) -> str:
     """Which theory's coupling the pairs have, in a sentence; empty where it was not asked."""
-    found = {r.metric: r.value for r in rows if r.setting == f"{world.mark}geometry/{count}"}
-    if not found:
+    results = {r.metric: r.value for r in rows if r.setting == f"{world.mark}geometry/{count}"}
+    if not results:
         return ""
-    gain, error = found["advantage"], found["advantage_error"]
-    told = "a convex body" if gain > 0 else "a sphere"
+    gain, error = results["advantage"], results["advantage_error"]
+    message = "a convex body" if gain > 0 else "a sphere"
     sure = "" if abs(gain) > 2 * error else ", within two standard errors of neither"
     pairs = marked(world, "Geometry of the pairs")
     return (
         f"{pairs} in {count} components: the coupling's exponent is "
-        f"{found['exponent']:.2f} ± {found['exponent_error']:.2f} (2 on a sphere, 1 in a box); a "
-        f"pointed coupling tells held-out partners by {gain:.3f} ± {error:.3f} nats better than a "
-        f"round one: {told}{sure}."
+        f"{results['exponent']:.2f} ± {results['exponent_error']:.2f} (2 on a sphere, 1 in a box); "
+        f"a pointed coupling tells held-out partners by {gain:.3f} ± {error:.3f} nats better than "
+        f"a round one: {message}{sure}."
     )
 
 
@@ -253,6 +253,6 @@ def summary(
     parts += shot_tables(config, world, rows)
     for count in config.num_components:
         parts += count_tables(config, world, rows, count)
-        parts += [told for told in [geometry_text(world, rows, count)] if told]
+        parts += [text for text in [geometry_text(world, rows, count)] if text]
         parts.append(examples_text(world, count))
     return "\n\n".join(parts) + "\n"

@@ -33,15 +33,15 @@ _ASKED = {
 
 def published(config: Any, settings: Sequence[str]) -> list[Expected]:
     """The published figures of images: R and U of unbiased, S of biased training."""
-    found = []
+    results = []
     for setting in settings:
         method, _, bias = setting.partition("/")
         for cell, place in _ASKED.get(bias, {}).items():
             if method in PUBLISHED:
                 value = PUBLISHED[method][place] / 100
                 source = "Dufumier et al. 2025" + ", mean of both" * (place == 1)
-                found.append(Expected(setting, "joint", *cell, value, None, source))
-    return found
+                results.append(Expected(setting, "joint", *cell, value, None, source))
+    return results
 
 
 def expected(config: Any, settings: Sequence[str]) -> list[Expected]:

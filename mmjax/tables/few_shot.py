@@ -39,7 +39,7 @@ _LONG = 2**31  # rows x features x classes of a fit from which each draw is a pi
 
 def read_sets(config: Any) -> list[FewShotSet]:
     """The data sets of the run; those whose texts cover some classes once more with these alone."""
-    found, paths, shifts = [], names_in(config.data), names_in(config.shift)
+    results, paths, shifts = [], names_in(config.data), names_in(config.shift)
     alone = not shifts or len(paths) == 1
     require(
         alone, "shift", config.shift, "files beside one file of --data, whose classes they have"
@@ -47,10 +47,10 @@ def read_sets(config: Any) -> list[FewShotSet]:
     for few in _read(config, paths, shifts):
         known = with_texts(few)
         if config.classes == "all" or known is None or known is few:
-            found.append(few)
+            results.append(few)
         else:
-            found += [few, known] if config.classes == "both" else [known]
-    return check_sets(config, found)
+            results += [few, known] if config.classes == "both" else [known]
+    return check_sets(config, results)
 
 
 def _read(config: Any, paths: Sequence[str], shifts: Sequence[str]) -> Iterator[FewShotSet]:
@@ -88,9 +88,9 @@ def chosen_methods(config: Any) -> list[Method]:
         allowed = one_of(names, name.strip(), between="; ", where="--help lists them")
         require(name.strip() in names, "methods", name.strip(), allowed)
     kept = {name.strip() for name in asked} or set(names)
-    found = [m for m in every if m.name in kept and (config.tuned or not m.tuned)]
-    require(bool(found), "methods", config.methods, "one that is not trained, or --tuned")
-    return found
+    results = [m for m in every if m.name in kept and (config.tuned or not m.tuned)]
+    require(bool(results), "methods", config.methods, "one that is not trained, or --tuned")
+    return results
 
 
 def judged(
@@ -108,7 +108,7 @@ def judged(
     if unmixing is not None:
         draws = unmixed(unmixing, params, draws)
     fitted = method.fit(draws, num_classes)
-    own, found = fitted.params, {}
+    own, result = fitted.params, {}
     folded = isinstance(params, Affine) and method.scores is linear_scores
     if folded:  # of the features themselves: no test row is mapped once a draw
         own = of_features(own, params)
@@ -118,11 +118,11 @@ def judged(
             z = unmixed_test(unmixing, params, rows.x, shared=rows.shared)
         given = rows.x, z, rows.labels
         right = accuracies(method, own, *given, shared=rows.shared, among=rows.among)
-        found[name] = np.asarray(right)
+        result[name] = np.asarray(right)
     choices = {name: np.asarray(v) for name, v in fitted.choices.items()}
     if fitted.choices:
         choices["accuracy"] = np.asarray(fitted.validation)
-    return found, choices
+    return result, choices
 
 
 def setting_name(few: FewShotSet, method: str, shots: int) -> str:
@@ -173,13 +173,13 @@ def settings(config: Any, sets: list[FewShotSet]) -> dict[str, list[Piece]]:
         draws, tests = drawn(*given)
         unmixing = maps.get(method.unmixing) if method.unmixing is not None else None
         params = None if unmixing is None else fitted_map(*given, unmixing.name)
-        found, choices = judged(method, unmixing, params, draws, tests, len(few.classes))
-        told = [(target, "accuracy", values) for target, values in found.items()]
-        told += [("validation", metric, values) for metric, values in choices.items()]
+        result, choices = judged(method, unmixing, params, draws, tests, len(few.classes))
+        remarks = [(target, "accuracy", values) for target, values in result.items()]
+        remarks += [("validation", metric, values) for metric, values in choices.items()]
         name, seeds = setting_name(few, method.name, shots), range(start, stop)
         return [
             Row(EXPERIMENT, name, config.seed + k, "x", target, metric, float(value))
-            for target, metric, values in told
+            for target, metric, values in remarks
             for k, value in zip(seeds, values, strict=True)
         ]
 

@@ -78,7 +78,7 @@ def summary(
         sizes = f"{len(few.classes)} classes, {rows_to_draw} to draw from"
         parts.append(f"{few.name}: {sizes}. " + " ".join(f"{line}." for line in few.remarks))
         targets = [t for t in _targets(rows) if t != "validation"]
-        parts += [told for t in targets if (told := set_table(config, few, rows, t))]
+        parts += [text for t in targets if (text := set_table(config, few, rows, t))]
     if config.domains:
         parts += domain_tables(config, sets, rows)
     return "\n\n".join(parts) + "\n"
@@ -92,11 +92,11 @@ def draw_shots(config: Any, run: Run, sets: Sequence[FewShotSet], rows: Sequence
         for method in chosen_methods(config):
             if method.name not in SHOWN:
                 continue
-            found: dict[float, list[float]] = {
+            results: dict[float, list[float]] = {
                 n: values(rows, setting_name(few, method.name, n), "x", "test", "accuracy")
                 for n in shots_of(config, few)
             }
-            lines[method.name] = {n: v for n, v in found.items() if v}
+            lines[method.name] = {n: v for n, v in results.items() if v}
         panels[few.name] = {name: points for name, points in lines.items() if points}
     panels = {title: lines for title, lines in panels.items() if lines}
     if len(panels) > 1:

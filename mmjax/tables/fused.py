@@ -33,8 +33,8 @@ class Judge(NamedTuple):
 
 def methods_option() -> Any:
     """The field of a config that names what is trained."""
-    told = "comma-separated: " + ", ".join(METHODS)
-    return option("comm,cross,cross_self", told, parts=METHODS)
+    message = "comma-separated: " + ", ".join(METHODS)
+    return option("comm,cross,cross_self", message, parts=METHODS)
 
 
 def chosen_names(flag: str, text: str, known: Mapping[str, Any]) -> tuple[str, ...]:
@@ -153,8 +153,8 @@ def _network_rows(
     if projected and study.project is not None:
         project = jax.jit(study.project)
         behind = lambda place, seen: project(params(place), seen)
-        found = _judged(experiment, config, task, judge, run, setting, behind, None)
-        rows += [row._replace(modality="projected") for row in found if row.modality == "joint"]
+        result = _judged(experiment, config, task, judge, run, setting, behind, None)
+        rows += [row._replace(modality="projected") for row in result if row.modality == "joint"]
     return rows
 
 
@@ -203,10 +203,10 @@ def percent_table(
     """
 
     def line(setting):
-        found = [values(rows, setting, *cell) for cell in cells.values()]
+        results = [values(rows, setting, *cell) for cell in cells.values()]
         figures = [
             mean_and_deviation([scale * v for v in seen], digits=1) if seen else "-"
-            for seen in found
+            for seen in results
         ]
         return [setting, *figures, *beside(setting)]
 

@@ -63,11 +63,11 @@ SIDES = {"x": "image", "t": "text"}
 
 def _loaded(config: Any, run: Run) -> World:
     """(source, fit, score) of a data set on disk; its vocabulary goes beside the run."""
-    how = dict(resolution=config.resolution, on_corrupt=config.on_corrupt, cache=config.cache)
-    train = load_split(config.data, "train", **how)
+    options = dict(resolution=config.resolution, on_corrupt=config.on_corrupt, cache=config.cache)
+    train = load_split(config.data, "train", **options)
     length = train.tokens.shape[1]
-    how |= dict(vocabulary=train.vocabulary)
-    parts = [load_split(config.data, split, **how) for split in ("val", "test")]
+    options |= dict(vocabulary=train.vocabulary)
+    parts = [load_split(config.data, split, **options) for split in ("val", "test")]
     for name, part in zip(("train", "val", "test"), (train, *parts), strict=True):
         for line in remarks_on(part, os.path.join(config.data, name)):
             note(line)
@@ -161,10 +161,10 @@ def produce(
                 kernel_samples=config.kernel_samples,
                 probe_steps=config.probe_steps,
             )
-            told = disentanglement_figures(
+            cells = disentanglement_figures(
                 features[1], score_factors, seed=seed, split_key=keys["split"][k]
             )
-            figures |= {("content", metric): value for metric, value in told.items()}
+            figures |= {("content", metric): value for metric, value in cells.items()}
             rows += [Row(EXPERIMENT, setting, seed, side, *n, v) for n, v in figures.items()]
     return rows
 

@@ -46,8 +46,8 @@ SAME = 0.99  # cosine of training rows above which they are one picture
 
 def read_sets(config: Any) -> list[FewShotSet]:
     """The data sets of the run, all of their classes."""
-    found = [read_few_shot(path, same=SAME) for path in names_in(config.data)]
-    return check_sets(config, found)
+    results = [read_few_shot(path, same=SAME) for path in names_in(config.data)]
+    return check_sets(config, results)
 
 
 def read_names(config: Any, sets: Sequence[FewShotSet]) -> Words | None:
@@ -55,17 +55,17 @@ def read_names(config: Any, sets: Sequence[FewShotSet]) -> Words | None:
     if not config.texts:
         return None
     arrays = dict(values=config.text_values, names=config.text_names)
-    found = read_features(config.texts, **arrays, flag="texts")
-    if found.names is None:
+    result = read_features(config.texts, **arrays, flag="texts")
+    if result.names is None:
         raise InvalidInput(f"{config.texts}: no names of its texts; use --text_names")
-    x = found.sides()["x"]
+    x = result.sides()["x"]
     for few in sets:
         if x.shape[1] != few.pool.x.shape[1]:
             raise InvalidInput(
                 f"{config.texts}: {x.shape[1]} features, {few.name} has "
                 f"{few.pool.x.shape[1]}; use texts of the same model"
             )
-    return np.asarray(found.names), np.asarray(x, np.float32)
+    return np.asarray(result.names), np.asarray(x, np.float32)
 
 
 def spans_of(config: Any) -> dict[str, int | None]:
@@ -79,9 +79,9 @@ def shots_of(config: Any, few: FewShotSet) -> list[int]:
     return shots_with_rows(few, config.shots, config.validation_shots)
 
 
-def gain_rows(config: Any, setting: str, of: str, found: Interval) -> list[Row]:
+def gain_rows(config: Any, setting: str, of: str, interval: Interval) -> list[Row]:
     """A gain and the ends of its interval."""
-    named = zip(("gain", "gain_low", "gain_high"), found, strict=True)
+    named = zip(("gain", "gain_low", "gain_high"), interval, strict=True)
     return [Row(EXPERIMENT, setting, config.seed, "x", of, m, float(v)) for m, v in named]
 
 
@@ -147,13 +147,13 @@ def probe_pieces(
         affine = drawn.fitted(few.name, span, which, shots)
         draws, tests = drawn.draws(few.name, shots)
         rows: HeldOut = tests["test"]
-        found = class_figures(probe, affine, draws, rows, len(few.classes))
-        save_arrays(kept_path(run, setting, which), classes=found.classes)
-        told = [(which, metric, np.mean(found.classes, 1))]
-        told += [(f"{which}, validation", name, v) for name, v in found.choices.items()]
+        result = class_figures(probe, affine, draws, rows, len(few.classes))
+        save_arrays(kept_path(run, setting, which), classes=result.classes)
+        remarks = [(which, metric, np.mean(result.classes, 1))]
+        remarks += [(f"{which}, validation", name, v) for name, v in result.choices.items()]
         return [
             Row(EXPERIMENT, setting, config.seed + k, "x", target, metric, float(value))
-            for target, metric, values in told
+            for target, metric, values in remarks
             for k, value in enumerate(values)
         ]
 
@@ -193,8 +193,8 @@ def across_rows(
 ) -> list[Row]:
     """FastICA's axes with a probe that sees them, less plain features with an L2 probe."""
     gains = jnp.asarray(gains_of(run, few.name, span, shots, *ACROSS))
-    found = paired_bootstrap(gains, bootstrap_key(config), resamples=config.resamples)
-    return gain_rows(config, setting, ACROSS_NAME, found)
+    result = paired_bootstrap(gains, bootstrap_key(config), resamples=config.resamples)
+    return gain_rows(config, setting, ACROSS_NAME, result)
 
 
 def pooled_rows(
@@ -242,18 +242,20 @@ def component_pieces(
         fit_key, half_key = jax.random.split(keys[k])
         parts = parts_of_set(few)
         if way == "Normal twin":
-            found = twin_figures(parts, fit_key, count)
+            results = twin_figures(parts, fit_key, count)
         else:
             coder = fit_coder(way, parts.unlabelled, fit_key, count)
-            found = meaning_figures(coder, parts, len(few.classes), None)
+            results = meaning_figures(coder, parts, len(few.classes), None)
             if known is not None:
                 some = parts_of_set(known)._replace(unlabelled=parts.unlabelled)
-                told = meaning_figures(coder, some, len(known.classes), own_texts(known))
-                found |= {name: told[name] for name in ("named", "name cosine")}
+                meanings = meaning_figures(coder, some, len(known.classes), own_texts(known))
+                results |= {name: meanings[name] for name in ("named", "name cosine")}
             if way != "columns":
-                how = jnp.asarray(parts.held.x), half_key, count
-                found["stability"] = halves_stability(way, parts.unlabelled, *how)
-        return [Row(EXPERIMENT, setting, config.seed + k, "x", way, m, v) for m, v in found.items()]
+                options = jnp.asarray(parts.held.x), half_key, count
+                results["stability"] = halves_stability(way, parts.unlabelled, *options)
+        return [
+            Row(EXPERIMENT, setting, config.seed + k, "x", way, m, v) for m, v in results.items()
+        ]
 
     def write_names(log):
         parts = parts_of_set(few)
@@ -300,7 +302,9 @@ def zero_shot_rows(
     parts = parts_of_set(few)
     texts = jnp.asarray(few.texts[main_texts(few)])
     rows = jnp.asarray(parts.held.x), jnp.asarray(parts.held.labels)
-    told = {("as they are", "cosine"): mapped_zero_shot(None, *rows, texts, len(few.classes))[None]}
+    figures = {
+        ("as they are", "cosine"): mapped_zero_shot(None, *rows, texts, len(few.classes))[None]
+    }
     for which in MAPS:
         if whole.test is None:  # probes have a map a draw, whose rows may be held ones here
             keys = seed_keys(config, PURPOSES)["draw"]
@@ -309,10 +313,10 @@ def zero_shot_rows(
             affines = drawn.fitted(whole.name, span, which, shots_of(config, whole)[0])
         count = config.seeds if which == "random rotation" else 1  # the others are all one map
         for centre, similarity in itertools.product(CENTRES, SIMILARITIES):
-            how = *rows, texts, len(few.classes), centre, similarity
+            options = *rows, texts, len(few.classes), centre, similarity
             each = [jax.tree.map(lambda v, k=k: v[k], affines) for k in range(count)]
-            found = jnp.stack([mapped_zero_shot(affine, *how) for affine in each])
-            told[f"{which}, {centre} centre", similarity] = found
+            result = jnp.stack([mapped_zero_shot(affine, *options) for affine in each])
+            figures[f"{which}, {centre} centre", similarity] = result
     made = [
         Row(
             EXPERIMENT,
@@ -323,12 +327,12 @@ def zero_shot_rows(
             "accuracy",
             pooled_accuracy(own, parts.held.labels),
         )
-        for (name, similarity), classes in told.items()
+        for (name, similarity), classes in figures.items()
         for k, own in enumerate(classes)
     ]
     for name, (after, before) in CONTRASTS.items():
         for similarity in SIMILARITIES:
-            a, b = (told[f"{which}, own centre", similarity] for which in (after, before))
+            a, b = (figures[f"{which}, own centre", similarity] for which in (after, before))
             gain = paired_bootstrap(a - b, bootstrap_key(config), resamples=config.resamples)
             made += gain_rows(config, setting, f"{name}, {similarity}", gain)
     return made

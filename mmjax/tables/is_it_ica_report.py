@@ -45,19 +45,19 @@ _PROBE = {
 
 def gain_of(rows: Sequence[Row], setting: str, name: str) -> Difference | None:
     """A gain with its interval, or None where it was not judged."""
-    found = [values(rows, setting, "x", name, m) for m in ("gain", "gain_low", "gain_high")]
-    if not all(found):
+    results = [values(rows, setting, "x", name, m) for m in ("gain", "gain_low", "gain_high")]
+    if not all(results):
         return None
-    mean, low, high = (v[0] for v in found)
+    mean, low, high = (v[0] for v in results)
     return Difference(mean, low, high, "paired bootstrap")
 
 
-def shown(found: Difference | None) -> str:
+def shown(difference: Difference | None) -> str:
     """`-0.012 [-0.020, -0.004] ▼`, with a mark where the interval leaves 0 out."""
-    if found is None:
+    if difference is None:
         return "-"
-    mark = (" ▲" if found.mean > 0 else " ▼") if found.differs else ""
-    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{mark}"
+    mark = (" ▲" if difference.mean > 0 else " ▼") if difference.differs else ""
+    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]{mark}"
 
 
 def gain_table(config: Any, few: FewShotSet, rows: Sequence[Row]) -> str:
@@ -71,8 +71,8 @@ def gain_table(config: Any, few: FewShotSet, rows: Sequence[Row]) -> str:
                 metric = "balanced_accuracy" if probe == "one" else "accuracy"
                 plain = values(rows, setting, "x", MAPS[0], metric)
                 gains = [shown(gain_of(rows, setting, name)) for name in CONTRASTS]
-                told = mean_and_deviation(plain, digits=3)
-                lines.append([_PROBE[probe], span, str(shots), told, *gains])
+                cell = mean_and_deviation(plain, digits=3)
+                lines.append([_PROBE[probe], span, str(shots), cell, *gains])
     header = [few.name, "directions", "shots", "plain", *CONTRASTS]
     return markdown_table(header, lines)
 
@@ -130,7 +130,7 @@ def zero_shot_table(few: FewShotSet, span: str, rows: Sequence[Row]) -> str:
 
 def verdict(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> list[str]:
     """A sentence a contrast and probe: how many cells gain or lose beyond chance."""
-    told = []
+    remarks = []
     asked = [(name, probe) for name in CONTRASTS for probe in names_in(config.probes)]
     asked += [(ACROSS_NAME, "across")] if "across" in pooled_probes(config) else []
     for name, probe in asked:
@@ -140,16 +140,16 @@ def verdict(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) -> lis
             for span in spans_of(config)
             for shots in shots_of(config, few)
         ]
-        found = [c for c in cells if c is not None]
+        results = [c for c in cells if c is not None]
         gained, lost = (
-            sum(f(c) for c in found) for f in (lambda c: c.low > 0, lambda c: c.high < 0)
+            sum(f(c) for c in results) for f in (lambda c: c.low > 0, lambda c: c.high < 0)
         )
-        mean = sum(c.mean for c in found) / max(len(found), 1)
-        told.append(
-            f"{name}, {_PROBE[probe]}: {mean:+.3f} on average; of {len(found)} cells "
+        mean = sum(c.mean for c in results) / max(len(results), 1)
+        remarks.append(
+            f"{name}, {_PROBE[probe]}: {mean:+.3f} on average; of {len(results)} cells "
             f"{gained} gain and {lost} lose beyond chance."
         )
-    return told
+    return remarks
 
 
 def summary(
@@ -181,9 +181,9 @@ def draw_gains(config: Any, run: Run, sets: Sequence[FewShotSet], rows: Sequence
         panels: Mapping[str, Mapping[str, Mapping[float, Difference]]] = {
             f"{name}, {_PROBE[probe]}": {
                 few.name: {
-                    n: found
+                    n: result
                     for n in shots_of(config, few)
-                    if (found := gain_of(rows, probe_setting(few.name, span, probe, n), name))
+                    if (result := gain_of(rows, probe_setting(few.name, span, probe, n), name))
                 }
                 for few in sets
             }

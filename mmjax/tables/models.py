@@ -54,8 +54,8 @@ def read_data(options: DataOptions) -> Dataset:
         try:
             split = [float(part) for part in names_in(o.split)]
         except ValueError:
-            told = f"split: {o.split!r} is not allowed; use a column, or shares: 0.8,0.1,0.1"
-            raise InvalidInput(told) from None
+            message = f"split: {o.split!r} is not allowed; use a column, or shares: 0.8,0.1,0.1"
+            raise InvalidInput(message) from None
     return read(
         o.data,
         modalities=parse_modalities(o.modalities) if o.modalities else None,
@@ -78,10 +78,9 @@ def check_held_out(data: Dataset) -> None:
     judged = data.part("test")
     equal = int(held_by(judged, hashes_of(data.part("train", "validation"))).sum())
     if equal:
-        told = f"{equal} of {counted(judged.num_rows, 'row')} of split test"
-        raise InvalidInput(
-            f"split: {told} equal training rows in every modality; use --groups, or drop the copies"
-        )
+        message = f"{equal} of {counted(judged.num_rows, 'row')} of split test"
+        advice = "use --groups, or drop the copies"
+        raise InvalidInput(f"split: {message} equal training rows in every modality; {advice}")
 
 
 def _pairs(flag: str, text: str) -> dict[str, str] | None:
@@ -99,9 +98,11 @@ def clip_nets(data: Dataset, folder: str, tune: str) -> dict[str, Net]:
     if not folder:
         return {}
     make = {"image": clip_image, "text": clip_text}
-    found = {n: make[c.kind](folder, tune=tune) for n, c in data.columns.items() if c.kind in make}
-    require(bool(found), "clip", folder, "data that have images or texts")
-    return found
+    results = {
+        n: make[c.kind](folder, tune=tune) for n, c in data.columns.items() if c.kind in make
+    }
+    require(bool(results), "clip", folder, "data that have images or texts")
+    return results
 
 
 def fusion_of(config: Any) -> Fusion | None:
@@ -122,15 +123,15 @@ def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> 
     """Trains a model in the run's folder, or reads the one that is there."""
     say(f"dim={dim}_seed={seed}: networks and first weights are made")
     nets = clip_nets(data, config.clip, config.tune)
-    how = dict(temperature=config.temperature, learn_temperature=config.learn_temperature)
+    options = dict(temperature=config.temperature, learn_temperature=config.learn_temperature)
     if config.train_label:
         label = choose(dict(data.labels), "train_label", config.train_label)
-        how["classes"] = len(np.unique(label))
+        options["classes"] = len(np.unique(label))
     return fit(
         data,
         dim=dim,
         key=jax.random.key(seed),
-        loss=loss_named(config.loss, flag="--train_label", similarity=config.similarity, **how),
+        loss=loss_named(config.loss, flag="--train_label", similarity=config.similarity, **options),
         nets=nets,
         fusion=fusion_of(config),
         head=config.head,
@@ -158,12 +159,12 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
     embedded = cache(lambda: probing(model, data))
 
     def probed(label: str) -> list[Row]:
-        found = embedded()(label)
-        rows = [row(name, label, found.metric, v) for name, v in found.embedding.items()]
-        rows += [row(name, label, f"{found.metric}_raw", v) for name, v in found.raw.items()]
-        chances = {"all": found.chance} | {n: v for n, (_, v) in found.partial.items()}
+        result = embedded()(label)
+        rows = [row(name, label, result.metric, v) for name, v in result.embedding.items()]
+        rows += [row(name, label, f"{result.metric}_raw", v) for name, v in result.raw.items()]
+        chances = {"all": result.chance} | {n: v for n, (_, v) in result.partial.items()}
         rows += [row(name, label, "chance", v) for name, v in chances.items()]
-        return rows + [row(n, label, "judged_rows", k) for n, (k, _) in found.partial.items()]
+        return rows + [row(n, label, "judged_rows", k) for n, (k, _) in result.partial.items()]
 
     def retrieved() -> list[Row]:
         recalls, rows = retrieval(model, data), []
@@ -183,7 +184,7 @@ def summary(
 ) -> str:
     """Tables of probes and of retrieval: mean and deviation over seeds."""
     show = lambda setting, *name: mean_and_deviation(values(rows, setting, *name), digits=3)
-    told = [f"# {data}", "", f"{counted(config.seeds, 'seed')}; {machine()}", ""]
+    remarks = [f"# {data}", "", f"{counted(config.seeds, 'seed')}; {machine()}", ""]
     read_from = dict.fromkeys(
         (r.modality, r.target, r.metric) for r in rows if r.metric in ("accuracy", "r2")
     )
@@ -197,22 +198,22 @@ def summary(
         lines.append([f"{target} from {name}, {metric}{judged}", *figures])
     if lines:
         header = ["linear probes, held-out rows", *settings, "raw", "chance"]
-        told += [markdown_table(header, lines), ""]
-    found = dict.fromkeys(
+        remarks += [markdown_table(header, lines), ""]
+    results = dict.fromkeys(
         (r.modality, r.target, r.metric) for r in rows if r.metric.startswith("recall")
     )
     lines = [
         [f"{a} to {b}, {metric}"]
         + [show(s, a, b, metric) for s in settings]
         + [show(settings[0], "all", "pair", metric.replace("recall", "chance"))]
-        for a, b, metric in found
+        for a, b, metric in results
     ]
     if lines:
-        told += [markdown_table(["retrieval, held-out rows", *settings, "chance"], lines), ""]
+        remarks += [markdown_table(["retrieval, held-out rows", *settings, "chance"], lines), ""]
     seconds = ", ".join(f"{s} {spent[s] / config.seeds:.0f} s" for s in settings if s in spent)
-    told += [f"A model takes: {seconds}.", ""] if seconds else []
-    told += [f"- {line}" for line in data.remarks]
-    return "\n".join(told).rstrip() + "\n"
+    remarks += [f"A model takes: {seconds}.", ""] if seconds else []
+    remarks += [f"- {line}" for line in data.remarks]
+    return "\n".join(remarks).rstrip() + "\n"
 
 
 def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:

@@ -130,8 +130,8 @@ def summary(
         save_figure(figure, run.path("figures", "accuracy.png"))
 
     def beside(setting):
-        found = figures.get(setting.split("/")[0])
-        return "-" if found is None else str(found), seconds_a_model(config, seconds, setting)
+        result = figures.get(setting.split("/")[0])
+        return "-" if result is None else str(result), seconds_a_model(config, seconds, setting)
 
     table = percent_table(
         rows,

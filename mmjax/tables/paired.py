@@ -84,8 +84,8 @@ def trained_rows(
         }
         if config.export_features:
             export(run, data, see, f"{setting}_seed{config.seed + k}")
-        found = retrieval(data, see["x"], see["t"], compare, limit=config.retrieval_samples)
-        figures |= {(side, "pair", metric): value for (side, metric), value in found.items()}
+        result = retrieval(data, see["x"], see["t"], compare, limit=config.retrieval_samples)
+        figures |= {(side, "pair", metric): value for (side, metric), value in result.items()}
         rows += [Row(EXPERIMENT, setting, config.seed + k, *n, v) for n, v in figures.items()]
     return rows
 

@@ -46,16 +46,16 @@ _THEOREMS = {"sphere/vmf": ("r2_linear", 0.995, 0.001), "box/laplace": ("mcc", 0
 
 def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
     """Latents as published, nothing of what is private, where the theorem's assumptions hold."""
-    found = []
+    results = []
     for setting, (metric, value, error) in _THEOREMS.items():
         if setting in settings:
             for side in ("x", "t"):
                 name = (setting, side, "z", metric)
-                found.append(Expected(*name, value, error, "Liu et al. 2026, synthetic"))
+                results.append(Expected(*name, value, error, "Liu et al. 2026, synthetic"))
             for side in ("x", "t"):
                 name = (setting, side, "m", "r2_linear")
-                found.append(Expected(*name, 0.0, 0.01, "theory: private latents leave no trace"))
-    return found
+                results.append(Expected(*name, 0.0, 0.01, "theory: private latents leave no trace"))
+    return results
 
 
 class Setting(NamedTuple):
@@ -129,8 +129,8 @@ def evaluate_setting(
     for k in run.tracked(range(config.seeds), f"{setting.name}, judging", "seeds"):
         first = lambda tree, k=k: jax.tree.map(lambda x: x[k], tree)
         own_keys = keys["evaluate"][k], keys["split"][k]
-        seen, found = look(first(outcome.params), first(constants), *own_keys)
-        figures: dict[tuple[str, str, str], float] = {n: float(v) for n, v in found.items()}
+        seen, result = look(first(outcome.params), first(constants), *own_keys)
+        figures: dict[tuple[str, str, str], float] = {n: float(v) for n, v in result.items()}
         for side in ("x", "t"):
             z, f = getattr(seen.latents, f"z_{side}"), getattr(seen.embedded, side)
             figures[side, "z", "mcc"] = mcc(z, f)
@@ -216,7 +216,7 @@ def summary(config: Any, rows: Sequence[Row], table: Sequence[Setting], seconds:
         ]
         stuck = sum(r.value for r in rows if r.setting == name and r.metric == "stuck")
         again = sum(r.value - 1 for r in rows if r.setting == name and r.metric == "attempts")
-        told = f"{stuck:.0f} of {config.seeds}" + (f", {again:.0f} restarts" if again else "")
+        message = f"{stuck:.0f} of {config.seeds}" + (f", {again:.0f} restarts" if again else "")
         published = PUBLISHED[name.split("/")[0]][1] if setting.as_theory else ""
         spent = f"{seconds[name] / config.seeds:.0f}" if name in seconds else "-"
         scores = [cell(name, s, "z", m) for m in ("r2_linear", "mcc") for s in ("x", "t")]
@@ -226,7 +226,7 @@ def summary(config: Any, rows: Sequence[Row], table: Sequence[Setting], seconds:
                 *scores,
                 *leak,
                 cell(name, "joint", "loss", "oracle_gap"),
-                told,
+                message,
                 published,
                 spent,
             ]
@@ -238,8 +238,8 @@ def summary(config: Any, rows: Sequence[Row], table: Sequence[Setting], seconds:
         "mean ± "
         f"standard deviation; {machine()}. Wall seconds a model, compilation and metrics included."
     )
-    told = diagnosis_table(rows, [setting.name for setting in table])
-    parts = [f"# {EXPERIMENT}", about, markdown_table(header, lines), told, "\n".join(reasons)]
+    message = diagnosis_table(rows, [setting.name for setting in table])
+    parts = [f"# {EXPERIMENT}", about, markdown_table(header, lines), message, "\n".join(reasons)]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 

@@ -78,8 +78,8 @@ def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarra
     """Every subset of up to `most` modalities; of more, each alone and all of them: `joint`."""
     masks = subset_masks(len(names)) if len(names) <= most else single_and_joint_masks(len(names))
     ordered = sorted(masks, key=lambda mask: mask.sum())  # stable
-    found = {"+".join(np.array(names)[mask]): mask for mask in ordered[:-1]}
-    return found | {"joint": ordered[-1]}
+    results = {"+".join(np.array(names)[mask]): mask for mask in ordered[:-1]}
+    return results | {"joint": ordered[-1]}
 
 
 def judge_of(case: Case, limit: int) -> Judge:
@@ -91,7 +91,7 @@ def judge_of(case: Case, limit: int) -> Judge:
 
     def figures(place, constants, key, represent, read):
         masks, features = np.array(list(case.subsets.values())), {}
-        found: dict[tuple[str, str, str], float] = {}
+        results: dict[tuple[str, str, str], float] = {}
         for name, part in parts.items():
             if read is None:
                 features[name] = raw_subset_features(part, own, masks)
@@ -100,11 +100,11 @@ def judge_of(case: Case, limit: int) -> Judge:
         for number, subset in enumerate(case.subsets):
             seen = {part: of_subsets[number] for part, of_subsets in features.items()}
             for name, target in case.targets.items():
-                how: Any = dict(num_classes=target.classes, limit=limit, strengths=STRENGTHS)
+                options: Any = dict(num_classes=target.classes, limit=limit, strengths=STRENGTHS)
                 labels: Any = {k: labels_of(part, target) for k, part in parts.items()}
-                told = probe_splits(target.kind, seen, labels, **how)
-                found |= {(subset, name, metric): value for metric, value in told.items()}
-        return found
+                scores = probe_splits(target.kind, seen, labels, **options)
+                results |= {(subset, name, metric): value for metric, value in scores.items()}
+        return results
 
     return Judge(figures, raw_features(own))
 
@@ -133,13 +133,13 @@ def case_table(
     Raises InvalidInput for a method that needs classes where there are none, or another number of
     modalities; nothing has run then.
     """
-    how = dict(chunk_steps=config.chunk_steps, save_every=config.save_every) | network
-    studies = {"comm": make_fused_study(config, case.task, "comm", **how)}
+    options = dict(chunk_steps=config.chunk_steps, save_every=config.save_every) | network
+    studies = {"comm": make_fused_study(config, case.task, "comm", **options)}
     for method in methods:
         known = case.task.classes > 1 or method not in SUPERVISED
         require(known, "methods", method, "one that needs no classes with this data")
         with naming(f"methods: {method}"):
-            studies[method] = make_fused_study(config, case.task, method, **how)
+            studies[method] = make_fused_study(config, case.task, method, **options)
             jax.eval_shape(studies[method].init_params, jax.random.key(0))  # traced, not run
 
     judge = judge_of(case, limit)

@@ -52,18 +52,18 @@ def pictures_of(config: Any, key: jax.Array) -> Pictures:
     """The run's pictures, read or rendered."""
     if not config.data:
         return rendered_pictures(key, config.rows or 6000)
-    how = dict(images=config.images, labels=names_in(config.labels), index=config.index)
-    return read_pictures(config.data, **how, features=config.values, rows=config.rows, key=key)
+    options = dict(images=config.images, labels=names_in(config.labels), index=config.index)
+    return read_pictures(config.data, **options, features=config.values, rows=config.rows, key=key)
 
 
 def check_file(config: Any) -> None:
     """Reads the pictures once, so that a fault is told before anything is written."""
     if not config.data:
         return
-    found = pictures_of(config, jax.random.key(config.seed))
-    if len(found.images) < LEAST:
-        told = f"{config.data}: {counted(len(found.images), 'picture')}"
-        raise InvalidInput(f"{told}; use {LEAST} or more: a decoder and a judge learn from them")
+    result = pictures_of(config, jax.random.key(config.seed))
+    if len(result.images) < LEAST:
+        message = f"{config.data}: {counted(len(result.images), 'picture')}"
+        raise InvalidInput(f"{message}; use {LEAST} or more: a decoder and a judge learn from them")
 
 
 def features_of(
@@ -81,10 +81,10 @@ def features_of(
     rows = Dataset.from_arrays(
         picture=data.images[fit_rows], partner=partner[fit_rows], split=(1.0, 0, 0), seed=0
     )
-    how = dict(dim=config.dim, steps=config.steps, batch_size=config.batch_size)
+    options = dict(dim=config.dim, steps=config.steps, batch_size=config.batch_size)
     loss = info_nce(temperature=config.temperature)
     folder = run.path("models", f"seed{seed}")
-    model = fit(rows, key=keys["features"], loss=loss, **how, workdir=folder, stop=run.stop)
+    model = fit(rows, key=keys["features"], loss=loss, **options, workdir=folder, stop=run.stop)
     return np.asarray(model.embed(picture=data.images))
 
 
@@ -96,7 +96,7 @@ class Seen(NamedTuple):
       truth: name -> `[m]` factors of the held pictures.
       decode: features -> pictures.
       read: features -> factors of their decoded pictures.
-      told: `(target, metric, value)` of the decoder and of the judge, on held pictures.
+      figures: `(target, metric, value)` of the decoder and of the judge, on held pictures.
     """
 
     x: jax.Array
@@ -104,7 +104,7 @@ class Seen(NamedTuple):
     truth: dict[str, np.ndarray]
     decode: Callable[[jax.Array], jax.Array]
     read: Reader
-    told: list[tuple[str, str, float]]
+    figures: list[tuple[str, str, float]]
 
 
 def seen_of(config: Any, run: Run, keys: dict[str, jax.Array], seed: int) -> Seen:
@@ -112,25 +112,25 @@ def seen_of(config: Any, run: Run, keys: dict[str, jax.Array], seed: int) -> See
     data = pictures_of(config, keys["rows"])
     order = np.asarray(jax.random.permutation(keys["split"], len(data.images)))
     fit_rows, held = np.split(order, [int(0.8 * len(order))])
-    found = features_of(config, run, data, fit_rows, keys, seed)
-    x, new = jnp.asarray(found[fit_rows]), jnp.asarray(found[held])
+    result = features_of(config, run, data, fit_rows, keys, seed)
+    x, new = jnp.asarray(result[fit_rows]), jnp.asarray(result[held])
     pixels = lambda rows: jnp.asarray(data.images[rows], jnp.float32) / 255
     factors = lambda rows: {name: v[rows] for name, v in data.factors.items()}
-    how = dict(steps=config.decoder_steps)
-    unit = bool(np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-3))
-    decode = train_decoder(x, data.images[fit_rows], keys["decoder"], unit=unit, **how).decode
+    options = dict(steps=config.decoder_steps)
+    unit = bool(np.allclose(np.linalg.norm(result, axis=1), 1, atol=1e-3))
+    decode = train_decoder(x, data.images[fit_rows], keys["decoder"], unit=unit, **options).decode
     painted = jnp.concatenate([decode(x[k : k + 512]) for k in range(0, len(x), 512)])
     real, actual, truth = pixels(fit_rows), pixels(held), factors(held)
     twice = factors(np.concatenate([fit_rows, fit_rows]))
-    judge = train_judge(jnp.concatenate([painted, real]), twice, keys["judge"], **how)
-    told = [
+    judge = train_judge(jnp.concatenate([painted, real]), twice, keys["judge"], **options)
+    remarks = [
         ("decoder", "mse", float(jnp.mean((decode(new) - actual) ** 2))),
         ("mean picture", "mse", float(jnp.mean((real.mean(0) - actual) ** 2))),
     ]
     for title, shown in (("pictures", actual), ("decoded", decode(new))):
         for name, skill in judge_skill(judge, shown, truth).items():
-            told.append((f"judge of {title}: {name}", "skill", skill))
-    return Seen(x, new, truth, decode, lambda v: judge.read(decode(v)), told)
+            remarks.append((f"judge of {title}: {name}", "skill", skill))
+    return Seen(x, new, truth, decode, lambda v: judge.read(decode(v)), remarks)
 
 
 def strips(affine: Affine, order: np.ndarray, seen: Seen) -> np.ndarray:
@@ -146,21 +146,21 @@ def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
     keys = {name: v[seed - config.seed] for name, v in seed_keys(config, PURPOSES).items()}
     seen = seen_of(config, run, keys, seed)
     kept: dict[str, np.ndarray] = {}
-    told = list(seen.told)
+    remarks = list(seen.figures)
     k = min(config.num_components, len(seen.x) - 1, seen.x.shape[1])
     for way, kind in WAYS.items():
-        found = KINDS[kind](seen.x[None], keys["unmix"][None], k)
-        affine: Affine = jax.tree.map(lambda v: v[0], found)
+        result = KINDS[kind](seen.x[None], keys["unmix"][None], k)
+        affine: Affine = jax.tree.map(lambda v: v[0], result)
         moves = decoded_moves(affine, seen.new, seen.read)
         figures = ways_figures(affine, seen.new, seen.truth, moves)
-        told += [(way, name, v) for name, v in figures.items()]
+        remarks += [(way, name, v) for name, v in figures.items()]
         names = np.array(moves.factors)
-        told += [(f"{way}: {n}", "move", v) for n, v in zip(names, moves.matched, strict=True)]
+        remarks += [(f"{way}: {n}", "move", v) for n, v in zip(names, moves.matched, strict=True)]
         shown = np.flatnonzero(moves.component >= 0)[:SHOWN]
         of = moves.component[shown]
         kept |= {way: strips(affine, of, seen), f"{way}, factors": names[shown]}
     save_arrays(run.path("strips", f"seed{seed}.npz"), **kept)
-    return [Row(EXPERIMENT, name_of(config), seed, "x", of, m, float(v)) for of, m, v in told]
+    return [Row(EXPERIMENT, name_of(config), seed, "x", of, m, float(v)) for of, m, v in remarks]
 
 
 def ways_figures(
@@ -169,8 +169,8 @@ def ways_figures(
     """MCC with the quantities, DCI of all factors, and what the judge saw move."""
     y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
     scores = dci(y, truth)
-    found = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
-    return found | {
+    results = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
+    return results | {
         "disentanglement": scores.disentanglement,
         "completeness": scores.completeness,
         "informativeness": scores.informativeness,

@@ -44,15 +44,15 @@ class Checkpoints(NamedTuple):
 
 def _files(folder: str) -> dict[str, str]:
     """`relative path -> sha256` of every file below, the manifest left out."""
-    found = {}
+    results = {}
     for where, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(where, name)
             relative = os.path.relpath(path, folder)
             if relative != _MANIFEST:
                 with open(path, "rb") as file:
-                    found[relative] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+                    results[relative] = hashlib.file_digest(file, "sha256").hexdigest()
+    return results
 
 
 def _leaves(tree: Tree) -> dict[str, list]:
@@ -89,15 +89,15 @@ def _checked(folder: str) -> dict | None:
     if not whole:
         raise _Damaged(f"{_MANIFEST} is damaged")
     try:
-        found = _files(folder)
+        result = _files(folder)
     except OSError as error:
         raise _Damaged(f"{error.filename} can't be read ({error.strerror})") from error
-    for name in sorted({*found, *body["files"]}):
-        if name not in found:
+    for name in sorted({*result, *body["files"]}):
+        if name not in result:
             raise _Damaged(f"{name} is missing")
         if name not in body["files"] and not os.path.basename(name).startswith("."):
             raise _Damaged(f"{name} does not belong to it")
-        if name in body["files"] and found[name] != body["files"][name]:
+        if name in body["files"] and result[name] != body["files"][name]:
             raise _Damaged(f"{name} has other contents than were saved")
     return body
 
@@ -105,15 +105,15 @@ def _checked(folder: str) -> dict | None:
 def _refuse_others(path: str, step: int, body: dict, like: Tree, about: Mapping[str, Any]) -> None:
     """Raises InvalidInput for a whole checkpoint that is not of this training."""
 
-    def refuse(told):
-        raise InvalidInput(f"checkpoint {path}: {told}; use another folder")
+    def refuse(problem):
+        raise InvalidInput(f"checkpoint {path}: {problem}; use another folder")
 
     ours, theirs = _leaves(like), body["leaves"]
     for name in sorted({*ours, *theirs}):
         if ours.get(name) != theirs.get(name):
             said = [
-                f"{found[name][0]}{found[name][1]}" if name in found else "nothing"
-                for found in (theirs, ours)
+                f"{result[name][0]}{result[name][1]}" if name in result else "nothing"
+                for result in (theirs, ours)
             ]
             refuse(f"{name} is {said[0]} there, {said[1]} here")
     until, before = about.get("until"), body["about"].get("until")

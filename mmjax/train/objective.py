@@ -65,8 +65,8 @@ def objective_of(
             z, here, statistics = embedder.forward(params, own, seen.present, keys, gather)
             views.append(z)
             kept.append(statistics)
-        how = dict(key=loss_key, gather=gather, chunk=chunk)
-        value, metrics = loss_of(loss, params, seen, views, here, **how)
+        options = dict(key=loss_key, gather=gather, chunk=chunk)
+        value, metrics = loss_of(loss, params, seen, views, here, **options)
         return value, Aside({"statistics": jax.lax.stop_gradient(kept[0])}, metrics)
 
     return objective

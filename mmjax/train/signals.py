@@ -28,8 +28,8 @@ def _watch(read_end: int, over: threading.Event, grace: float) -> None:
     if over.wait(grace):
         return
     name = signal.Signals(signum).name
-    told = f"stopped by {name}; the same command goes on from what was saved last\n"
-    os.write(2, told.encode())  # no buffers, no locks: another thread may hold them
+    message = f"stopped by {name}; the same command goes on from what was saved last\n"
+    os.write(2, message.encode())  # no buffers, no locks: another thread may hold them
     os._exit(128 + signum)
 
 

@@ -93,16 +93,16 @@ def _floats(tree: Tree) -> list[Array]:
 def _finite(loss: Array, grads: Tree, params: Tree) -> Array:
     """Scalar bool. Adam sums a gradient's squares: one that overflows there freezes its weight."""
     squares = [jnp.sum(jnp.square(x.astype(jnp.float32))) for x in _floats(grads)]
-    found = [jnp.isfinite(x) for x in (loss, *squares)]
-    return jnp.all(jnp.stack(found + [jnp.all(jnp.isfinite(x)) for x in _floats(params)]))
+    results = [jnp.isfinite(x) for x in (loss, *squares)]
+    return jnp.all(jnp.stack(results + [jnp.all(jnp.isfinite(x)) for x in _floats(params)]))
 
 
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, Array]:
     """Raises InvalidInput for a metric that is none."""
-    found = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
-    for name, value in found.items():
+    results = {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+    for name, value in results.items():
         require(value.ndim == 0, f"metric {name}", value.shape, "a scalar")
-    return found
+    return results
 
 
 def first_broken(broken: Array) -> Array:

@@ -76,10 +76,10 @@ def read_json(path: str) -> dict[str, Any]:
     """A JSON object from a file; InvalidInput where it is missing or anything else."""
     if not os.path.isfile(path):
         raise InvalidInput(f"{path}: not there")
-    found = tables.read_json(path)
-    if not isinstance(found, dict):
-        raise InvalidInput(f"{path}: a JSON {type(found).__name__}; use an object, {{...}}")
-    return found
+    result = tables.read_json(path)
+    if not isinstance(result, dict):
+        raise InvalidInput(f"{path}: a JSON {type(result).__name__}; use an object, {{...}}")
+    return result
 
 
 def read_clip_config(folder: str) -> ClipConfig:

@@ -56,11 +56,11 @@ def read_clip(folder: str) -> ClipModel:
 
 
 def _missing(folder: str, name: str) -> InvalidInput:
-    told = f"{os.path.join(folder, name)}: not there"
+    message = f"{os.path.join(folder, name)}: not there"
     pickles = [n for n in sorted(os.listdir(folder)) if n.endswith((".bin", ".pt", ".pth"))]
     if pickles:
-        told += f"; {pickles[0]} is a pickle, which is never loaded: save it as safetensors"
-    return InvalidInput(told)
+        message += f"; {pickles[0]} is a pickle, which is never loaded: save it as safetensors"
+    return InvalidInput(message)
 
 
 def _huggingface_files(folder: str) -> list[str]:
@@ -84,10 +84,10 @@ def _huggingface_files(folder: str) -> list[str]:
 def _openclip_files(folder: str) -> list[str]:
     names = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")
     paths = [os.path.join(folder, name) for name in names]
-    found = [path for path in paths if os.path.isfile(path)]
-    if not found:
+    results = [path for path in paths if os.path.isfile(path)]
+    if not results:
         raise _missing(folder, names[0])
-    return found[:1]
+    return results[:1]
 
 
 _FILES = {"huggingface": _huggingface_files, "openclip": _openclip_files}
@@ -101,8 +101,8 @@ def _opened(path: str, framework: str = "numpy"):
     try:
         return safetensors.safe_open(path, framework=framework)
     except (safetensors.SafetensorError, OSError) as error:
-        told = " ".join(str(error).split())
-        raise InvalidInput(f"{path}: not a whole .safetensors file ({told})") from error
+        message = " ".join(str(error).split())
+        raise InvalidInput(f"{path}: not a whole .safetensors file ({message})") from error
 
 
 def _names(path: str) -> list[str]:
@@ -126,10 +126,10 @@ def _check_names(path: str, stored: dict[str, str], wanted: set[str]) -> None:
 def _tensor(path: str, name: str, shape: tuple[int, ...]) -> np.ndarray:
     with _opened(path) as file:
         about = file.get_slice(name)
-        found, dtype = tuple(about.get_shape()), about.get_dtype()
-        if found != shape:
+        result, dtype = tuple(about.get_shape()), about.get_dtype()
+        if result != shape:
             raise InvalidInput(
-                f"{path}: tensor {name!r} has shape {found}; the config makes it {shape}"
+                f"{path}: tensor {name!r} has shape {result}; the config makes it {shape}"
             )
         if dtype not in ("F16", "BF16", "F32", "F64"):
             raise InvalidInput(

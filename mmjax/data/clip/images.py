@@ -112,8 +112,8 @@ def _openclip(folder: str, size: int) -> ClipPixels:
     require(known, f"{at}interpolation", name, " or ".join(filters))
     mode = get("resize_mode", "shortest")
     require(mode in ("shortest", "squash"), f"{at}resize_mode", mode, "shortest or squash")
-    found = get("size", size)
-    require(found in (size, [size, size]), f"{at}size", found, f"{size}, the model's image_size")
+    result = get("size", size)
+    require(result in (size, [size, size]), f"{at}size", result, f"{size}, the model's image_size")
     mean = _three(f"{at}mean", get("mean", CLIP_MEAN))
     std = _three(f"{at}std", get("std", CLIP_STD), positive=True)
     shortest = size if mode == "shortest" else None

@@ -66,10 +66,10 @@ def read_inputs(images: str, texts: str) -> ClipInputs:
 def _folder(root: str) -> ClipInputs:
     names, others = find_pictures(root)
     if not names:
-        told = left_out(root, others, "no picture")
+        skipped = left_out(root, others, "no picture")
         raise InvalidInput(
             f"--images: no image in {root!r}; use files that end in {', '.join(ENDINGS)}"
-            + (f"; {told}" if told else "")
+            + (f"; {skipped}" if skipped else "")
         )
     classes = [name.split("/")[0] if "/" in name else "" for name in names]
     labelled = "" not in classes and len(set(classes)) > 1
@@ -82,8 +82,8 @@ def _list(path: str) -> ClipInputs:
     width = len(rows[0][1])
     for line, row in rows:
         if len(row) != width or width > 2 or not all(field.strip() for field in row):
-            told = "path<TAB>caption (or a path alone) in every line, none of them empty"
-            raise InvalidInput(f"{path}: line {line} is {' | '.join(row)[:80]!r}; use {told}")
+            message = "path<TAB>caption (or a path alone) in every line, none of them empty"
+            raise InvalidInput(f"{path}: line {line} is {' | '.join(row)[:80]!r}; use {message}")
     names = [row[0] for _, row in rows]
     paths = [os.path.join(os.path.dirname(path), name) for name in names]
     for (line, _), file in zip(rows, paths, strict=True):

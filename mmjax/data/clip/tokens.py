@@ -75,21 +75,21 @@ def read_tokenizer(folder: str) -> ClipTokenizer:
     return _tokenizer(made, {"kind": kind, "start": start, "end": end, "pad": pad, "size": size})
 
 
-_Found = tuple[str, dict[str, int], list[tuple[str, str]], dict[str, int]]
+_Read = tuple[str, dict[str, int], list[tuple[str, str]], dict[str, int]]
 
 
-def _ids(path: str, found: Any) -> dict[str, int]:
-    good = isinstance(found, dict) and found and all(type(i) is int for i in found.values())
-    if not good or min(found.values()) < 0:
+def _ids(path: str, stored: Any) -> dict[str, int]:
+    good = isinstance(stored, dict) and stored and all(type(i) is int for i in stored.values())
+    if not good or min(stored.values()) < 0:
         raise InvalidInput(
             f"{path}: no vocabulary; use an object of tokens with whole numbers >= 0"
         )
-    return found
+    return stored
 
 
-def _one_file(path: str) -> _Found:
-    found = read_json(path)
-    model, added = found.get("model"), found.get("added_tokens") or []
+def _one_file(path: str) -> _Read:
+    result = read_json(path)
+    model, added = result.get("model"), result.get("added_tokens") or []
     model = model if isinstance(model, dict) else {}
     kind = (model.get("type", "BPE"), model.get("end_of_word_suffix"))
     if kind != ("BPE", "</w>"):
@@ -114,7 +114,7 @@ def _is_pair(pair: Any) -> bool:
     return isinstance(pair, list) and len(pair) == 2 and all(isinstance(p, str) for p in pair)
 
 
-def _two_files(folder: str) -> _Found:
+def _two_files(folder: str) -> _Read:
     path, merges = (os.path.join(folder, name) for name in ("vocab.json", "merges.txt"))
     for file in (path, merges):
         if not os.path.isfile(file):
@@ -137,9 +137,9 @@ def _special_names(folder: str) -> dict[str, str]:
     names = dict(bos_token=_START, eos_token=_END, pad_token=_END, unk_token=_END)
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
         path = os.path.join(folder, file)
-        found = read_json(path) if os.path.isfile(path) else {}
+        result = read_json(path) if os.path.isfile(path) else {}
         for name in names:
-            text = found.get(name)
+            text = result.get(name)
             text = text.get("content") if isinstance(text, dict) else text
             require(text is None or isinstance(text, str), f"{path}: {name}", text, "a string")
             names[name] = text or names[name]
@@ -199,14 +199,14 @@ def _tokenizer(made: Any, about: Mapping[str, Any]) -> ClipTokenizer:
 
     def pieces(texts: Sequence[str]) -> list[list[int]]:
         whole = [clean(encodable(text)) for text in texts]
-        return [found.ids for found in made.encode_batch(whole, add_special_tokens=False)]
+        return [result.ids for result in made.encode_batch(whole, add_special_tokens=False)]
 
     def encode(texts: Sequence[str], length: int) -> np.ndarray:
         require(length >= 2, "length", length, "a whole number >= 2")
         tokens = np.full((len(texts), length), pad, np.int32)
         for row, ids in zip(tokens, pieces(texts), strict=True):
-            found = [start, *ids[: length - 2], end]
-            row[: len(found)] = found
+            results = [start, *ids[: length - 2], end]
+            row[: len(results)] = results
         return tokens
 
     def lengths(texts: Sequence[str]) -> np.ndarray:

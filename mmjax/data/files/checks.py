@@ -36,16 +36,16 @@ def plain(array: np.ndarray, name: str, path: str) -> np.ndarray:
     if dtype.kind == "V" and dtype.type is not np.void:  # ml_dtypes' own
         return array.astype(np.int8 if "int" in dtype.name else np.float32)
     if dtype.kind == "O":
-        told = f"{_told(path, name)} holds Python objects, which are never loaded"
-        raise InvalidInput(f"{told}; save it as a numeric array")
+        message = f"{_told(path, name)} holds Python objects, which are never loaded"
+        raise InvalidInput(f"{message}; save it as a numeric array")
     if dtype.kind not in "biufUS":
         raise InvalidInput(f"{_told(path, name)} has dtype {dtype}; use numbers or strings")
     if dtype.kind == "S":
         try:
             return np.char.decode(array, "utf-8")
         except UnicodeDecodeError as error:
-            told = f"{_told(path, name)} holds bytes {error.object[:40]!r}"
-            raise InvalidInput(f"{told}; use UTF-8 text") from error
+            message = f"{_told(path, name)} holds bytes {error.object[:40]!r}"
+            raise InvalidInput(f"{message}; use UTF-8 text") from error
     if dtype.kind == "f" and dtype.itemsize > 8:
         return array.astype(np.float64)
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
@@ -122,8 +122,10 @@ def within_int32(array: np.ndarray, name: str, path: str) -> np.ndarray:
     bad = (array < limits.min) | (array > limits.max)
     if bad.any():
         place = np.argwhere(bad)[0].tolist()
-        told = f"{_told(path, name)} has {array[tuple(place)]}, beyond int32, first {_place(place)}"
-        raise InvalidInput(f"{told}; store floats, or standardise it")
+        message = (
+            f"{_told(path, name)} has {array[tuple(place)]}, beyond int32, first {_place(place)}"
+        )
+        raise InvalidInput(f"{message}; store floats, or standardise it")
     return array.astype(np.int32)
 
 
@@ -136,8 +138,8 @@ def whole_numbers(array: np.ndarray, largest: int, where: str) -> np.ndarray:
     good &= array == np.round(array) if array.dtype.kind == "f" else True
     if not good.all():
         place = np.argwhere(~good)[0].tolist()
-        told = f"{where} holds {array[tuple(place)]!s}, first {_place(place)}"
-        raise InvalidInput(f"{told}; use whole numbers from 0 to {largest}")
+        message = f"{where} holds {array[tuple(place)]!s}, first {_place(place)}"
+        raise InvalidInput(f"{message}; use whole numbers from 0 to {largest}")
     return array
 
 
@@ -156,8 +158,8 @@ def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:
         whole = (column == np.round(column)) & (np.abs(column) < 2.0**63)
         if not whole.all():
             row = int(np.argmin(whole))
-            told = f"{_told(path, name)} has {float(column[row])!r} in row {row}"
-            raise InvalidInput(f"{told}; use whole numbers or strings")
+            message = f"{_told(path, name)} has {float(column[row])!r} in row {row}"
+            raise InvalidInput(f"{message}; use whole numbers or strings")
     if column.dtype == np.uint64 and (column > np.iinfo(np.int64).max).any():
         return column
     return column if column.dtype.kind == "U" else column.astype(np.int64)

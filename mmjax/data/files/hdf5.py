@@ -41,39 +41,39 @@ def dataset(path: str, file: Any, name: str, shape: tuple[int | None, ...], kind
 
     Raises InvalidInput where it is missing or another.
     """
-    found = file.get(name)
-    if not hasattr(found, "dtype"):
+    result = file.get(name)
+    if not hasattr(result, "dtype"):
         raise InvalidInput(f"{path}: no dataset {name!r}; it holds {', '.join(file) or 'nothing'}")
-    fits = len(found.shape) == len(shape) and all(
+    fits = len(result.shape) == len(shape) and all(
         size >= 1 if wanted is None else size == wanted
-        for size, wanted in zip(found.shape, shape, strict=False)
+        for size, wanted in zip(result.shape, shape, strict=False)
     )
-    if not fits or found.dtype.kind not in kinds + ("V" if found.dtype == "V2" else ""):
+    if not fits or result.dtype.kind not in kinds + ("V" if result.dtype == "V2" else ""):
         wanted = ", ".join("n" if size is None else str(size) for size in shape)
         raise InvalidInput(
-            f"{path}: {name} is {found.dtype} {found.shape}; use [{wanted}] of kind {kinds}"
+            f"{path}: {name} is {result.dtype} {result.shape}; use [{wanted}] of kind {kinds}"
         )
-    return found
+    return result
 
 
-def read_values(path: str, found: Any, rows: Any = ()) -> np.ndarray:
+def read_values(path: str, stored: Any, rows: Any = ()) -> np.ndarray:
     """A dataset's values, or some rows of them, as `plain` has them."""
-    return plain(found[rows], found.name.lstrip("/"), path)
+    return plain(stored[rows], stored.name.lstrip("/"), path)
 
 
-def read_float32(path: str, found: Any) -> np.ndarray:
+def read_float32(path: str, stored: Any) -> np.ndarray:
     """A dataset's values as float32; InvalidInput where one is not finite."""
-    values = read_values(path, found)
-    check_finite(f"{path}: {found.name.lstrip('/')}", values)
+    values = read_values(path, stored)
+    check_finite(f"{path}: {stored.name.lstrip('/')}", values)
     return values.astype(np.float32, copy=False)
 
 
-def dataset_rows(path: str, found: Any, rows: np.ndarray) -> np.ndarray:
+def dataset_rows(path: str, stored: Any, rows: np.ndarray) -> np.ndarray:
     """Rows of a dataset in any order and repeated, which HDF5 itself reads sorted and once each.
 
     Raises InvalidInput that names the row of a value that is not finite.
     """
     once, back = np.unique(rows, return_inverse=True)
-    values = read_values(path, found, once)
-    check_finite(f"{path}: {found.name.lstrip('/')}", values, rows=once)
+    values = read_values(path, stored, once)
+    check_finite(f"{path}: {stored.name.lstrip('/')}", values, rows=once)
     return values[back]

@@ -42,8 +42,8 @@ def load_images(
     require(resolution is None or resolution >= 1, "resolution", resolution, "a number >= 1")
     file = os.path.join(cache, _fingerprint(paths, resolution) + ".npy") if cache else ""
     whole = np.ones(len(paths), bool)
-    if file and (found := _cached(file, len(paths))) is not None:
-        return found, whole
+    if file and (result := _cached(file, len(paths))) is not None:
+        return result, whole
     images, kept = _decoded(paths, resolution, on_corrupt, workers)
     if file and kept.all():
         _keep(file, images)
@@ -93,11 +93,11 @@ def _decode(path: str, resolution: int | None) -> np.ndarray | str:
 
 
 def _fingerprint(paths: Sequence[str], resolution: int | None) -> str:
-    told = hashlib.sha256(f"upright {resolution}".encode())  # earlier caches forgot turns
+    digest = hashlib.sha256(f"upright {resolution}".encode())  # earlier caches forgot turns
     for path in paths:
         about = os.stat(path)
-        told.update(f"\n{os.path.basename(path)} {about.st_size} {about.st_mtime_ns}".encode())
-    return told.hexdigest()[:32]
+        digest.update(f"\n{os.path.basename(path)} {about.st_size} {about.st_mtime_ns}".encode())
+    return digest.hexdigest()[:32]
 
 
 def _cached(file: str, n: int) -> np.ndarray | None:

@@ -136,10 +136,10 @@ def _from_buffer(
 def _plain_dtype(dtype: Any) -> np.dtype:
     if not isinstance(dtype, Dtype):
         raise Broken("an array's dtype is missing")
-    found = dtype.dtype()
-    if found.hasobject:
+    result = dtype.dtype()
+    if result.hasobject:
         raise Refused("objects stand where numbers should")
-    return found
+    return result
 
 
 def filled_array(spend: Spend, shape: Any, dtype: np.dtype, fortran: Any, data: Any) -> np.ndarray:

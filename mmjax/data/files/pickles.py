@@ -68,9 +68,9 @@ def told_in_one_line(path: str, what: str, error: Exception) -> InvalidInput:
             f"{path}: {error}; refused, for only arrays, numbers, text and plain containers are "
             f"read from a {what}"
         )
-    told = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-    told = "a value or a mark is missing" if isinstance(error, IndexError) else told
-    return InvalidInput(f"{path}: not a whole {what} ({told})")
+    message = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    message = "a value or a mark is missing" if isinstance(error, IndexError) else message
+    return InvalidInput(f"{path}: not a whole {what} ({message})")
 
 
 ERRORS = (
@@ -193,8 +193,8 @@ class Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]  # typeshed
     def target(self, kind: type) -> Any:
         target = self.stack[-1]
         if type(target) is not kind:
-            told = type(target).__name__.strip("_")
-            raise Refused(f"fills a {told} as if it were a {kind.__name__}")
+            message = type(target).__name__.strip("_")
+            raise Refused(f"fills a {message} as if it were a {kind.__name__}")
         return target
 
     def load_append(self) -> None:

@@ -214,18 +214,20 @@ def pictures_by_stem(folder: str) -> tuple[dict[str, str], list[str]]:
 
     Raises InvalidInput where two pictures share a stem: which one is meant is not known.
     """
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     others: list[str] = []
     for name in sorted(os.listdir(folder)):
         stem, ending = os.path.splitext(name)
         if ending.lower() not in ENDINGS or name.startswith("."):
             if not os.path.isdir(os.path.join(folder, name)):
                 others.append(name)
-        elif stem in found:
-            raise InvalidInput(f"{folder}: {found[stem]} and {name} share a name; use one of them")
+        elif stem in results:
+            raise InvalidInput(
+                f"{folder}: {results[stem]} and {name} share a name; use one of them"
+            )
         else:
-            found[stem] = name
-    return found, others
+            results[stem] = name
+    return results, others
 
 
 def left_out(where: str, names: Sequence[str], why: str) -> str:

@@ -78,10 +78,10 @@ def read_json(path: str) -> Any:
     try:
         return json.loads(read_text(path))
     except InvalidInput as error:
-        told = str(error).removeprefix(f"{path}: ")
+        message = str(error).removeprefix(f"{path}: ")
     except (ValueError, RecursionError) as error:
-        told = str(error).splitlines()[0]
-    raise InvalidInput(f"{path}: no JSON file ({told})")
+        message = str(error).splitlines()[0]
+    raise InvalidInput(f"{path}: no JSON file ({message})")
 
 
 def read_lines(path: str) -> list[str]:
@@ -166,15 +166,15 @@ def _rows(path: str) -> list[tuple[int, list[str]]]:
     text = read_text(path)
     header = text.lstrip("\n").split("\n")[0]
     delimiter = next((d for d in _DELIMITERS if d in header), ",")
-    reader, found, line = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True), [], 1
+    reader, results, line = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True), [], 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                found.append((line, cells))
+                results.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
         raise InvalidInput(f"{path}: no CSV file (line {line}: {error})") from error
-    return found
+    return results
 
 
 def printable(name: str) -> str:

@@ -137,14 +137,14 @@ def _archive(path: str) -> Any:
         given = member("byteorder") if roots[0] + "byteorder" in infos else b"little"
         if given not in _ORDERS:
             raise Broken(f"byteorder is {given[:20]!r}")
-        found: dict[tuple, Storage] = {}
+        results: dict[tuple, Storage] = {}
 
         def storage(spend: Spend, reference: Any) -> Storage:
             dtype, key, count = wanted = _referred(reference)
-            if wanted not in found:
+            if wanted not in results:
                 spend(count * dtype.itemsize)
-                found[wanted] = _filled(member(f"data/{key}"), dtype, count, _ORDERS[given])
-            return found[wanted]
+                results[wanted] = _filled(member(f"data/{key}"), dtype, count, _ORDERS[given])
+            return results[wanted]
 
         pickled = member("data.pkl")
         whole = Whole(io.BytesIO(pickled), len(pickled))
@@ -176,10 +176,10 @@ def _sequence(path: str) -> Any:
         keys = plain()
         if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(wanted):
             raise Broken("its keys are not those of its tensors")
-        found = {key: _next(whole, *wanted[key]) for key in keys}
+        results = {key: _next(whole, *wanted[key]) for key in keys}
         file.seek(start)
         whole.left = left
-        return _of_storages(whole, lambda spend, reference: found[_referred(reference)[1]])
+        return _of_storages(whole, lambda spend, reference: results[_referred(reference)[1]])
 
 
 def _of_storages(whole: Whole, storage: Callable) -> Any:

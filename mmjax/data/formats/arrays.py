@@ -35,16 +35,16 @@ def open_folder(root: str) -> Table:
     others = [name for name in names if name not in files and not name.startswith(".")]
     read = lambda name: cache(lambda: open_arrays(os.path.join(root, name))["features"]())
     columns = {os.path.splitext(name)[0]: read(name) for name in files}
-    told = left_out(root, others, "no .npy")
-    return Table(root, columns, remarks=(told,) if told else ())
+    skipped = left_out(root, others, "no .npy")
+    return Table(root, columns, remarks=(skipped,) if skipped else ())
 
 
 def open_hdf5_file(path: str) -> Table:
     """Datasets of a .h5 file, those in groups as `group/name`; rows stay there until asked for."""
     columns: dict[str, Callable] = {}
 
-    def visit(name, found):
-        if hasattr(found, "dtype") and found.shape:
+    def visit(name, item):
+        if hasattr(item, "dtype") and item.shape:
             columns[name] = cache(lambda: _hdf5_column(path, name))
 
     with open_hdf5(path) as file:
@@ -56,14 +56,14 @@ def open_hdf5_file(path: str) -> Table:
 
 def _hdf5_column(path: str, name: str) -> np.ndarray | Lazy:
     with open_hdf5(path) as file:
-        found = file[name]
-        if found.dtype.kind == "O":
-            if found.dtype.metadata is None or found.dtype.metadata.get("vlen") is not str:
-                raise InvalidInput(f"{path}: {name!r} holds {found.dtype}; use numbers or text")
-            return np.array(found.asstr()[()], np.str_)
-        if len(found.shape) < 2:
-            return read_values(path, found)
-        shape, sort = found.shape, read_values(path, found, slice(0, 1)).dtype
+        result = file[name]
+        if result.dtype.kind == "O":
+            if result.dtype.metadata is None or result.dtype.metadata.get("vlen") is not str:
+                raise InvalidInput(f"{path}: {name!r} holds {result.dtype}; use numbers or text")
+            return np.array(result.asstr()[()], np.str_)
+        if len(result.shape) < 2:
+            return read_values(path, result)
+        shape, sort = result.shape, read_values(path, result, slice(0, 1)).dtype
 
     def read(rows):
         once, back = np.unique(rows, return_inverse=True)  # h5py wants them sorted, once each

@@ -36,8 +36,10 @@ def interpreted(table: Table, name: str, cells: Sequence[Any], root: str, kind: 
     same = str if isinstance(first, str) else (list if isinstance(first, list) else (int, float))
     for row in full:
         if not isinstance(cells[row], same):
-            told = f"{table.path}: column {name!r} holds {_short(first)} and {_short(cells[row])}"
-            raise InvalidInput(f"{told} {at(table, row)}; use one sort of values")
+            message = (
+                f"{table.path}: column {name!r} holds {_short(first)} and {_short(cells[row])}"
+            )
+            raise InvalidInput(f"{message} {at(table, row)}; use one sort of values")
     if same is list:
         vector = lambda row: _vector(table, name, row, cells[row])
         return _in_one_type(
@@ -48,9 +50,9 @@ def interpreted(table: Table, name: str, cells: Sequence[Any], root: str, kind: 
         if kind == "text":
             return [None if c is None else str(c) for c in cells]
         return _in_one_type([None if c is None else np.array([c], np.float64) for c in cells])
-    found = "" if kind == "text" else files_kind(table, name, cells)
-    if found:
-        return _paths(table, name, cells, root, found)
+    result = "" if kind == "text" else files_kind(table, name, cells)
+    if result:
+        return _paths(table, name, cells, root, result)
     return [None if is_empty(c) else c for c in cells]
 
 
@@ -74,8 +76,8 @@ def files_kind(table: Table, name: str, cells: Sequence[Any]) -> str:
         return ""
     for row, cell in enumerate(cells):
         if not is_empty(cell) and (not isinstance(cell, str) or ending_kind(cell.strip()) != most):
-            told = f"{table.path}: column {name!r} holds {_short(cell)} {at(table, row)}"
-            raise InvalidInput(f"{told}, where others are {most} files; use one kind")
+            message = f"{table.path}: column {name!r} holds {_short(cell)} {at(table, row)}"
+            raise InvalidInput(f"{message}, where others are {most} files; use one kind")
     return most
 
 
@@ -94,8 +96,8 @@ def _vector(table: Table, name: str, row: int, cell: list[Any]) -> np.ndarray:
     except ValueError:
         array = np.empty(0, object)
     if array.dtype.kind not in "biuf" or not array.size:
-        told = f"{table.path}: column {name!r} holds {_short(cell)} {at(table, row)}"
-        raise InvalidInput(f"{told}; use lists of numbers")
+        message = f"{table.path}: column {name!r} holds {_short(cell)} {at(table, row)}"
+        raise InvalidInput(f"{message}; use lists of numbers")
     if not np.isfinite(array).all():
         bad = array[~np.isfinite(array)][0]
         raise InvalidInput(f"{table.path}: column {name!r} has {bad} {at(table, row)}")
@@ -117,8 +119,8 @@ def _paths(table: Table, name: str, cells: Sequence[Any], root: str, kind: str) 
     paths = [cell and os.path.join(root, cell) for cell in names]
     for row, path in enumerate(paths):
         if path and not os.path.isfile(path):
-            told = f"{table.path}: column {name!r} names {path} {at(table, row)}"
-            raise InvalidInput(f"{told}, and there is no such file")
+            message = f"{table.path}: column {name!r} names {path} {at(table, row)}"
+            raise InvalidInput(f"{message}, and there is no such file")
     return Files(kind, paths, lambda row: read_file(paths[row]))
 
 
@@ -131,5 +133,5 @@ def read_file(path: str) -> bytes:
 
 
 def _short(cell: Any) -> str:
-    told = repr(cell)
-    return told if len(told) <= 40 else told[:37] + "..."
+    text = repr(cell)
+    return text if len(text) <= 40 else text[:37] + "..."

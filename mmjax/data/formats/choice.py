@@ -47,14 +47,14 @@ def parse_modalities(text: str) -> dict[str, str | list[str]] | None:
     """
     if not text.strip():
         return None
-    found: dict[str, str | list[str]] = {}
+    results: dict[str, str | list[str]] = {}
     for part in text.split(","):
         name, colon, column = (piece.strip() for piece in part.partition(":"))
         columns = [piece.strip() for piece in (column if colon else name).split("+")]
-        good = bool(name) and all(columns) and name not in found
+        good = bool(name) and all(columns) and name not in results
         require(good, "modalities", text, "name:column,name:column of different names")
-        found[name] = columns if len(columns) > 1 else columns[0]
-    return found
+        results[name] = columns if len(columns) > 1 else columns[0]
+    return results
 
 
 def usual_modalities(table: Table, used: Sequence[str], n: int | None) -> dict[str, str]:
@@ -115,7 +115,7 @@ def beside_of(names: Iterable[str]) -> set[str]:
 def beside(table: Table, form: Sequence[str], name: str, stem: str) -> str:
     """The column that says a modality's lengths or presence, by its name or its column's."""
     tried = (pattern.format(key) for key in (name, stem) for pattern in form)
-    return next((found for found in tried if found in table.columns), "")
+    return next((result for result in tried if result in table.columns), "")
 
 
 def modality(
@@ -137,7 +137,7 @@ def modality(
     columns = columns if isinstance(columns, str) else columns[0]
     length = beside(table, _BESIDE[:2], name, columns)
     shown = beside(table, _BESIDE[2:], name, columns)
-    values, told = column(table, columns), ""
+    values, message = column(table, columns), ""
     if isinstance(values, list):
         cells, kind, (firsts, texts) = values, options.kinds.get(name, ""), first_texts(values)
         if kind == "text":
@@ -145,7 +145,7 @@ def modality(
         values = interpreted(table, columns, firsts, options.root, kind)
         if texts > 1 and isinstance(values, list):
             values = [None if is_empty(cell) else cell for cell in cells]
-            told = (
+            message = (
                 f"{name}: up to {texts} texts a row; training draws one, evaluation sees the first"
             )
     picked = lambda v: v if rows is None else v[_fits(v, rows, columns)]
@@ -154,7 +154,7 @@ def modality(
         return _of_files(name, _some(values, rows), present, options)
     if isinstance(values, list):
         values = values if rows is None else [values[k] for k in _fits(values, rows, columns)]
-        return Modality(values, None, present, None, told)
+        return Modality(values, None, present, None, message)
     lengths = picked(_array(table, length)) if length else None
     if values.dtype.kind == "U":
         if isinstance(values, Lazy):
@@ -176,14 +176,14 @@ def _together(
         row = int(np.argmax(some != every))
         own = next(own for own, there in zip(columns, here, strict=True) if not there[row])
         place = at(table, row if rows is None else int(rows[row]))
-        told = f"{table.path}: column {own!r} of {name} is empty {place}"
-        raise InvalidInput(f"{told}; fill it, or leave all of {', '.join(columns)} empty there")
+        message = f"{table.path}: column {own!r} of {name} is empty {place}"
+        raise InvalidInput(f"{message}; fill it, or leave all of {', '.join(columns)} empty there")
     joined = []
     for own, part in zip(columns, parts, strict=True):
         part = _filled(part) if isinstance(part, list) else part
         if part is None or isinstance(part, Lazy) or part.dtype.kind not in "biuf" or part.ndim > 2:
-            told = f"{table.path}: column {own!r} of {name} has no numbers, one or a list a row"
-            raise InvalidInput(f"{told}{_first_word(table, own)}")
+            message = f"{table.path}: column {own!r} of {name} has no numbers, one or a list a row"
+            raise InvalidInput(f"{message}{_first_word(table, own)}")
         joined.append(part.reshape(len(part), -1))
     values = np.concatenate([narrowed(part) for part in joined], axis=1)
     return Modality(values, None, None if every.all() else every)
@@ -253,8 +253,8 @@ def _of_files(name: str, files: Files, shown: np.ndarray | None, options: Option
         pictures = picture_values(files, size=options.image_size, stream=stream, limit=limit)
         return Modality(pictures, None, present, "image")
     values, steps, cut = sound_values(files, options.sound, stream=stream, limit=limit)
-    told = f"{name}: {cut} sounds cut to {options.sound.seconds} seconds" if cut else ""
-    return Modality(values, steps, present, "sequence", told)
+    message = f"{name}: {cut} sounds cut to {options.sound.seconds} seconds" if cut else ""
+    return Modality(values, steps, present, "sequence", message)
 
 
 def _of_numbers(

@@ -50,11 +50,13 @@ def open_stems(root: str) -> Table:
             raise InvalidInput(f"{root}: {names[own[rows[key]]]} and {name} share a name; use one")
         own[rows[key]] = number
     paths = [os.path.join(root, name) for name in names]
-    told = left_out(root, sorted([*others, *about]), "no picture, text, sound or their notes")
+    skipped = left_out(root, sorted([*others, *about]), "no picture, text, sound or their notes")
     ours = any(is_table(name) and stem(name) in shards for name in others)
     labels = {} if ours else _layout(list(rows))
     read = lambda k: read_file(paths[k])
-    return members_table(Members(root, list(rows), where, paths.__getitem__, read, labels, [told]))
+    return members_table(
+        Members(root, list(rows), where, paths.__getitem__, read, labels, [skipped])
+    )
 
 
 def _layout(keys: list[str]) -> dict[str, np.ndarray]:

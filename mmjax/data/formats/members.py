@@ -43,7 +43,7 @@ class Members(NamedTuple):
     remarks: Sequence[str]
 
 
-def members_table(found: Members) -> Table:
+def members_table(members: Members) -> Table:
     """Columns: `image`, `text`, `audio`; each ending by itself; each field that the first
     thousand .json files have, of which a caption is the text where there are no text files.
 
@@ -53,37 +53,36 @@ def members_table(found: Members) -> Table:
     Raises InvalidInput for a row with two pictures, texts or sounds of one name, and where no row
     is left or no two files belong together.
     """
-    joined = {sort: _joined(found, sort) for sort in _SORTS}
+    joined = {sort: _joined(members, sort) for sort in _SORTS}
     sorts = {sort: where for sort, where in joined.items() if where is not None}
     if not sorts:
-        raise InvalidInput(
-            f"{found.path}: holds no pictures, sounds, texts, .npy or .tar files; name the file in "
-            "it that you mean"
-        )
+        held = "no pictures, sounds, texts, .npy or .tar files"
+        raise InvalidInput(f"{members.path}: holds {held}; name the file in it that you mean")
     kept = np.max(list(sorts.values()), axis=0) >= 0
     there = np.sum([where >= 0 for where in sorts.values()], axis=0)
     if len(sorts) > 1 and there.max() < 2:
-        raise InvalidInput(
-            f"{found.path}: no {' and '.join(sorts)} share a name; lay them beside each other, as "
-            "a.jpg and a.txt"
-        )
-    alone = left_out(found.path, _names(found, ~kept), "no picture, text or sound of that name")
-    remarks = [*found.remarks, alone]
+        apart = f"no {' and '.join(sorts)} share a name"
+        advice = "lay them beside each other, as a.jpg and a.txt"
+        raise InvalidInput(f"{members.path}: {apart}; {advice}")
+    alone = left_out(members.path, _names(members, ~kept), "no picture, text or sound of that name")
+    remarks = [*members.remarks, alone]
     for sort, where in sorts.items():
-        remarks.append(_lacking(found, sort, kept & (where < 0)))
-    columns: dict[str, Callable] = {name: (lambda v=v: v[kept]) for name, v in found.labels.items()}
+        remarks.append(_lacking(members, sort, kept & (where < 0)))
+    columns: dict[str, Callable] = {
+        name: (lambda v=v: v[kept]) for name, v in members.labels.items()
+    }
     for sort, where in sorts.items():
-        columns[sort] = cache(lambda sort=sort, where=where: _read(found, sort, where[kept]))
-    for ending, where in found.where.items():
+        columns[sort] = cache(lambda sort=sort, where=where: _read(members, sort, where[kept]))
+    for ending, where in members.where.items():
         name = ending.lstrip(".")
-        reader = cache(lambda ending=ending, where=where: _by_ending(found, ending, where[kept]))
+        reader = cache(lambda ending=ending, where=where: _by_ending(members, ending, where[kept]))
         columns.setdefault(name, reader)
-    labels = [name for name in found.labels if name != "split"]
-    if CLASS in found.where and (found.where[CLASS][kept] >= 0).all():
+    labels = [name for name in members.labels if name != "split"]
+    if CLASS in members.where and (members.where[CLASS][kept] >= 0).all():
         labels.append(CLASS.lstrip("."))
-    if ".json" in found.where:
-        rows = cache(lambda: _json_rows(found, found.where[".json"][kept]))
-        first = _json_rows(found, found.where[".json"][kept][:_FIRST])
+    if ".json" in members.where:
+        rows = cache(lambda: _json_rows(members, members.where[".json"][kept]))
+        first = _json_rows(members, members.where[".json"][kept][:_FIRST])
         for name in dict.fromkeys(name for row in first for name in row):
             columns.setdefault(name, lambda name=name: [row.get(name) for row in rows()])
     usual = {sort: sort for sort in sorts}
@@ -91,18 +90,18 @@ def members_table(found: Members) -> Table:
     if captions and "text" not in usual:
         usual["text"] = captions[0]
     return Table(
-        found.path,
+        members.path,
         columns,
         usual=usual,
         labels=labels,
-        place=lambda row: f" ({_names(found, kept)[row]})",
+        place=lambda row: f" ({_names(members, kept)[row]})",
         remarks=[remark for remark in remarks if remark],
     )
 
 
-def _joined(found: Members, sort: str) -> np.ndarray | None:
+def _joined(members: Members, sort: str) -> np.ndarray | None:
     """`[n]` number of each row's file of a sort; None where there is none."""
-    own = {ending: where for ending, where in found.where.items() if ending in _SORTS[sort]}
+    own = {ending: where for ending, where in members.where.items() if ending in _SORTS[sort]}
     joined = None
     for where in own.values():
         if joined is None:
@@ -111,61 +110,63 @@ def _joined(found: Members, sort: str) -> np.ndarray | None:
         twice = (joined >= 0) & (where >= 0)
         if twice.any():
             row = int(np.argmax(twice))
-            pair = found.name(joined[row]), found.name(where[row])
-            raise InvalidInput(f"{found.path}: {pair[0]} and {pair[1]} share a name; use one")
+            pair = members.name(joined[row]), members.name(where[row])
+            raise InvalidInput(f"{members.path}: {pair[0]} and {pair[1]} share a name; use one")
         joined = np.maximum(joined, where)
     return joined
 
 
-def _names(found: Members, rows: np.ndarray) -> list[str]:
-    return [found.keys[row] for row in np.flatnonzero(rows).tolist()]
+def _names(members: Members, rows: np.ndarray) -> list[str]:
+    return [members.keys[row] for row in np.flatnonzero(rows).tolist()]
 
 
-def _lacking(found: Members, sort: str, rows: np.ndarray) -> str:
-    told = left_out(found.path, _names(found, rows), "")
-    return told.replace("left out ()", f"without {sort}")
+def _lacking(members: Members, sort: str, rows: np.ndarray) -> str:
+    skipped = left_out(members.path, _names(members, rows), "")
+    return skipped.replace("left out ()", f"without {sort}")
 
 
-def _read(found: Members, sort: str, where: np.ndarray) -> Files | list[str | None]:
+def _read(members: Members, sort: str, where: np.ndarray) -> Files | list[str | None]:
     if sort == "text":
-        return _texts(found, where)
-    names = [found.name(k) if k >= 0 else "" for k in where.tolist()]
+        return _texts(members, where)
+    names = [members.name(k) if k >= 0 else "" for k in where.tolist()]
     kind = "sound" if sort == "audio" else sort
-    return Files(kind, names, lambda row: found.read(int(where[row])))
+    return Files(kind, names, lambda row: members.read(int(where[row])))
 
 
-def _texts(found: Members, where: np.ndarray) -> list[str | None]:
-    texts = [decode_text(found.read(k), found.name(k)) if k >= 0 else "" for k in where.tolist()]
+def _texts(members: Members, where: np.ndarray) -> list[str | None]:
+    texts = [
+        decode_text(members.read(k), members.name(k)) if k >= 0 else "" for k in where.tolist()
+    ]
     return [None if is_empty(text) else text.strip() for text in texts]
 
 
-def _by_ending(found: Members, ending: str, where: np.ndarray) -> Any:
+def _by_ending(members: Members, ending: str, where: np.ndarray) -> Any:
     last = "." + ending.rpartition(".")[2]
     for sort, endings in _SORTS.items():
         if last in endings:
-            return _read(found, sort, where)
+            return _read(members, sort, where)
     if last == ".npy":
-        return [_array(found, k) if k >= 0 else None for k in where.tolist()]
-    texts = _texts(found, where)
+        return [_array(members, k) if k >= 0 else None for k in where.tolist()]
+    texts = _texts(members, where)
     return typed([text or "" for text in texts]) if ending == CLASS else texts
 
 
-def _array(found: Members, number: int) -> list:
+def _array(members: Members, number: int) -> list:
     try:
-        return np.load(io.BytesIO(found.read(number)), allow_pickle=False).tolist()
+        return np.load(io.BytesIO(members.read(number)), allow_pickle=False).tolist()
     except (ValueError, EOFError, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise InvalidInput(f"{found.name(number)}: no numeric .npy ({told})") from error
+        message = str(error).splitlines()[0]
+        raise InvalidInput(f"{members.name(number)}: no numeric .npy ({message})") from error
 
 
-def _json_rows(found: Members, where: np.ndarray) -> list[dict[str, Any]]:
-    return [_fields(found, k) if k >= 0 else {} for k in where.tolist()]
+def _json_rows(members: Members, where: np.ndarray) -> list[dict[str, Any]]:
+    return [_fields(members, k) if k >= 0 else {} for k in where.tolist()]
 
 
-def _fields(found: Members, number: int) -> dict[str, Any]:
-    name = found.name(number)
+def _fields(members: Members, number: int) -> dict[str, Any]:
+    name = members.name(number)
     try:
-        fields = json.loads(decode_text(found.read(number), name))
+        fields = json.loads(decode_text(members.read(number), name))
     except (ValueError, RecursionError) as error:
         if isinstance(error, InvalidInput):
             raise

@@ -68,10 +68,10 @@ def _decoded(files: Files, row: int, shape: tuple[int, ...], take: Take) -> np.n
     pixels = jpeg_pixels(content)
     if pixels is not None and pixels.shape == shape:
         return pixels
-    found = decode_picture(content, take)
-    if isinstance(found, str):
-        raise InvalidInput(f"{files.names[row]}: no whole picture ({found})")
-    return found
+    result = decode_picture(content, take)
+    if isinstance(result, str):
+        raise InvalidInput(f"{files.names[row]}: no whole picture ({result})")
+    return result
 
 
 def _common_sides(files: Files) -> tuple[int, int]:
@@ -80,14 +80,14 @@ def _common_sides(files: Files) -> tuple[int, int]:
     for row, name in enumerate(files.names):
         if not name:
             continue
-        found = picture_sides(files.read(row))
-        if isinstance(found, str):
-            raise InvalidInput(f"{name}: no whole picture ({found})")
+        result = picture_sides(files.read(row))
+        if isinstance(result, str):
+            raise InvalidInput(f"{name}: no whole picture ({result})")
         if sides is None:
-            first, sides = name, found
-        if found != sides:
-            told = f"{name} has {found[0]} x {found[1]} pixels, {os.path.basename(first)} has "
-            told += f"{sides[0]} x {sides[1]}"
-            raise InvalidInput(f"{told}; name the image_size that all are brought to")
+            first, sides = name, result
+        if result != sides:
+            message = f"{name} has {result[0]} x {result[1]} pixels, {os.path.basename(first)} has "
+            message += f"{sides[0]} x {sides[1]}"
+            raise InvalidInput(f"{message}; name the image_size that all are brought to")
     width, height = given(sides, "pictures", "one or more")
     return height, width

@@ -104,25 +104,25 @@ def read(
             require(name in known, "index", name, "a column or modality: " + ", ".join(known))
         place = root or os.path.dirname(path)
         options = Options(image_size, sound, stream, limit, place, dict(kinds or {}))
-        found = {
+        results = {
             name: modality(table, name, own, _rows(table, index, name, own), options)
             for name, own in modalities.items()
         }
         used = {own for value in modalities.values() for own in _listed(value)}
         used |= {*rest, *index.values()} | beside_of({*used, *modalities})
         return Dataset.from_arrays(
-            {name: own.rows for name, own in found.items()},
+            {name: own.rows for name, own in results.items()},
             labels={name: labelled[name] for name in labels},
             groups=labelled[groups] if groups else None,
             split=_split(path, split, labelled),
             ids={name: labelled[name] for name in ids} if ids else None,
             linked=bool(ids and groups and ids == numbered),
-            present=_some("present", found),
-            lengths=_some("lengths", found),
-            kinds={**_some("kind", found), **options.kinds},
+            present=_some("present", results),
+            lengths=_some("lengths", results),
+            kinds={**_some("kind", results), **options.kinds},
             seed=seed,
             name=os.path.basename(path.rstrip("/\\")) or path,
-            remarks=[*table.remarks, *_remarks(table, used, found, split)],
+            remarks=[*table.remarks, *_remarks(table, used, results, split)],
         )
 
 
@@ -149,13 +149,13 @@ def open_table(path: str) -> Table:
 def check_own_split(path: str, split: str, flag: str) -> None:
     """Raises InvalidInput for another split than that of a file which has one; see read."""
     columns = open_table(path).columns
-    own = [found for name in SPLITS if (found := _called(name, columns))]
-    told = (
+    own = [result for name in SPLITS if (result := _called(name, columns))]
+    message = (
         f"no other than the file's own: its {own[0]!r} says which rows the encoder was trained on"
         if own
         else ""
     )
-    require(not own or split in ("", *own), flag, split, told)
+    require(not own or split in ("", *own), flag, split, message)
 
 
 def _called(name: str, columns: Iterable[str]) -> str:
@@ -206,23 +206,23 @@ def _split(path: str, split: str | Sequence[float], labelled: Mapping[str, np.nd
     return parts_of(names, split, path)
 
 
-def _some(what: str, found: Mapping) -> dict:
-    given = {name: getattr(own, what) for name, own in found.items()}
+def _some(what: str, modalities: Mapping) -> dict:
+    given = {name: getattr(own, what) for name, own in modalities.items()}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _remarks(table: Table, used: set[str], found: Mapping, split: str | Sequence[float]):
+def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Sequence[float]):
     usual = set(table.usual or ())
     others = [name for name in table.columns if name not in used | usual]
     where = os.path.basename(table.path.rstrip("/\\")) or table.path
-    told = [own.remark for own in found.values()]
+    remarks = [own.remark for own in modalities.values()]
     left = [_called(name, others) for name in SPLITS if not isinstance(split, str)]
     left = [name for name in left if name]
-    told.append(f"split by column {split!r}" if isinstance(split, str) else "")
-    told.append(f"split anew: column {left[0]!r} says another" if left else "")
+    remarks.append(f"split by column {split!r}" if isinstance(split, str) else "")
+    remarks.append(f"split anew: column {left[0]!r} says another" if left else "")
     if table.usual is None:
-        told.append(left_out(where, others, "columns that nobody named"))
-    return [remark for remark in told if remark]
+        remarks.append(left_out(where, others, "columns that nobody named"))
+    return [remark for remark in remarks if remark]
 
 
 def _numbered(columns: Iterable[str]) -> list[str]:

@@ -72,8 +72,8 @@ def _filters(options: MelOptions) -> np.ndarray:
     triangles = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))
     triangles = np.maximum(triangles, 0)
     sums = triangles.sum(1, keepdims=True)
-    told = "fewer, a longer window, or a higher low: a band lies between two frequencies"
-    require(bool((sums > 0).all()), "sound: mels", options.mels, told)
+    message = "fewer, a longer window, or a higher low: a band lies between two frequencies"
+    require(bool((sums > 0).all()), "sound: mels", options.mels, message)
     return triangles / sums
 
 
@@ -107,8 +107,8 @@ def sound_values(
     needed("soundfile", first)
     _filters(options)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda row: _about(files, row, options), range(len(files.names))))
-    steps = np.array([count for count, _ in found])
+        results = list(pool.map(lambda row: _about(files, row, options), range(len(files.names))))
+    steps = np.array([count for count, _ in results])
     shape = (len(steps), int(steps.max()), options.mels)
 
     def decode(rows: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def sound_values(
                 into[: steps[row]] = _decoded(files, row, options, int(steps[row]))
         return out
 
-    cut = sum(is_cut for _, is_cut in found)
+    cut = sum(is_cut for _, is_cut in results)
     if (4 * int(np.prod(shape)) > limit) if stream is None else stream:
         lazy = Lazy(shape, np.dtype(np.float32), decode, lambda row: files.names[row])
         return lazy, steps, cut
@@ -182,5 +182,5 @@ def _decoded(files: Files, row: int, options: MelOptions, steps: int) -> np.ndar
 
 
 def _broken(name: str, error: Exception) -> InvalidInput:
-    told = " ".join(str(error).split()).rpartition(": ")[2].rstrip(".")
-    return InvalidInput(f"{name}: no whole sound ({told})")
+    reason = " ".join(str(error).split()).rpartition(": ")[2].rstrip(".")
+    return InvalidInput(f"{name}: no whole sound ({reason})")

@@ -129,14 +129,14 @@ def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
         if is_empty(cell):
             raise InvalidInput(f"{table.path}: column {name!r} is empty {at(table, row)}")
         if not isinstance(cell, str | bool | int | float):
-            told = f"{table.path}: column {name!r} holds {type(cell).__name__} {at(table, row)}"
-            raise InvalidInput(f"{told}; use one number or text a row")
+            message = f"{table.path}: column {name!r} holds {type(cell).__name__} {at(table, row)}"
+            raise InvalidInput(f"{message}; use one number or text a row")
     check_numbers(table, name, values)
     texts = [isinstance(cell, str) for cell in values]
     if any(texts) and not all(texts):
         row = texts.index(not texts[0])
-        told = f"{table.path}: column {name!r} holds {values[0]!r} and {values[row]!r}"
-        raise InvalidInput(f"{told} {at(table, row)}; use numbers or text, not both")
+        message = f"{table.path}: column {name!r} holds {values[0]!r} and {values[row]!r}"
+        raise InvalidInput(f"{message} {at(table, row)}; use numbers or text, not both")
     values = [cell.strip() if isinstance(cell, str) else cell for cell in values]
     array = np.array(values)
     return np.array(list(map(str, values))) if array.dtype.kind == "O" else array

@@ -18,13 +18,13 @@ def open_delimited(path: str) -> Table:
 
     Raises InvalidInput that names the line at fault.
     """
-    found = read_table(path)
-    column = lambda name: cache(lambda: typed(found.values[name]))
+    result = read_table(path)
+    column = lambda name: cache(lambda: typed(result.values[name]))
     return Table(
         path,
-        {name: column(name) for name in found.values},
-        place=lambda row: f" (line {found.lines[row]})",
-        written=found.values,
+        {name: column(name) for name in result.values},
+        place=lambda row: f" (line {result.lines[row]})",
+        written=result.values,
     )
 
 
@@ -40,8 +40,8 @@ def open_jsonl(path: str) -> Table:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            told = str(error).splitlines()[0]
-            raise InvalidInput(f"{path}: line {number} is no JSON ({told})") from error
+            message = str(error).splitlines()[0]
+            raise InvalidInput(f"{path}: line {number} is no JSON ({message})") from error
         if not isinstance(row, dict):
             raise InvalidInput(f"{path}: line {number} is no JSON object, {{...}}")
         lines.append(number)
@@ -65,8 +65,8 @@ def open_parquet(path: str) -> Table:
     try:
         table = pyarrow.parquet.read_table(path, memory_map=True)
     except (pyarrow.ArrowException, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise InvalidInput(f"{path}: not a whole .parquet file ({told})") from error
+        message = str(error).splitlines()[0]
+        raise InvalidInput(f"{path}: not a whole .parquet file ({message})") from error
     if not table.num_rows:
         raise InvalidInput(f"{path}: no rows")
     column = lambda name: cache(lambda: _arrow(path, name, table.column(name)))

@@ -48,7 +48,7 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
     keys: list[str] = []
     names: list[str] = []
     offsets, sizes, homes = [], [], []
-    found: dict[str, tuple[list[int], list[int]]] = {}
+    results: dict[str, tuple[list[int], list[int]]] = {}
     odd: list[str] = []
     unmarked: list[str] = []
     for home, shard in enumerate(shards):
@@ -64,13 +64,13 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
                 continue
             key, ending = f"{folder}/{stem}" if folder else stem, f".{ending.lower()}"
             if key + ending in seen:
-                told = f"{shard}: two members {printable(key + ending)}"
-                raise InvalidInput(f"{told}; use one of each name")
+                message = f"{shard}: two members {printable(key + ending)}"
+                raise InvalidInput(f"{message}; use one of each name")
             seen.add(key + ending)
             if key not in rows:
                 rows[key] = len(keys)
                 keys.append(key)
-            own = found.setdefault(ending, ([], []))
+            own = results.setdefault(ending, ([], []))
             own[0].append(rows[key])
             own[1].append(len(names))
             names.append(member.name)
@@ -79,15 +79,15 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
             homes.append(home)
     places = [np.array(values, np.int64) for values in (offsets, sizes, homes)]
     where = {}
-    for ending, (at, numbers) in found.items():
+    for ending, (at, numbers) in results.items():
         where[ending] = np.full(len(keys), -1)
         where[ending][at] = numbers
-    told = left_out(path, odd, "no file of a row")
+    message = left_out(path, odd, "no file of a row")
     shard_of = lambda k: shards[int(places[2][k])]
     tell = lambda k: f"{shard_of(k)}: {printable(names[k])}"
     opened = lru_cache(_OPEN)(_opened)
     read = lambda k: _content(opened(shard_of(k)), int(places[0][k]), int(places[1][k]))
-    return members_table(Members(path, keys, where, tell, read, {}, [*remarks, told, *unmarked]))
+    return members_table(Members(path, keys, where, tell, read, {}, [*remarks, message, *unmarked]))
 
 
 def _members(shard: str, unmarked: list[str]) -> Iterator[tarfile.TarInfo]:
@@ -114,8 +114,8 @@ def _members(shard: str, unmarked: list[str]) -> Iterator[tarfile.TarInfo]:
     except (tarfile.TarError, EOFError, ValueError, OSError) as error:
         if isinstance(error, InvalidInput):
             raise
-        told = " ".join(str(error).split())
-        raise InvalidInput(f"{shard}: not a whole, uncompressed .tar ({told})") from error
+        message = " ".join(str(error).split())
+        raise InvalidInput(f"{shard}: not a whole, uncompressed .tar ({message})") from error
 
 
 def _opened(shard: str) -> io.FileIO:

@@ -66,8 +66,8 @@ def _values(root: str, half: str, name: str, n: int) -> Lazy:
         good = (values >= 0) & (values <= 255)
         if not good.all():
             k, column = np.argwhere(~good)[0]
-            told = f"{path}: row {rows[k]} has values that are not in 0 to 255"
-            raise InvalidInput(f"{told}, first {values[k, column]} in column {column}")
+            message = f"{path}: row {rows[k]} has values that are not in 0 to 255"
+            raise InvalidInput(f"{message}, first {values[k, column]} in column {column}")
         return values.reshape(-1, *shape) / 255
 
     return Lazy((n, *shape), np.dtype(np.float32), read)

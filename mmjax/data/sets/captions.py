@@ -114,15 +114,15 @@ def _sentences(text: str) -> list[str]:
 
 
 def _sentence_words(sentence: str) -> list[str]:
-    found = []
+    results = []
     for match in _TOKEN.finditer(sentence):
         token, start = match[0], match.start()
         if token in ('"', "''"):
             opens = start == 0 or sentence[start - 1].isspace() or sentence[start - 1] in "([{<"
-            found.append("``" if opens else "''")
+            results.append("``" if opens else "''")
         else:
-            found += _parts(token)
-    return found
+            results += _parts(token)
+    return results
 
 
 def _parts(word: str) -> list[str]:

@@ -40,8 +40,8 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
         labels = label_column(arrays["label"], "label", path)
         for name, view in values.items():
             if view.dtype.kind not in "biuf" or view.ndim != 2 or len(view) != len(labels):
-                told = f"{view.dtype} {view.shape}; use numbers [{len(labels)}, features]"
-                raise InvalidInput(f"{path}: view {name!r} is {told}")
+                message = f"{view.dtype} {view.shape}; use numbers [{len(labels)}, features]"
+                raise InvalidInput(f"{path}: view {name!r} is {message}")
     else:
         from sklearn.datasets import load_digits
 
@@ -87,13 +87,13 @@ def slant_of(images: np.ndarray) -> np.ndarray:
 
 def slant_terciles(slants: dict, digits: dict) -> dict[str, np.ndarray]:
     """Part -> tercile of each row, by the training rows of its digit."""
-    found = {part: np.zeros(len(values), np.int32) for part, values in slants.items()}
+    results = {part: np.zeros(len(values), np.int32) for part, values in slants.items()}
     for digit in range(10):
         edges = np.quantile(slants["train"][digits["train"] == digit], [1 / 3, 2 / 3])
         for part, values in slants.items():
             own = digits[part] == digit
-            found[part][own] = np.searchsorted(edges, values[own])
-    return found
+            results[part][own] = np.searchsorted(edges, values[own])
+    return results
 
 
 def speech_data(path: str, image_rows: int) -> tuple[Dataset, Dataset]:
@@ -115,9 +115,9 @@ def speech_data(path: str, image_rows: int) -> tuple[Dataset, Dataset]:
 
     Raises InvalidInput for a missing file or array, or a digit without training rows.
     """
-    told = "use av_digits.npz, FSDD's log-mel spectrograms and MNIST's images in one file"
+    message = "use av_digits.npz, FSDD's log-mel spectrograms and MNIST's images in one file"
     if not path:
-        raise InvalidInput(f"--data: table speech needs a file; {told}")
+        raise InvalidInput(f"--data: table speech needs a file; {message}")
     stems = {"audio": ("mel", "audio"), "image": ("image", "image")}
     names = [f"{stem}_{k}" for _, stem in stems.values() for k in ("digit", "is_test")]
     arrays = read_arrays(path, ["mel", "image", *names, "audio_speaker"])
@@ -128,10 +128,10 @@ def speech_data(path: str, image_rows: int) -> tuple[Dataset, Dataset]:
         digits = class_codes(column, np.arange(10), path)
         values = arrays[name]
         if values.ndim != 3 or not len(values) == len(tests) == len(digits):
-            raise InvalidInput(f"{path}: {name} is {values.shape}; {told}")
+            raise InvalidInput(f"{path}: {name} is {values.shape}; {message}")
         parts = {"train": np.flatnonzero(~tests), "test": np.flatnonzero(tests)}
-        for part, found in parts.items():
-            chosen = rng.permutation(found)[:image_rows] if side == "image" else found
+        for part, result in parts.items():
+            chosen = rng.permutation(result)[:image_rows] if side == "image" else result
             rows[side, part] = np.sort(chosen)
         whole = rows[side, "train"]
         least = np.bincount(digits[whole], minlength=10).min()

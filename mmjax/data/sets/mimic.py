@@ -43,8 +43,8 @@ def load_mimic(path: str, *, task: int = 7) -> Dataset:
     Raises InvalidInput, naming the file and array, for a missing or oddly shaped array, labels that
     are no 0 or 1, a task that is not there, or fewer than 10 rows.
     """
-    found = read_pickle(path)
-    arrays = _arrays(path, found, ("adm_features_all", "ep_tdata", _label_array(task)))
+    result = read_pickle(path)
+    arrays = _arrays(path, result, ("adm_features_all", "ep_tdata", _label_array(task)))
     n = len(arrays["ep_tdata"])
     labels = _labels(path, arrays[_label_array(task)], task)
     order = list(range(n))
@@ -70,11 +70,11 @@ def _label_array(task: int) -> str:
     return "adm_labels_all" if task == MORTALITY else "y_icd9"
 
 
-def _arrays(path: str, found: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    missing = [name for name in names if not isinstance(found, Mapping) or name not in found]
+def _arrays(path: str, stored: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    missing = [name for name in names if not isinstance(stored, Mapping) or name not in stored]
     if missing:
         raise InvalidInput(f"{path}: no {', '.join(missing)}; use a dict of arrays")
-    arrays = {name: as_array(f"{path}: {name}", found[name]) for name in names}
+    arrays = {name: as_array(f"{path}: {name}", stored[name]) for name in names}
     n = arrays["ep_tdata"].shape[:1]
     for name, array in arrays.items():
         axes = 3 if name == "ep_tdata" else 2

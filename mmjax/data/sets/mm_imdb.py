@@ -106,29 +106,29 @@ def _strings(values: Any) -> bool:
 
 def _parts(path: str) -> dict[str, list[str]]:
     """The ids of each split: plain names of files, in one split each."""
-    found = _json(path)
+    result = _json(path)
     seen = set()
     for key in _KEYS.values():
-        if not isinstance(found, Mapping) or not _strings(found.get(key)) or not found[key]:
+        if not isinstance(result, Mapping) or not _strings(result.get(key)) or not result[key]:
             raise InvalidInput(f"{path}: {key} is no list of ids; use train, dev and test")
-        for i in found[key]:
+        for i in result[key]:
             if i in seen or i in ("", ".", "..") or os.path.basename(i) != i:
-                told = "stands twice" if i in seen else "is no name of a file"
-                raise InvalidInput(f"{path}: id {i!r} in {key} {told}")
+                message = "stands twice" if i in seen else "is no name of a file"
+                raise InvalidInput(f"{path}: id {i!r} in {key} {message}")
             seen.add(i)
-    return {name: found[key] for name, key in _KEYS.items()}
+    return {name: result[key] for name, key in _KEYS.items()}
 
 
 def _film(path: str) -> dict[str, list[str]]:
     """Its plots, not all empty, and its genres in lower case."""
-    found = _json(path)
+    result = _json(path)
     for key in ("plot", "genres"):
-        if not isinstance(found, Mapping) or not _strings(found.get(key)):
+        if not isinstance(result, Mapping) or not _strings(result.get(key)):
             raise InvalidInput(f"{path}: no {key}; use a list of strings")
-    plots = [plot for plot in found["plot"] if plot.strip()]
+    plots = [plot for plot in result["plot"] if plot.strip()]
     if not plots:
         raise InvalidInput(f"{path}: plot is empty; use one or more texts")
-    return {"plot": plots, "genres": [genre.lower() for genre in found["genres"]]}
+    return {"plot": plots, "genres": [genre.lower() for genre in result["genres"]]}
 
 
 def _posters(paths: list[str], size: tuple[int, int], workers: int) -> Lazy:

@@ -56,11 +56,13 @@ def load_mm_imdb_hdf5(
     require(rising, "ends", ends, "three rising numbers of rows")
     n = ends[2]
     with open_hdf5(path) as file:
-        found = dataset(path, file, "genres", (None, None), "biuf")
-        if len(found) != n:
-            raise InvalidInput(f"{path}: genres has {len(found)} rows; use {n}, or pass other ends")
-        labels = whole_numbers(read_values(path, found), 1, f"{path}: genres")
-        names = _names(path, found)
+        result = dataset(path, file, "genres", (None, None), "biuf")
+        if len(result) != n:
+            raise InvalidInput(
+                f"{path}: genres has {len(result)} rows; use {n}, or pass other ends"
+            )
+        labels = whole_numbers(read_values(path, result), 1, f"{path}: genres")
+        names = _names(path, result)
         ids = dataset(path, file, "imdb_ids", (n,), "SO")[:]
         values: dict[str, Values] = {}
         masks = {}
@@ -102,15 +104,15 @@ def _tokens(path: str, file: Any, n: int) -> list[np.ndarray]:
     for k, row in enumerate(rows):
         whole = row.dtype.kind in "iu" and row.ndim == 1 and row.size > 0
         if not whole or row.min() < 0 or row.max() >= 2**31:
-            told = f"{path}: {stored}, row {k}: use whole numbers >= 0, at least 1"
-            raise InvalidInput(f"{told}, each below 2^31")
+            message = f"{path}: {stored}, row {k}: use whole numbers >= 0, at least 1"
+            raise InvalidInput(f"{message}, each below 2^31")
     return [row.astype(np.int32) for row in rows]
 
 
 def _values(path: str, file: Any, name: str, n: int) -> Values:
     stored, shape, kinds = _STORED[name]
-    found = dataset(path, file, stored, (n, *shape), kinds)
-    return read_float32(path, found) if name == "text" else _later(path, name, found.shape)
+    result = dataset(path, file, stored, (n, *shape), kinds)
+    return read_float32(path, result) if name == "text" else _later(path, name, result.shape)
 
 
 def _later(path: str, name: str, shape: tuple[int, ...]) -> Lazy:

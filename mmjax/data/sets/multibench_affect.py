@@ -62,11 +62,11 @@ def load_affect(
     rule = choose(LABEL_RULES, "label", label)
     known = bool(modalities) and set(modalities) <= set(MODALITIES)
     require(known, "modalities", tuple(modalities), "some of " + ", ".join(MODALITIES))
-    found = read_pickle(path)
-    if not isinstance(found, Mapping) or not set(_KEYS.values()) <= set(found):
+    result = read_pickle(path)
+    if not isinstance(result, Mapping) or not set(_KEYS.values()) <= set(result):
         raise InvalidInput(f"{path}: not a dict of train, valid and test")
     parts = {
-        name: _part(f"{path}: {key}", found[key], rule, modalities, align, z_norm)
+        name: _part(f"{path}: {key}", result[key], rule, modalities, align, z_norm)
         for name, key in _KEYS.items()
     }
     _check_widths(path, parts, modalities)
@@ -100,14 +100,14 @@ def _check_widths(path, parts: Mapping[str, _Part], modalities: Sequence[str]) -
     for name in modalities:
         width = parts["train"].modalities[name][0].shape[-1]
         for split, key in _KEYS.items():
-            found = parts[split].modalities[name][0].shape[-1]
-            if found != width:
-                told = f"{path}: {key}: {name} has {found} features, train: {name} has {width}"
-                raise InvalidInput(f"{told}; use one number")
+            result = parts[split].modalities[name][0].shape[-1]
+            if result != width:
+                message = f"{path}: {key}: {name} has {result} features, train: {name} has {width}"
+                raise InvalidInput(f"{message}; use one number")
 
 
-def _part(where, found, rule, modalities, align, z_norm) -> _Part:
-    arrays = _arrays(where, found)
+def _part(where, stored, rule, modalities, align, z_norm) -> _Part:
+    arrays = _arrays(where, stored)
     kept = np.array([row.sum(dtype=np.float64) != 0 for row in arrays["text"]])
     if not kept.any():
         raise InvalidInput(f"{where}: every sample's text sums to 0; none is left")
@@ -123,16 +123,16 @@ def _part(where, found, rule, modalities, align, z_norm) -> _Part:
         rows = [row[start:] for row, start in zip(arrays[name][kept], starts, strict=True)]
         rows = [_z_normed(row) for row in rows] if z_norm else rows
         values[name] = [row.astype(np.float32) for row in rows]
-    labels = _labels(where, found["labels"], len(kept))
-    return _Part(values, rule(labels[kept]), _ids(where, found, kept))
+    labels = _labels(where, stored["labels"], len(kept))
+    return _Part(values, rule(labels[kept]), _ids(where, stored, kept))
 
 
-def _arrays(where: str, found: Any) -> dict[str, np.ndarray]:
+def _arrays(where: str, stored: Any) -> dict[str, np.ndarray]:
     wanted = (*MODALITIES, "labels")
-    missing = [name for name in wanted if not isinstance(found, Mapping) or name not in found]
+    missing = [name for name in wanted if not isinstance(stored, Mapping) or name not in stored]
     if missing:
         raise InvalidInput(f"{where}: no {', '.join(missing)}")
-    arrays = {name: as_array(f"{where}: {name}", found[name]) for name in MODALITIES}
+    arrays = {name: as_array(f"{where}: {name}", stored[name]) for name in MODALITIES}
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf" or array.ndim != 3 or 0 in array.shape:
             raise InvalidInput(
@@ -163,10 +163,10 @@ def _labels(where: str, labels: Any, n: int) -> np.ndarray:
     return first
 
 
-def _ids(where: str, found: Mapping, kept: np.ndarray) -> np.ndarray | None:
-    if "id" not in found:
+def _ids(where: str, stored: Mapping, kept: np.ndarray) -> np.ndarray | None:
+    if "id" not in stored:
         return None
-    ids = as_array(f"{where}: id", found["id"])
+    ids = as_array(f"{where}: id", stored["id"])
     if ids.shape[:1] != kept.shape:
         raise InvalidInput(f"{where}: id has shape {ids.shape}; use {len(kept)} rows")
     text = lambda v: v.decode("latin1") if isinstance(v, bytes) else str(v)

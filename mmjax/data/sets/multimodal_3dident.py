@@ -105,8 +105,8 @@ def load_split(
     allowed = f"a whole number from 0 to {host_count - 1}"
     require(0 <= host_index < host_count, "host_index", host_index, allowed)
     folder = os.path.join(root, split) if split else root
-    found = bool(root) and os.path.isdir(folder)
-    require(found, "--data", folder, "the path of an existing folder")
+    result = bool(root) and os.path.isdir(folder)
+    require(result, "--data", folder, "the path of an existing folder")
     outside = not cache or os.path.commonpath(_real(cache, root)) != _real(root)[0]
     require(outside, "cache", cache, f"a folder outside {root}")
 
@@ -158,8 +158,8 @@ def _real(*paths: str) -> list[str]:
     return [os.path.realpath(path) for path in paths]
 
 
-def _needed(found: bool, path: str) -> None:
-    if not found:
+def _needed(there: bool, path: str) -> None:
+    if not there:
         raise InvalidInput(
             f"{path}: not there; a split holds images/, text/text_raw.txt, latents_image.csv and "
             "latents_text.csv"
@@ -204,9 +204,9 @@ def _image_factors(path: str) -> SceneFactors:
 
 def _text_factors(path: str, image: SceneFactors) -> TextFactors:
     columns = _columns(path, TEXT_COLUMNS)
-    n, found = len(image.object_shape), len(columns.lines)
-    if found != n:
-        raise InvalidInput(f"{path}: {found} rows, where latents_image.csv has {n}")
+    n, result = len(image.object_shape), len(columns.lines)
+    if result != n:
+        raise InvalidInput(f"{path}: {result} rows, where latents_image.csv has {n}")
     factors = TextFactors(**{name: _numbers(path, name, columns) for name in TextFactors._fields})
     for name in ("object_shape", "object_xpos", "object_ypos", "object_zpos"):
         own, shown = getattr(factors, name), getattr(image, name)

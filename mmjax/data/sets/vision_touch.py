@@ -106,15 +106,15 @@ def _episode(path: str, task: str, modalities: Sequence[str]) -> tuple[dict, np.
 def _sensor(path: str, file, name: str, length: int) -> np.ndarray:
     """`[length, ...]` float32."""
     if name == "force":
-        found = dataset(path, file, "ee_forces_continuous", (length, None, 6), "biuf")
-        if found.shape[1] < 32:
-            raise InvalidInput(f"{path}: ee_forces_continuous is {found.shape}; use [n, 32.., 6]")
-        return np.tanh(read_float32(path, found)[:, -32:])
-    found = dataset(path, file, name, (length, None), "biuf")
+        result = dataset(path, file, "ee_forces_continuous", (length, None, 6), "biuf")
+        if result.shape[1] < 32:
+            raise InvalidInput(f"{path}: ee_forces_continuous is {result.shape}; use [n, 32.., 6]")
+        return np.tanh(read_float32(path, result)[:, -32:])
+    result = dataset(path, file, name, (length, None), "biuf")
     size = 8 if name == "proprio" else 4
-    if found.shape[1] < size:
-        raise InvalidInput(f"{path}: {name} is {found.shape}; use {size} columns or more")
-    return read_float32(path, found)[:, :size]
+    if result.shape[1] < size:
+        raise InvalidInput(f"{path}: {name} is {result.shape}; use {size} columns or more")
+    return read_float32(path, result)[:, :size]
 
 
 def _picture(paths: list[str], files: np.ndarray, steps: np.ndarray, name: str) -> Lazy:
@@ -125,8 +125,8 @@ def _picture(paths: list[str], files: np.ndarray, steps: np.ndarray, name: str) 
         for file in np.unique(files[rows]):
             here = np.flatnonzero(files[rows] == file)
             with open_hdf5(paths[file]) as opened:
-                found = dataset(paths[file], opened, stored, (None, *shape), kinds)
-                seen = dataset_rows(paths[file], found, steps[rows[here]])
+                result = dataset(paths[file], opened, stored, (None, *shape), kinds)
+                seen = dataset_rows(paths[file], result, steps[rows[here]])
             if dtype == np.uint8:
                 seen = whole_numbers(seen, 255, f"{paths[file]}: {stored}")
             pictures[here] = seen

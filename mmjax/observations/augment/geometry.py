@@ -56,15 +56,15 @@ def draw_boxes(
     sides = jnp.round(sides)
     image = np.array([height, width])
     fits = jnp.all((sides >= 1) & (sides <= image), -1)
-    found = jnp.any(fits, 1)[:, None]
+    result = jnp.any(fits, 1)[:, None]
     first = jnp.take_along_axis(sides, jnp.argmax(fits, 1)[:, None, None], 1)[:, 0].astype(
         jnp.int32
     )
-    sides = jnp.where(found, first, np.array(_largest_centred(height, width, ratio)))
+    sides = jnp.where(result, first, np.array(_largest_centred(height, width, ratio)))
     free = image - sides
     # The product may round up to free + 1.
     anywhere = jnp.minimum((drawn[:, TRIES] * (free + 1)).astype(jnp.int32), free)
-    starts = jnp.where(found, anywhere, free // 2)
+    starts = jnp.where(result, anywhere, free // 2)
     return Boxes(*starts.T, *sides.T)
 
 

@@ -208,8 +208,8 @@ def _render(factors, resolution, supersample, shapes, *, quantise):
     rays = isinstance(supersample, int) and 1 <= supersample <= 4
     require(rays, "supersample", supersample, "a whole number from 1 to 4")
     shapes = shapes or scene_shapes()
-    how = dict(resolution=resolution, supersample=supersample, quantise=quantise)
-    return _images(shapes, factors, **how)
+    options = dict(resolution=resolution, supersample=supersample, quantise=quantise)
+    return _images(shapes, factors, **options)
 
 
 def scene_mask(
