@@ -178,6 +178,8 @@ def _trained(name):
         on_chunk=lambda step, losses: reported.append(losses),
         on_metrics=lambda step, metrics: told.append(metrics),
     )
+    homes = {device for leaf in jax.tree.leaves(states) for device in leaf.devices()}
+    assert homes == {jax.local_devices()[0]}  # or judging would run on all of them
     return jax.tree.map(np.asarray, states.params), np.stack(reported), told
 
 

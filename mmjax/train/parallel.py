@@ -34,7 +34,8 @@ class Layout(NamedTuple):
         None, all devices of a seed see.
         Unrolled means no loop over seeds on a CPU, see Recipe.
       put: tree of `[seeds, ...]` -> device form.
-      take: its inverse.
+      take: its inverse, on the first device alone: what is computed of it later runs there, not on
+        all devices at once.
     """
 
     name: str
@@ -100,6 +101,21 @@ def _placed(tree: Tree, count: int) -> Tree:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
+def _of_first(tree: Tree) -> Tree:
+    """What the first device has of leaves `[count, ...]` that are alike on all."""
+
+    def own(leaf):
+        shard = next(s for s in leaf.addressable_shards if not s.index[0].start)
+        return shard.data.reshape(leaf.shape[1:])
+
+    return jax.tree.map(own, tree)
+
+
+def _gathered(tree: Tree) -> Tree:
+    """Leaves that lie on several devices, on the first."""
+    return jax.device_put(tree, jax.local_devices()[0])
+
+
 def _data(count: int) -> Layout:
     def compiled(chunk, shared_constants=False, unrolled=False):
         mapped = jax.pmap(
@@ -111,7 +127,7 @@ def _data(count: int) -> Layout:
 
         def run(state, constants, keys, first, fed=None):
             state, progress = mapped(state, constants, keys, first, fed)
-            return state, jax.tree.map(lambda x: x[0], progress)
+            return state, _of_first(progress)
 
         return run
 
@@ -122,7 +138,7 @@ def _data(count: int) -> Layout:
         lambda tree: _placed(
             jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), tree), count
         ),
-        lambda tree: jax.tree.map(lambda x: x[0], tree),
+        _of_first,
     )
 
 
@@ -132,7 +148,7 @@ def _seeds(count: int) -> Layout:
         return _placed(jax.tree.map(cut, tree), count)
 
     def join(tree):
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), _gathered(tree))
 
     def compiled(chunk, shared_constants=False, unrolled=False):
         mapped = jax.pmap(
@@ -145,7 +161,7 @@ def _seeds(count: int) -> Layout:
         def run(state, constants, keys, first, fed=None):
             constants = constants if shared_constants else split(constants)
             state, progress = mapped(state, constants, split(keys), first, split(fed))
-            return state, jax.tree.map(lambda x: x.reshape(-1), progress)
+            return state, join(progress)
 
         return run
 
