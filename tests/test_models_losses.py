@@ -65,6 +65,9 @@ def test_a_loss_that_takes_absent_rows_for_present_ones_is_noted(capsys):
 def test_a_loss_that_counts_classes_has_them_of_the_label():
     with pytest.raises(InvalidInput, match="factor_cl_supervised needs label, a column of classes"):
         mm.fit(dataset(), key=KEY, loss="factor_cl_supervised", **HOW)
+
+
+def test_the_classes_of_the_label_are_counted():
     how = HOW | {"steps": 1, "validate_every": 0}
     mm.fit(dataset(), key=KEY, nets=SMALL, loss="factor_cl_supervised", label="kind", **how)
 
