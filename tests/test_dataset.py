@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from mmjax.data.dataset import SPLITS, Dataset, data_hash, hashes_of
+from mmjax.data.dataset import SPLITS, Dataset
+from mmjax.data.hashes import data_hash, hashes_of
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import mmjax as mm
-from mmjax.data.dataset import hashes_of
 from mmjax.data.feature_sets import features_in_float32
+from mmjax.data.hashes import hashes_of
 from mmjax.data.scaling import lost_in_float32, narrowed
 from mmjax.errors import InvalidInput
 from mmjax.nets.prepare import check_data, preparations_of

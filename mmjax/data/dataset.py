@@ -1,6 +1,5 @@
 """A data set of k modalities: what protects a row (split, group, ids, presence) travels with it."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -198,59 +197,6 @@ def _shape(column: Column) -> str:
 def is_classes(values: np.ndarray) -> bool:
     """Whether labels are classes: whole numbers, bools and text; floats are quantities."""
     return values.dtype.kind != "f"
-
-
-def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
-    """name -> `[n]` uint64 of what each row holds there, wherever the row stands: equal contents,
-    equal hashes. 0 where a row lacks the modality. What stays in files stands for itself by the
-    name that Lazy.tell gives, or by its ids."""
-    results = {}
-    for name, column in data.columns.items():
-        here = data.present.get(name, np.ones(data.num_rows, bool))
-        hashes = np.zeros(data.num_rows, np.uint64)
-        for row in np.flatnonzero(here).tolist():
-            content = _bytes(column, row, data.ids[row])
-            hashes[row] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
-        results[name] = hashes
-    return results
-
-
-def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
-    """name -> `[k]` uint64, as hashes_of has them, of what rows hold beside what evaluation sees of
-    them: further texts."""
-    results: dict[str, np.ndarray] = {}
-    for name, column in data.columns.items():
-        if column.others is not None:
-            texts = np.array([t for own in column.others for t in own], object)
-            every = np.arange(len(texts))
-            one = Dataset({name: Column(texts, "text")}, {}, every, every, every[:, None], {})
-            results |= hashes_of(one)
-    return results
-
-
-def data_hash(hashes: Mapping[str, np.ndarray]) -> str:
-    """One hash of all rows of all modalities, in their order."""
-    digest = hashlib.sha256()
-    for name in sorted(hashes):
-        digest.update(name.encode() + hashes[name].astype("<u8").tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
-    if isinstance(column.values, Lazy):
-        return column.values.tell(row).encode() if column.values.tell else ids.tobytes()
-    value = column.values[row]
-    if column.kind == "text":
-        return value.encode("utf-8", "surrogatepass")
-    if column.seen is not None:
-        value = value[column.seen[row]]
-    value = np.ascontiguousarray(value)
-    if value.dtype.kind not in "biu":
-        near = value.astype("<f4") + np.float32(0)  # -0.0 is 0.0
-        far = np.abs(value) >= 2.0**24  # where float32 has no digits left behind the point
-        rest = np.where(far, value - near, 0) if value.dtype.itemsize > 4 else near[:0]
-        value = np.append(near, rest.astype("<f4")) if rest.any() else near
-    return value.astype(value.dtype.newbyteorder("<")).tobytes()
 
 
 def _labels(name: str, values: Any, n: int) -> np.ndarray:

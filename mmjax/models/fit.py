@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import optax
 
-from mmjax.data.dataset import Dataset, data_hash, further_hashes, hashes_of, is_classes
+from mmjax.data.dataset import Dataset, is_classes
+from mmjax.data.hashes import data_hash, hashes_of, known_hashes
 from mmjax.encoders import HEADS, Encoder
 from mmjax.errors import InvalidInput, choose, counted, one_of, require, whole
 from mmjax.labels import encode_labels
@@ -136,9 +137,7 @@ def fit(
     parts = make_parts(rows, held, design, key=parts_key)
     remarks = try_loss(parts, batch_size, loss_name)
     about = _about(data, bool(validate_every), loss_name, steps, remarks)
-    hashes = hashes_of(data.part("train", "validation") if validate_every else rows)
-    further = further_hashes(rows)
-    known = {k: np.unique(np.r_[own, further.get(k, own[:0])]) for k, own in hashes.items()}
+    known = known_hashes(data.part("train", "validation") if validate_every else rows, rows)
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, about)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mmjax.data.dataset import Dataset, hashes_of
+from mmjax.data.dataset import Dataset
+from mmjax.data.hashes import held_by
 from mmjax.encoders import make_head
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.nets import Net
@@ -33,7 +34,7 @@ class Spec(NamedTuple):
       preparations: modality -> its Preparation.
       head: name of the space of the embeddings, of towers.
       fusion: the Fusion's options, or None for towers.
-      trained_rows: modality -> uint64 hashes (see hashes_of) of the rows that training saw,
+      trained_rows: modality -> uint64 hashes (see known_hashes) of the rows that training saw,
         validation rows included where it chose something by them; sorted, each once.
       about: what a report should know: loss, steps, counts of rows, label names, hash of the data;
         of JSON's types.
@@ -213,12 +214,3 @@ def _nothing(preparation: Preparation, n: int) -> dict[str, Any]:
 def trained_on(model: Model, data: Dataset) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds what the model was trained on."""
     return held_by(data, model.spec.trained_rows)
-
-
-def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
-    """`[n]` bool: rows whose every modality holds one of these, name -> hashes of hashes_of."""
-    result = np.ones(data.num_rows, bool)
-    for name, hashes in hashes_of(data).items():
-        if name in known:
-            result &= np.isin(hashes, known[name]) | (hashes == 0)
-    return result

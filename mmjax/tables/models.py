@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from mmjax.config import names_in, option
-from mmjax.data.dataset import Dataset, hashes_of
+from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
+from mmjax.data.hashes import hashes_of, held_by
 from mmjax.errors import InvalidInput, choose, counted, require, say
 from mmjax.models import Fusion, Model, fit, retrieval, trained_on
 from mmjax.models.figures import probing
 from mmjax.models.losses import loss_named
-from mmjax.models.model import held_by
 from mmjax.models.rows import features_of
 from mmjax.nets import Net, clip_image, clip_text
 from mmjax.report import markdown_table, mean_and_deviation

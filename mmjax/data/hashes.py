@@ -1,0 +1,177 @@
+"""What rows hold, as numbers that a model keeps of what it was trained on: whatever the dtype."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from mmjax.data.columns import Column
+from mmjax.data.dataset import Dataset
+from mmjax.data.values import Lazy
+
+_TELLING = 3  # values that rounding changes, from which on what is left tells rows apart
+_WHOLE = 2.0**53  # up to which float64 holds every whole number
+_HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+
+
+def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
+    """name -> `[n]` uint64 of what each row holds there, wherever the row stands: equal contents of
+    one dtype, equal hashes; held_by knows them in others. 0 where a row lacks the modality. What
+    stays in files stands for itself by the name that Lazy.tell gives, or by its ids."""
+    results = {}
+    for name, column in data.columns.items():
+        here = data.present.get(name, np.ones(data.num_rows, bool))
+        hashes = np.zeros(data.num_rows, np.uint64)
+        for row in np.flatnonzero(here).tolist():
+            hashes[row] = _hash(_bytes(column, row, data.ids[row]))
+        results[name] = hashes
+    return results
+
+
+def known_hashes(seen: Dataset, trained: Dataset) -> dict[str, np.ndarray]:
+    """name -> `[k]` uint64, sorted, each once: what held_by needs to know rows again.
+
+    Args:
+      seen: rows that training or the choice of its best step saw.
+      trained: those of training, of which every text counts.
+    """
+    further = further_hashes(trained)
+    results = {}
+    for name, hashes in hashes_of(seen).items():
+        here = seen.present.get(name, np.ones(seen.num_rows, bool))
+        copies, _ = _others(seen.columns[name], np.flatnonzero(here), _copies)
+        results[name] = np.unique(np.r_[hashes, copies, further.get(name, hashes[:0])])
+    return results
+
+
+def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
+    """`[n]` bool: rows whose every modality holds one of these, also as another dtype stores it.
+
+    Args:
+      data: of any rows.
+      known: name -> `[k]` hashes, of known_hashes, or of hashes_of for rows of the same dtypes.
+    """
+    result = np.ones(data.num_rows, bool)
+    for name, hashes in hashes_of(data).items():
+        if name in known:
+            held = np.isin(hashes, known[name]) | (hashes == 0)
+            others, of = _others(data.columns[name], np.flatnonzero(result & ~held), _originals)
+            held[of[np.isin(others, known[name])]] = True
+            result &= held
+    return result
+
+
+def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
+    """name -> `[k]` uint64, as hashes_of has them, of what rows hold beside what evaluation sees of
+    them: further texts."""
+    results: dict[str, np.ndarray] = {}
+    for name, column in data.columns.items():
+        if column.others is not None:
+            texts = np.array([t for own in column.others for t in own], object)
+            every = np.arange(len(texts))
+            one = Dataset({name: Column(texts, "text")}, {}, every, every, every[:, None], {})
+            results |= hashes_of(one)
+    return results
+
+
+def data_hash(hashes: Mapping[str, np.ndarray]) -> str:
+    """One hash of all rows of all modalities, in their order."""
+    digest = hashlib.sha256()
+    for name in sorted(hashes):
+        digest.update(name.encode() + hashes[name].astype("<u8").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _hash(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
+    if isinstance(column.values, Lazy):
+        return column.values.tell(row).encode() if column.values.tell else ids.tobytes()
+    if column.kind == "text":
+        return column.values[row].encode("utf-8", "surrogatepass")
+    value = _numbers(column, row)
+    if value.dtype.kind not in "biu":
+        near = _near(value)
+        far = np.abs(value) >= 2.0**24  # where float32 has no digits left behind the point
+        rest = np.where(far, value - near, 0) if value.dtype.itemsize > 4 else near[:0]
+        value = np.append(near, rest.astype("<f4")) if rest.any() else near
+    return value.astype(value.dtype.newbyteorder("<")).tobytes()
+
+
+def _numbers(column: Column, row: int) -> np.ndarray:
+    value: Any = column.values
+    value = value[row]
+    value = np.ascontiguousarray(value if column.seen is None else value[column.seen[row]])
+    return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def _near(value: np.ndarray) -> np.ndarray:
+    return value.astype("<f4") + np.float32(0)  # -0.0 is 0.0
+
+
+def _others(
+    column: Column, rows: np.ndarray, made: Callable[[np.ndarray], list[bytes]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """`[k]` hashes of what is made of rows of numbers, and `[k]` the row that each is of."""
+    hashes, of = list[int](), list[int]()
+    if column.kind != "text" and not isinstance(column.values, Lazy):
+        for row in rows.tolist():
+            own = [_hash(content) for content in made(_numbers(column, row))]
+            hashes += own
+            of += [row] * len(own)
+    return np.array(hashes, np.uint64), np.array(of, int)
+
+
+def _copies(value: np.ndarray) -> list[bytes]:
+    """How copies of a row that is known may be stored. Those in half precision are marked: only
+    what is wholly of half precision is taken for one, so that no other row is."""
+    return _as_whole(value) + [_marked(half) for half in _halves(value)]
+
+
+def _originals(value: np.ndarray) -> list[bytes]:
+    """What a row may be a copy of, or the original of where the known one is the copy."""
+    if value.dtype.itemsize == 1:
+        return _as_whole(value)
+    wide = value.astype(np.float64)
+    with np.errstate(over="ignore"):
+        halves = [value.astype(dtype) for dtype in _HALVES]
+    marked = [_marked(half) for half in halves if np.array_equal(half.astype(np.float64), wide)]
+    return _as_whole(value) + marked + [_near(half).tobytes() for half in _halves(value)]
+
+
+def _as_whole(value: np.ndarray) -> list[bytes]:
+    """Whole numbers, the same of every dtype; nothing of others."""
+    if value.dtype == np.uint8:  # hashes_of has them so
+        return []
+    if value.dtype.kind not in "biu":
+        if not ((value == np.rint(value)) & (np.abs(value) <= _WHOLE)).all():
+            return []
+    small = not value.size or (value.min() >= 0 and value.max() <= 255)
+    return [value.astype(np.uint8 if small else "<i8").tobytes()]
+
+
+def _marked(half: np.ndarray) -> bytes:
+    return half.dtype.name.encode() + _near(half).tobytes()
+
+
+def _halves(value: np.ndarray) -> list[np.ndarray]:
+    """The row in half precision, where that still tells it from others."""
+    results = list[np.ndarray]()
+    if value.dtype.itemsize == 1:
+        return results
+    near = value.astype(np.float32)
+    for dtype in _HALVES:
+        with np.errstate(over="ignore"):
+            # Of float64 it is either rounded at once, or by way of float32.
+            ways = [near.astype(dtype)]
+            ways += [value.astype(dtype)] if value.dtype.itemsize > 4 else []
+        for way in ways[: 1 + (not np.array_equal(ways[0], ways[-1]))]:
+            rounded = way.astype(np.float32)
+            telling = (rounded != near) & (rounded != 0) & np.isfinite(rounded)
+            if np.count_nonzero(telling) >= _TELLING:
+                results.append(way)
+    return results
