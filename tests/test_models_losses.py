@@ -55,11 +55,16 @@ def test_what_is_no_value_with_metrics_is_refused(returned, told):
         tried(loss)
 
 
+def of_absent_rows(remarks):
+    """Most losses read no labels, which is told as well."""
+    return [line for line in remarks if "rows that lack" in line]
+
+
 def test_a_loss_that_takes_absent_rows_for_present_ones_is_noted(capsys):
-    (told,) = tried(barlow_twins(), lacking())
+    (told,) = of_absent_rows(tried(barlow_twins(), lacking()))
     assert "barlow_twins doesn't leave out rows that lack b" in told
     assert told in capsys.readouterr().err
-    assert not tried(barlow_twins())
+    assert not of_absent_rows(tried(barlow_twins()))
 
 
 def test_a_loss_that_counts_classes_has_them_of_the_label():
@@ -75,6 +80,6 @@ def test_the_classes_of_the_label_are_counted():
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_ours_leave_absent_rows_out(name):
     try:
-        assert not tried(name, lacking())
+        assert not of_absent_rows(tried(name, lacking()))
     except InvalidInput:
-        assert not tried(name, lacking(), FUSED)
+        assert not of_absent_rows(tried(name, lacking(), FUSED))

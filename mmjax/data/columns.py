@@ -92,8 +92,8 @@ def of_objects(name: str, values: np.ndarray) -> np.ndarray:
 def presence(name: str, rows: Any, given: Any, n: int) -> np.ndarray:
     """`[n]` bool."""
     mask = np.ones(n, bool) if given is None else of_length(f"present {name}", given, n)
-    good = mask.dtype.kind in "biu" and np.isin(mask, (0, 1)).all() and mask.ndim == 1
-    require(bool(good), f"present {name}", str(mask.dtype), "[n] of True and False")
+    require(mask.ndim == 1, f"present {name}", mask, "[n] of True and False")
+    _each(f"present {name}", mask, np.isin(mask, (0, 1)), "True and False")
     mask = mask.astype(bool)
     listed = isinstance(rows, list | tuple) and not isinstance(rows, Lazy)
     if listed or getattr(rows, "dtype", None) == np.dtype(object):
@@ -125,8 +125,9 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
         return _several_texts(name, rows, mask)
     seen = None
     if isinstance(rows, list | tuple) or getattr(rows, "dtype", None) == np.dtype(object):
-        empty = np.zeros_like(np.asarray(first))
-        every = [empty if row is None else np.asarray(row) for row in rows]
+        _no_text(name, rows, mask)
+        empty = np.zeros_like(_row(name, int(np.argmax(mask)), first))
+        every = [empty if row is None else _row(name, k, row) for k, row in enumerate(rows)]
         if len({row.shape for row in every}) > 1:
             every = [row[:0] if not here else row for row, here in zip(every, mask, strict=True)]
             _alike(name, every)
@@ -166,8 +167,25 @@ def _shaped(rows: Lazy, kind: str, seen: np.ndarray | None) -> Lazy:
     return rows._replace(shape=(rows.shape[0], *own), read=read)
 
 
+def _no_text(name: str, rows: Any, mask: np.ndarray) -> None:
+    """Raises InvalidInput for text among rows of which the first is none: it lacks, or is not."""
+    if any(_is_text(row) for row in rows):
+        row = int(np.argmax(mask))
+        message = f"{name}: row {row} is {rows[row]!r}, others are text"
+        raise InvalidInput(f"{message}; use None where a row lacks it")
+
+
+def _row(name: str, number: int, row: Any) -> np.ndarray:
+    try:
+        return np.asarray(row)
+    except ValueError:
+        message = f"{name}: row {number} is of lists of different lengths"
+        raise InvalidInput(f"{message}; use as many numbers in each") from None
+
+
 def _alike(name: str, rows: Sequence[np.ndarray]) -> None:
-    tails = {(row.shape[1:], row.dtype.kind) for row in rows if row.ndim}
+    sort = lambda row: "numbers" if row.dtype.kind in "biuf" else row.dtype.kind
+    tails = {(row.shape[1:], sort(row)) for row in rows if row.ndim}
     fits = len(tails) == 1 and all(row.ndim for row in rows)
     shapes = sorted({row.shape for row in rows})[:2]
     require(fits, f"rows of {name}", shapes, "sequences [length_i, f] of one f")
@@ -192,8 +210,8 @@ def _is_text(value: Any) -> bool:
 
 def _is_texts(row: Any) -> bool:
     """Whether it is a text, or several."""
-    several = isinstance(row, list | tuple | np.ndarray) and len(row) and np.ndim(row) == 1
-    return _is_text(row) or bool(several and all(map(_is_text, row)))
+    several = isinstance(row, list | tuple) or (isinstance(row, np.ndarray) and row.ndim == 1)
+    return _is_text(row) or bool(several and len(row) and all(map(_is_text, row)))
 
 
 def _several_texts(name: str, rows: Any, mask: np.ndarray) -> Column:
@@ -233,12 +251,23 @@ def _seen(name: str, lengths: Any, values: np.ndarray | Lazy) -> np.ndarray:
     n, most = values.shape[:2]
     lengths = of_length(f"lengths {name}", lengths, n)
     if lengths.ndim == 2:
-        good = lengths.shape == (n, most) and np.isin(lengths, (0, 1)).all()
-        require(bool(good), f"lengths {name}", lengths.shape, f"[{n}, {most}] of True and False")
+        good = lengths.shape == (n, most)
+        require(good, f"lengths {name}", lengths.shape, f"[{n}, {most}] of True and False")
+        _each(f"lengths {name}", lengths, np.isin(lengths, (0, 1)), "True and False")
         return lengths.astype(bool)
-    good = lengths.dtype.kind in "iu" and lengths.min() >= 0 and lengths.max() <= most
-    require(bool(good), f"lengths {name}", lengths.dtype.name, f"whole numbers from 0 to {most}")
+    good = np.isin(lengths, np.arange(most + 1))
+    _each(f"lengths {name}", lengths, good, f"whole numbers from 0 to {most}")
     return np.arange(most) < lengths[:, None]
+
+
+def _each(name: str, values: np.ndarray, good: np.ndarray, allowed: str) -> None:
+    """Raises InvalidInput that tells the first value that is not good and its row."""
+    good = good & (values.dtype.kind in "biuf")  # '1' is none
+    if not good.all():
+        row = int(np.argwhere(~good)[0, 0])
+        value = values[tuple(np.argwhere(~good)[0])]
+        value = value.item() if isinstance(value, np.generic) else value
+        raise InvalidInput(f"{name}: {value!r} in row {row} is not allowed; use {allowed}")
 
 
 def _numbers(

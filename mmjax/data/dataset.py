@@ -18,7 +18,7 @@ from mmjax.data.files.checks import check_finite, label_column, plain
 from mmjax.data.groups import SPLITS, Split, groups_in_order, linked_rows, split_of
 from mmjax.data.pair_ids import content_ids
 from mmjax.data.values import Lazy, taken
-from mmjax.errors import InvalidInput, choose, counted, require
+from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
 
 LABEL = "label"  # of classes, in data sets that have one label a row
@@ -105,6 +105,8 @@ class Dataset(NamedTuple):
         """
         _check_mappings(modalities=modalities, labels=labels, kinds=kinds, lengths=lengths)
         _check_mappings(present=present)
+        whole("seed", seed, 0)
+        require(isinstance(linked, bool), "linked", linked, "True or False")
         twice = [key for key in more if key in (modalities or {})]
         require(not twice, "modalities", twice, "each name once")
         given = dict(modalities or {}) | more
@@ -120,7 +122,8 @@ class Dataset(NamedTuple):
             rows = rows.to_numpy() if hasattr(rows, "to_numpy") else rows  # of a table
             n = n if columns else rows_of(key, rows)
             require(n >= 1, f"rows of {key}", n, "one or more")
-            require(rows_of(key, rows) == n, f"rows of {key}", rows_of(key, rows), f"{n}")
+            allowed = f"{n}, as many as {next(iter(given))} has"
+            require(rows_of(key, rows) == n, f"rows of {key}", rows_of(key, rows), allowed)
             mask = presence(key, rows, shown.get(key), n)
             columns[key] = column_of(key, rows, kinds.get(key), lengths.get(key), mask)
             if not mask.all():

@@ -1,6 +1,7 @@
 """Which rows belong together, and the split that parts none of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -70,10 +71,13 @@ def split_of(
     split: Split, group: np.ndarray, own: np.ndarray | None, seed: int, n: int
 ) -> np.ndarray:
     """`[n]` str of shares, or of names that are checked: see Dataset.from_arrays."""
-    if not isinstance(split, np.ndarray):
-        shares = [share for share in split if isinstance(share, int | float)]
-        if len(shares) == len(split):
+    listed = split.tolist() if isinstance(split, np.ndarray) and len(split) == 3 else split
+    if isinstance(listed, list | tuple):
+        shares = [float(share) for share in listed if isinstance(share, Real)]
+        if len(shares) == len(listed):
             return _by_shares(shares, group, seed, n)
+    good = not isinstance(split, str | Mapping) and np.ndim(split) == 1
+    require(good, "split", split, "three shares, or a list of " + ", ".join(SPLITS))
     where = of_length("split", np.asarray(split, np.str_), n)
     strange = np.setdiff1d(where, SPLITS)
     require(not strange.size, "split", list(map(str, strange[:3])), ", ".join(SPLITS))

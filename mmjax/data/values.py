@@ -68,11 +68,11 @@ def padded(rows: Sequence[np.ndarray], length: int | None = None) -> tuple[np.nd
     """Sequences of different lengths as one array, zeros behind their ends.
 
     Args:
-      rows: n arrays `[steps, ...]` of one dtype, the other axes alike.
+      rows: n arrays `[steps, ...]` of numbers, the other axes alike.
       length: of all; default the longest.
 
     Returns:
-      values `[n, length, ...]` and mask `[n, length]` bool.
+      values `[n, length, ...]`, of a dtype that holds all of them, and mask `[n, length]` bool.
 
     Raises InvalidInput where a sequence is longer than length: nothing is cut off silently.
     """
@@ -80,7 +80,7 @@ def padded(rows: Sequence[np.ndarray], length: int | None = None) -> tuple[np.nd
     longest = max(1, int(steps.max()))
     length = longest if length is None else length
     require(length >= longest, "length", length, f">= {longest}, the longest sequence")
-    values = np.zeros((len(rows), length, *rows[0].shape[1:]), rows[0].dtype)
+    values = np.zeros((len(rows), length, *rows[0].shape[1:]), np.result_type(*rows))
     for row, into in zip(rows, values, strict=True):
         into[: len(row)] = row
     return values, np.arange(length) < steps[:, None]

@@ -1,7 +1,7 @@
 """What is asked of a model, by type: whatever else stands there is told in a line."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.dataset import Dataset
-from mmjax.errors import InvalidInput, require, whole
+from mmjax.encoders import HEADS
+from mmjax.errors import InvalidInput, one_of, require, whole
 from mmjax.models.model import Model
+from mmjax.nets.embedders import Fusion
 
 _UNASKED: Any = object()
 
@@ -50,6 +52,52 @@ def _require_type(good: bool, name: str, value: Any, allowed: str) -> None:
         shape = getattr(value, "shape", None)
         message = f"{kind} {tuple(shape)}" if isinstance(shape, tuple) else kind
         raise InvalidInput(f"{name}: a value of type {message} is not allowed; use {allowed}")
+
+
+def check_training(
+    data: Dataset,
+    *,
+    nets: Any,
+    fusion: Any,
+    head: Any,
+    tokenizer: Any,
+    augment: Any,
+    monitor: Any,
+    chunk: Any,
+    workdir: Any,
+    progress: Any,
+    stop: Any,
+    loggers: Any,
+) -> None:
+    """Raises InvalidInput for options of fit that are something else, or that nothing reads."""
+    _require_type(nets is None or isinstance(nets, Mapping), "nets", nets, "a dict: name -> net")
+    allowed = "a mm.Fusion, or None for towers"
+    _require_type(fusion is None or isinstance(fusion, Fusion), "fusion", fusion, allowed)
+    require(isinstance(head, str) and head in HEADS, "head", head, one_of(sorted(HEADS), head))
+    own = fusion is not None and head != "sphere"
+    require(not own, "head", head, "'sphere': it is of towers, and here is a fusion")
+    allowed = "a Tokenizer (mmjax.nets), or None"
+    _require_type(
+        tokenizer is None or hasattr(tokenizer, "encode"), "tokenizer", tokenizer, allowed
+    )
+    texts = any(column.kind == "text" for column in data.columns.values())
+    require(tokenizer is None or texts, "tokenizer", "one", "None where no modality is text")
+    mapped = augment is None or isinstance(augment, Mapping)
+    _require_type(mapped, "augment", augment, "a dict: name -> function (key, observations)")
+    for name, view in (augment or {}).items():
+        require(name in data.columns, "augment", name, "modalities: " + ", ".join(data.columns))
+        allowed = "a function (key, observations) -> observations"
+        _require_type(callable(view), f"augment of {name}", view, allowed)
+    allowed = "loss, or a function (model, rows) -> number"
+    require(callable(monitor) or monitor == "loss", "monitor", monitor, allowed)
+    if chunk is not None:
+        whole("chunk", chunk)
+    path = workdir is None or isinstance(workdir, str | os.PathLike)
+    _require_type(path, "workdir", workdir, "the path of a folder, or None")
+    check_switch("progress", progress)
+    allowed = "a function () -> number of a signal or None"
+    _require_type(stop is None or callable(stop), "stop", stop, allowed)
+    check_names("loggers", loggers)
 
 
 def check_names(flag: str, names: Sequence[str] | None) -> None:

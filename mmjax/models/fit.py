@@ -1,5 +1,6 @@
 """Training a model on a data set: the front door."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ import optax
 
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.hashes import data_hash, hashes_of, known_hashes
-from mmjax.encoders import HEADS, Encoder
-from mmjax.errors import InvalidInput, choose, counted, one_of, require, whole
+from mmjax.encoders import Encoder
+from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
 from mmjax.losses import Loss
-from mmjax.models.asked import check_asked
+from mmjax.models.asked import check_asked, check_training
 from mmjax.models.losses import loss_of, name_of, try_loss
 from mmjax.models.model import Model, Spec, make_model
 from mmjax.models.parts import (
@@ -121,7 +122,21 @@ def fit(
     """
     check_asked(data, key=key)
     dim, steps = whole("dim", dim), whole("steps", steps)
-    require(head in HEADS, "head", head, one_of(sorted(HEADS), head))
+    check_training(
+        data,
+        nets=nets,
+        fusion=fusion,
+        head=head,
+        tokenizer=tokenizer,
+        augment=augment,
+        monitor=monitor,
+        chunk=chunk,
+        workdir=workdir,
+        progress=progress,
+        stop=stop,
+        loggers=loggers,
+    )
+    workdir = os.fspath(workdir) if workdir else None
     parse_loggers(",".join(loggers))
     reserved = JOINT in data.columns and len(data.columns) > 1
     require(not reserved, "modality", JOINT, "another name: it is that of fused embeddings")
@@ -130,6 +145,8 @@ def fit(
     require(rows.num_rows >= 2, "data", f"{counted(rows.num_rows, 'training row')}", "two or more")
     batch_size = min(whole("batch_size", batch_size, 2), rows.num_rows)
     validate_every = _looks(validate_every, steps, held, patience)
+    message = "loss where nothing is validated: no figure chooses a step"
+    require(validate_every > 0 or monitor == "loss", "monitor", "a function", message)
     classes = len(np.unique(coded.labels[label])) if label else 0
     chosen, loss_name = loss_of(loss, fusion, classes), name_of(loss, fusion)
     init_key, train_key, parts_key = jax.random.split(key, 3)
@@ -265,7 +282,6 @@ def _figure(
     """`params -> figure`, lower is better."""
     if callable(monitor):
         return lambda params: -float(monitor(make_model(whole_params(parts, params), spec), held))
-    require(monitor == "loss", "monitor", monitor, "loss, or a function (model, rows) -> number")
     return validation_loss(
         parts.embedder,
         parts.loss,

@@ -1,6 +1,7 @@
 """The loss of a training: by name or by value, and tried on shapes before anything is written."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,7 +55,8 @@ def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
     it was given are told, and its own error stays the cause.
     """
     unread: set[str] = set()
-    tried = parts.loss._replace(value=_tried(parts.loss, name, unread))
+    labels: list[bool] = []
+    tried = parts.loss._replace(value=_tried(parts.loss, name, unread, labels))
     value = objective_of(parts.embedder, tried, parts.rows.look)
     key = jax.random.key(0)
     fed = next(parts.rows.feed(batch_size, 1)(0, key))
@@ -62,17 +64,23 @@ def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
         params = jax.eval_shape(init_of(parts), key)
         batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)
         jax.eval_shape(lambda p, b, k: value(p, b, k, lambda x: x), params, batch, key)
-    if not unread:
-        return []
-    message = f"loss {name} doesn't leave out rows that lack {', '.join(sorted(unread))}: it reads "
-    message += "what a network makes of zeros there; use context.present"
-    note(f"note: {message}")
-    return [message]
+    messages = []
+    if unread:
+        lacking = ", ".join(sorted(unread))
+        messages.append(
+            f"loss {name} doesn't leave out rows that lack {lacking}: it reads what a network "
+            "makes of zeros there; use context.present"
+        )
+    if labels and not any(labels):
+        messages.append(f"loss {name} reads no labels: the label changes nothing")
+    for message in messages:
+        note(f"note: {message}")
+    return messages
 
 
-def _tried(loss: Loss, name: str, unread: set[str]) -> Any:
+def _tried(loss: Loss, name: str, unread: set[str], labels: list[bool]) -> Any:
     """The loss's value, whose faults are told in a line; modalities that rows lack and whose
-    `present` it doesn't read are added to unread."""
+    `present` it doesn't read are added to unread, whether it reads labels that it has to labels."""
 
     def value(params: Tree, z: Embeddings, context: Context) -> tuple[Array, dict[str, Any]]:
         given = ", ".join(f"{k} {list(v.shape)}" for k, v in z.items())
@@ -88,23 +96,26 @@ def _tried(loss: Loss, name: str, unread: set[str]) -> Any:
         if not pair or jax.numpy.ndim(result[0]):
             message = f"shape {list(jax.numpy.shape(result[0]))}" if pair else type(result).__name__
             raise InvalidInput(f"{name} returns {message}; use (scalar, dict of metrics)")
-        unread.update(_unread(loss, params, z, context))
+        names = list(context.present)
+
+        def by_present(columns):
+            shown = dict(zip(names, columns, strict=True))
+            return loss.value(params, z, context._replace(present=shown))
+
+        columns = [context.present[name] for name in names]
+        unread.update(n for n, r in zip(names, _reads(by_present, columns), strict=True) if not r)
+        if context.labels is not None:
+            by_labels = lambda own: loss.value(params, z, context._replace(labels=own[0]))
+            labels.extend(_reads(by_labels, [context.labels]))
         return result
 
     return value
 
 
-def _unread(loss: Loss, params: Tree, z: Embeddings, context: Context) -> set[str]:
-    """Names in `context.present` that no operation of the loss takes."""
-    names = list(context.present)
-
-    def of(columns):
-        return loss.value(
-            params, z, context._replace(present=dict(zip(names, columns, strict=True)))
-        )
-
-    if not names:
-        return set()
-    traced = jax.make_jaxpr(of)([context.present[name] for name in names]).jaxpr
+def _reads(function: Callable[[list[Array]], Any], columns: list[Array]) -> list[bool]:
+    """Whether any operation of the function takes each of the columns."""
+    if not columns:
+        return []
+    traced = jax.make_jaxpr(function)(columns).jaxpr
     taken = {id(v) for equation in traced.eqns for v in equation.invars}
-    return {n for n, v in zip(names, traced.invars, strict=True) if id(v) not in taken}
+    return [id(v) in taken for v in traced.invars]

@@ -14,6 +14,7 @@ from mmjax.encoders import (
     single_and_joint_masks,
 )
 from mmjax.encoders import Fusion as Network
+from mmjax.errors import whole
 from mmjax.nets.prepare import Observation
 from mmjax.types import Array, Key, Tree
 
@@ -115,9 +116,13 @@ def towers(encoders: Mapping[str, Encoder], head: Head, dim: int) -> Embedder:
 def fused(encoders: Mapping[str, Encoder], options: Fusion, dim: int) -> Embedder:
     """A fusion whose representation is `[batch, dim]`; the loss compares what its head makes of it.
 
-    Encoders of vectors have `tokens * dim` outputs.
+    Encoders of vectors have `tokens * dim` outputs. Raises InvalidInput for options out of range.
     """
     o, names = options, tuple(encoders)
+    for flag in ("tokens", "layers", "heads", "head_hidden"):
+        whole(f"fusion: {flag}", getattr(o, flag))
+    for flag in ("head_out", "masking"):
+        whole(f"fusion: {flag}", getattr(o, flag), 0)
     modalities = [Modality(encoder, tokens=o.tokens) for encoder in encoders.values()]
     net = fusion(
         modalities,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mmjax.encoders import Padded
-from mmjax.errors import require
+from mmjax.errors import InvalidInput, require
 from mmjax.nets.embedders import Fusion
 from mmjax.nets.prepare import Observation, Preparation
 from mmjax.observations.augment import (
@@ -86,9 +86,24 @@ def augmented(
 
         def of_row(key, row):
             alone = jax.tree.map(lambda v: v[None], row)
-            looked = augment[name](jax.random.fold_in(key, number), alone)
+            looked = _looked(augment[name], name, jax.random.fold_in(key, number), alone)
             return jax.tree.map(lambda v: v[0], looked)
 
         return jax.vmap(of_row)(keys, seen)
 
     return {name: one(name, seen) for name, seen in observations.items()}
+
+
+def _looked(augment: Augment, name: str, key: Key, seen: Observation) -> Observation:
+    """A view, of the shape of what it is of; faults of a user's function are told in a line."""
+    try:
+        result = augment(key, seen)
+    except InvalidInput:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or "no message"
+        raise InvalidInput(f"augment of {name} fails: {type(error).__name__}: {said}") from error
+    shapes = lambda tree: jax.tree.map(lambda v: tuple(jnp.shape(v)), tree)
+    fits = shapes(result) == shapes(seen)
+    require(fits, f"augment of {name}: shape", shapes(result), f"that of its rows, {shapes(seen)}")
+    return result

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from math import isfinite
 from numbers import Real
 
 import jax
@@ -108,8 +109,9 @@ def make_optimiser(
 
     Raises InvalidInput for an unknown name, a value out of range, or adam with weight decay.
     """
-    for flag, value in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-        require(isinstance(value, Real), flag, value, "a number")
+    numbers = dict(learning_rate=learning_rate, weight_decay=weight_decay, clip_norm=clip_norm)
+    for flag, value in numbers.items():
+        require(isinstance(value, Real) and isfinite(value), flag, value, "a number")
     require(learning_rate > 0, "learning_rate", learning_rate, "a number > 0")
     require(steps >= 1, "steps", steps, "a whole number >= 1")
     require(warmup >= 0, "warmup", warmup, "a whole number >= 0")

@@ -57,10 +57,16 @@ def parse_modalities(text: str) -> dict[str, str | list[str]] | None:
     return results
 
 
-def usual_modalities(table: Table, used: Sequence[str], n: int | None) -> dict[str, str]:
+def usual_modalities(table: Table, used: Sequence[str], known: Mapping[str, int]) -> dict[str, str]:
     """Columns that look like modalities: name -> column.
 
-    Raises InvalidInput where there are none, or n is not known and they have unequal rows.
+    Args:
+      table: it comes from.
+      used: columns that are something else.
+      known: those that say how many rows there are, labels and groups -> their rows; the first
+        counts. Small tables beside them (means of classes) are left out.
+
+    Raises InvalidInput where there are none, or they have unequal rows.
     """
     if table.usual is not None:
         return {name: own for name, own in table.usual.items() if own not in used}
@@ -75,9 +81,13 @@ def usual_modalities(table: Table, used: Sequence[str], n: int | None) -> dict[s
             continue
         if _looks_like_one(table, name, values):
             rows[name] = row_count(values)
-    if n is not None:
-        rows = {name: count for name, count in rows.items() if count == n}
-    there = ", ".join(table.columns)
+    own, n = next(iter(known.items()), ("", 0))
+    fits = {name: count for name, count in rows.items() if not own or count == n}
+    off = [name for name in rows if name not in fits and (len(fits) < 2 or 2 * rows[name] > n)]
+    if off:
+        said = f"{own} has {n} rows, {off[0]} has {rows[off[0]]}"
+        raise InvalidInput(f"{table.path}: {said}; name the modalities, or give each as many rows")
+    rows, there = fits, ", ".join(table.columns)
     if not rows:
         raise InvalidInput(f"{table.path}: which columns are modalities? It has {there}; name them")
     if len(set(rows.values())) > 1:

@@ -96,8 +96,8 @@ def read(
         rest = [name for name in rest if name]
         labelled = {name: _labels(table, name, index) for name in rest}
         if modalities is None:
-            n = len(next(iter(labelled.values()))) if labelled else None
-            modalities = usual_modalities(table, [*rest, *index.values()], n)
+            counts = {name: len(values) for name, values in labelled.items()}
+            modalities = usual_modalities(table, [*rest, *index.values()], counts)
         require(bool(modalities), "modalities", (), "one or more")
         known = {*table.columns, *modalities}
         for name in index:
