@@ -75,10 +75,10 @@ def view_cases(config: Config) -> list[Case]:
     cases = []
     for count in dict.fromkeys(min(count, known) for count in config.views):
         names = list(data.columns)[:count]
-        part, own = data.only(*names), {name: preparations[name] for name in names}
-        task = multimodal_task(part, default_recorded(config, own), own, label=LABEL)
+        part, prepared = data.only(*names), {name: preparations[name] for name in names}
+        task = multimodal_task(part, default_recorded(config, prepared), prepared, label=LABEL)
         targets = {"digit": target_of(part, "classification")}
-        cases.append(Case(f"views={count}", task, part, own, targets, named_subsets(names)))
+        cases.append(Case(f"views={count}", task, part, prepared, targets, named_subsets(names)))
     return cases
 
 
@@ -87,14 +87,16 @@ def speech_case(config: Config) -> Case:
     require(config.image_rows >= 100, "image_rows", config.image_rows, "100 or more")
     require(config.probe_samples >= 100, "probe_samples", config.probe_samples, "100 or more")
     sides = speech_data(config.data, config.image_rows)
-    own = {k: p for side in sides for k, p in preparations_of(side.part("train")).items()}
+    prepared = {k: p for side in sides for k, p in preparations_of(side.part("train")).items()}
     sizes = {"train": config.probe_samples, "validation": CHOICE_PAIRS, "test": TEST_PAIRS}
     pairs = speech_pairs(*sides, sizes, seed=0)
     speakers = int(sides[0].labels["speaker"].max()) + 1
     classes = {"digit": 10, "speaker": speakers, "slant": 3}
     targets = {name: Target("classification", classes[name], (name,)) for name in TARGETS}
-    task = multimodal_task(sides, default_recorded(config, own), own, label=LABEL, pairs=LABEL)
-    return Case("speech", task, pairs, own, targets, named_subsets(["audio", "image"]))
+    task = multimodal_task(
+        sides, default_recorded(config, prepared), prepared, label=LABEL, pairs=LABEL
+    )
+    return Case("speech", task, pairs, prepared, targets, named_subsets(["audio", "image"]))
 
 
 def main(config: Config, run: Run) -> None:

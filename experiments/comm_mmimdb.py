@@ -101,16 +101,16 @@ def in_full(config: Config, rows: int) -> Config:
 
 def case_of(config: Config, data: Dataset) -> Case:
     """Frozen features, standardised by the training rows, fused."""
-    own = preparations_of(data.part("train"), floor=0.0)
+    prepared = preparations_of(data.part("train"), floor=0.0)
     with naming("augmentation"):
         look = augmenter(SequenceAugmentation(config.augmentation))
         recorded = {
             name: Recorded(Modality(as_is(), tokens=config.tokens), look) for name in data.columns
         }
-        check_augmentations(recorded, own)
-    task = multimodal_task(data, recorded, own)
+        check_augmentations(recorded, prepared)
+    task = multimodal_task(data, recorded, prepared)
     subsets = named_subsets(list(recorded))
-    return Case("mmimdb", task, data, own, {"genres": target_of(data, "multilabel")}, subsets)
+    return Case("mmimdb", task, data, prepared, {"genres": target_of(data, "multilabel")}, subsets)
 
 
 def main(config: Config, run: Run) -> None:

@@ -106,12 +106,12 @@ def case_of(config: Config, data: Dataset, kind: str) -> Case:
             name: Recorded(parts[name].network(config), augmentation_of(kind))
             for name, kind in zip(names, given, strict=True)
         }
-        own = preparations(config, data)
-        check_augmentations(recorded, own)
+        prepared = preparations(config, data)
+        check_augmentations(recorded, prepared)
     label = LABEL if kind == "classification" else ""
-    task = multimodal_task(data, recorded, own, label=label)
+    task = multimodal_task(data, recorded, prepared, label=label)
     targets = {"label": target_of(data, kind)}
-    return Case(config.dataset, task, data, own, targets, named_subsets(names))
+    return Case(config.dataset, task, data, prepared, targets, named_subsets(names))
 
 
 def main(config: Config, run: Run) -> None:

@@ -43,8 +43,8 @@ def encode_labels(*columns: AnyArray) -> list[np.ndarray]:
     order = sorted(set().union(*keys), key=lambda k: (isinstance(k, str), k))
     code = {key: number for number, key in enumerate(order)}
     return [
-        np.array([code[k] for k in own], np.int32)[inverse]
-        for own, (_, inverse) in zip(keys, results, strict=True)
+        np.array([code[k] for k in keys_of], np.int32)[inverse]
+        for keys_of, (_, inverse) in zip(keys, results, strict=True)
     ]
 
 

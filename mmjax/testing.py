@@ -210,16 +210,16 @@ def _on_devices(checked: _Checked, rows: int) -> tuple[int, Callable]:
     across: Collectives = collectives(_AXIS, count)
 
     def one(params, batch):
-        value, (own, views) = checked.slopes(params, batch, across.gather)
+        value, (of_params, views) = checked.slopes(params, batch, across.gather)
         # A row's slope of the devices' mean is its share of that of their sum.
-        return across.mean((value, own)), jax.tree.map(lambda v: v / count, views)
+        return across.mean((value, of_params)), jax.tree.map(lambda v: v / count, views)
 
     def run(params, batch):
         if not real:
             split = lambda v: v.reshape(count, rows // count, *v.shape[1:])
             mapped = jax.vmap(one, in_axes=(None, 0), axis_name=_AXIS)
-            (value, own), views = mapped(params, jax.tree.map(split, batch))
-            first = jax.tree.map(lambda v: v[0], (value, own))
+            (value, of_params), views = mapped(params, jax.tree.map(split, batch))
+            first = jax.tree.map(lambda v: v[0], (value, of_params))
             return first[0], (first[1], jax.tree.map(lambda v: v.reshape(rows, -1), views))
         mesh = Mesh(np.array(jax.local_devices()), (_AXIS,))
         whole, parts = PartitionSpec(), PartitionSpec(_AXIS)
@@ -230,8 +230,8 @@ def _on_devices(checked: _Checked, rows: int) -> tuple[int, Callable]:
             out_specs=((whole, whole), parts),
             check_vma=False,
         )
-        (value, own), views = mapped(params, batch)
-        return value, (own, views)
+        (value, of_params), views = mapped(params, batch)
+        return value, (of_params, views)
 
     return count, jax.jit(run)
 

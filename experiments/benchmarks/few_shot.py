@@ -99,9 +99,9 @@ def search(folder: str) -> dict:
             result = jax.block_until_ready(LINEAR["l2"](draws, len(few.classes)))
             ours[turn] += clocks() - start
         start = clocks()
-        for own in range(DRAWS):
-            best, count = searched(*(np.asarray(v[own]) for v in parts_of(draws)))
-            apart.append(float(result.validation[own]) - best)
+        for draw in range(DRAWS):
+            best, count = searched(*(np.asarray(v[draw]) for v in parts_of(draws)))
+            apart.append(float(result.validation[draw]) - best)
             fits += count
         theirs += clocks() - start
         print(f"search, {shots} shots: {ours.ravel()}, {theirs}", file=sys.stderr, flush=True)

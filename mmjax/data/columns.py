@@ -35,7 +35,7 @@ def all_texts(column: Column, rows: np.ndarray) -> list[str]:
     """Every text of these rows, further ones too."""
     first: Any = column.values
     others = [] if column.others is None else column.others[rows]
-    return [*first[rows], *(text for own in others for text in own)]
+    return [*first[rows], *(text for several in others for text in several)]
 
 
 def rows_of(name: str, rows: Any) -> int:
@@ -158,13 +158,13 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
 def _shaped(rows: Lazy, kind: str, seen: np.ndarray | None) -> Lazy:
     """Rows in files with the axes of their kind, as those in memory have."""
     if kind == "features" and seen is None and len(rows.shape) != 2:
-        own: tuple[int, ...] = (int(np.prod(rows.shape[1:])),)
+        row_shape: tuple[int, ...] = (int(np.prod(rows.shape[1:])),)
     elif kind == "image" and len(rows.shape) == 3:
-        own = (*rows.shape[1:], 1)
+        row_shape = (*rows.shape[1:], 1)
     else:
         return rows
-    read = lambda chosen: rows.read(chosen).reshape(len(chosen), *own)
-    return rows._replace(shape=(rows.shape[0], *own), read=read)
+    read = lambda chosen: rows.read(chosen).reshape(len(chosen), *row_shape)
+    return rows._replace(shape=(rows.shape[0], *row_shape), read=read)
 
 
 def _no_text(name: str, rows: Any, mask: np.ndarray) -> None:
@@ -222,7 +222,7 @@ def _several_texts(name: str, rows: Any, mask: np.ndarray) -> Column:
     for number, row in enumerate(lists):
         if not _is_texts(row):
             raise InvalidInput(f"{name}: row {number} is {type(row).__name__}, others are text")
-    first = [row if _is_text(row) else own[0] for row, own in zip(rows, lists, strict=True)]
+    first = [row if _is_text(row) else several[0] for row, several in zip(rows, lists, strict=True)]
     values = _texts(name, first, mask)
     if max(map(len, lists)) == 1:
         return Column(values, "text")

@@ -131,13 +131,13 @@ class Dataset(NamedTuple):
         some_present(absent, columns, n)
         codes, of = _ids(columns, absent, ids, n)
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
-        own = None if groups is None else _codes("groups", groups, n)
+        asked_groups = None if groups is None else _codes("groups", groups, n)
         if linked:
-            group, notes = groups_in_order(own), list[str]()
+            group, notes = groups_in_order(asked_groups), list[str]()
         else:
             every = set(of) == set(columns)
-            group, notes = linked_rows(codes, of, own, asked=ids is not None, whole=every)
-        where = split_of(split, group, own, seed, n)
+            group, notes = linked_rows(codes, of, asked_groups, asked=ids is not None, whole=every)
+        where = split_of(split, group, asked_groups, seed, n)
         return cls(columns, kept, group, where, codes, absent, name, (*remarks, *notes))
 
     @property
@@ -247,12 +247,12 @@ def _ids(
     else:
         made, names = [], []
         for key, column in columns.items():
-            own = _content(column, n)
-            if own is None:
+            content = _content(column, n)
+            if content is None:
                 continue
             if key in absent:
-                own = np.where(absent[key], own, n + np.arange(n))
-            made.append(own)
+                content = np.where(absent[key], content, n + np.arange(n))
+            made.append(content)
             names.append(key)
         if not made:
             made, names = [np.arange(n)], ["row"]

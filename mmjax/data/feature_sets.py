@@ -74,13 +74,15 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
 
     Raises InvalidInput for whatever read_features does, and for unequal numbers of rows.
     """
-    own = dict(split=names.split, group=names.group)
-    result = read_features(path, values=names.values, labels=names.labels, names=names.names, **own)
+    protected = dict(split=names.split, group=names.group)
+    result = read_features(
+        path, values=names.values, labels=names.labels, names=names.names, **protected
+    )
     rows, n = result.rows, result.rows.num_rows
     sides, split, groups = result.sides(), rows.split, rows.groups
     if text_path or names.text_values:
         beside = text_path or path
-        other = read_features(beside, values=names.text_values, **own).rows
+        other = read_features(beside, values=names.text_values, **protected).rows
         if other.num_rows != n:
             raise InvalidInput(
                 f"{beside}: {other.num_rows} rows, but {path} has {n}; pairs are by row"
@@ -102,8 +104,8 @@ def _trained_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _grouped_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Rows that share an id on a side are of one group, and so on from row to row."""
     every = np.arange(len(a))
-    for own, other in ((a, b), (b, a)):
-        if np.array_equal(own, every):  # no side says anything of its groups, or the other one does
+    for one, other in ((a, b), (b, a)):
+        if np.array_equal(one, every):  # no side says anything of its groups, or the other one does
             return other
     return linked_groups(a, b, every)[0]
 
@@ -202,11 +204,11 @@ def stratified_split(
     np.maximum.at(high, codes, strata)
     stratum, part_of = np.where(low == high, low, strata.max() + 1), np.zeros(len(sizes), int)
     for kind in np.unique(stratum):
-        own = rng.permutation(np.flatnonzero(stratum == kind))
-        ends = np.cumsum(sizes[own])
+        members = rng.permutation(np.flatnonzero(stratum == kind))
+        ends = np.cumsum(sizes[members])
         # A group goes where its middle row would: groups of one row are cut at round(cut * n).
-        middles = ends - (sizes[own] + 1) / 2
-        part_of[own] = np.searchsorted(np.round(cuts * ends[-1]), middles, side="right")
+        middles = ends - (sizes[members] + 1) / 2
+        part_of[members] = np.searchsorted(np.round(cuts * ends[-1]), middles, side="right")
     return [np.flatnonzero(part_of[codes] == part) for part in range(len(shares) + 1)]
 
 

@@ -98,10 +98,9 @@ def assembled(
     one = lambda part: checked[part][0] if part in checked else None
     result = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, ())
     for part in ("val", "test"):
-        if (own := one(part)) is not None and (count := repeated(pool, own, same)):
-            remarks.append(
-                f"{count} of {len(own.x)} {part} rows repeat a training row (cosine above {same})"
-            )
+        if (judged := one(part)) is not None and (count := repeated(pool, judged, same)):
+            copies = f"{count} of {len(judged.x)} {part} rows"
+            remarks.append(f"{copies} repeat a training row (cosine above {same})")
     return result._replace(remarks=tuple(remarks))
 
 
@@ -113,11 +112,13 @@ def _parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
     if not names["train"]:
         return _split_parts(path, arrays)
     names |= {part: [part] for part in ("val", "test") if part in arrays}
-    results = {n: rows_of(path, arrays, n, f"{n}_labels") for own in names.values() for n in own}
+    results = {
+        n: rows_of(path, arrays, n, f"{n}_labels") for listed in names.values() for n in listed
+    }
     first = names["train"][0]
     for name, rows in results.items():
         same_width(path, name, rows.x, results[first].x.shape[1], f"array {first!r}")
-    return {part: [results[n] for n in own] for part, own in names.items()}
+    return {part: [results[n] for n in listed] for part, listed in names.items()}
 
 
 def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
@@ -131,10 +132,10 @@ def _split_parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
     values, rows = listed_rows(path, arrays)
     column = split_column(path, arrays, split)
     same_rows(path, values, len(rows.x), split, len(column))
-    own = {"train": "train", "val": "validation", "test": "test"}
+    words = {"train": "train", "val": "validation", "test": "test"}
     results = {
         part: [LabelledRows(rows.x[column == kind], rows.labels[column == kind])]
-        for part, kind in own.items()
+        for part, kind in words.items()
         if (column == kind).any()
     }
     if "train" not in results:
@@ -159,13 +160,13 @@ def _pooled(rows: Sequence[LabelledRows], same: float, remarks: list[str]) -> La
     x, labels = (np.concatenate(v) for v in zip(*rows, strict=True))
     order = np.argsort(labels, kind="stable")
     kept = []
-    for own in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+    for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
         chosen: list[int] = []
-        alike = x[own] @ x[own].T
-        for k in range(len(own)):
+        alike = x[group] @ x[group].T
+        for k in range(len(group)):
             if not (alike[k, chosen] > same).any():
                 chosen.append(k)
-        kept.append(own[chosen])
+        kept.append(group[chosen])
     keep = np.concatenate(kept)
     if gone := len(labels) - len(keep):
         remarks.append(

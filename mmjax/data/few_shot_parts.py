@@ -154,8 +154,8 @@ def no_unit_vectors(counts: Mapping[str, int]) -> list[str]:
     some = {name: count for name, count in counts.items() if count}
     if not some:
         return []
-    own = ", ".join(f"{count} of {name}" for name, count in some.items())
-    return [f"{own}: rows that are no unit vectors, and are made so"]
+    listed = ", ".join(f"{count} of {name}" for name, count in some.items())
+    return [f"{listed}: rows that are no unit vectors, and are made so"]
 
 
 def texts_of(path: str, arrays: Arrays, classes: np.ndarray) -> dict[str, np.ndarray]:
@@ -165,10 +165,14 @@ def texts_of(path: str, arrays: Arrays, classes: np.ndarray) -> dict[str, np.nda
         if not name.startswith("text") or name.endswith(("_labels", "_source")):
             continue
         values = matrix_of(path, arrays, name)
-        own = f"{name}_labels" if f"{name}_labels" in arrays else ""
-        codes = _codes_of_texts(path, arrays, own, classes) if own else np.arange(len(classes))
-        if own:
-            same_rows(path, name, len(values), own, len(codes))
+        labelled = f"{name}_labels" if f"{name}_labels" in arrays else ""
+        codes = (
+            _codes_of_texts(path, arrays, labelled, classes)
+            if labelled
+            else np.arange(len(classes))
+        )
+        if labelled:
+            same_rows(path, name, len(values), labelled, len(codes))
         elif len(codes) != len(values):
             raise InvalidInput(
                 f"{path}: array {name!r} has {counted(len(values), 'row')} for {len(classes)} "

@@ -98,8 +98,8 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
     results, some = [], lambda kept: LabelledRows(*(v[kept] for v in every["all"][0]))
     for kind in kinds.tolist():
         away, where = domains == kind, f"{path} without {kind}"
-        own = {"train": "train", "val": "validation", "test": "test"}
-        kept = {part: ~away & (parts_in == word) for part, word in own.items()}
+        words = {"train": "train", "val": "validation", "test": "test"}
+        kept = {part: ~away & (parts_in == word) for part, word in words.items()}
         if not kept["train"].any():
             raise InvalidInput(f"{where}: no row of split train; use a file with training rows")
         parts = {part: [some(rows)] for part, rows in kept.items() if rows.any()}

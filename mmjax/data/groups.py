@@ -18,23 +18,25 @@ _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is 
 
 
 def linked_rows(
-    ids: np.ndarray, of: Sequence[str], own: np.ndarray | None, *, asked: bool, whole: bool
+    ids: np.ndarray, of: Sequence[str], asked_groups: np.ndarray | None, *, asked: bool, whole: bool
 ) -> tuple[np.ndarray, list[str]]:
     """Groups of rows that ids or the user's groups link, and what was not linked.
 
     Args:
       ids: `[n, k]` int.
       of: what names their columns.
-      own: the user's groups `[n]`, or None.
+      asked_groups: the user's groups `[n]`, or None.
       asked: whether the ids are the user's, which always link; contents that are equal do unless
         that would link most rows.
       whole: whether rows of equal ids are equal in all that they hold.
     """
     n, remarks = len(ids), list[str]()
-    start = np.arange(n) if own is None else own
+    start = np.arange(n) if asked_groups is None else asked_groups
     if whole and not asked:
         same = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1)
-        start, remarks = _unless_most(start, linked_groups(start, same, np.arange(n))[0], own)
+        start, remarks = _unless_most(
+            start, linked_groups(start, same, np.arange(n))[0], asked_groups
+        )
     group = start
     for name, column in zip(of, ids.T, strict=True):
         often = np.bincount(np.unique(column, return_inverse=True)[1].reshape(-1)).max()
@@ -43,32 +45,34 @@ def linked_rows(
             continue
         group, _ = linked_groups(group, column, np.arange(n))
     if not asked:
-        group, more = _unless_most(start, group, own)
+        group, more = _unless_most(start, group, asked_groups)
         remarks += [line for line in more if line not in remarks]
     return np.asarray(group, np.int64), remarks
 
 
 def _unless_most(
-    start: np.ndarray, group: np.ndarray, own: np.ndarray | None
+    start: np.ndarray, group: np.ndarray, asked_groups: np.ndarray | None
 ) -> tuple[np.ndarray, list[str]]:
     """The groups, or those of before, and a line, where few or large ones are left."""
     n = len(group)
     few = len(np.unique(group)) < min(_FEWEST, len(np.unique(start)))
     large = np.bincount(group).max() > max(_OFTEN[0], _TOO_LARGE * n)
-    if (few or large) and (few or own is None or np.bincount(own).max() <= _TOO_LARGE * n):
+    if (few or large) and (
+        few or asked_groups is None or np.bincount(asked_groups).max() <= _TOO_LARGE * n
+    ):
         return start, ["equal contents link most rows with each other: a split may part them"]
     return group, []
 
 
-def groups_in_order(own: np.ndarray | None) -> np.ndarray:
+def groups_in_order(asked_groups: np.ndarray | None) -> np.ndarray:
     """The user's groups as they are, which hold all that belongs together already."""
-    if own is None:
+    if asked_groups is None:
         raise InvalidInput("linked: True is not allowed; use groups, that are linked already")
-    return np.asarray(own, np.int64)
+    return np.asarray(asked_groups, np.int64)
 
 
 def split_of(
-    split: Split, group: np.ndarray, own: np.ndarray | None, seed: int, n: int
+    split: Split, group: np.ndarray, asked_groups: np.ndarray | None, seed: int, n: int
 ) -> np.ndarray:
     """`[n]` str of shares, or of names that are checked: see Dataset.from_arrays."""
     listed = split.tolist() if isinstance(split, np.ndarray) and len(split) == 3 else split
@@ -81,11 +85,14 @@ def split_of(
     where = of_length("split", np.asarray(split, np.str_), n)
     strange = np.setdiff1d(where, SPLITS)
     require(not strange.size, "split", list(map(str, strange[:3])), ", ".join(SPLITS))
-    if own is not None:
+    if asked_groups is not None:
         codes = np.array([SPLITS.index(name) for name in where])
-        low, high = np.full(own.max() + 1, len(SPLITS)), np.full(own.max() + 1, -1)
-        np.minimum.at(low, own, codes)
-        np.maximum.at(high, own, codes)
+        low, high = (
+            np.full(asked_groups.max() + 1, len(SPLITS)),
+            np.full(asked_groups.max() + 1, -1),
+        )
+        np.minimum.at(low, asked_groups, codes)
+        np.maximum.at(high, asked_groups, codes)
         torn = int(np.sum(high > low))
         require(torn == 0, "split", f"one with {torn} groups in two parts", "whole groups")
     return where

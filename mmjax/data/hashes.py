@@ -69,7 +69,7 @@ def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
     results: dict[str, np.ndarray] = {}
     for name, column in data.columns.items():
         if column.others is not None:
-            texts = np.array([t for own in column.others for t in own], object)
+            texts = np.array([t for several in column.others for t in several], object)
             every = np.arange(len(texts))
             one = Dataset({name: Column(texts, "text")}, {}, every, every, every[:, None], {})
             results |= hashes_of(one)
@@ -120,9 +120,9 @@ def _others(
     hashes, of = list[int](), list[int]()
     if column.kind != "text" and not isinstance(column.values, Lazy):
         for row in rows.tolist():
-            own = [_hash(content) for content in made(_numbers(column, row))]
-            hashes += own
-            of += [row] * len(own)
+            copies = [_hash(content) for content in made(_numbers(column, row))]
+            hashes += copies
+            of += [row] * len(copies)
     return np.array(hashes, np.uint64), np.array(of, int)
 
 

@@ -76,12 +76,12 @@ def load_multimodal(
     seen = {
         name: _mask(path, mask, arrays[mask], name, values[name]) for name, mask in masks.items()
     }
-    own = label_column(arrays[ids], ids, path).astype(str) if ids else None
+    row_ids = label_column(arrays[ids], ids, path).astype(str) if ids else None
     validation, test = (
         _flags(f"{path}: {name!r}", arrays[name], (n,)) if name else None
         for name in (is_validation, is_test)
     )
-    groups = np.arange(n) if own is None else encode_labels(own)[0]
+    groups = np.arange(n) if row_ids is None else encode_labels(row_ids)[0]
     split = _split(path, groups, validation, test, test_share)
     for name in standardise:
         fits = name in values and values[name].ndim in (2, 3)
@@ -92,7 +92,7 @@ def load_multimodal(
     with naming(path):
         data = Dataset.from_arrays(values, lengths=seen, split=split, name=os.path.basename(path))
     data = data._replace(labels=results)
-    return data if own is None else data.also_by(own)
+    return data if row_ids is None else data.also_by(row_ids)
 
 
 def _values(path: str, name: str, array: np.ndarray) -> np.ndarray:
@@ -165,8 +165,8 @@ def _split(path, groups, validation, test, test_share) -> np.ndarray:
     if test is None:
         free = np.ones(len(groups), bool) if validation is None else ~validation
         test = np.zeros(len(groups), bool)
-        own = np.unique(groups[free], return_inverse=True)[1]
-        test[free] = random_split(own, test_share)
+        free_groups = np.unique(groups[free], return_inverse=True)[1]
+        test[free] = random_split(free_groups, test_share)
     split = np.where(test, "test", "train").astype("U10")
     if validation is not None:
         if (test & validation).any():

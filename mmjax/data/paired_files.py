@@ -70,7 +70,9 @@ def digit_halves(test_share: float) -> PairedData:
 
     digits = load_digits()
     images = digits.images.astype(np.float32)
-    side = lambda name, own: _Side(name, own, {LABEL: digits.target}, None, content_ids(own), False)
+    side = lambda name, values: _Side(
+        name, values, {LABEL: digits.target}, None, content_ids(values), False
+    )
     halves = side("left", images[:, :, :4]), side("right", images[:, :, 4:])
     name = "scikit-learn digits, left and right halves"
     return _split(name, *halves, np.arange(len(images)), test_share)

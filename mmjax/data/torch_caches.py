@@ -53,19 +53,19 @@ def open_cache(path: str) -> Arrays:
 
 def _one(path: str, name: str, axes: int) -> np.ndarray:
     """The tensor of a file."""
-    own = os.path.join(path, name)
-    array = read_torch(own)
+    file = os.path.join(path, name)
+    array = read_torch(file)
     if not isinstance(array, np.ndarray) or array.ndim != axes or 0 in array.shape:
         message = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array)
-        raise InvalidInput(f"{own}: it holds {message}; use one tensor of {axes} axes")
+        raise InvalidInput(f"{file}: it holds {message}; use one tensor of {axes} axes")
     return plain(array, name, path)
 
 
 def _values(path: str, k: int) -> np.ndarray:
     values = _one(path, f"values_{k}shots.pt", 2)
     if not (np.isin(values, (0, 1)).all() and (values.sum(1, dtype=np.float32) == 1).all()):
-        own = os.path.join(path, f"values_{k}shots.pt")
-        raise InvalidInput(f"{own}: its rows are not one-hot; use one 1 a row, at its class")
+        file = os.path.join(path, f"values_{k}shots.pt")
+        raise InvalidInput(f"{file}: its rows are not one-hot; use one 1 a row, at its class")
     return values
 
 
@@ -86,6 +86,6 @@ def _keys(path: str, k: int) -> np.ndarray:
 def _texts(path: str, name: str, k: int) -> np.ndarray:
     texts, classes = _one(path, name, 2), _values(path, k).shape[1]
     if texts.shape[1] != classes:
-        own = os.path.join(path, name)
-        raise InvalidInput(f"{own}: shape {texts.shape}; use [dim, {classes}], a column a class")
+        file = os.path.join(path, name)
+        raise InvalidInput(f"{file}: shape {texts.shape}; use [dim, {classes}], a column a class")
     return texts.T

@@ -158,8 +158,8 @@ def _look(white: Array, rotation: Array, contrast: Contrast) -> _Look:
     y = white @ rotation.T
     g, slope = contrast.score(y)
     moments = g.T @ y / len(y)
-    own = jnp.diagonal(moments) - jnp.mean(slope, 0)
-    return _Look(jnp.mean(contrast.value(y), 0), moments, own)
+    tails = jnp.diagonal(moments) - jnp.mean(slope, 0)
+    return _Look(jnp.mean(contrast.value(y), 0), moments, tails)
 
 
 def _signs(look: _Look) -> Array:
@@ -174,8 +174,8 @@ def _gradient(look: _Look, signs: Array) -> Array:
 
 def _curvature(look: _Look, signs: Array) -> Array:
     """Minus the second derivative along each of them, near independence; kept positive."""
-    own = signs * look.own
-    return jnp.maximum(own[:, None] + own[None, :], _LEAST_CURVATURE)
+    tails = signs * look.own
+    return jnp.maximum(tails[:, None] + tails[None, :], _LEAST_CURVATURE)
 
 
 def _exponential(step: Array) -> Array:

@@ -146,8 +146,8 @@ class _Fuse(nn.Module):
     @nn.compact
     def __call__(self, features, masks):
         parts = [
-            _Adapter(*sizes, self.width, name=f"adapter_{k}")(own)
-            for k, (sizes, own) in enumerate(zip(self.adapters, features, strict=True))
+            _Adapter(*sizes, self.width, name=f"adapter_{k}")(tokens)
+            for k, (sizes, tokens) in enumerate(zip(self.adapters, features, strict=True))
         ]
         tokens, seen = (jnp.concatenate(side, 1) for side in zip(*parts, strict=True))
         owner = np.repeat(np.arange(len(parts)), [part[0].shape[1] for part in parts])
@@ -275,8 +275,8 @@ def fusion(
             for encoder, own_key, example in zip(encoders, keys, examples, strict=True)
         ]
         features = tuple(
-            jax.eval_shape(encoder.apply, *own, example)
-            for encoder, own, example in zip(encoders, made, examples, strict=True)
+            jax.eval_shape(encoder.apply, *params, example)
+            for encoder, params, example in zip(encoders, made, examples, strict=True)
         )
         features = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), features)
         everything = jnp.ones((1, len(encoders)), bool)
@@ -292,7 +292,7 @@ def fusion(
     def apply(params, statistics, observations, masks):
         masks = _checked(observations, masks, len(encoders))
         parts = zip(encoders, params["encoders"], statistics["encoders"], observations, strict=True)
-        features = tuple(encoder.apply(*own) for encoder, *own in parts)
+        features = tuple(encoder.apply(*inputs) for encoder, *inputs in parts)
         return fuse.apply({"params": params["fusion"]}, features, masks)
 
     def forward(params, statistics, observations, masks, key, gather):

@@ -55,7 +55,7 @@ def two_towers(
     """
     require(spare_dims >= 0, "spare_dims", spare_dims, "a whole number >= 0")
     width = embedding_dim + spare_dims
-    own = (lambda side: "x") if shared else (lambda side: side)
+    side_of = (lambda side: "x") if shared else (lambda side: side)
     networks = dict(zip("xt", encoders, strict=True))
 
     def init(key, shapes):
@@ -78,7 +78,7 @@ def two_towers(
         return params
 
     def of(params, part, side):
-        return getattr(params[part], own(side))
+        return getattr(params[part], side_of(side))
 
     def finish(params, side, e):
         if spare_dims:
@@ -89,7 +89,7 @@ def two_towers(
         return head.apply(of(params, "heads", side), e)
 
     def raw_side(params, side, observations):
-        return networks[own(side)].apply(
+        return networks[side_of(side)].apply(
             of(params, "encoders", side), of(params, "statistics", side), observations
         )
 
@@ -105,14 +105,14 @@ def two_towers(
     def forward(params, pair, key, gather):
         seen, statistics = [], params["statistics"]
         for side, side_key in zip(("x", "t"), jax.random.split(key), strict=True):
-            e, changed = networks[own(side)].forward(
+            e, changed = networks[side_of(side)].forward(
                 of(params, "encoders", side),
-                getattr(statistics, own(side)),  # of shared ones, as the first view left them
+                getattr(statistics, side_of(side)),  # of shared ones, as the first view left them
                 getattr(pair, side),
                 side_key,
                 gather,
             )
-            statistics = statistics._replace(**{own(side): changed})
+            statistics = statistics._replace(**{side_of(side): changed})
             seen.append(finish(params, side, e))
         return Pair(*seen), {"statistics": jax.lax.stop_gradient(statistics)}
 

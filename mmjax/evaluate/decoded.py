@@ -93,9 +93,9 @@ def _apart(values: np.ndarray, spread: float | None) -> float:
 def scored(moves: np.ndarray, names: Sequence[str]) -> Moves:
     """Moves of their table `[k, factors]`, whose columns have names."""
     rows, columns = match(jnp.asarray(moves.T))
-    own = np.zeros(moves.shape[1])
+    matched = np.zeros(moves.shape[1])
     component = np.full(moves.shape[1], -1)
-    own[rows], component[rows] = moves[columns, rows], columns
+    matched[rows], component[rows] = moves[columns, rows], columns
     whole = moves[columns].sum()
-    others = 1 - own.sum() / whole if whole > 0 else 0.0
-    return Moves(tuple(names), moves, own, float(own.mean()), float(others), component)
+    others = 1 - matched.sum() / whole if whole > 0 else 0.0
+    return Moves(tuple(names), moves, matched, float(matched.mean()), float(others), component)

@@ -127,9 +127,9 @@ def _fold(fit, score, key, dim, candidates, steps):
         widths, alpha = jnp.exp(params["log_width"]), params["alpha"]
         apart = jnp.square((x[:, None] - t[None]) / widths) + _TINY
         scores = -jnp.sum(apart ** (alpha / 2), -1)
-        own = jnp.diagonal(scores)
-        forth = jax.nn.logsumexp(scores, 1) - own
-        back = jax.nn.logsumexp(scores, 0) - own
+        pulls = jnp.diagonal(scores)
+        forth = jax.nn.logsumexp(scores, 1) - pulls
+        back = jax.nn.logsumexp(scores, 0) - pulls
         return (forth + back) / 2
 
     optimiser = optax.adam(optax.cosine_decay_schedule(0.05, steps))

@@ -103,10 +103,10 @@ def _fit_multilabel(x, labels, l2, max_steps, tolerance) -> Logistic:
     penalty = jnp.asarray(l2 / count, x.dtype)
     units = units_of(x, 0.25, penalty)
 
-    def fit(own):
-        positive = jnp.sum(own)
+    def fit(of_class):
+        positive = jnp.sum(of_class)
         varies = (positive > 0) & (positive < count)
-        sign = jnp.where(own, -1, 1).astype(x.dtype)
+        sign = jnp.where(of_class, -1, 1).astype(x.dtype)
 
         def loss(params):
             weights, bias = params
@@ -294,11 +294,11 @@ def _checked(
         num_classes = 2
     elif num_classes is None:
         require(not traced, "num_classes", None, "a number where labels are traced (vmap, jit)")
-        num_classes = max(2, 1 + max(int(jnp.max(own)) for own in labels))
+        num_classes = max(2, 1 + max(int(jnp.max(codes)) for codes in labels))
     require(num_classes >= 2, "num_classes", num_classes, "a whole number >= 2")
     if not traced:
-        for name, x, own in zip(names, features, labels, strict=True):
-            _check_values(name, task, Labelled(x, own), num_classes)
+        for name, x, codes in zip(names, features, labels, strict=True):
+            _check_values(name, task, Labelled(x, codes), num_classes)
     if task == "regression":
         labels, _, units = conditioned(*labels, together=True)
         unit = units.max(initial=0)

@@ -46,8 +46,8 @@ def cross_entropies(outputs: Array, labels: Array) -> Array:
     """
     apart = outputs - jnp.take_along_axis(outputs, labels[:, None], 1)
     top = jax.lax.stop_gradient(jnp.maximum(jnp.max(apart, 1), 0))
-    own = jnp.arange(outputs.shape[1]) == labels[:, None]
-    others = jnp.sum(jnp.where(own, 0, jnp.exp(apart - top[:, None])), 1)
+    right = jnp.arange(outputs.shape[1]) == labels[:, None]
+    others = jnp.sum(jnp.where(right, 0, jnp.exp(apart - top[:, None])), 1)
     return top + jnp.log1p(others + jnp.expm1(-top))
 
 

@@ -60,9 +60,9 @@ def _fit(z, labels, val_z, val_labels, num_classes) -> Single:
     sorted_labels = labels[order]
 
     def of_class(c):
-        own, count = sorted_labels == c, jnp.sum(labels == c)
+        positive, count = sorted_labels == c, jnp.sum(labels == c)
         rest = len(z) - count
-        hits = jnp.cumsum(own, 0)[:-1]
+        hits = jnp.cumsum(positive, 0)[:-1]
         # Whole numbers, so that equals are equal; a cut inside ties is none.
         ahead = hits * rest - (jnp.arange(1, len(z))[:, None] - hits) * count
         score = jnp.where(gaps > 0, jnp.abs(ahead), -1)
@@ -80,11 +80,11 @@ def _fit(z, labels, val_z, val_labels, num_classes) -> Single:
     return jax.lax.map(of_class, jnp.arange(num_classes))
 
 
-def _ahead(z, own, sign, threshold):
+def _ahead(z, positive, sign, threshold):
     """`[k]` true positive rate - false positive rate of each component's own threshold."""
     above = (sign * (z - threshold) > 0).astype(z.dtype)
     rate = lambda mask: mask @ above / jnp.maximum(jnp.sum(mask), 1)
-    return rate(own.astype(z.dtype)) - rate(1 - own.astype(z.dtype))
+    return rate(positive.astype(z.dtype)) - rate(1 - positive.astype(z.dtype))
 
 
 @jax.jit
@@ -98,8 +98,8 @@ def single_accuracies(single: Single, z: Array, labels: Array) -> Array:
 
     def of_class(given):
         c, (component, sign, threshold) = given
-        own = (labels == c).astype(z.dtype)
-        ahead = _ahead(z[:, component][:, None], own, sign, threshold)
+        positive = (labels == c).astype(z.dtype)
+        ahead = _ahead(z[:, component][:, None], positive, sign, threshold)
         return 0.5 + 0.5 * ahead[0]
 
     return jax.lax.map(of_class, (jnp.arange(len(single.sign)), tuple(single)))

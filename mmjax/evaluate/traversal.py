@@ -89,9 +89,9 @@ def attribute_response(
     start = x[held[np.asarray(shuffled_rows(anchor_key, len(held)))[:anchors]]]
     moved, near = _moved(affine, x[held], jnp.asarray(ends, x.dtype), start)
     # What probes see: one unit for all columns, since a scale of each would turn directions.
-    own = x[fit]
-    mean, scale = jnp.mean(own, 0), jnp.max(conditioned(own, together=True)[2], initial=0)
-    seen = (own - mean) / scale, (moved - mean) / scale
+    fitted = x[fit]
+    mean, scale = jnp.mean(fitted, 0), jnp.max(conditioned(fitted, together=True)[2], initial=0)
+    seen = (fitted - mean) / scale, (moved - mean) / scale
     near = np.asarray(near)
     probe, neighbours = [], []
     for name, values in tracked(attributes.items(), "attributes"):

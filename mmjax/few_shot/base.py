@@ -83,7 +83,7 @@ def over_draws(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @partial(jax.jit, static_argnums=(1,))
     def every(arrays, constants):
-        one = lambda own: function(*own, *constants)
+        one = lambda args: function(*args, *constants)
         return jax.lax.map(one, arrays) if jax.default_backend() == "cpu" else jax.vmap(one)(arrays)
 
     @wraps(function)
@@ -178,7 +178,7 @@ def accuracies(
 
 
 @partial(jax.jit, static_argnums=(0, 6, 7))
-def _accuracies(scores, params, x, z, labels, among, shared, own):
+def _accuracies(scores, params, x, z, labels, among, shared, z_is_x):
     def one(given):
         params, x, z, labels = given
         return accuracy_of_largest(scores(params, x, z), labels, among)
@@ -191,7 +191,7 @@ def _accuracies(scores, params, x, z, labels, among, shared, own):
             (
                 jax.tree.map(lambda v, k=k: v[k], params),
                 pick(x, k, shared),
-                pick(z, k, own),
+                pick(z, k, z_is_x),
                 pick(labels, k, shared),
             )
         )

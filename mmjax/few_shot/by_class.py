@@ -104,8 +104,8 @@ def class_figures(
         result = _single_accuracies(single, z, rows.labels, rows.shared)
         return Figures(np.asarray(result), {})
     fitted = LINEAR[probe](seen, num_classes)
-    own = of_features(fitted.params, affine)
-    result = class_accuracies(own, rows.x, rows.labels, num_classes, rows.shared)
+    params = of_features(fitted.params, affine)
+    result = class_accuracies(params, rows.x, rows.labels, num_classes, rows.shared)
     choices = {name: np.asarray(v) for name, v in fitted.choices.items()}
     return Figures(np.asarray(result), choices | {"accuracy": np.asarray(fitted.validation)})
 
@@ -118,7 +118,7 @@ def _fit_single(z, labels, val_z, val_labels, num_classes):
 @partial(jax.jit, static_argnums=3)
 def _single_accuracies(single: Single, z, labels, shared):
     given = (single, z) if shared else (single, z, labels)
-    one = lambda own: single_accuracies(own[0], own[1], labels if shared else own[2])
+    one = lambda args: single_accuracies(args[0], args[1], labels if shared else args[2])
     return jax.lax.map(one, given)
 
 
@@ -135,8 +135,8 @@ def class_accuracies(
       shared: whether all draws are judged on the same rows.
     """
 
-    def one(own):
-        params, x_own, labels_own = (*own, x, labels) if shared else own
+    def one(args):
+        params, x_own, labels_own = (*args, x, labels) if shared else args
         right = jnp.argmax(linear_scores(params, x_own, x_own), 1) == labels_own
         sums = jnp.zeros((2, num_classes)).at[:, labels_own]
         hits, counts = sums.add(jnp.stack([right, jnp.ones_like(right)]).astype(jnp.float32))

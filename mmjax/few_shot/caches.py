@@ -126,9 +126,9 @@ def ape_columns(
 ) -> Array:
     """`[kept]` columns that tell classes apart (Zhu et al. 2023): -.7 similarity + .3 variance."""
     shots = x.reshape(num_classes, -1, x.shape[1])
-    own = texts + jnp.sum(shots, 1) / copies
+    sums = texts + jnp.sum(shots, 1) / copies
     pairs = num_classes * (num_classes - 1) * (1 + shots.shape[1] / copies) ** 2
-    similarity = (jnp.sum(own, 0) ** 2 - jnp.sum(own**2, 0)) / pairs
+    similarity = (jnp.sum(sums, 0) ** 2 - jnp.sum(sums**2, 0)) / pairs
     criterion = -0.7 * similarity + 0.3 * jnp.var(texts, 0, ddof=1)
     return jax.lax.top_k(criterion, kept)[1]
 
@@ -151,8 +151,8 @@ def _ape(x, copies, texts, val, val_labels, num_classes):
     keys = normalise(x[:, columns])
     class_shares = jax.nn.softmax(keys @ normalise(texts[:, columns]).T, 1)
     labels = jnp.repeat(jnp.arange(num_classes), len(x) // num_classes)
-    own = jnp.take_along_axis(class_shares, labels[:, None], 1)[:, 0]
-    divergence = jnp.log2((1 + 1e-6) / (own + 1e-6))  # of the classes that are 0: below 1e-4
+    right = jnp.take_along_axis(class_shares, labels[:, None], 1)[:, 0]
+    divergence = jnp.log2((1 + 1e-6) / (right + 1e-6))  # of the classes that are 0: below 1e-4
     params = {"columns": columns, "keys": keys, "divergence": divergence, "texts": texts}
     base = zero_shot(val, texts)
 
@@ -221,5 +221,5 @@ def fit_gda(draws: Draws, num_classes: int) -> Fitted:
 
 def gda_scores(params: Tree, x: Array, z: Array) -> Array:
     """See fit_gda."""
-    own = x @ params["weights"] + params["bias"]
-    return zero_shot(x, params["texts"]) + params["alpha"] * own
+    gaussian = x @ params["weights"] + params["bias"]
+    return zero_shot(x, params["texts"]) + params["alpha"] * gaussian

@@ -32,16 +32,16 @@ def right_between(base: Array, added: Array, labels: Array) -> tuple[Array, Arra
       `[m]`, `[m]` from and to; from >= to where no weight will do. Where classes tie for all
       weights the first of them is taken, as by argmax.
     """
-    own = jnp.arange(base.shape[1]) == labels[:, None]
+    right = jnp.arange(base.shape[1]) == labels[:, None]
     at = lambda v: jnp.take_along_axis(v, labels[:, None], 1)
     ahead, gain = at(base) - base, at(added) - added
     safe = jnp.where(gain == 0, 1, gain)
     crossing = -ahead / safe
-    low = jnp.max(jnp.where((gain > 0) & ~own, crossing, -jnp.inf), 1)
-    high = jnp.min(jnp.where((gain < 0) & ~own, crossing, jnp.inf), 1)
+    low = jnp.max(jnp.where((gain > 0) & ~right, crossing, -jnp.inf), 1)
+    high = jnp.min(jnp.where((gain < 0) & ~right, crossing, jnp.inf), 1)
     earlier = jnp.arange(base.shape[1]) < labels[:, None]
     # No weight helps against a class that gains as much and is ahead already.
-    lost = (gain == 0) & ~own & ((ahead < 0) | ((ahead == 0) & earlier))
+    lost = (gain == 0) & ~right & ((ahead < 0) | ((ahead == 0) & earlier))
     return low, jnp.where(jnp.any(lost, 1), -jnp.inf, high)
 
 

@@ -88,7 +88,7 @@ def make_draws(
     own_keys = jax.vmap(lambda k: jax.random.fold_in(k, 2))(keys)
     rows = _rows_of(keys, 0, few.pool.labels, count, taken)
     part = lambda of, where: LabelledRows(*(v[where.reshape(len(keys), -1)] for v in of))
-    held = lambda own, shared: HeldOut(jnp.asarray(own.x), jnp.asarray(own.labels), shared)
+    held = lambda rows, shared: HeldOut(jnp.asarray(rows.x), jnp.asarray(rows.labels), shared)
     x, labels = part(few.pool, rows[..., :shots])
     if few.val is None:
         chosen = part(few.pool, rows[..., shots : shots + val])
@@ -97,9 +97,9 @@ def make_draws(
     else:
         chosen = LabelledRows(*(np.broadcast_to(v, (len(keys), *v.shape)) for v in few.val))
     tests: dict[str, HeldOut] = {}
-    for name, own in few.shifts.items():
-        tests[name] = held(own, True)
-        here = np.bincount(own.labels, minlength=count) > 0
+    for name, shifted in few.shifts.items():
+        tests[name] = held(shifted, True)
+        here = np.bincount(shifted.labels, minlength=count) > 0
         if not here.all():  # ImageNet-R and -A have 200 of 1000 classes, and are told among these
             among = f"{name} among its {int(here.sum())} classes"
             tests[among] = tests[name]._replace(among=jnp.asarray(here))
@@ -121,7 +121,7 @@ def _rows_of(
     """`[draws, classes, each]` rows without replacement; those of fewer shots are among them."""
     chance = jax.vmap(lambda k: jax.random.uniform(jax.random.fold_in(k, purpose), labels.shape))
     starts = np.searchsorted(np.sort(labels), np.arange(num_classes))[:, None] + np.arange(each)
-    return np.stack([np.lexsort((own, labels))[starts] for own in np.asarray(chance(keys))])
+    return np.stack([np.lexsort((draw, labels))[starts] for draw in np.asarray(chance(keys))])
 
 
 def unlabelled(few: FewShotSet) -> Array:

@@ -49,8 +49,8 @@ def _cca_trained(x, z, labels, copies, val, val_z, val_labels, texts, key, num_c
     places, count = distinct(len(x), copies)
 
     def scores(params, rows):
-        own, unmixed = rows[:, :width], rows[:, width:] @ params["turn"]
-        terms = cca_terms(own, unmixed, x, z, params["texts"])
+        plain, unmixed = rows[:, :width], rows[:, width:] @ params["turn"]
+        terms = cca_terms(plain, unmixed, x, z, params["texts"])
         base, attended, by_text, affinity = terms
         cache = cached(affinity, jnp.ones(()), num_classes) / copies
         return base + 1e-6 * attended + 0.1 * by_text + cache
@@ -79,12 +79,12 @@ def fit_cca_ft(draws: Draws, num_classes: int) -> Fitted:
     """CCA-FT (Jiang et al. 2025): a linear map of the unmixed rows and the texts are trained."""
     full, copies = filled(draws, num_classes)
     given = full.x, full.z, full.labels, copies, full.val, full.val_z, full.val_labels
-    own = _cca_trained(*given, full.texts, full.keys, num_classes)
-    val_z = _turned(full.val_z, own["turn"])
-    searched = full.x, full.z, copies, own["texts"], full.val, val_z, full.val_labels
+    trained = _cca_trained(*given, full.texts, full.keys, num_classes)
+    val_z = _turned(full.val_z, trained["turn"])
+    searched = full.x, full.z, copies, trained["texts"], full.val, val_z, full.val_labels
     first, eta, gamma, accuracy = search_cca(*searched, num_classes)
     chosen = {"beta": first.outer, "alpha": first.inner, "eta": eta, "gamma": gamma}
-    params = chosen | own | {"keys": full.x, "z_keys": full.z, "alpha": first.inner / copies}
+    params = chosen | trained | {"keys": full.x, "z_keys": full.z, "alpha": first.inner / copies}
     return Fitted(params, chosen, accuracy)
 
 
@@ -135,8 +135,8 @@ def task_scores(params: Tree, x: Array, z: Array) -> Array:
 
 def adapter_scores(params: Tree, x: Array, z: Array) -> Array:
     """CLIP-Adapter (Gao et al. 2024): a bottleneck of two layers beside the feature."""
-    own = jax.nn.relu(jax.nn.relu(x @ params["down"]) @ params["up"])
-    return zero_shot(normalise(RATIO * own + (1 - RATIO) * x), params["texts"])
+    adapted = jax.nn.relu(jax.nn.relu(x @ params["down"]) @ params["up"])
+    return zero_shot(normalise(RATIO * adapted + (1 - RATIO) * x), params["texts"])
 
 
 def cross_scores(params: Tree, x: Array, z: Array) -> Array:
@@ -170,11 +170,11 @@ def _lp(x, labels, copies, val, val_labels, texts, num_classes):
     text_scores, val_told, count = x @ texts.T, val @ texts.T, len(x)
     rate = 4 * count / jnp.linalg.eigvalsh(x.T @ x)[-1]
     text_rate = count / (4 * jnp.max(jnp.sum(text_scores**2, 0)))
-    own = jnp.mean(jnp.take_along_axis(text_scores, labels[:, None], 1))
+    right = jnp.mean(jnp.take_along_axis(text_scores, labels[:, None], 1))
     start = {
         "weights": class_means(x, num_classes) * (count // num_classes) / copies,
         "bias": jnp.zeros(num_classes),
-        "alpha": jnp.full(num_classes, 250.0 * own),
+        "alpha": jnp.full(num_classes, 250.0 * right),
     }
     outputs = lambda p, rows, scored: rows @ p["weights"].T + p["bias"] + p["alpha"] * scored
 
@@ -214,5 +214,5 @@ def fit_lp(draws: Draws, num_classes: int) -> Fitted:
 
 def lp_scores(params: Tree, x: Array, z: Array) -> Array:
     """`[m, classes]`, see fit_lp."""
-    own = x @ params["weights"].T + params["bias"]
-    return own + params["alpha"] * (x @ params["texts"].T)
+    linear = x @ params["weights"].T + params["bias"]
+    return linear + params["alpha"] * (x @ params["texts"].T)

@@ -151,7 +151,8 @@ def content_style_model(
             seen[first].append(style[number])
             seen[second].append(changed[number])
         return tuple(
-            Blocks(c, jnp.concatenate(own, axis=1), m) for own, m in zip(seen, private, strict=True)
+            Blocks(c, jnp.concatenate(parts, axis=1), m)
+            for parts, m in zip(seen, private, strict=True)
         )
 
     return ContentStyleModel(init, sample, (content_dim, (modalities - 1) * style_dim, private_dim))

@@ -127,15 +127,15 @@ def cmc(
 
     With pairs="first" it's the core view. Arguments and errors are those of info_nce.
     """
-    own = cross(
+    crossed = cross(
         temperature=temperature, learn_temperature=learn_temperature, pairs=pairs, first=first
     )
 
     def value(params, z, context):
-        mean, metrics = own.value(params, z, context)
+        mean, metrics = crossed.value(params, z, context)
         return 2 * len(chosen_pairs(z, pairs, first)) * mean, metrics
 
-    return own._replace(value=value)
+    return crossed._replace(value=value)
 
 
 def siglip(*, temperature: float = 0.1, bias: float = -10.0) -> Loss:
@@ -222,11 +222,11 @@ def cross_self(
     require(pairs in PAIRS, "pairs", pairs, ", ".join(PAIRS))
 
     def value(temperature, z, context):
-        own = temperature if self_temperature is None else self_temperature
+        within_temperature = temperature if self_temperature is None else self_temperature
         names = modalities_of(z) if alone is None else [one_of(z, n, "alone") for n in alone]
         of_pair = partial(contrastive.info_nce, similarity=cosine(), temperature=temperature)
         aligned = mean_over_pairs(of_pair, z, context, chosen_pairs(z, pairs, first))
-        within = sum(_within(z, context, name, own) for name in names)
+        within = sum(_within(z, context, name, within_temperature) for name in names)
         return aligned + self_weight * within, {"cross": aligned, "self": within}
 
     return loss_of(value, temperature, learn_temperature)
@@ -281,9 +281,9 @@ def supcon(
         names = names if modality is None else [one_of(z, modality, "modality")]
         views = context.views or (z,)
         every = [present_in(context, z, name) for name in names]
-        some = any(own is not None for own in every)
+        some = any(one is not None for one in every)
         whole = jnp.ones(context.labels.shape, bool)
-        present = [whole if own is None else own for own in every] * len(views)
+        present = [whole if one is None else one for one in every] * len(views)
         count = len(present)
         options = asked(context)
         if context.ids is not None:  # of a row, and so of all that is made of it

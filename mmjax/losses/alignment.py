@@ -163,10 +163,13 @@ def cross_self(
     """
     require(len(first) == len(second), "second", len(second), f"{len(first)} views, as of first")
     require(self_weight >= 0, "self_weight", self_weight, "a number >= 0")
-    own = temperature if self_temperature is None else self_temperature
+    within_temperature = temperature if self_temperature is None else self_temperature
     options: dict[str, Any] = dict(gather=gather, ids=ids, chunk=chunk)
     across = cross(aligned, temperature=temperature, pairs=pairs, **options)
-    within = [nt_xent(a, b, temperature=own, **options) for a, b in zip(first, second, strict=True)]
+    within = [
+        nt_xent(a, b, temperature=within_temperature, **options)
+        for a, b in zip(first, second, strict=True)
+    ]
     return across + self_weight * sum(within)
 
 
@@ -318,9 +321,9 @@ def siglip(
 
     @jax.checkpoint
     def against_all(candidate):
-        point, own = (v[None] for v in candidate)
+        point, columns = (v[None] for v in candidate)
         logits = similarity.pairwise(x, point) / temperature + bias
-        return jnp.sum(jnp.where(keep(mine, own), jax.nn.softplus(logits), 0))
+        return jnp.sum(jnp.where(keep(mine, columns), jax.nn.softplus(logits), 0))
 
     candidates = gather(t), gather(mine)
     negatives = jax.lax.map(against_all, candidates, batch_size=chunk or default_chunk())

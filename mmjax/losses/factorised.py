@@ -28,15 +28,15 @@ def _scores(
     chex.assert_equal_shape_prefix([pair.x, pair.t], 1)
     x, t = (present_only(at_least_float32(side)[0], present) for side in pair)
     place = row_ids(x.shape[0], gather)
-    own = ~differ(place[:, None], gather(place)[:, None])
+    diagonal = ~differ(place[:, None], gather(place)[:, None])
     if ids is None:
-        counts = jnp.ones_like(own)
+        counts = jnp.ones_like(diagonal)
     else:
         mine = id_columns(ids, x.shape[0], gather)
-        counts = own | differ(mine, gather(mine))
+        counts = diagonal | differ(mine, gather(mine))
     if present is not None:
         there = present[:, None].astype(jnp.int32)
-        counts = own | (counts & both_present(there, gather(there)))
+        counts = diagonal | (counts & both_present(there, gather(there)))
     aligned = jax.vmap(lambda a, b: critic(a[None], b[None])[0, 0])(x, t)
     aligned, scores = at_least_float32(aligned, critic(x, gather(t)))
     return aligned, scores, counts

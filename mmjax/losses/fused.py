@@ -119,12 +119,12 @@ def comm_of_paper(
     """
     chex.assert_rank([first, second, alone], [2, 2, 3])
     count = alone.shape[1]
-    *own, joint = _weights(weights, count + 1)
+    *singles, joint = _weights(weights, count + 1)
     options: dict[str, Any] = dict(temperature=temperature, gather=gather, ids=ids, chunk=chunk)
     there = lambda k: None if present is None else present[:, k] & present[:, -1]
     pair = lambda k, a, b: nt_xent(a, b, present=there(k), **options)
     total = joint * pair(-1, first, second)
-    for k, weight in enumerate(own):
+    for k, weight in enumerate(singles):
         z = alone[:, k]
         total += 0.5 * weight * (pair(k, z, first) + pair(k, z, second))
     return total

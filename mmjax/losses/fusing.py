@@ -39,10 +39,10 @@ def _side_by_side(z: Embeddings, names: list[str]) -> Array:
 def _present(context: Context, z: Embeddings, names: list[str]) -> Array | None:
     """`[batch, names]` bool, or None where all rows have all."""
     every = [present_in(context, z, name) for name in names]
-    if all(own is None for own in every):
+    if all(one is None for one in every):
         return None
     whole = jnp.ones(z[JOINT].shape[0], bool)
-    return jnp.stack([whole if own is None else own for own in every], axis=1)
+    return jnp.stack([whole if one is None else one for one in every], axis=1)
 
 
 def comm(
@@ -169,8 +169,8 @@ def factor_cl(
         there = [present_in(context, z, name) for name in (first, second)]
         # Zeros before the heads: a NaN that no bound reads would still reach the heads' gradient.
         clean = lambda view: [
-            present_only(at_least_float32(view[n])[0], own)
-            for n, own in zip((first, second), there, strict=True)
+            present_only(at_least_float32(view[n])[0], here)
+            for n, here in zip((first, second), there, strict=True)
         ]
         x, t = map(read, (0, 1), clean(z))
         if classes is None:
@@ -183,7 +183,7 @@ def factor_cl(
         both = present_in(context, z, first, second)
         first_there, second_there = there
         present = Factors(both, both, first_there, second_there, both, both)
-        scores: Any = [partial(critic.score, own) for own in params["critics"]]
+        scores: Any = [partial(critic.score, critic_params) for critic_params in params["critics"]]
         critics = Factors(*scores)
         still = jax.lax.stop_gradient(params["critics"])
         frozen = critics._replace(

@@ -22,14 +22,14 @@ def present_in(context: Context, z: Embeddings, *names: str) -> Array | None:
     where any modality is."""
     result = None
     for name in names:
-        own = context.present.get(name)
-        if own is None and name == JOINT:
+        here = context.present.get(name)
+        if here is None and name == JOINT:
             each = [context.present.get(other) for other in modalities_of(z)]
             some = each and all(v is not None for v in each)
-            own = jnp.any(jnp.stack([v for v in each if v is not None]), axis=0) if some else None
-        if own is not None:
-            own = jnp.asarray(own, bool)
-            result = own if result is None else result & own
+            here = jnp.any(jnp.stack([v for v in each if v is not None]), axis=0) if some else None
+        if here is not None:
+            here = jnp.asarray(here, bool)
+            result = here if result is None else result & here
     return result
 
 

@@ -88,8 +88,8 @@ def sweep(
         choose(dict(data.labels), "label", name)
     models, probes = {}, {}
     for dim in dims:
-        own = workdir and os.path.join(workdir, f"dim={dim}")
-        models[dim] = fit(data, dim=dim, key=key, workdir=own, **options)
+        folder = workdir and os.path.join(workdir, f"dim={dim}")
+        models[dim] = fit(data, dim=dim, key=key, workdir=folder, **options)
         read = probing(models[dim], data)
         probes[dim] = {name: read(name) for name in names}
     return SweepFigures(probes, models)
@@ -209,11 +209,11 @@ def _factors(
         values = choose(dict(data.labels), "label", name)
         classes = is_classes(values)
         column = features_in_float32(values[:, None])[:, 0] if not classes else values
-        own = (encode_labels(column)[0] if classes else column)[rows]
-        counts = np.sort(np.unique(own, return_counts=True)[1])[::-1]
-        enough = len(counts) > 1 and (counts[1] if classes else len(own)) >= _HANDFUL
+        judged = (encode_labels(column)[0] if classes else column)[rows]
+        counts = np.sort(np.unique(judged, return_counts=True)[1])[::-1]
+        enough = len(counts) > 1 and (counts[1] if classes else len(judged)) >= _HANDFUL
         if enough:
-            results[name] = own
+            results[name] = judged
         else:
             of = "of two classes" if classes else "of different values"
             remarks.append(f"label {name} is left out: it needs {_HANDFUL} judged rows {of}")

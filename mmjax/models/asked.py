@@ -74,8 +74,8 @@ def check_training(
     allowed = "a mm.Fusion, or None for towers"
     _require_type(fusion is None or isinstance(fusion, Fusion), "fusion", fusion, allowed)
     require(isinstance(head, str) and head in HEADS, "head", head, one_of(sorted(HEADS), head))
-    own = fusion is not None and head != "sphere"
-    require(not own, "head", head, "'sphere': it is of towers, and here is a fusion")
+    towers_alone = fusion is not None and head != "sphere"
+    require(not towers_alone, "head", head, "'sphere': it is of towers, and here is a fusion")
     allowed = "a Tokenizer (mmjax.nets), or None"
     _require_type(
         tokenizer is None or hasattr(tokenizer, "encode"), "tokenizer", tokenizer, allowed

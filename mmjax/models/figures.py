@@ -182,11 +182,11 @@ def raw_features(
         wide = int(np.prod(column.values.shape[1:])) > _MOST_RAW and p.kind != "sequence"
         if p.kind == "text" or isinstance(column.values, Lazy) or wide:
             continue
-        own = prepared_rows(data.only(name), {name: p}, np.arange(data.num_rows))[name]
-        out: Any = own["values"].astype(np.float32)
-        out = out / 255 if own["values"].dtype == np.uint8 else out
+        prepared = prepared_rows(data.only(name), {name: p}, np.arange(data.num_rows))[name]
+        out: Any = prepared["values"].astype(np.float32)
+        out = out / 255 if prepared["values"].dtype == np.uint8 else out
         if p.kind == "sequence":
-            seen = own.get("seen", np.ones(out.shape[:2], bool))[..., None]
+            seen = prepared.get("seen", np.ones(out.shape[:2], bool))[..., None]
             out = (out * seen).sum(1) / np.maximum(seen.sum(1), 1)
         out = out.reshape(len(out), -1)
         here = data.present.get(name)

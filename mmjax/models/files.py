@@ -151,11 +151,11 @@ def _body(path: str) -> dict[str, Any]:
     if body.pop("seal", None) != _sealed(body):
         raise InvalidInput(f"{where}: has other contents than were saved")
     for name, known in body["files"].items():
-        own = os.path.join(path, os.path.basename(name))
-        if not os.path.isfile(own):
-            raise InvalidInput(f"{own}: is missing")
-        if _sha256(own) != known:
-            raise InvalidInput(f"{own}: has other contents than were saved")
+        place = os.path.join(path, os.path.basename(name))
+        if not os.path.isfile(place):
+            raise InvalidInput(f"{place}: is missing")
+        if _sha256(place) != known:
+            raise InvalidInput(f"{place}: has other contents than were saved")
     return body
 
 
@@ -166,13 +166,13 @@ def _model(path: str, body: Mapping[str, Any], given: dict[str, Any]) -> Model:
         raise InvalidInput(f"{os.path.join(path, _PARAMS)}: can't be read ({error})") from error
     nets: dict[str, Net] = {}
     for name in body["order"]:
-        own = body["nets"][name]
-        if own["name"]:
-            nets[name] = net_from_json(own["name"], own["options"])
+        net = body["nets"][name]
+        if net["name"]:
+            nets[name] = net_from_json(net["name"], net["options"])
         elif name in given:
             nets[name] = as_net(given[name], name)
         else:
-            message = f"the net of {name} is your own function {own['options']['function']}"
+            message = f"the net of {name} is your own function {net['options']['function']}"
             raise InvalidInput(
                 f"{path}: {message}; give it again: load(path, nets={{{name!r}: ...}})"
             )

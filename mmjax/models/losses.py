@@ -105,7 +105,7 @@ def _tried(loss: Loss, name: str, unread: set[str], labels: list[bool]) -> Any:
         columns = [context.present[name] for name in names]
         unread.update(n for n, r in zip(names, _reads(by_present, columns), strict=True) if not r)
         if context.labels is not None:
-            by_labels = lambda own: loss.value(params, z, context._replace(labels=own[0]))
+            by_labels = lambda leaves: loss.value(params, z, context._replace(labels=leaves[0]))
             labels.extend(_reads(by_labels, [context.labels]))
         return result
 

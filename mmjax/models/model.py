@@ -164,7 +164,9 @@ def make_model(params: Tree, spec: Spec) -> Model:
 
     @jax.jit
     def apply(params, batch, present):
-        observations = {name: observe(s.preparations[name], own) for name, own in batch.items()}
+        observations = {
+            name: observe(s.preparations[name], values) for name, values in batch.items()
+        }
         return embedder.apply(params, observations, present)
 
     return Model(params, spec, apply)

@@ -134,9 +134,9 @@ def trained_only(
         every = lambda tree, value: jax.tree.map(lambda _: value, tree)
         figures = every(params, "on") | {"statistics": every(params["statistics"], "off")}
         on = lambda tree: jax.tree.map(lambda flag: "on" if flag else "off", tree)
-        own, kept = parts.embedder.encoders(params), parts.embedder.encoders(figures)
+        towers, kept = parts.embedder.encoders(params), parts.embedder.encoders(figures)
         pairs = {
-            name: (on(net.trained(own[name][0])), kept[name][1])
+            name: (on(net.trained(towers[name][0])), kept[name][1])
             for name, net in parts.shown.nets.items()
         }
         return parts.embedder.replaced(figures, pairs)
@@ -158,5 +158,7 @@ def chunk_steps_of(parts: Parts, batch_size: int, steps: int, validate_every: in
 
 def has_convolutions(parts: Parts) -> bool:
     """Whether a step convolves images: then a CPU compiles no loop around it, see Recipe."""
-    own = lambda name: parts.shown.nets[name].name in ("", "convnet", "resnet")
-    return any(p.kind == "image" and own(name) for name, p in parts.shown.preparations.items())
+    convolves = lambda name: parts.shown.nets[name].name in ("", "convnet", "resnet")
+    return any(
+        p.kind == "image" and convolves(name) for name, p in parts.shown.preparations.items()
+    )

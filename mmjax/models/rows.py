@@ -114,13 +114,16 @@ def _half(groups: np.ndarray) -> np.ndarray:
 def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.ndarray]:
     results = {}
     for name in modalities or data.columns:
-        own = choose(dict(data.columns), "modality", name)
-        fits = own.kind == "features"
+        column = choose(dict(data.columns), "modality", name)
+        fits = column.kind == "features"
         require(
-            fits, f"modality {name}", own.kind, "features [n, f]: embeddings of experiments.embed"
+            fits,
+            f"modality {name}",
+            column.kind,
+            "features [n, f]: embeddings of experiments.embed",
         )
         here = data.present.get(name, np.ones(data.num_rows, bool))
-        values = features_in_float32(values_of(own, np.flatnonzero(here)))
+        values = features_in_float32(values_of(column, np.flatnonzero(here)))
         results[name] = np.full((data.num_rows, values.shape[1]), np.nan, np.float32)
         results[name][here] = values
     if len(results) > 1:

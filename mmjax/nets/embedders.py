@@ -87,19 +87,19 @@ def towers(encoders: Mapping[str, Encoder], head: Head, dim: int) -> Embedder:
     def forward(params, observations, present, keys, gather):
         z, statistics = {}, {}
         for name, k in zip(names, jax.random.split(keys[1], len(names)), strict=True):
-            own = params["nets"][name]
+            tower = params["nets"][name]
             out, statistics[name] = encoders[name].forward(
-                own["encoder"], params["statistics"][name], observations[name], k, gather
+                tower["encoder"], params["statistics"][name], observations[name], k, gather
             )
-            z[name] = head.apply(own["head"], out)
+            z[name] = head.apply(tower["head"], out)
         return z, dict(present), statistics
 
     def apply(params, observations, present):
         out = {}
         for name in (name for name in names if name in observations):
-            own, kept = params["nets"][name], params["statistics"][name]
-            seen = encoders[name].apply(own["encoder"], kept, observations[name])
-            out[name] = head.apply(own["head"], seen)
+            tower, kept = params["nets"][name], params["statistics"][name]
+            seen = encoders[name].apply(tower["encoder"], kept, observations[name])
+            out[name] = head.apply(tower["head"], seen)
         return out
 
     def inner(params):
@@ -107,7 +107,7 @@ def towers(encoders: Mapping[str, Encoder], head: Head, dim: int) -> Embedder:
         return {name: (nets[name]["encoder"], statistics[name]) for name in names}
 
     def replaced(params, pairs):
-        nets = {n: params["nets"][n] | {"encoder": own} for n, (own, _) in pairs.items()}
+        nets = {n: params["nets"][n] | {"encoder": encoder} for n, (encoder, _) in pairs.items()}
         return params | {"nets": nets, "statistics": {n: kept for n, (_, kept) in pairs.items()}}
 
     return Embedder(init, forward, apply, apply, inner, replaced, dim)
@@ -184,8 +184,8 @@ def of_fusion(
         seen = jnp.broadcast_to(seen, (rows, *seen.shape[-2:]))
         return seen & here_of(present, rows)[:, None, :]
 
-    def named(views, own):
-        return dict(zip(own, jnp.moveaxis(views, 1, 0), strict=True))
+    def named(views, view_names_of):
+        return dict(zip(view_names_of, jnp.moveaxis(views, 1, 0), strict=True))
 
     def init(key, examples):
         params, statistics = net.init(key, tuple_of(examples))
@@ -199,12 +199,12 @@ def of_fusion(
             params["nets"], params["statistics"], tuple_of(observations), seen, key, gather
         )
         compared = out.projected if projects else out.z
-        own = view_names(compared.shape[1])
+        names_of_views = view_names(compared.shape[1])
         here = {}
         if present:  # a view of what a row lacks altogether is none
-            here = named(jnp.any(seen, -1), own)
+            here = named(jnp.any(seen, -1), names_of_views)
             here.pop(JOINT, None)
-        return named(compared, own), here, statistics
+        return named(compared, names_of_views), here, statistics
 
     def compared(params, observations, present):
         nets, statistics = params["nets"], params["statistics"]

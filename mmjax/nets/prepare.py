@@ -100,9 +100,9 @@ def preparations_of(
     every = np.ones(rows.num_rows, bool)
 
     def one(name, column):
-        own = None if name in unscaled else floor
+        least = None if name in unscaled else floor
         here = rows.present.get(name, every)
-        return fit_preparation(name, column, here, floor=own)._replace(grey=True)
+        return fit_preparation(name, column, here, floor=least)._replace(grey=True)
 
     return {name: one(name, column) for name, column in rows.columns.items()}
 
@@ -238,7 +238,7 @@ def observations_of(
 ) -> dict[str, Observation]:
     """Rows of all modalities as encoders take them, not augmented."""
     prepared = prepared_rows(data, preparations, rows)
-    return {name: observe(preparations[name], own) for name, own in prepared.items()}
+    return {name: observe(preparations[name], values) for name, values in prepared.items()}
 
 
 def prepared_rows(

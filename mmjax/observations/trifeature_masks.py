@@ -82,8 +82,11 @@ def shape_distance(shape: Array, row: Array, column: Array) -> Array:
         straddles = (row < r0) != (row < r1)
         inside ^= straddles & ((c * dr < r * dc) == (dr > 0))
     polygon = jnp.where(inside, -1.0, 1.0) * jnp.sqrt(nearest)
-    own = {"circle": jnp.sqrt(row**2 + column**2) - 0.5, "fivesquare": _fivesquare(row, column)}
-    for name, distance in own.items():
+    distances = {
+        "circle": jnp.sqrt(row**2 + column**2) - 0.5,
+        "fivesquare": _fivesquare(row, column),
+    }
+    for name, distance in distances.items():
         polygon = jnp.where(shape == TRIFEATURE_SHAPES.index(name), distance, polygon)
     return polygon
 

@@ -47,8 +47,8 @@ def examples_figure(images: np.ndarray, rows: np.ndarray, titles: Sequence[str])
     reading = "A row a component: the images at its end. What they share is what it stands for."
     figure = blank_figure(0.62 * rows.shape[1] + 1.4, 0.62 * len(rows), reading=reading)
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    for ax, title, own in zip(axes, titles, rows, strict=True):
-        ax.imshow(np.concatenate(list(images[own]), axis=1), interpolation="nearest")
+    for ax, title, shown in zip(axes, titles, rows, strict=True):
+        ax.imshow(np.concatenate(list(images[shown]), axis=1), interpolation="nearest")
         ax.set_ylabel(figure_text(title), rotation=0, ha="right", va="center", fontsize=7)
         ax.set_xticks([])
         ax.set_yticks([])

@@ -75,18 +75,18 @@ def intervals_figure(
         "A bar that leaves the dashed line out differs beyond chance; one that crosses it may not."
     )
     figure = blank_figure(7.0, 0.24 * count + 0.75 * len(panels) + 0.3, reading=reading)
-    ratios = [len(own) + 1 for own in panels.values()]
+    ratios = [len(bars) + 1 for bars in panels.values()]
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)[:, 0]
-    for ax, (title, own) in zip(axes, panels.items(), strict=True):
-        for place, (_, result) in enumerate(own):
+    for ax, (title, bars) in zip(axes, panels.items(), strict=True):
+        for place, (_, result) in enumerate(bars):
             bar = [[result.mean - result.low], [result.high - result.mean]]
             colour = "C3" if result.differs else "0.45"
             ax.errorbar(
                 [result.mean], [place], xerr=bar, fmt="o", ms=3.5, capsize=2.5, color=colour
             )
         ax.axvline(0, color="0.3", ls="--", lw=1)
-        ax.set_yticks(range(len(own)), [figure_text(name) for name, _ in own], fontsize=7)
-        ax.set_ylim(len(own) - 0.5, -0.5)
+        ax.set_yticks(range(len(bars)), [figure_text(name) for name, _ in bars], fontsize=7)
+        ax.set_ylim(len(bars) - 0.5, -0.5)
         ax.set_title(figure_text(title), fontsize=8, loc="left")
         ax.tick_params(labelsize=7)
     axes[-1].set_xlabel(figure_text(xlabel), fontsize=8)

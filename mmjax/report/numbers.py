@@ -114,8 +114,10 @@ def _areas(ax: "Axes", panel: str) -> Iterator[Number]:
         if isinstance(area, PolyCollection) and area.get_paths():
             points = np.asarray(area.get_paths()[0].vertices)
             for x in np.unique(points[:, 0]):
-                own = points[points[:, 0] == x, 1]
-                yield Number(panel, "band", _named(area.get_label()), x, "", own.min(), own.max())
+                heights = points[points[:, 0] == x, 1]
+                yield Number(
+                    panel, "band", _named(area.get_label()), x, "", heights.min(), heights.max()
+                )
         elif isinstance(area, LineCollection):
             names = _ticks(ax.xaxis)
             for segment in area.get_segments():

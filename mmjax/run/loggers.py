@@ -113,8 +113,8 @@ def tensorboard(logged: Logged) -> Logger:
         writer(setting, attempt, step + 1)
 
     def close():
-        for own in writers.values():
-            own.close()
+        for writer in writers.values():
+            writer.close()
 
     return Logger(add, resume, close)
 
@@ -139,11 +139,13 @@ def wandb(logged: Logged) -> Logger:
     known: set[str] = set()
 
     def add(setting, attempt, step, values):
-        own = _training(setting, attempt)
-        if own not in known:
-            run.define_metric(f"{own}/*", step_metric=f"{own}/step")
-            known.add(own)
-        run.log({f"{own}/step": step} | {f"{own}/{name}": v for name, v in values.items()})
+        training = _training(setting, attempt)
+        if training not in known:
+            run.define_metric(f"{training}/*", step_metric=f"{training}/step")
+            known.add(training)
+        run.log(
+            {f"{training}/step": step} | {f"{training}/{name}": v for name, v in values.items()}
+        )
 
     return Logger(add, lambda setting, attempt, step: None, run.finish)
 

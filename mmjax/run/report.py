@@ -93,19 +93,22 @@ def read_curves(workdir: str) -> Curves:
     for path in [os.path.join(workdir, "metrics.csv"), *inside]:
         if not os.path.exists(path):
             continue
-        own = os.path.basename(os.path.dirname(path)) if path in inside else ""
+        folder = os.path.basename(os.path.dirname(path)) if path in inside else ""
         with open(path, encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row["metric"] not in ("loss", "validation") or not row["value"]:
                     continue
-                seed = f"seed {row['seed']}" if not own else "training"
+                seed = f"seed {row['seed']}" if not folder else "training"
                 again = f", attempt {int(row['attempt']) + 1}" if row["attempt"] != "0" else ""
                 kind = "validation" if row["metric"] == "validation" else f"{seed}{again}"
-                line = results.setdefault(own or row["setting"], {}).setdefault(kind, ([], []))
+                line = results.setdefault(folder or row["setting"], {}).setdefault(kind, ([], []))
                 line[0].append(int(row["step"]))
                 line[1].append(float(row["value"]))
     every = lambda v: v[:: max(1, len(v) // _POINTS)]
-    return {s: {k: (every(a), every(b)) for k, (a, b) in own.items()} for s, own in results.items()}
+    return {
+        s: {k: (every(a), every(b)) for k, (a, b) in curves.items()}
+        for s, curves in results.items()
+    }
 
 
 def by_figure(rows: Sequence[Row]) -> dict[tuple[str, str, str, str], dict[int, float]]:
@@ -131,14 +134,14 @@ def warnings_of(rows: Sequence[Row], notes: Sequence[str]) -> list[str]:
     """Seeds that are stuck or were begun again, figures that are no numbers, what was noted."""
     results = []
     for setting in dict.fromkeys(row.setting for row in rows):
-        own = [row for row in rows if row.setting == setting]
-        stuck = [row.seed for row in own if row.metric == "stuck" and row.value]
-        again = [row.seed for row in own if row.metric == "attempts" and row.value > 1]
+        judged = [row for row in rows if row.setting == setting]
+        stuck = [row.seed for row in judged if row.metric == "stuck" and row.value]
+        again = [row.seed for row in judged if row.metric == "attempts" and row.value > 1]
         if stuck:
             results.append(f"{setting}: stuck above the oracle's loss: seeds {stuck}.")
         if again:
             results.append(f"{setting}: begun again with other initial weights: seeds {again}.")
-        if bad := sum(row.value != row.value for row in own):
+        if bad := sum(row.value != row.value for row in judged):
             results.append(f"{setting}: {bad} figures are not a number.")
     return results + [line.removeprefix("note: ") for line in notes]
 

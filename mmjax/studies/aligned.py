@@ -34,8 +34,8 @@ def aligning_loss(options: Any, loss: Loss | None = None, **of_info_nce: Any) ->
     make = choose({name: LOSSES[name] for name in ALIGNING}, "loss", o.loss)
     if o.loss == "siglip":
         return make(temperature=o.temperature)
-    own = dict(similarity=o.similarity, p=o.p) | of_info_nce if o.loss == "info_nce" else {}
-    return make(temperature=o.temperature, learn_temperature=learned, **own)
+    given = dict(similarity=o.similarity, p=o.p) | of_info_nce if o.loss == "info_nce" else {}
+    return make(temperature=o.temperature, learn_temperature=learned, **given)
 
 
 _CHOOSES = Need("loss info_nce", lambda c: c.loss in ("info_nce", "in_batch", "official"))

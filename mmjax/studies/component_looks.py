@@ -114,8 +114,8 @@ def halves_stability(way: str, x: Array, held: Array, key: Key, num_components: 
     order = np.asarray(jax.random.permutation(half_key, len(x)))
     half = len(x) // 2
     fitted = [
-        fit_coder(way, x[order[rows]], own, num_components).apply(held)
-        for rows, own in zip((slice(half), slice(half, 2 * half)), keys, strict=True)
+        fit_coder(way, x[order[rows]], half_key, num_components).apply(held)
+        for rows, half_key in zip((slice(half), slice(half, 2 * half)), keys, strict=True)
     ]
     return mcc(*fitted)
 

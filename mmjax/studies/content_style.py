@@ -276,8 +276,10 @@ def make_content_style_study(
 
     def init_params(key):
         encoders = _init_encoders(encoder, count, o.shared_encoder, size, key)
-        own = chosen.init(jax.random.fold_in(key, 0), int(o.embedding_dim)) if chosen else {}
-        return {"encoders": encoders, "loss": own}
+        loss_params = (
+            chosen.init(jax.random.fold_in(key, 0), int(o.embedding_dim)) if chosen else {}
+        )
+        return {"encoders": encoders, "loss": loss_params}
 
     def observe(world, latents):
         return tuple(
@@ -285,8 +287,8 @@ def make_content_style_study(
         )
 
     def encode(params, whitened):
-        own = lambda k: params["encoders"][0 if o.shared_encoder else k]
-        return tuple(encoder.apply(own(k), {}, v) for k, v in enumerate(whitened))
+        params_of = lambda k: params["encoders"][0 if o.shared_encoder else k]
+        return tuple(encoder.apply(params_of(k), {}, v) for k, v in enumerate(whitened))
 
     def whitened(world, observed):
         return tuple(v @ w for v, w in zip(observed, world.whitenings, strict=True))

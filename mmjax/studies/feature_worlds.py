@@ -133,19 +133,19 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
 def _other_file(o: FeatureOptions, path: str, whole: FeatureSet) -> FeatureSet:
     """A file of validation, test or shifted rows. Raises InvalidInput where it doesn't fit."""
     result = read_feature_set(path, _column_names(o)._replace(extra=()))
-    own, beside = o.features, o.text or o.features
+    given, beside = o.features, o.text or o.features
     if LABEL not in result.rows.labels:
-        raise InvalidInput(f"{path}: no labels, {own} has them; name their array with --labels")
+        raise InvalidInput(f"{path}: no labels, {given} has them; name their array with --labels")
     sides = result.sides()
     for side, values in whole.sides().items():
         if side not in sides:
             raise InvalidInput(
-                f"{path}: no second modality, {own} has one in {beside}; name their "
+                f"{path}: no second modality, {given} has one in {beside}; name their "
                 "array with --text_values, or leave it out"
             )
         columns, wanted = sides[side].shape[1], values.shape[1]
         if columns != wanted:
-            of = own if side == "x" else beside
+            of = given if side == "x" else beside
             raise InvalidInput(
                 f"{path}: {columns} columns, {of} has {wanted} columns; use equal ones"
             )
@@ -255,14 +255,14 @@ def _every_source(
         require(not o.source or chosen in result, "source", o.source, allowed)
         domains = {d: whole.take(rows) for d, rows in result.items()}
     sources, places = {}, {}
-    for name, own in domains.items():
+    for name, domain in domains.items():
         if o.source and o.domains and name != chosen:
             continue
         prefix = f"from {name}/" if name else ""
         others = {k: v for k, v in domains.items() if k != name}
-        sources[prefix], lines = _sources(o, own, files, others, shifted, num_classes)
+        sources[prefix], lines = _sources(o, domain, files, others, shifted, num_classes)
         counts += [f"{name}: {line}" if name else line for line in lines]
-        of = lambda part, own=own: files.get(part, own).rows.name
+        of = lambda part, one=domain: files.get(part, one).rows.name
         within = f", {name}" if name else ""
         titles = {"train": "training", "validation": "validation"}
         places[prefix] = {p: f"the {t} rows of {of(p)}{within}" for p, t in titles.items()}
@@ -271,7 +271,7 @@ def _every_source(
 
 def _sources(
     o: FeatureOptions,
-    own: FeatureSet,
+    whole: FeatureSet,
     files: Mapping[str, FeatureSet],
     domains: Mapping[str, FeatureSet],
     shifted: Mapping[str, FeatureSet],
@@ -281,19 +281,19 @@ def _sources(
     count = lambda features: features.rows.num_rows
     free = [part for part in ("validation", "test") if part not in files]
     shares = [getattr(o, f"{part}_share") for part in free]
-    *cut, rest = stratified_split(own.rows.labels[LABEL], shares, 0, own.rows.groups)
-    parts = {part: own.take(rows) for part, rows in zip(free, cut, strict=True)}
+    *cut, rest = stratified_split(whole.rows.labels[LABEL], shares, 0, whole.rows.groups)
+    parts = {part: whole.take(rows) for part, rows in zip(free, cut, strict=True)}
     parts |= files
-    parts["train"] = own.take(rest)
+    parts["train"] = whole.take(rest)
     for part, chosen in parts.items():
-        message = f"{own.rows.name}: {part}"
+        message = f"{whole.rows.name}: {part}"
         require(count(chosen) > 0, message, 0, "more rows or groups, for one of them at least")
     fitted = [parts["train"], parts["validation"]]
     # Groups are numbered alike in rows of the same files alone.
     alike = [
         part
         for name, part in zip(("train", "validation"), fitted, strict=True)
-        if name not in files or (o.text in ("", o.features) and part.rows.name == own.rows.name)
+        if name not in files or (o.text in ("", o.features) and part.rows.name == whole.rows.name)
     ]
     others = {name: outside_groups(rows, *alike) for name, rows in domains.items()}
     lines = [
@@ -303,9 +303,10 @@ def _sources(
     ]
     tests = {"source": parts["test"], **others, **shifted}
     for name, rows in tests.items():
-        require(count(rows) > 0, f"{own.rows.name}: {name}", 0, "rows that no fit has seen")
+        require(count(rows) > 0, f"{whole.rows.name}: {name}", 0, "rows that no fit has seen")
     sizes = [
-        branch_size(np.concatenate([part.sides()[side] for part in fitted])) for side in own.sides()
+        branch_size(np.concatenate([part.sides()[side] for part in fitted]))
+        for side in whole.sides()
     ]
     every = {**tests, **parts}
     joined = {name: branches_of(rows, sizes) for name, rows in every.items()}

@@ -204,15 +204,15 @@ def make_fused_study(
     def init_params(key):
         net_key, own_key = jax.random.split(key)
         params, statistics = net.init(net_key, task.example)
-        own = chosen.loss.init(own_key, dim)
-        return {"nets": params, "statistics": statistics, "loss": own}
+        loss_params = chosen.loss.init(own_key, dim)
+        return {"nets": params, "statistics": statistics, "loss": loss_params}
 
     def embed(params, observations, masks):
         return net.apply(params["nets"], params["statistics"], observations, masks)
 
     def read(params, observations, subsets):
-        own = partial(embed, params)
-        return subset_features(own, observations, subsets, fused=chosen.fused)
+        embed_rows = partial(embed, params)
+        return subset_features(embed_rows, observations, subsets, fused=chosen.fused)
 
     everything: Any = np.ones((1, count), bool)
 

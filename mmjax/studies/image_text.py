@@ -177,8 +177,8 @@ def make_image_text_study(
     )
 
     def init_params(key):
-        own = chosen.init(jax.random.fold_in(key, 0), encoding_size)
-        return nets.init(key, Pair(source.shape, (source.length,))) | {"loss": own}
+        loss_params = chosen.init(jax.random.fold_in(key, 0), encoding_size)
+        return nets.init(key, Pair(source.shape, (source.length,))) | {"loss": loss_params}
 
     return ImageTextStudy(source.constants, init_params, recipe, nets.embed)
 
@@ -222,8 +222,8 @@ def factors_of(*splits: ScenePairs) -> list[dict[str, np.ndarray]]:
             parts = [c.astype(np.float32) for c in columns]
         else:
             continue
-        for own, part in zip(results, parts, strict=True):
-            own[name] = part
+        for factors, part in zip(results, parts, strict=True):
+            factors[name] = part
     return results
 
 

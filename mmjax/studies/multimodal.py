@@ -48,9 +48,9 @@ def multimodal_task(
     parts = [side.part("train") for side in sides]
     if preparations is None:
         preparations = {k: p for part in parts for k, p in preparations_of(part).items()}
-    own = {name: preparations[name] for name in names}
+    kept = {name: preparations[name] for name in names}
     augment = {name: recorded[name].augment for name in names}
-    rows = rows_of(parts, own, augment, label=label, pairs=pairs)
+    rows = rows_of(parts, kept, augment, label=label, pairs=pairs)
 
     def observe(batch):
         seen = rows.look(batch)
@@ -60,7 +60,7 @@ def multimodal_task(
 
     return FusedTask(
         [recorded[name].modality for name in names],
-        tuple(example_of(own[name]) for name in names),
+        tuple(example_of(kept[name]) for name in names),
         lambda key: rows.constants,
         lambda constants, key, n, fed: rows.source(constants, key, fed),
         int(sides[0].labels[label].max()) + 1 if label else 1,

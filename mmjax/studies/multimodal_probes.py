@@ -35,8 +35,8 @@ def features_of(
     for start in range(0, n, at_once):
         rows = np.minimum(np.arange(start, start + at_once), n - 1)
         seen = observations_of(data, preparations, rows)
-        own = tuple(seen[name] for name in data.columns)
-        parts.append(np.asarray(represent(own))[: n - start])
+        batch = tuple(seen[name] for name in data.columns)
+        parts.append(np.asarray(represent(batch))[: n - start])
     return np.concatenate(parts)
 
 
@@ -65,7 +65,7 @@ def raw_features(
     """`observations -> [n, f]`, these side by side; see raw_of."""
     every = list(preparations.values())
     return lambda seen: jnp.concatenate(
-        [raw_of(own, v) for own, v in zip(every, seen, strict=True)], 1
+        [raw_of(name, v) for name, v in zip(every, seen, strict=True)], 1
     )
 
 
@@ -77,10 +77,10 @@ def raw_subset_features(
     at_once: int = AT_ONCE,
 ) -> np.ndarray:
     """The same of each subset `[subsets, modalities]` bool, 0 for modalities that aren't in it."""
-    own = {name: preparations[name] for name in data.columns}
-    result = features_of(raw_features(own), data, own, at_once=at_once)
-    first = observations_of(data, own, np.arange(1))
-    widths = [raw_of(own[name], first[name]).shape[1] for name in own]
+    kept = {name: preparations[name] for name in data.columns}
+    result = features_of(raw_features(kept), data, kept, at_once=at_once)
+    first = observations_of(data, kept, np.arange(1))
+    widths = [raw_of(kept[name], first[name]).shape[1] for name in kept]
     owner = np.repeat(np.arange(len(widths)), widths)
     return np.stack([np.where(subset[owner], result, 0) for subset in np.asarray(subsets)])
 

@@ -119,8 +119,8 @@ def make_pair_study(
     examples = {name: example_of(p) for name, p in preparations.items()}
 
     def init_params(key):
-        own = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
-        return embedder.init(key, examples) | {"loss": own}
+        loss_params = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
+        return embedder.init(key, examples) | {"loss": loss_params}
 
     @partial(jax.jit, static_argnums=1)
     def embed_side(params, side, values):
@@ -240,7 +240,7 @@ def answers(data: PairedData, x_rows: np.ndarray, t_rows: np.ndarray) -> np.ndar
 def export_columns(side: Dataset) -> dict[str, np.ndarray]:
     """What an export of all rows of a side has beside their features: label_list, private factors,
     and where each row was: split, group, is_test (see split_columns)."""
-    private = {name: own for name, own in side.labels.items() if name != LABEL}
+    private = {name: values for name, values in side.labels.items() if name != LABEL}
     columns = private | split_columns(side.split, side.groups)
     return columns | ({"label_list": side.labels[LABEL]} if LABEL in side.labels else {})
 

@@ -248,9 +248,9 @@ def make_study(
         return Environment(weights, Pair(*map(fit, seen)))
 
     def init_params(key):
-        own = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
+        loss_params = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
         shapes = Pair((a.dim + a.private_dim,), (a.dim + a.private_dim,))
-        return nets.init(key, shapes) | {"loss": own}
+        return nets.init(key, shapes) | {"loss": loss_params}
 
     def observe(weights, latents):
         return Pair(

@@ -48,8 +48,8 @@ def rendered_pictures(key: Key, n: int) -> Pictures:
     middle = dict(object_shape=1, object_xpos=1, object_ypos=1, object_zpos=0.0, object_color=0.3)
     columns = {k: np.full(n, middle.get(k, 0.5), np.float32) for k in SceneFactors._fields}
     factors = {}
-    for (name, (field, size)), own in zip(VARIED.items(), draws, strict=True):
-        values = np.floor(size * own) if isinstance(size, int) else size * own
+    for (name, (field, size)), draw in zip(VARIED.items(), draws, strict=True):
+        values = np.floor(size * draw) if isinstance(size, int) else size * draw
         factors[name] = columns[field] = values.astype(np.float32)
     images = np.empty((n, RESOLUTION, RESOLUTION, 3), np.uint8)
     for start in range(0, n, AT_ONCE):
@@ -99,9 +99,9 @@ def read_pictures(
         values = finite(_read(path, arrays, name, what), name, path)
         axes = 2 if what == "features" else 1
         if values.ndim != axes or values.dtype.kind not in ("iuf" if axes == 2 else "biufU"):
-            own = "numbers [n, f]" if axes == 2 else "a number or text a row"
+            wanted = "numbers [n, f]" if axes == 2 else "a number or text a row"
             text = f"{path}: {what} {name!r} are {values.dtype} {values.shape}"
-            raise InvalidInput(f"{text}; use {own}")
+            raise InvalidInput(f"{text}; use {wanted}")
         if len(values) not in (whole, len(chosen)):
             text = f"{path}: {what} {name!r} has {len(values)} rows, not {len(chosen)}"
             raise InvalidInput(f"{text}; use one of each picture")
@@ -152,7 +152,7 @@ def partner_of(factors: Mapping[str, np.ndarray], noise: float, key: Key) -> np.
         if values.dtype.kind in "biuSU":
             columns.append(values[:, None] == np.unique(values))
         else:
-            own = jax.random.laplace(jax.random.fold_in(key, number), values.shape)
+            jitter = jax.random.laplace(jax.random.fold_in(key, number), values.shape)
             unit = (values - values.mean()) / max(float(values.std()), 1e-12)
-            columns.append((unit + noise * np.asarray(own))[:, None])
+            columns.append((unit + noise * np.asarray(jitter))[:, None])
     return np.concatenate(columns, 1).astype(np.float32)

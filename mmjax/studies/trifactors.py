@@ -106,7 +106,7 @@ def factor_figures(
         is_synergy = target.startswith("synergy")
         if balanced and not is_synergy:
             continue
-        rows = [Labelled(x, own[target]) for x, own in zip(features, targets, strict=True)]
+        rows = [Labelled(x, codes[target]) for x, codes in zip(features, targets, strict=True)]
         result = probe(
             "classification",
             *rows,

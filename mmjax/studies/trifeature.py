@@ -196,7 +196,7 @@ def trifeature_figures(
     for balanced in (False, True):
         key, *keys = jax.random.split(key, 4)
         bias = balancing_bias(CLASSES) if balanced else 0.0
-        drawn = [draw(data.train, key=own, n=rows, bias=bias) for own in keys[:2]]
+        drawn = [draw(data.train, key=draw_key, n=rows, bias=bias) for draw_key in keys[:2]]
         if balanced:
             drawn.append(draw(data.test, key=keys[2], n=2 * rows, bias=bias))
         else:

@@ -198,7 +198,7 @@ def component_pieces(
     A piece a split, then one a modality for the stability of components over restarts.
     """
     ways = {"FastICA": Method("", "ica", count), "PCA": Method("", "whitening", count)}
-    setting, own = f"{world.mark}components/{count}", sides_of(world.whole)
+    setting, sides = f"{world.mark}components/{count}", sides_of(world.whole)
 
     def looks(side, key):
         for name, features in controls.items():
@@ -212,7 +212,7 @@ def component_pieces(
     def judge(k, key, log):
         twin_key, fit_key = jax.random.split(key)
         rows, spectra = [], {}
-        for side in own:
+        for side in sides:
             for look, x, method, group in looks(side, twin_key):
                 result = component_figures(x, fit_key, method, group, run.tracked)
                 spectra[f"{side}: {look}"] = np.asarray(result.kurtosis)
@@ -224,12 +224,12 @@ def component_pieces(
 
     def stability(side, log):
         options = dict(num_components=count, restarts=config.restarts, tracked=run.tracked)
-        figure = float(jnp.mean(stability_of(own[side], unmix_key(config), **options)))
+        figure = float(jnp.mean(stability_of(sides[side], unmix_key(config), **options)))
         return [Row(EXPERIMENT, setting, config.seed, side, "FastICA", "stability", figure)]
 
     keys = seed_keys(config, PURPOSES)["components"]
     splits = [Piece(str(k), partial(judge, k, key)) for k, key in enumerate(keys)]
-    return splits + [Piece(f"stability of {side}", partial(stability, side)) for side in own]
+    return splits + [Piece(f"stability of {side}", partial(stability, side)) for side in sides]
 
 
 def latent_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> list[Piece]:

@@ -133,8 +133,8 @@ def write_examples(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["component", *(f"top {k + 1}" for k in range(best.shape[1]))])
-    for number, own in enumerate(best):
-        shown = own.tolist() if names is None else [str(n) for n in names[own]]
+    for number, top in enumerate(best):
+        shown = top.tolist() if names is None else [str(n) for n in names[top]]
         writer.writerow([number + 1, *shown])
     atomic_write(run.path(f"examples_{side}_{count}.csv"), text.getvalue())
     if config.images:

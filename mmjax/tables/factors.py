@@ -53,9 +53,9 @@ def expected(config: Any, settings: Sequence[str]) -> list[Expected]:
     }
     return [
         Expected(setting, "joint", *cell, value, error, source)
-        for setting, own in cells.items()
+        for setting, figures in cells.items()
         if setting in settings
-        for cell, (value, error) in own.items()
+        for cell, (value, error) in figures.items()
     ]
 
 

@@ -108,16 +108,16 @@ def judged(
     if unmixing is not None:
         draws = unmixed(unmixing, params, draws)
     fitted = method.fit(draws, num_classes)
-    own, result = fitted.params, {}
+    params_of, result = fitted.params, {}
     folded = isinstance(params, Affine) and method.scores is linear_scores
     if folded:  # of the features themselves: no test row is mapped once a draw
-        own = of_features(own, params)
+        params_of = of_features(params_of, params)
     for name, rows in tests.items():
         z = rows.x
         if unmixing is not None and not folded:
             z = unmixed_test(unmixing, params, rows.x, shared=rows.shared)
         given = rows.x, z, rows.labels
-        right = accuracies(method, own, *given, shared=rows.shared, among=rows.among)
+        right = accuracies(method, params_of, *given, shared=rows.shared, among=rows.among)
         result[name] = np.asarray(right)
     choices = {name: np.asarray(v) for name, v in fitted.choices.items()}
     if fitted.choices:
@@ -149,8 +149,8 @@ def settings(config: Any, sets: list[FewShotSet]) -> dict[str, list[Piece]]:
     def drawn(name: str, shots: int, start: int, stop: int):
         few = by_name[name]
         texts = main_texts(few) if has_texts(few) else ""
-        own, validation = keys[start:stop], _validation(config)
-        return make_draws(few, own, shots=shots, validation=validation, texts=texts)
+        draw_keys, validation = keys[start:stop], _validation(config)
+        return make_draws(few, draw_keys, shots=shots, validation=validation, texts=texts)
 
     @lru_cache(maxsize=2)
     def fitted_map(name: str, shots: int, start: int, stop: int, unmixing: str):

@@ -41,18 +41,18 @@ def domain_tables(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) 
     for few in sets:
         groups.setdefault((few.name.split("-without-")[0], len(few.classes)), []).append(few)
     tables = []
-    for ((name, count), own), n in product(groups.items(), config.shots):
+    for ((name, count), group), n in product(groups.items(), config.shots):
         lines = []
         for method in chosen_methods(config):
             cells = [
                 values(rows, setting_name(few, method.name, n), "x", target, "accuracy")
-                for few in own
+                for few in group
                 for target in few.shifts
             ]
             if all(cells):
                 cells.append(np.mean(cells, 0).tolist())
                 lines.append([method.name, *(mean_and_deviation(c, digits=3) for c in cells)])
-        left_out = [f"without {target}" for few in own for target in few.shifts]
+        left_out = [f"without {target}" for few in group for target in few.shifts]
         title = f"{name}, {count} classes, {n}-shot"
         tables += [markdown_table([title, *left_out, "mean"], lines)] if lines else []
     return tables

@@ -69,8 +69,8 @@ def _judged(
     keys, constants, rows = seed_keys(config, PURPOSES), _constants(config, task), []
     seeds = run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")
     for place, seed in enumerate(seeds):
-        own = lambda leaf, k=place: leaf[k]
-        seed_constants = constants if task.shared_constants else jax.tree.map(own, constants)
+        of_seed = lambda leaf, k=place: leaf[k]
+        seed_constants = constants if task.shared_constants else jax.tree.map(of_seed, constants)
         figures = judge.figures(
             place,
             seed_constants,

@@ -139,8 +139,8 @@ def produce(
     fit_factors, score_factors = factors_of(fit.factors, score.factors)
     keys, rows = seed_keys(config, PURPOSES), []
     for k, seed in enumerate(run.tracked(seed_numbers(config), f"{setting}, judging", "seeds")):
-        own = jax.tree.map(lambda v, k=k: v[k], params)
-        seen = [embedded(study, own, part) for part in (fit, score)]
+        seed_params = jax.tree.map(lambda v, k=k: v[k], params)
+        seen = [embedded(study, seed_params, part) for part in (fit, score)]
         if k == 0:
             draw_pairs(config, run, setting, score, seen[1])
         if config.export_features:

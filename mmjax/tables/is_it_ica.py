@@ -125,9 +125,9 @@ def make_drawn(config: Any, sets: Sequence[FewShotSet]) -> Drawn:
     @lru_cache(maxsize=len(MAPS))
     def made(name, span, which, shots):
         few = by_name[name]
-        own = draws(name, shots)[0]
-        rows = map_rows(own, None if few.test is None else unlabelled(few))
-        return fit_map(which, spans_of(config)[span], rows, own.keys)
+        drawn = draws(name, shots)[0]
+        rows = map_rows(drawn, None if few.test is None else unlabelled(few))
+        return fit_map(which, spans_of(config)[span], rows, drawn.keys)
 
     def fitted(name, span, which, shots):
         few = by_name[name]
@@ -216,10 +216,10 @@ def pooled_rows(
         gains = [jnp.asarray(of(few)) for few in sets]
         keys = jax.random.split(bootstrap_key(config), len(sets))
         samples = [
-            resampled_means(own, key, resamples=config.resamples)
-            for own, key in zip(gains, keys, strict=True)
+            resampled_means(gain, key, resamples=config.resamples)
+            for gain, key in zip(gains, keys, strict=True)
         ]
-        both = (jnp.mean(jnp.stack(v), 0) for v in (samples, [jnp.mean(own) for own in gains]))
+        both = (jnp.mean(jnp.stack(v), 0) for v in (samples, [jnp.mean(gain) for gain in gains]))
         rows += gain_rows(config, setting, name, interval_of(*both))
     return rows
 
@@ -325,10 +325,10 @@ def zero_shot_rows(
             "x",
             f"{name}, {similarity}",
             "accuracy",
-            pooled_accuracy(own, parts.held.labels),
+            pooled_accuracy(scores, parts.held.labels),
         )
         for (name, similarity), classes in figures.items()
-        for k, own in enumerate(classes)
+        for k, scores in enumerate(classes)
     ]
     for name, (after, before) in CONTRASTS.items():
         for similarity in SIMILARITIES:
@@ -368,8 +368,8 @@ def settings(
                 table[setting] = partial(pooled_rows, config, run, [few], setting, span, probe)
             if known is not None and has_texts(known):  # here, where the span's maps are at hand
                 setting = f"{few.name}/zero-shot/{span}"
-                own = config, setting, drawn, few, known, span
-                table[setting] = partial(zero_shot_rows, *own)
+                arguments = config, setting, drawn, few, known, span
+                table[setting] = partial(zero_shot_rows, *arguments)
         count = config.num_components[0]
         made = component_pieces(config, run, few, count, names)
         table[f"{few.name}/components/{count}"] = made

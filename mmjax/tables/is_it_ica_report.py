@@ -113,17 +113,17 @@ def component_table(config: Any, few: FewShotSet, count: int, rows: Sequence[Row
 def zero_shot_table(few: FewShotSet, span: str, rows: Sequence[Row]) -> str:
     """Zero-shot accuracy after each map; empty without texts."""
     setting = f"{few.name}/zero-shot/{span}"
-    own = [row for row in rows if row.setting == setting]
-    ways = list(dict.fromkeys(row.target for row in own if row.metric == "accuracy"))
+    judged = [row for row in rows if row.setting == setting]
+    ways = list(dict.fromkeys(row.target for row in judged if row.metric == "accuracy"))
     lines = [
-        [way, mean_and_deviation(values(own, setting, "x", way, "accuracy"), digits=3)]
+        [way, mean_and_deviation(values(judged, setting, "x", way, "accuracy"), digits=3)]
         for way in ways
     ]
-    gains = list(dict.fromkeys(row.target for row in own if row.metric == "gain"))
-    lines += [[name, shown(gain_of(own, setting, name))] for name in gains]
+    gains = list(dict.fromkeys(row.target for row in judged if row.metric == "gain"))
+    lines += [[name, shown(gain_of(judged, setting, name))] for name in gains]
     return (
         markdown_table([f"{few.name}, zero-shot, {span}", "accuracy, or gain"], lines)
-        if own
+        if judged
         else ""
     )
 

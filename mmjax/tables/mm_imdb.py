@@ -30,13 +30,13 @@ def embedded_films(config: Any, run: Run) -> Dataset:
     names, texts = film_ids(config.data), list(data.columns["text"].values)
     inputs = ClipInputs(names, poster_paths(config.data, names), texts, None)
     folder = run.path("clip", clip_features.fingerprint(inputs, config.clip))
-    own, kept = run._replace(workdir=folder), os.path.join(folder, "features.npz")
+    inner, kept = run._replace(workdir=folder), os.path.join(folder, "features.npz")
     if not os.path.exists(kept):
         options = clip_features.EmbeddingOptions(
             model=config.clip, batch_size=config.embed_batch, workers=config.workers
         )
         encoders = clip_features.make_encoders(options, inputs)
-        whole = clip_features.joined(clip_features.extract(options, own, inputs, encoders))
+        whole = clip_features.joined(clip_features.extract(options, inner, inputs, encoders))
         save_arrays(kept, image=whole.image, text=whole.text)
     with np.load(kept, allow_pickle=False) as file:
         features = {name: file[name] for name in ("image", "text")}

@@ -190,10 +190,10 @@ def summary(
     )
     lines = []
     for name, target, metric in read_from:
-        own = values(rows, settings[0], name, target, "judged_rows")
-        judged = f" (of {own[0]:.0f} rows)" if len(own) else ""
+        counts = values(rows, settings[0], name, target, "judged_rows")
+        judged = f" (of {counts[0]:.0f} rows)" if len(counts) else ""
         figures = [show(s, name, target, metric) for s in settings]
-        beside = [(name, f"{metric}_raw"), (name if len(own) else "all", "chance")]
+        beside = [(name, f"{metric}_raw"), (name if len(counts) else "all", "chance")]
         figures += [show(settings[0], n, target, m) for n, m in beside]
         lines.append([f"{target} from {name}, {metric}{judged}", *figures])
     if lines:
@@ -233,7 +233,7 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
         "split": split.astype(np.str_),
         "group": data.groups,
         "is_test": split == "test",
-        **{f"ids_{k}": own for k, own in enumerate(data.ids.T)},
+        **{f"ids_{k}": column for k, column in enumerate(data.ids.T)},
     }
 
 

@@ -42,10 +42,12 @@ def raw_rows(config: Any, data: PairedData) -> list[Row]:
     """Setting `raw`: the same probes on the recordings, and chance."""
     rows = []
     for side in ("x", "t"):
-        own = getattr(data, side)
+        modality = getattr(data, side)
         figures = {
-            "accuracy": probe_accuracies(own, raw_features(own), limit=config.probe_samples),
-            "chance": chance_levels(own),
+            "accuracy": probe_accuracies(
+                modality, raw_features(modality), limit=config.probe_samples
+            ),
+            "chance": chance_levels(modality),
         }
         rows += [
             Row(EXPERIMENT, "raw", config.seed, side, target, metric, value)
@@ -59,10 +61,12 @@ def export(run: Run, data: PairedData, see: Mapping[str, Callable], name: str) -
     """Every row's embedding, label, private factors, split and group, a side a file:
     `features/<name>_<side>.npz`."""
     for side in ("x", "t"):
-        own, embed = getattr(data, side), see[side]
-        parts = [embed(v) for v in np.array_split(matrix_of(own), -(-own.num_rows // 8192))]
+        modality, embed = getattr(data, side), see[side]
+        parts = [
+            embed(v) for v in np.array_split(matrix_of(modality), -(-modality.num_rows // 8192))
+        ]
         path = run.path("features", f"{slug(name)}_{side}.npz")
-        save_arrays(path, feature_list=np.concatenate(parts), **export_columns(own))
+        save_arrays(path, feature_list=np.concatenate(parts), **export_columns(modality))
 
 
 def trained_rows(
@@ -73,8 +77,8 @@ def trained_rows(
     compare = lambda a, b: similarity.pairwise(similarity.prepare(a), similarity.prepare(b))
     rows = []
     for k in run.tracked(range(config.seeds), f"{setting}, judging", "seeds"):
-        own = jax.tree.map(lambda leaf, k=k: leaf[k], params)
-        see = {side: partial(study.embed, own, side) for side in ("x", "t")}
+        seed_params = jax.tree.map(lambda leaf, k=k: leaf[k], params)
+        see = {side: partial(study.embed, seed_params, side) for side in ("x", "t")}
         figures = {
             (side, name, "accuracy"): value
             for side in ("x", "t")

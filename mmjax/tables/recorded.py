@@ -87,16 +87,16 @@ def judge_of(case: Case, limit: int) -> Judge:
 
     parts = {name: case.data.part(name) for name in SPLITS}
     parts = {name: part for name, part in parts.items() if part.num_rows}
-    own = {name: case.preparations[name] for name in case.data.columns}
+    prepared = {name: case.preparations[name] for name in case.data.columns}
 
     def figures(place, constants, key, represent, read):
         masks, features = np.array(list(case.subsets.values())), {}
         results: dict[tuple[str, str, str], float] = {}
         for name, part in parts.items():
             if read is None:
-                features[name] = raw_subset_features(part, own, masks)
+                features[name] = raw_subset_features(part, prepared, masks)
             else:
-                features[name] = subset_features_of(read, part, own, masks)
+                features[name] = subset_features_of(read, part, prepared, masks)
         for number, subset in enumerate(case.subsets):
             seen = {part: of_subsets[number] for part, of_subsets in features.items()}
             for name, target in case.targets.items():
@@ -106,7 +106,7 @@ def judge_of(case: Case, limit: int) -> Judge:
                 results |= {(subset, name, metric): value for metric, value in scores.items()}
         return results
 
-    return Judge(figures, raw_features(own))
+    return Judge(figures, raw_features(prepared))
 
 
 def case_table(

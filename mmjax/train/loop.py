@@ -98,10 +98,10 @@ def _compiled_chunk(recipe: Recipe, stage: Stage, size: int, layout: Layout) -> 
     def one_by_one(states, constants, keys, first, fed=None):
         steps = []
         for step in range(first, first + size):
-            own = jax.tree.map(lambda leaf, k=step - first: leaf[:, k : k + 1], fed)
-            states, progress = run(states, constants, keys, np.int32(step), own)
+            fed_now = jax.tree.map(lambda leaf, k=step - first: leaf[:, k : k + 1], fed)
+            states, progress = run(states, constants, keys, np.int32(step), fed_now)
             steps.append(progress)
-        return states, mean_of_steps(jax.tree.map(lambda *own: jnp.stack(own), *steps))
+        return states, mean_of_steps(jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps))
 
     return one_by_one
 

@@ -60,9 +60,9 @@ def objective_of(
     def objective(params, batch, key, gather):
         mask_key, loss_key, *noise = jax.random.split(key, 4)
         seen, views, kept = look(batch), [], []
-        for own, noise_key in zip(seen.views, noise, strict=True):
+        for view, noise_key in zip(seen.views, noise, strict=True):
             keys = mask_key, noise_key
-            z, here, statistics = embedder.forward(params, own, seen.present, keys, gather)
+            z, here, statistics = embedder.forward(params, view, seen.present, keys, gather)
             views.append(z)
             kept.append(statistics)
         options = dict(key=loss_key, gather=gather, chunk=chunk)
@@ -95,7 +95,7 @@ def validation_loss(
     @jax.jit
     def one(params, batch):
         seen = look(batch | {"keys": jax.random.split(key, size)})
-        views = [embedder.compared(params, own, seen.present) for own in seen.views]
+        views = [embedder.compared(params, view, seen.present) for view in seen.views]
         here = {name: v for name, v in seen.present.items() if name in views[0]}
         return loss_of(loss, params, seen, views, here, key=key)[0]
 

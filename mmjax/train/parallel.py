@@ -69,11 +69,11 @@ def _over_seeds(chunk: Chunk, shared_constants: bool, unrolled: bool) -> Callabl
 
     def one_by_one(state, constants, keys, first, fed):
         # One seed's matmuls fill the cores of a CPU; batches of small ones run on a single core.
-        own = None if shared_constants else constants
+        seed_constants = None if shared_constants else constants
         each = lambda args: chunk(
             args[0], constants if shared_constants else args[1], args[2], first, args[3]
         )
-        every = (state, own, keys, fed)
+        every = (state, seed_constants, keys, fed)
         if not unrolled:
             return jax.lax.map(each, every)
         seeds = [jax.tree.map(lambda v, k=k: v[k], every) for k in range(len(keys))]

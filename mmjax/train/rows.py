@@ -115,11 +115,11 @@ def rows_of(
         first = epoch_rows(sides[0].num_rows, batch_size, seed)
 
         def rows(step):
-            own = first(step)
+            numbers = first(step)
             drawn = np.random.Philox(np.random.SeedSequence([seed, step, len(sides)]))
-            share = np.random.Generator(drawn).random((len(partners), len(own)))
-            others = [by(own, u) for by, u in zip(partners, share, strict=True)]
-            return np.stack([own, *others], 1)
+            share = np.random.Generator(drawn).random((len(partners), len(numbers)))
+            others = [by(numbers, u) for by, u in zip(partners, share, strict=True)]
+            return np.stack([numbers, *others], 1)
 
         return rows
 
@@ -128,16 +128,18 @@ def rows_of(
         with ExitStack() as stack:
             parts = {}
             for side in {place[name] for name in lazy}:
-                own = [name for name in lazy if place[name] == side]
+                streamed = [name for name in lazy if place[name] == side]
                 numbers = lambda step, k=side: order(step)[:, k]
-                read = batches(sides[side].only(*own), numbers, first, steps)
-                parts[side] = own, read
+                read = batches(sides[side].only(*streamed), numbers, first, steps)
+                parts[side] = streamed, read
                 stack.callback(read.close)
             for step in range(first, steps):
                 fed: dict[str, Any] = {"rows": order(step).astype(np.int32)}
-                for own, read in parts.values():
+                for streamed, read in parts.values():
                     batch = next(read)
-                    for name, values, seen in zip(own, batch.modalities, batch.seen, strict=True):
+                    for name, values, seen in zip(
+                        streamed, batch.modalities, batch.seen, strict=True
+                    ):
                         fed[name] = prepare(preparations[name], values, seen)
                 yield fed
 
@@ -156,12 +158,12 @@ def rows_of(
     def source(constants, key, fed):
         rows = fed["rows"]
         pick = lambda tree, side: jax.tree.map(lambda leaf: leaf[rows[:, side]], tree)
-        some = lambda of: {name: pick(own, place[name]) for name, own in of.items()}
+        some = lambda of: {name: pick(values, place[name]) for name, values in of.items()}
         values = some(constants["held"]) | {name: fed[name] for name in lazy}
         ids = [pick(v, k) for k, v in enumerate(constants["ids"])]
         for number, name in enumerate(several):
-            own = jax.random.fold_in(jax.random.fold_in(key, _TEXTS), number)
-            values[name], drawn_ids = _drawn_texts(values[name], own)
+            text_key = jax.random.fold_in(jax.random.fold_in(key, _TEXTS), number)
+            values[name], drawn_ids = _drawn_texts(values[name], text_key)
             ids.append(drawn_ids)
         batch = {
             "values": values,
@@ -179,12 +181,12 @@ def _all_texts_held(column: Any, preparation: Preparation) -> Tree:
     where texts are; what is behind the count is the row's first text."""
     rows = np.arange(len(column.others))
     every = [(column.values[row], *column.others[row]) for row in rows]
-    count = np.array([len(own) for own in every], np.int32)
+    count = np.array([len(several) for several in every], np.int32)
     known = sorted(set(all_texts(column, rows)))
     of = {text: number for number, text in enumerate(known)}
     places = np.arange(count.max()) < count[:, None]
     codes = np.zeros(places.shape, np.int32)
-    codes[places] = [of[text] for own in every for text in own]
+    codes[places] = [of[text] for several in every for text in several]
     codes = np.where(places, codes, codes[:, :1])
     tokens = prepare(preparation, np.array(known, object), None)["values"]
     return {"values": tokens[codes], "count": count, "ids": codes}
@@ -202,9 +204,9 @@ def _held(side: Dataset, name: str, preparations: Mapping[str, Preparation]) -> 
     """A modality on the device, prepared a part at a time."""
     if side.columns[name].others is not None:
         return jax.tree.map(jnp.asarray, _all_texts_held(side.columns[name], preparations[name]))
-    one, own, n = side.only(name), {name: preparations[name]}, side.num_rows
+    one, prepared, n = side.only(name), {name: preparations[name]}, side.num_rows
     parts = [
-        prepared_rows(one, own, np.arange(start, min(start + _AT_ONCE, n)))[name]
+        prepared_rows(one, prepared, np.arange(start, min(start + _AT_ONCE, n)))[name]
         for start in range(0, n, _AT_ONCE)
     ]
     return jax.tree.map(lambda *rows: jnp.asarray(np.concatenate(rows)), *parts)
@@ -223,13 +225,13 @@ def _partners(
         columns.append(values)
     first, *others = encode_labels(*columns)
     return [
-        _by_label(first, own, sides[0].name, side.name)
-        for own, side in zip(others, sides[1:], strict=True)
+        _by_label(first, codes, sides[0].name, side.name)
+        for codes, side in zip(others, sides[1:], strict=True)
     ]
 
 
-def _by_label(first: np.ndarray, own: np.ndarray, name: str, other: str) -> Callable:
-    count = np.bincount(own, minlength=int(first.max()) + 1)
+def _by_label(first: np.ndarray, codes: np.ndarray, name: str, other: str) -> Callable:
+    count = np.bincount(codes, minlength=int(first.max()) + 1)
     missing = np.flatnonzero(count[first] == 0)
     if missing.size:
         raise InvalidInput(
@@ -237,7 +239,7 @@ def _by_label(first: np.ndarray, own: np.ndarray, name: str, other: str) -> Call
             "they can't be paired by label"
         )
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
-    order = np.argsort(own, kind="stable")
+    order = np.argsort(codes, kind="stable")
 
     def drawn(rows, share):
         label = first[rows]

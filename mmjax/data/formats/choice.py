@@ -69,7 +69,7 @@ def usual_modalities(table: Table, used: Sequence[str], known: Mapping[str, int]
     Raises InvalidInput where there are none, or they have unequal rows.
     """
     if table.usual is not None:
-        return {name: own for name, own in table.usual.items() if own not in used}
+        return {name: usual for name, usual in table.usual.items() if usual not in used}
     beside = beside_of(table.columns)
     rows = {}
     for name in table.columns:
@@ -81,11 +81,11 @@ def usual_modalities(table: Table, used: Sequence[str], known: Mapping[str, int]
             continue
         if _looks_like_one(table, name, values):
             rows[name] = row_count(values)
-    own, n = next(iter(known.items()), ("", 0))
-    fits = {name: count for name, count in rows.items() if not own or count == n}
+    first, n = next(iter(known.items()), ("", 0))
+    fits = {name: count for name, count in rows.items() if not first or count == n}
     off = [name for name in rows if name not in fits and (len(fits) < 2 or 2 * rows[name] > n)]
     if off:
-        said = f"{own} has {n} rows, {off[0]} has {rows[off[0]]}"
+        said = f"{first} has {n} rows, {off[0]} has {rows[off[0]]}"
         raise InvalidInput(f"{table.path}: {said}; name the modalities, or give each as many rows")
     rows, there = fits, ", ".join(table.columns)
     if not rows:
@@ -177,23 +177,25 @@ def modality(
 def _together(
     table: Table, name: str, columns: Sequence[str], rows: np.ndarray | None, options: Options
 ) -> Modality:
-    parts = [modality(table, own, own, rows, options).rows for own in columns]
+    parts = [modality(table, each, each, rows, options).rows for each in columns]
     counts = {row_count(part) for part in parts}
     require(len(counts) == 1, f"rows of {name}", sorted(counts), "columns of as many rows")
     here = [_here(part) for part in parts]
     some, every = np.any(here, 0), np.all(here, 0)
     if (some != every).any():
         row = int(np.argmax(some != every))
-        own = next(own for own, there in zip(columns, here, strict=True) if not there[row])
+        missing = next(each for each, there in zip(columns, here, strict=True) if not there[row])
         place = at(table, row if rows is None else int(rows[row]))
-        message = f"{table.path}: column {own!r} of {name} is empty {place}"
+        message = f"{table.path}: column {missing!r} of {name} is empty {place}"
         raise InvalidInput(f"{message}; fill it, or leave all of {', '.join(columns)} empty there")
     joined = []
-    for own, part in zip(columns, parts, strict=True):
+    for missing, part in zip(columns, parts, strict=True):
         part = _filled(part) if isinstance(part, list) else part
         if part is None or isinstance(part, Lazy) or part.dtype.kind not in "biuf" or part.ndim > 2:
-            message = f"{table.path}: column {own!r} of {name} has no numbers, one or a list a row"
-            raise InvalidInput(f"{message}{_first_word(table, own)}")
+            message = (
+                f"{table.path}: column {missing!r} of {name} has no numbers, one or a list a row"
+            )
+            raise InvalidInput(f"{message}{_first_word(table, missing)}")
         joined.append(part.reshape(len(part), -1))
     values = np.concatenate([narrowed(part) for part in joined], axis=1)
     return Modality(values, None, None if every.all() else every)
@@ -254,7 +256,7 @@ def _some(files: Files, rows: np.ndarray | None) -> Files:
 
 
 def _of_files(name: str, files: Files, shown: np.ndarray | None, options: Options) -> Modality:
-    present = np.array([bool(own) for own in files.names])
+    present = np.array([bool(written) for written in files.names])
     if shown is not None:
         present &= np.asarray(shown).astype(bool)
     require(bool(present.any()), name, "no files", "a modality that some row has")
@@ -306,8 +308,8 @@ def _lazy(
         lengths = np.arange(shape[1]) < np.asarray(lengths)[:, None]
 
     def read(chosen):
-        own = chosen if rows is None else rows[chosen]
-        part = values.read(own) if isinstance(values, Lazy) else np.asarray(values[own])
+        taken = chosen if rows is None else rows[chosen]
+        part = values.read(taken) if isinstance(values, Lazy) else np.asarray(values[taken])
         part = part.reshape(len(chosen), *shape[1:])
         if part.dtype.kind == "f":
             part = part.copy()
@@ -315,7 +317,7 @@ def _lazy(
                 part[~lengths[chosen].astype(bool)] = 0
             if present is not None:
                 part[~np.asarray(present)[chosen].astype(bool)] = 0
-            check_finite(f"{path}: {name}", part, rows=own)
+            check_finite(f"{path}: {name}", part, rows=taken)
         return part
 
     return Lazy(shape, values.dtype, read)

@@ -45,10 +45,12 @@ def open_stems(root: str) -> Table:
     where: dict[str, np.ndarray] = {}
     for number, name in enumerate(names):
         key, ending = os.path.splitext(name)
-        own = where.setdefault(ending.lower(), np.full(len(rows), -1))
-        if own[rows[key]] >= 0:
-            raise InvalidInput(f"{root}: {names[own[rows[key]]]} and {name} share a name; use one")
-        own[rows[key]] = number
+        numbers = where.setdefault(ending.lower(), np.full(len(rows), -1))
+        if numbers[rows[key]] >= 0:
+            raise InvalidInput(
+                f"{root}: {names[numbers[rows[key]]]} and {name} share a name; use one"
+            )
+        numbers[rows[key]] = number
     paths = [os.path.join(root, name) for name in names]
     skipped = left_out(root, sorted([*others, *about]), "no picture, text, sound or their notes")
     ours = any(is_table(name) and stem(name) in shards for name in others)

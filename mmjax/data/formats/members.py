@@ -101,9 +101,9 @@ def members_table(members: Members) -> Table:
 
 def _joined(members: Members, sort: str) -> np.ndarray | None:
     """`[n]` number of each row's file of a sort; None where there is none."""
-    own = {ending: where for ending, where in members.where.items() if ending in _SORTS[sort]}
+    places = {ending: where for ending, where in members.where.items() if ending in _SORTS[sort]}
     joined = None
-    for where in own.values():
+    for where in places.values():
         if joined is None:
             joined = where.copy()
             continue

@@ -83,9 +83,13 @@ def read(
     with naming_file(path):
         index, labels = dict(index or {}), [labels] if isinstance(labels, str) else list(labels)
         labels += [name for name in table.labels if name not in labels]
-        named = {own for value in (modalities or {}).values() for own in _listed(value)}
+        named = {column for value in (modalities or {}).values() for column in _listed(value)}
         free = lambda usual: next(
-            (own for n in usual if (own := _called(n, table.columns)) not in (*named, *labels, "")),
+            (
+                called
+                for n in usual
+                if (called := _called(n, table.columns)) not in (*named, *labels, "")
+            ),
             "",
         )
         groups = groups or free((*GROUPS, "groups"))
@@ -105,13 +109,13 @@ def read(
         place = root or os.path.dirname(path)
         options = Options(image_size, sound, stream, limit, place, dict(kinds or {}))
         results = {
-            name: modality(table, name, own, _rows(table, index, name, own), options)
-            for name, own in modalities.items()
+            name: modality(table, name, columns, _rows(table, index, name, columns), options)
+            for name, columns in modalities.items()
         }
-        used = {own for value in modalities.values() for own in _listed(value)}
+        used = {column for value in modalities.values() for column in _listed(value)}
         used |= {*rest, *index.values()} | beside_of({*used, *modalities})
         return Dataset.from_arrays(
-            {name: own.rows for name, own in results.items()},
+            {name: one.rows for name, one in results.items()},
             labels={name: labelled[name] for name in labels},
             groups=labelled[groups] if groups else None,
             split=_split(path, split, labelled),
@@ -149,13 +153,13 @@ def open_table(path: str) -> Table:
 def check_own_split(path: str, split: str, flag: str) -> None:
     """Raises InvalidInput for another split than that of a file which has one; see read."""
     columns = open_table(path).columns
-    own = [result for name in SPLITS if (result := _called(name, columns))]
+    splits = [result for name in SPLITS if (result := _called(name, columns))]
     message = (
-        f"no other than the file's own: its {own[0]!r} says which rows the encoder was trained on"
-        if own
+        f"no other than the file's: its {splits[0]!r} says which rows the encoder was trained on"
+        if splits
         else ""
     )
-    require(not own or split in ("", *own), flag, split, message)
+    require(not splits or split in ("", *splits), flag, split, message)
 
 
 def _called(name: str, columns: Iterable[str]) -> str:
@@ -190,10 +194,10 @@ def _labels(table: Table, name: str, index: Mapping[str, str]) -> np.ndarray:
 
 
 def _rows(
-    table: Table, index: Mapping[str, str], name: str, own: str | Sequence[str]
+    table: Table, index: Mapping[str, str], name: str, columns: str | Sequence[str]
 ) -> np.ndarray | None:
     """Row numbers that an index array chooses of a modality or column."""
-    by = index.get(name) or (index.get(own) if isinstance(own, str) else None)
+    by = index.get(name) or (index.get(columns) if isinstance(columns, str) else None)
     return None if not by else np.asarray(label_values(table, by, column(table, by)))
 
 
@@ -207,7 +211,7 @@ def _split(path: str, split: str | Sequence[float], labelled: Mapping[str, np.nd
 
 
 def _some(what: str, modalities: Mapping) -> dict:
-    given = {name: getattr(own, what) for name, own in modalities.items()}
+    given = {name: getattr(one, what) for name, one in modalities.items()}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -215,7 +219,7 @@ def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Seq
     usual = set(table.usual or ())
     others = [name for name in table.columns if name not in used | usual]
     where = os.path.basename(table.path.rstrip("/\\")) or table.path
-    remarks = [own.remark for own in modalities.values()]
+    remarks = [one.remark for one in modalities.values()]
     left = [_called(name, others) for name in SPLITS if not isinstance(split, str)]
     left = [name for name in left if name]
     remarks.append(f"split by column {split!r}" if isinstance(split, str) else "")

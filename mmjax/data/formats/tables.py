@@ -115,12 +115,12 @@ def _embedded(path: str, name: str, column: Any, content: Any) -> Files:
     names, kind = [], ""
     for row in range(len(content)):
         there = content[row].is_valid
-        own = named[row].as_py() if named is not None and there else ""
-        names.append(f"{path}: {own or f'{name} of row {row}'}" if there else "")
+        file_name = named[row].as_py() if named is not None and there else ""
+        names.append(f"{path}: {file_name or f'{name} of row {row}'}" if there else "")
         if there and not kind:
             start = read(row)[:12]
             riff = "image" if start[8:12] == b"WEBP" else _STARTS.get(start[:4])
-            kind = ending_kind(own or "") or riff or "image"
+            kind = ending_kind(file_name or "") or riff or "image"
     return Files(kind, names, read)
 
 

@@ -70,9 +70,9 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
             if key not in rows:
                 rows[key] = len(keys)
                 keys.append(key)
-            own = results.setdefault(ending, ([], []))
-            own[0].append(rows[key])
-            own[1].append(len(names))
+            pair = results.setdefault(ending, ([], []))
+            pair[0].append(rows[key])
+            pair[1].append(len(names))
             names.append(member.name)
             offsets.append(member.offset_data)
             sizes.append(member.size)

@@ -32,10 +32,12 @@ def load_av_mnist(root: str, *, validation_rows: int = 5000) -> Dataset:
     """
     require(bool(root) and os.path.isdir(root), "--data", root, "the path of an existing folder")
     labels = {half: _labels(root, half) for half in ("train", "test")}
-    n, tests = (len(own) for own in labels.values())
+    n, tests = (len(values) for values in labels.values())
     allowed = f"a whole number from 1 to {n - 1}, for there are {n} training rows"
     require(1 <= validation_rows < n, "validation_rows", validation_rows, allowed)
-    of = lambda name: joined([_values(root, half, name, len(own)) for half, own in labels.items()])
+    of = lambda name: joined(
+        [_values(root, half, name, len(values)) for half, values in labels.items()]
+    )
     return Dataset.from_arrays(
         {name: of(name) for name in _SHAPES},
         labels={LABEL: np.concatenate(list(labels.values()))},

@@ -91,8 +91,8 @@ def slant_terciles(slants: dict, digits: dict) -> dict[str, np.ndarray]:
     for digit in range(10):
         edges = np.quantile(slants["train"][digits["train"] == digit], [1 / 3, 2 / 3])
         for part, values in slants.items():
-            own = digits[part] == digit
-            results[part][own] = np.searchsorted(edges, values[own])
+            chosen = digits[part] == digit
+            results[part][chosen] = np.searchsorted(edges, values[chosen])
     return results
 
 
@@ -152,8 +152,10 @@ def speech_data(path: str, image_rows: int) -> tuple[Dataset, Dataset]:
     }
 
     def recorded(side):
-        own = {LABEL: at(labels[side], side)} | private[side]
-        columns = {name: np.concatenate([own[name][part] for part in SPLITS]) for name in own}
+        labelled = {LABEL: at(labels[side], side)} | private[side]
+        columns = {
+            name: np.concatenate([labelled[name][part] for part in SPLITS]) for name in labelled
+        }
         order = np.concatenate([rows[side, part] for part in SPLITS])
         sizes = {part: len(rows[side, part]) for part in SPLITS}
         return _vectors({side: arrays[stems[side][0]][order]}, columns, sizes, side)
@@ -176,8 +178,8 @@ def speech_pairs(audio: Dataset, image: Dataset, sizes: Mapping[str, int], seed:
     """
     rng, heard, shown = np.random.default_rng(seed), [], []
     for part, size in sizes.items():
-        own, others = (np.flatnonzero(side.split == part) for side in (audio, image))
-        drawn = own[rng.integers(0, len(own), size)]
+        spoken, others = (np.flatnonzero(side.split == part) for side in (audio, image))
+        drawn = spoken[rng.integers(0, len(spoken), size)]
         digits, known = audio.labels[LABEL][drawn], image.labels[LABEL][others]
         order = np.argsort(known, kind="stable")
         count = np.bincount(known, minlength=10)

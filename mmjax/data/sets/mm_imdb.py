@@ -63,7 +63,7 @@ def load_mm_imdb(
         image=_posters(poster_paths(root, ids), image_size, workers),
         text=[_PLOTS[plot](films[i]["plot"]) for i in ids],
         labels=genres,
-        split=np.repeat(list(parts), [len(own) for own in parts.values()]),
+        split=np.repeat(list(parts), [len(films) for films in parts.values()]),
         name="MM-IMDb",
     ).also_by(ids)
 

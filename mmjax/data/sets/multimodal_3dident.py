@@ -209,9 +209,9 @@ def _text_factors(path: str, image: SceneFactors) -> TextFactors:
         raise InvalidInput(f"{path}: {result} rows, where latents_image.csv has {n}")
     factors = TextFactors(**{name: _numbers(path, name, columns) for name in TextFactors._fields})
     for name in ("object_shape", "object_xpos", "object_ypos", "object_zpos"):
-        own, shown = getattr(factors, name), getattr(image, name)
-        if (own != shown).any():
-            k = int(np.argmax(own != shown))
+        from_text, shown = getattr(factors, name), getattr(image, name)
+        if (from_text != shown).any():
+            k = int(np.argmax(from_text != shown))
             raise InvalidInput(
                 f"{path}: line {columns.lines[k]}: {name} is {columns.values[name][k]!r}, where "
                 f"latents_image.csv has {shown[k]}; use the same"
