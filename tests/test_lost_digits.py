@@ -163,3 +163,25 @@ def test_cells_of_a_table(tmp_path):
     path.write_text("\n".join(["a,b,Split,y", *body]).replace(".5,4,", ".5,NA,") + "\n")
     with pytest.raises(InvalidInput, match=r"column 'b' .*'NA' in row 4 \(line 6\)"):
         mm.read(path, modalities={"x": ["a", "b"]}, labels=["y"])
+
+
+def test_classes_are_equal_whatever_space_is_around_their_names():
+    names = np.array(["a", "b"])[CLASSES]
+    padded = np.char.add(names, np.where(np.arange(N) % 2, "  ", ""))
+    for stored in (padded, padded.astype("S"), padded.tolist()):
+        data = rows(label=stored)
+        assert np.array_equal(data.labels["y"], names)
+    assert figure(label=padded) == figure(label=names)
+
+
+@pytest.mark.filterwarnings("error")
+def test_half_precision_labels_are_classes():
+    assert rows(label=CLASSES.astype(np.float16)).labels["y"].dtype == np.int64
+
+
+def test_judged_rows_of_classes_that_nothing_was_fitted_on_are_counted():
+    rare = np.where(np.flatnonzero(SPLIT == "test")[:7, None] == np.arange(N), 1, 0).any(0)
+    results = mm.probe(None, rows(label=np.where(rare, 9, CLASSES)), "y")
+    total = int((SPLIT == "test").sum())
+    assert f"7 of {total} judged rows are of classes without a fitted row" in results.remarks
+    assert not mm.probe(None, rows(label=CLASSES), "y").remarks

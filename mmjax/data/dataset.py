@@ -217,6 +217,7 @@ def _labels(name: str, values: Any, n: int) -> np.ndarray:
 
 def _are_whole(column: np.ndarray) -> bool:
     """Whether floats are whole numbers; beyond 2^53 all are, and say nothing by it."""
+    column = column.astype(np.float64)
     return bool((column == np.round(column)).all() and not (np.abs(column) > 2.0**53).any())
 
 

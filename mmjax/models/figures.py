@@ -225,6 +225,10 @@ def probe_features(
     if classes and kinds < 2:
         held = f"{counted(int(fit.sum()), 'fitting row')} of {counted(kinds, 'class', 'classes')}"
         raise InvalidInput(f"label {label}: {held}; use rows of two classes or more")
+    if classes and (unseen := int((~np.isin(targets[score], targets[fit])).sum())):
+        remarks.append(
+            f"{unseen} of {int(score.sum())} judged rows are of classes without a fitted row"
+        )
     choosing = np.zeros_like(fit)
     by = np.arange(int(fit.sum())) if names_groups else data.groups[fit]
     choosing[np.flatnonzero(fit)[_by_groups(by, _CHOSEN_ON)]] = True

@@ -144,7 +144,8 @@ def whole_numbers(array: np.ndarray, largest: int, where: str) -> np.ndarray:
 
 
 def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:
-    """Labels or ids `[n]` as int64 (uint64 where they need it) or strings: 1, 1.0 and True alike.
+    """Labels or ids `[n]` as int64 (uint64 where they need it) or strings: 1, 1.0 and True alike,
+    and texts whatever the space around them, which arrays of one width are filled up with.
 
     What is equal across two columns is for encode_labels to say (mmjax.labels).
 
@@ -162,7 +163,7 @@ def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:
             raise InvalidInput(f"{message}; use whole numbers or strings")
     if column.dtype == np.uint64 and (column > np.iinfo(np.int64).max).any():
         return column
-    return column if column.dtype.kind == "U" else column.astype(np.int64)
+    return np.char.strip(column) if column.dtype.kind == "U" else column.astype(np.int64)
 
 
 def _told(path: str, name: str) -> str:
