@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+import mmjax as mm
 from mmjax.data.clip.images import CLIP_MEAN, CLIP_STD, ClipPixels, read_image
 from mmjax.data.clip.inputs import read_inputs
 from mmjax.data.files.images import load_images
@@ -17,6 +18,7 @@ from mmjax.data.files.pictures import (
     find_pictures,
     jpeg_pixels,
     left_out,
+    picture_sides,
     pictures_by_stem,
 )
 from mmjax.data.sets.mm_imdb import read_poster
@@ -118,6 +120,17 @@ def test_the_cameras_turn_is_applied(turn, ending, reader, tmp_path):
         upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     assert np.abs(upright.astype(int) - COLOUR).max() > 50
     np.testing.assert_array_equal(READERS[reader](path), upright)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "PNG", "webp", "TIF"])
+@pytest.mark.parametrize("turn", [3, 6])
+def test_the_sides_of_a_turned_picture_are_those_that_it_is_read_with(turn, ending, tmp_path):
+    exif = Image.Exif()
+    exif[274] = turn
+    Image.fromarray(COLOUR[:, :10]).save(tmp_path / f"a.{ending}", exif=exif)
+    assert picture_sides((tmp_path / f"a.{ending}").read_bytes()) == ((10, 16), (16, 10))[turn == 6]
+    values = mm.read(tmp_path, split=(1, 0, 0)).columns["image"].values
+    assert values.shape == ((1, 16, 10, 3), (1, 10, 16, 3))[turn == 6]
 
 
 def test_a_transparent_colour_of_a_palette_and_of_16_bits_is_white(tmp_path):

@@ -34,6 +34,7 @@ CORRUPT = (
 T = TypeVar("T")
 _NOTES = (b"Exif\0\0", b"ns.adobe.com/xap")
 _ORIENTATION = 0x0112  # the EXIF tag of the turn
+_WIDTH, _LENGTH = 256, 257  # of a TIFF, as its pixels are stored
 _SHOWN = 5  # names told of files that are left out
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # modes of more than 8 bits; I is a PNG's 16 too
 GREY = ("1", "L", "LA", "La", *DEEP)
@@ -108,7 +109,10 @@ def picture_sides(content: bytes) -> tuple[int, int] | str:
                 turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
             except CORRUPT:  # see _upright
                 turned = False
-            return image.size[::-1] if turned else image.size
+            # Of a TIFF, Pillow says the upright size or the stored one, by its version.
+            tags = getattr(image, "tag_v2", {})
+            width, height = tags.get(_WIDTH, image.width), tags.get(_LENGTH, image.height)
+            return (height, width) if turned else (width, height)
     except UnidentifiedImageError:
         return f"none of {', '.join(FORMATS)}"
     except CORRUPT as error:
