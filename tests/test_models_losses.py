@@ -77,6 +77,13 @@ def test_the_classes_of_the_label_are_counted():
     mm.fit(dataset(), key=KEY, nets=SMALL, loss="factor_cl_supervised", label="kind", **how)
 
 
+@pytest.mark.parametrize("loss", ["info_nce", "siglip"])
+def test_a_label_that_the_loss_does_not_read_is_noted(loss, capsys):
+    message = f"loss {loss} reads no labels: the label changes nothing"
+    assert message in tried(loss) and message in capsys.readouterr().err
+    assert not tried("supcon")
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_ours_leave_absent_rows_out(name):
     try:

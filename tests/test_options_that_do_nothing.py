@@ -53,14 +53,6 @@ def test_is_refused_by_its_name(options, message):
         fit(**options)
 
 
-@pytest.mark.parametrize("loss", ["info_nce", "siglip"])
-def test_a_label_that_the_loss_does_not_read_is_noted(loss, capsys):
-    message = f"loss {loss} reads no labels: the label changes nothing"
-    assert message in fit(label="y", loss=loss).spec.about["remarks"]
-    assert message in capsys.readouterr().err
-    assert not fit(label="y", loss="supcon").spec.about["remarks"]
-
-
 OF = mm.Dataset.from_arrays
 SEQUENCES = X[:16].reshape(4, 4, 4)
 
