@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import disentangle
-from mmjax.data import class_codes, joined_branches, remarks, stratified_split
+from mmjax.data import branch_size, class_codes, joined_branches, remarks, stratified_split
 from mmjax.disentangle import components
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import excess_kurtosis, mcc
@@ -27,6 +27,7 @@ from mmjax.studies import (
     retrieval_after,
     stability_of,
 )
+from mmjax.studies.feature_worlds import generated_features
 from mmjax.tables import disentangle as table
 
 KEY = jax.random.key(0)
@@ -155,6 +156,15 @@ def test_both_sides_count_alike_in_joint_features():
     branches = joined_branches(np.eye(6) * 100, np.random.default_rng(0).normal(size=(6, 3)))
     sizes = [np.linalg.norm(v - v.mean(0)) for v in np.split(branches["joint"], [6], axis=1)]
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-5)
+
+
+def test_joint_features_of_other_domains_are_scaled_by_the_source():
+    source, shifted = generated_features(0, 60)
+    sizes = [branch_size(side) for side in source.sides().values()]
+    for rows in (source, *shifted.values(), source.take(np.arange(9))):
+        scaled = [v / size for v, size in zip(rows.sides().values(), sizes, strict=True)]
+        np.testing.assert_allclose(rows.branches["joint"], np.concatenate(scaled, 1), rtol=1e-5)
+        np.testing.assert_array_equal(rows.labels, rows.rows.labels["label"])
 
 
 def test_labels_out_of_range_and_odd_columns_are_told():

@@ -13,20 +13,19 @@ from mmjax.data.clip.images import (
 from mmjax.data.clip.inputs import ClipInputs, read_inputs
 from mmjax.data.clip.tokens import ClipTokenizer, read_tokenizer
 from mmjax.data.exports import split_columns
+from mmjax.data.feature_rows import FeatureSet, branch_size, feature_rows, joined_branches
 from mmjax.data.feature_sets import (
     FeatureNames,
-    branch_size,
     branches_of,
     by_domain,
     class_codes,
-    joined_branches,
     outside_groups,
     read_feature_set,
     remarks,
     stratified_split,
     unseen_rows,
 )
-from mmjax.data.features import FeatureSet, feature_rows, read_column, read_features
+from mmjax.data.features import read_column, read_features
 from mmjax.data.few_shot_files import FewShotSet, read_few_shot, restricted, with_texts
 from mmjax.data.few_shot_parts import LabelledRows, mean_texts
 from mmjax.data.few_shot_shifts import read_domains, with_shifts

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import LABEL
-from mmjax.data.features import FeatureSet, feature_rows, read_column, read_features
+from mmjax.data.feature_rows import FeatureSet, feature_rows
+from mmjax.data.features import read_column, read_features
 from mmjax.data.files.checks import label_column
 from mmjax.data.pair_ids import group_codes, linked_groups
 from mmjax.data.scaling import features_in_float32
@@ -26,39 +27,11 @@ class FeatureNames(NamedTuple):
     group: str = ""
 
 
-def branch_size(values: np.ndarray) -> float:
-    """Root mean square distance from the mean of rows `[n, f]`; 1 where they are all alike."""
-    centred = values - values.mean(0, dtype=np.float64)
-    return float(np.sqrt(np.mean(np.sum(centred**2, 1)))) or 1.0
-
-
-def joined_branches(
-    x: np.ndarray, t: np.ndarray | None, sizes: Sequence[float] | None = None
-) -> dict[str, np.ndarray]:
-    """`x` and, where there is one, `t`, `[n, f]` float32, and both side by side as `joint`, for
-    which each is divided by its size.
-
-    Args:
-      x, t: `[n, .]` features, paired by row; t may be None.
-      sizes: branch_size of x and of t among the rows that something is fitted on. None: these
-        rows are the ones; of any others, a row would depend on those beside it.
-    """
-    branches = {"x": np.asarray(x, np.float32)}
-    if t is not None:
-        branches["t"] = np.asarray(t, np.float32)
-        sides = list(branches.values())
-        scales = [branch_size(v) for v in sides] if sizes is None else sizes
-        scaled = [v / np.float32(size) for v, size in zip(sides, scales, strict=True)]
-        branches["joint"] = np.concatenate(scaled, 1)
-    return branches
-
-
 def branches_of(
     features: FeatureSet, sizes: Sequence[float] | None = None
 ) -> dict[str, np.ndarray]:
-    """joined_branches of the sides."""
-    sides = features.sides()
-    return joined_branches(sides["x"], sides.get("t"), sizes)
+    """joined_branches of the sides; sizes: None for those of the set."""
+    return features._replace(sizes=sizes).branches if sizes is not None else features.branches
 
 
 def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> FeatureSet:

@@ -4,18 +4,16 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from mmjax.data.columns import Column
-from mmjax.data.dataset import LABEL, Dataset
 from mmjax.data.dataset import SPLITS as PARTS
+from mmjax.data.feature_rows import FeatureSet, feature_rows
 from mmjax.data.files.checks import finite, label_column, plain
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.files.optional import needed
 from mmjax.data.files.torch_files import read_torch
-from mmjax.data.pair_ids import group_codes
 from mmjax.data.scaling import narrowed
 from mmjax.errors import InvalidInput, require
 
@@ -28,66 +26,6 @@ NAMES = ("name_list", "names", "name", "texts", "text", "paths", "path")
 SPLITS = ("split", "is_test")
 GROUPS = ("group",)
 _PART_OF = {part: part for part in PARTS} | dict.fromkeys(("val", "valid", "dev"), "validation")
-
-
-class FeatureSet(NamedTuple):
-    """Rows of feature files.
-
-    A Dataset, and beside it what a user names there that is neither a modality nor a label to it:
-    of any number of axes, and of any name, `x` or `label` as well.
-
-    Attributes:
-      rows: modality `x` `[n, d]` features and, of pairs, `t`; label LABEL as in the file, where
-        there is one. An encoder was fitted on rows of split train; all are test rows where the
-        file doesn't say. Rows of one group (captions of one image, recordings of one take), which
-        are never on two sides of a split, have one id. Its name is the file's.
-      names: `[n]` strings, or None.
-      extra: further arrays by their names, `[n, ...]`.
-    """
-
-    rows: Dataset
-    names: np.ndarray | None = None
-    extra: Mapping[str, np.ndarray] = {}
-
-    def take(self, index: np.ndarray) -> "FeatureSet":
-        """Some of the rows."""
-        names = None if self.names is None else self.names[index]
-        extra = {name: values[index] for name, values in self.extra.items()}
-        return FeatureSet(self.rows.take(index), names, extra)
-
-    def sides(self) -> dict[str, np.ndarray]:
-        """Modality -> its rows `[n, d]`."""
-        return {name: np.asanyarray(c.values) for name, c in self.rows.columns.items()}
-
-
-def feature_rows(
-    sides: Mapping[str, np.ndarray],
-    *,
-    labels: np.ndarray | None = None,
-    split: np.ndarray | None = None,
-    group: np.ndarray | None = None,
-    name: str,
-) -> Dataset:
-    """The rows of a FeatureSet.
-
-    Args:
-      sides: modality -> `[n, d]` floats, `x` among them.
-      labels: `[n]` whole numbers or strings, or None.
-      split: `[n]` strings of PARTS; None: all test rows.
-      group: `[n]` whole numbers or strings; None: each row by itself.
-      name: of the file.
-    """
-    n = len(sides["x"])
-    groups = group_codes(group, n)
-    return Dataset(
-        {side: Column(values, "features") for side, values in sides.items()},
-        {} if labels is None else {LABEL: labels},
-        groups.astype(np.int64),
-        np.full(n, "test") if split is None else split,
-        groups[:, None].astype(np.int32),
-        {},
-        name,
-    )
 
 
 def read_features(

@@ -116,17 +116,18 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
     model_key, *keys = jax.random.split(data_key, 4)
     model = feature_model(model_key)
 
-    def draw(name, key, nuisance):
+    def draw(name, key, nuisance, sizes=None):
         pairs = jax.tree.map(np.asarray, jax.jit(model.sample, static_argnums=1)(key, n, nuisance))
         names = np.array([f"row {k}, class {c}" for k, c in enumerate(pairs.label)])
         rows = feature_rows({"x": pairs.image, "t": pairs.text}, labels=pairs.label, name=name)
-        return FeatureSet(rows, names, {"latents": pairs.latents})
+        return FeatureSet(rows, names, {"latents": pairs.latents}, sizes)
 
     source = draw("generated features", keys[0], 1.0)
+    sizes = tuple(map(branch_size, source.sides().values()))
     shifted = {}
     for nuisance, key in zip((2.0, 4.0), keys[1:], strict=True):
         name = f"nuisance x {nuisance}"
-        shifted[name] = draw(name, key, nuisance)
+        shifted[name] = draw(name, key, nuisance, sizes)
     return source, shifted
 
 
