@@ -128,7 +128,7 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
     for nuisance, key in zip((2.0, 4.0), keys[1:], strict=True):
         name = f"nuisance x {nuisance}"
         shifted[name] = draw(name, key, nuisance, sizes)
-    return source, shifted
+    return source._replace(sizes=sizes), shifted
 
 
 def _other_file(o: FeatureOptions, path: str, whole: FeatureSet) -> FeatureSet:
