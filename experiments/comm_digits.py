@@ -111,8 +111,8 @@ def main(config: Config, run: Run) -> None:
         table |= case_table(EXPERIMENT, config, case, methods, run, limit=limit)
 
     def summarise(rows, seconds):
-        summarise_own = views_summary if views else speech_summary
-        parts = summarise_own(config, run, cases if views else cases[0], rows, seconds)
+        tables = views_summary if views else speech_summary
+        parts = tables(config, run, cases if views else cases[0], rows, seconds)
         sizes = {part: n for part in SPLITS if (n := int(np.sum(cases[0].data.split == part)))}
         about = (
             f"{config.data or 'scikit-learn digits, quadrants'}; probed: "

@@ -1,5 +1,6 @@
 """A loss of one's own is tried before a training writes anything; its faults are told in a line."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,7 +75,11 @@ def test_a_loss_that_counts_classes_has_them_of_the_label():
 
 def test_the_classes_of_the_label_are_counted():
     how = HOW | {"steps": 1, "validate_every": 0}
-    mm.fit(dataset(), key=KEY, nets=SMALL, loss="factor_cl_supervised", label="kind", **how)
+    how |= dict(key=KEY, nets=SMALL, label="kind")
+    made = mm.fit(dataset(), loss="factor_cl_supervised", **how)
+    named = mm.fit(dataset(), loss=mm.losses.factor_cl_supervised(classes=3), **how)
+    assert made.spec.about["loss"] == "factor_cl_supervised"
+    chex.assert_trees_all_equal(made.params, named.params)
 
 
 @pytest.mark.parametrize("loss", ["info_nce", "siglip"])

@@ -95,7 +95,7 @@ def fit(
       augment: modality -> `(key, observations) -> observations`, a random view; it sees what the
         network sees. None: where views are all that there is (a fusion, a single modality) by kind,
         else none, and views differ by the networks' noise.
-      label: column of classes that the loss sees (SupCon).
+      label: column of classes that the loss sees (SupCon, FactorCL).
       steps, batch_size: of the training; a batch is over all devices, and at most all rows.
       optimiser, learning_rate, warmup, schedule, weight_decay, clip_norm: see
         mmjax.train.make_optimiser. What a net leaves as it was read is not trained.
@@ -145,8 +145,8 @@ def fit(
     require(rows.num_rows >= 2, "data", f"{counted(rows.num_rows, 'training row')}", "two or more")
     batch_size = min(whole("batch_size", batch_size, 2), rows.num_rows)
     validate_every = _looks(validate_every, steps, held, patience)
-    message = "loss where nothing is validated: no figure chooses a step"
-    require(validate_every > 0 or monitor == "loss", "monitor", "a function", message)
+    allowed = "loss where nothing is validated: no figure chooses a step"
+    require(validate_every > 0 or monitor == "loss", "monitor", "a function", allowed)
     classes = len(np.unique(coded.labels[label])) if label else 0
     chosen, loss_name = loss_of(loss, fusion, classes), name_of(loss, fusion)
     init_key, train_key, parts_key = jax.random.split(key, 3)
