@@ -70,7 +70,8 @@ def read_features(
     for what, column in results.items():
         if column is not None and column.shape != (len(matrix),):
             raise InvalidInput(
-                f"{path}: {what} have shape {column.shape}, features {matrix.shape}; use one a row"
+                f"{path}: {what} have shape {column.shape}, array {chosen!r} has {matrix.shape}; "
+                "use one a row"
             )
     row_names = results.pop("names")
     return FeatureSet(feature_rows({"x": matrix}, **results, name=path), row_names)
