@@ -191,6 +191,75 @@ class Study(NamedTuple):
         return self.init_constants
 
 
+class _World(NamedTuple):
+    """What encoders look at.
+
+    Attributes:
+      init: `key -> Environment`.
+      sample: `(constants, key, n) -> (Latents, Pair observed, Pair whitened)`.
+      invert: see Study.
+    """
+
+    init: Callable[[Key], Environment]
+    sample: Callable[[Environment, Key, int], tuple[Latents, Pair, Pair]]
+    invert: Callable[[Environment, Pair], Latents]
+
+
+def _world(a: Assumptions) -> _World:
+    space = make_space(a.space, a.dim)
+    marginal = make_marginal(a.marginal, space, scale=a.marginal_scale)
+    conditional = make_conditional(a.conditional, space, kappa=a.kappa, scale=a.scale, p=a.p)
+    model = partial_causal_model(
+        marginal, conditional, dim=a.dim, private_dim=a.private_dim, edge=a.edge
+    )
+    mixing = invertible_mlp(
+        a.dim + a.private_dim,
+        depth=a.mixing_depth,
+        activation=a.mixing_activation,
+        candidates=a.mixing_candidates,
+    )
+
+    def observe(weights, latents):
+        return Pair(
+            mixing.apply(weights.x, jnp.concatenate([latents.z_x, latents.m_x], axis=-1)),
+            mixing.apply(weights.t, jnp.concatenate([latents.z_t, latents.m_t], axis=-1)),
+        )
+
+    def init(key):
+        x_key, t_key, sample_key = jax.random.split(key, 3)
+        weights = Pair(mixing.init(x_key), mixing.init(t_key))
+        seen = observe(weights, model.sample(sample_key, _SAMPLES))
+        fit = second_moment_whitening if a.whiten else lambda o: jnp.eye(o.shape[1], dtype=o.dtype)
+        return Environment(weights, Pair(*map(fit, seen)))
+
+    def sample(constants, key, n):
+        latents = model.sample(key, n)
+        observed = observe(constants.mixing, latents)
+        whitened = Pair(*(o @ w for o, w in zip(observed, constants.whitening, strict=True)))
+        return latents, observed, whitened
+
+    def invert(constants, pair):
+        x, t = (mixing.inverse(w, o) for w, o in zip(constants.mixing, pair, strict=True))
+        return Latents(x[:, : a.dim], t[:, : a.dim], x[:, a.dim :], t[:, a.dim :])
+
+    return _World(init, sample, invert)
+
+
+def _canonical_select(raw: Pair, dim: int) -> Pair:
+    """Kernels and biases of the directions that the two encoders agree on most; spare ones go.
+
+    With just `dim` dimensions the squared distance may keep a second function of an easy latent and
+    lose a hard one for good; with spare ones it keeps both, and a latent correlates more across
+    modalities than a function of another one.
+    """
+    result = canonical_directions(*raw)
+    select = []
+    for values, directions in zip(raw, (result.x, result.t), strict=True):
+        kernel = _SPREAD * directions[:, :dim]
+        select.append({"kernel": kernel, "bias": -values.mean(0) @ kernel})
+    return Pair(*select)
+
+
 def make_study(
     assumptions: Assumptions,
     *,
@@ -218,79 +287,28 @@ def make_study(
     """
     a = resolve(assumptions)
     embedding_dim = int(a.embedding_dim)  # resolved
-    space = make_space(a.space, a.dim)
-    marginal = make_marginal(a.marginal, space, scale=a.marginal_scale)
-    conditional = make_conditional(a.conditional, space, kappa=a.kappa, scale=a.scale, p=a.p)
-    model = partial_causal_model(
-        marginal, conditional, dim=a.dim, private_dim=a.private_dim, edge=a.edge
-    )
-    mixing = invertible_mlp(
-        a.dim + a.private_dim,
-        depth=a.mixing_depth,
-        activation=a.mixing_activation,
-        candidates=a.mixing_candidates,
-    )
+    world = _world(a)
     encoder = mlp(a.hidden, embedding_dim + a.spare_dims, slope=a.slope)
-    nets = two_towers(
-        (encoder, encoder),
-        make_head(a.head),
-        embedding_dim=embedding_dim,
-        spare_dims=a.spare_dims,
-    )
+    towers, head = (encoder, encoder), make_head(a.head)
+    nets = two_towers(towers, head, embedding_dim=embedding_dim, spare_dims=a.spare_dims)
     chosen = aligning_loss(a, loss)
     early, early_temperature = make_similarity("squared_l2"), 2 * float(a.temperature)
-
-    def init_constants(key):
-        x_key, t_key, sample_key = jax.random.split(key, 3)
-        weights = Pair(mixing.init(x_key), mixing.init(t_key))
-        seen = observe(weights, model.sample(sample_key, _SAMPLES))
-        fit = second_moment_whitening if a.whiten else lambda o: jnp.eye(o.shape[1], dtype=o.dtype)
-        return Environment(weights, Pair(*map(fit, seen)))
 
     def init_params(key):
         loss_params = chosen.init(jax.random.fold_in(key, 0), embedding_dim)
         shapes = Pair((a.dim + a.private_dim,), (a.dim + a.private_dim,))
         return nets.init(key, shapes) | {"loss": loss_params}
 
-    def observe(weights, latents):
-        return Pair(
-            mixing.apply(weights.x, jnp.concatenate([latents.z_x, latents.m_x], axis=-1)),
-            mixing.apply(weights.t, jnp.concatenate([latents.z_t, latents.m_t], axis=-1)),
-        )
-
-    def whitened(constants, observed):
-        return Pair(observed.x @ constants.whitening.x, observed.t @ constants.whitening.t)
-
-    def invert(constants, pair):
-        x, t = (
-            mixing.inverse(constants.mixing.x, pair.x),
-            mixing.inverse(constants.mixing.t, pair.t),
-        )
-        return Latents(x[:, : a.dim], t[:, : a.dim], x[:, a.dim :], t[:, a.dim :])
-
     def source(constants, key):
-        return whitened(constants, observe(constants.mixing, model.sample(key, a.batch_size)))
+        return world.sample(constants, key, a.batch_size)[2]
 
     def early_objective(params, batch, key, gather):
         raw = nets.raw(params, batch)
         return info_nce(*raw, similarity=early, temperature=early_temperature, gather=gather), {}
 
     def select_canonical(params, constants, key):
-        """The directions that the two encoders agree on most; spare dimensions go.
-
-        With just embedding_dim dimensions the squared distance may keep a second function of an
-        easy latent and lose a hard one for good; with spare ones it keeps both, and a latent
-        correlates more across modalities than a function of another one.
-        """
-        raw = nets.raw(
-            params, whitened(constants, observe(constants.mixing, model.sample(key, _SAMPLES)))
-        )
-        result = canonical_directions(*raw)
-        select = []
-        for values, directions in zip(raw, (result.x, result.t), strict=True):
-            kernel = _SPREAD * directions[:, :embedding_dim]
-            select.append({"kernel": kernel, "bias": -values.mean(0) @ kernel})
-        return params | {"select": Pair(*select)}
+        raw = nets.raw(params, world.sample(constants, key, _SAMPLES)[2])
+        return params | {"select": _canonical_select(raw, embedding_dim)}
 
     def loss_of(params, pair, context):
         return chosen.value(params["loss"], pair._asdict(), context)
@@ -300,9 +318,8 @@ def make_study(
         return value, Aside(metrics=metrics)
 
     def embed(params, constants, key, n):
-        latents = model.sample(key, n)
-        observed = observe(constants.mixing, latents)
-        return Embedded(latents, observed, nets.embed(params, whitened(constants, observed)))
+        latents, observed, whitened = world.sample(constants, key, n)
+        return Embedded(latents, observed, nets.embed(params, whitened))
 
     def losses(params, constants, key, batches):
         def one(batch_key):
@@ -319,7 +336,7 @@ def make_study(
     enter = select_canonical if a.pre_steps and a.spare_dims else None
     stages.append(Stage(objective, a.steps, enter))
     recipe = Recipe(source, stages, optimiser, chunk_steps, save_every)
-    return Study(a, init_constants, init_params, recipe, embed, invert, losses)
+    return Study(a, world.init, init_params, recipe, embed, world.invert, losses)
 
 
 def train_study(
