@@ -17,6 +17,7 @@ from mmjax.errors import InvalidInput, require
 from mmjax.generative import (
     DEPENDENCES,
     Blocks,
+    ContentStyleModel,
     content_style_model,
     joined,
     permute_content,
@@ -214,6 +215,51 @@ def official_loss(
     return sum(terms[1:], terms[0]) / len(terms)
 
 
+class _Mixings(NamedTuple):
+    """What makes observations of latents.
+
+    Attributes:
+      init: `key -> World`.
+      observe: `(World, latents) -> (observed, whitened)`, an entry a modality.
+    """
+
+    init: Callable[[Key], World]
+    observe: Callable[[World, tuple[Blocks, ...]], tuple[tuple[Array, ...], tuple[Array, ...]]]
+
+
+def _mixings(o: ContentStyleOptions, model: ContentStyleModel) -> _Mixings:
+    size, count = sum(model.dims), o.modalities
+    mixing = invertible_mlp(
+        size,
+        depth=o.mixing_depth,
+        activation=o.mixing_activation,
+        candidates=o.mixing_candidates,
+    )
+
+    def observe(world, latents):
+        pairs = zip(world.mixings, latents, strict=True)
+        observed = tuple(mixing.apply(w, joined(b)) for w, b in pairs)
+        whitened = tuple(v @ w for v, w in zip(observed, world.whitenings, strict=True))
+        return observed, whitened
+
+    def init(key):
+        mechanism_key, mixing_key, sample_key = jax.random.split(key, 3)
+        mechanisms = model.init(mechanism_key)
+        keys = jax.random.split(mixing_key, count)
+        weights = tuple(map(mixing.init, keys[:1] if o.shared_mixing else keys))
+        weights *= count if o.shared_mixing else 1
+        world = World(mechanisms, weights, (jnp.eye(size),) * count)
+        if not o.whiten:
+            return world
+        seen = observe(world, model.sample(mechanisms, sample_key, _SAMPLES))[0]
+        if o.shared_mixing:  # views stay views: one whitening for all
+            one = second_moment_whitening(jnp.concatenate(seen))
+            return world._replace(whitenings=(one,) * count)
+        return world._replace(whitenings=tuple(map(second_moment_whitening, seen)))
+
+    return _Mixings(init, observe)
+
+
 def make_content_style_study(
     options: ContentStyleOptions,
     *,
@@ -248,31 +294,11 @@ def make_content_style_study(
     )
     size, count = sum(model.dims), options.modalities
     o = _resolve(options, size)
-    mixing = invertible_mlp(
-        size,
-        depth=o.mixing_depth,
-        activation=o.mixing_activation,
-        candidates=o.mixing_candidates,
-    )
+    mixings = _mixings(o, model)
     encoder = mlp(o.hidden, int(o.embedding_dim), slope=o.slope)
     names, official = [f"x{k + 1}" for k in range(count)], loss is None and o.loss == "official"
     make_similarity(o.similarity, p=o.p)  # checked
     chosen: Any = None if official else aligning_loss(o, loss)
-
-    def init_constants(key):
-        mechanism_key, mixing_key, sample_key = jax.random.split(key, 3)
-        mechanisms = model.init(mechanism_key)
-        keys = jax.random.split(mixing_key, count)
-        weights = tuple(map(mixing.init, keys[:1] if o.shared_mixing else keys))
-        weights *= count if o.shared_mixing else 1
-        world = World(mechanisms, weights, (jnp.eye(size),) * count)
-        if not o.whiten:
-            return world
-        seen = observe(world, model.sample(mechanisms, sample_key, _SAMPLES))
-        if o.shared_mixing:  # views stay views: one whitening for all
-            one = second_moment_whitening(jnp.concatenate(seen))
-            return world._replace(whitenings=(one,) * count)
-        return world._replace(whitenings=tuple(map(second_moment_whitening, seen)))
 
     def init_params(key):
         encoders = _init_encoders(encoder, count, o.shared_encoder, size, key)
@@ -281,23 +307,13 @@ def make_content_style_study(
         )
         return {"encoders": encoders, "loss": loss_params}
 
-    def observe(world, latents):
-        return tuple(
-            mixing.apply(w, joined(b)) for w, b in zip(world.mixings, latents, strict=True)
-        )
-
     def encode(params, whitened):
         params_of = lambda k: params["encoders"][0 if o.shared_encoder else k]
         return tuple(encoder.apply(params_of(k), {}, v) for k, v in enumerate(whitened))
 
-    def whitened(world, observed):
-        return tuple(v @ w for v, w in zip(observed, world.whitenings, strict=True))
-
     def source(world, key):
         # Official: a second, independent batch of the same size.
-        draw = lambda k: whitened(
-            world, observe(world, model.sample(world.mechanisms, k, o.batch_size))
-        )
+        draw = lambda k: mixings.observe(world, model.sample(world.mechanisms, k, o.batch_size))[1]
         return tuple(map(draw, jax.random.split(key, 2 if official else 1)))
 
     def objective(params, batch, key, gather):
@@ -312,13 +328,12 @@ def make_content_style_study(
         sample_key, permute_key = jax.random.split(key)
         drawn = model.sample(world.mechanisms, sample_key, n)
         latents = permute_content(drawn, permute_key) if permuted else drawn
-        observed = observe(world, latents)
-        embedded = encode(params, whitened(world, observed))
-        return Seen(latents, observed, embedded, drawn[0].content)
+        observed, whitened = mixings.observe(world, latents)
+        return Seen(latents, observed, encode(params, whitened), drawn[0].content)
 
     optimiser = optimiser_of(o)
     recipe = Recipe(source, [Stage(objective, o.steps)], optimiser, chunk_steps, save_every)
-    return ContentStyleStudy(o, init_constants, init_params, recipe, look)
+    return ContentStyleStudy(o, mixings.init, init_params, recipe, look)
 
 
 __all__ = [
