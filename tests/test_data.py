@@ -96,7 +96,8 @@ def test_scaling_is_fitted_on_training_rows_alone():
 def test_a_split_that_cuts_pairs_is_told(tmp_path):
     n = 20
     path = tmp_path / "a.npz"
-    np.savez(path, x=np.ones((n, 2)), t=np.ones((n, 2)), a=np.arange(n) < 5, b=np.arange(n) < 6)
+    v = np.random.default_rng(0).normal(size=(n, 2))
+    np.savez(path, x=v, t=-v, a=np.arange(n) < 5, b=np.arange(n) < 6)
     with pytest.raises(InvalidInput, match="row 5 of 'x' and its partner"):
         load_pairs(
             str(path),
@@ -106,6 +107,16 @@ def test_a_split_that_cuts_pairs_is_told(tmp_path):
             pair_index="",
             test_share=0.2,
         )
+
+
+@pytest.mark.parametrize("side", ["x", "t"])
+def test_rows_that_are_all_alike_are_refused(tmp_path, side):
+    arrays = {name: np.random.default_rng(0).normal(size=(20, 3)) for name in "xt"}
+    arrays[side][:] = arrays[side][0]
+    np.savez(tmp_path / "a.npz", **arrays)
+    names = SideNames("x"), SideNames("t")
+    with pytest.raises(InvalidInput, match=f"a.npz: all 20 rows of '{side}' are alike"):
+        load_pairs(str(tmp_path / "a.npz"), *names, pairs="index", pair_index="", test_share=0.2)
 
 
 def test_probes_of_raw_features_agree_with_scikit_learn():

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmjax.config import Need, option
+from mmjax.errors import InvalidInput
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from tests import flag_table
 from tests.flag_scenes import REFUSED, SCENES, TINY
@@ -62,6 +63,29 @@ def test_every_value_has_a_run_in_which_it_changes_something(name):
     list(cover(run, planned, unseen(name, runs)))
     assert not unseen(name, runs)
     assert len(runs) <= 25
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_two_seeds_are_one(name):
+    module = EXPERIMENTS[name]
+    fields = {f.name for f in dataclasses.fields(module.Config)}
+    for flag in (f for f in fields if f == "seed" or f.endswith("_seed")):
+        # A key would take them modulo 2^32.
+        for value in (-1, 2**32, 2**63):
+            values = make_flags(module.Config, module.PRESETS)
+            parse_flags(values, [name, f"--{flag}={value}"])
+            with pytest.raises(InvalidInput, match=f"--{flag}: {value} is not allowed; use 0 to "):
+                read_config(module.Config, module.PRESETS, values)
+        several = ["--seeds=3"] if flag == "seed" and "seeds" in fields else []
+        last = 2**32 - (3 if several else 1)
+        for value, allowed in ((last, True), (last + 1, False)):
+            values = make_flags(module.Config, module.PRESETS)
+            parse_flags(values, [name, f"--{flag}={value}", *several])
+            if allowed:
+                assert getattr(read_config(module.Config, module.PRESETS, values), flag) == last
+            else:
+                with pytest.raises(InvalidInput, match=f"use 0 to {last}"):
+                    read_config(module.Config, module.PRESETS, values)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

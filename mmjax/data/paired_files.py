@@ -181,6 +181,10 @@ def _split(
     path: str, x: _Side, t: _Side, partner: np.ndarray | None, test_share: float
 ) -> PairedData:
     """Fills in masks that no array gave, checks those that one gave."""
+    for side in (x, t):
+        if len(side.values) > 1 and all(np.array_equal(v, side.values[0]) for v in side.values):
+            rows = f"all {len(side.values)} rows of {side.name!r} are alike"
+            raise InvalidInput(f"{path}: {rows}: nothing can be learned from them")
     masks, groups, remarks = _masks(x, t, partner, test_share)
     if partner is not None:
         crossing = np.flatnonzero(masks.t[partner] != masks.x)

@@ -11,6 +11,8 @@ from absl import flags
 from mmjax.errors import InvalidInput, did_you_mean
 from mmjax.run.loggers import DEFAULT, LOGGERS
 
+_SEEDS = 2**32  # of a key
+
 
 def _tuple_of_ints(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.replace(" ", "").split(",") if part)
@@ -76,7 +78,7 @@ def read_config(
 ) -> Any:
     """The config that parsed flags describe: class defaults, then the preset, then the flags.
 
-    Raises InvalidInput for a value that doesn't parse.
+    Raises InvalidInput for a value that doesn't parse, and for seeds out of range.
     """
     config = dict(presets[values.preset])
     for field in dataclasses.fields(config_class):
@@ -85,7 +87,22 @@ def read_config(
             continue
         kind = type(field.default)
         config[field.name] = given if kind is bool else _parse(field.name, kind, given)
-    return config_class(**config)
+    result = config_class(**config)
+    _check_seeds(result)
+    return result
+
+
+def _check_seeds(config: Any) -> None:
+    """Refuses seeds of which a key would take a remainder: two numbers would be one seed."""
+    for field in dataclasses.fields(config):
+        value, further = getattr(config, field.name), 0
+        if field.name == "seed":
+            further = max(getattr(config, "seeds", 1) - 1, 0)
+        elif not field.name.endswith("_seed"):
+            continue
+        allowed = f"0 to {_SEEDS - 1 - further}"
+        if not 0 <= value < _SEEDS - further:
+            raise InvalidInput(f"--{field.name}: {value} is not allowed; use {allowed}")
 
 
 def _told(said: str, values: flags.FlagValues) -> str:
