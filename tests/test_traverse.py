@@ -11,7 +11,7 @@ from mmjax.errors import InvalidInput
 from mmjax.evaluate.decoded import decoded_moves, scored
 from mmjax.run import launch
 from mmjax.studies.decoding import judge_skill, train_decoder, train_judge
-from mmjax.studies.pictures import partner_of, read_pictures
+from mmjax.studies.pictures import parted, partner_of, read_pictures
 from mmjax.tables.traverse import ways_figures
 
 KEY = jax.random.key(0)
@@ -140,3 +140,84 @@ def test_a_partner_tells_quantities_with_noise_and_classes_as_they_are():
     np.testing.assert_array_equal(found[:, 1:], np.eye(3)[factors["kind"]])
     noise = found[:, 0] - (Z[:, 0] - Z[:, 0].mean()) / Z[:, 0].std()
     assert np.abs(noise).mean() == pytest.approx(0.2, rel=0.15)
+
+
+def saved(tmp_path, **arrays):
+    """Twelve pictures of noise in colour, a class and features, unless others are given."""
+    rng, path = np.random.default_rng(1), str(tmp_path / "noise.npz")
+    some = dict(images=rng.integers(0, 255, (12, 4, 4, 3), np.uint8), kind=np.arange(12) % 2)
+    np.savez(path, **some | dict(values=rng.normal(size=(12, 3))) | arrays)
+    return path
+
+
+def test_a_picture_that_occurs_often_is_on_one_side_of_the_split(tmp_path):
+    often = np.random.default_rng(2).permutation(np.repeat(np.arange(12), 6))
+    path = saved(tmp_path, order=often)
+    given = dict(images="images", labels=("kind",), key=KEY)
+    with np.load(path) as file:
+        arrays = dict(file)
+    indexed = read_pictures(path, index="order", **given)
+    copied = saved(tmp_path, images=arrays["images"][often], kind=arrays["kind"][often])
+    for data in (indexed, read_pictures(copied, **given)):
+        assert len(np.unique(data.groups)) == 12
+        fitted, held = parted(data.groups, KEY)
+        np.testing.assert_array_equal(np.sort(np.r_[fitted, held]), np.arange(72))
+        of = lambda rows, data=data: {data.images[row].tobytes() for row in rows}
+        assert len(held) in (12, 18) and not of(fitted) & of(held)
+
+
+def test_single_pictures_are_split_as_they_come_and_large_groups_are_fitted_on():
+    fitted, held = parted(np.arange(50), KEY)
+    np.testing.assert_array_equal(np.r_[fitted, held], jax.random.permutation(KEY, 50))
+    assert len(held) == 10
+    large = np.r_[np.zeros(40, int), np.arange(1, 11)]
+    for key in jax.random.split(KEY, 5):
+        assert 0 in large[parted(large, key)[0]] and len(parted(large, key)[1]) == 10
+
+
+@pytest.mark.parametrize("unit, offset", [(1e-8, 0), (1e-30, 0), (1, 1e8), (1e6, -1e6)])
+def test_what_a_judge_tells_depends_on_no_unit_and_no_offset(tmp_path, unit, offset):
+    size = np.random.default_rng(3).normal(size=12)
+    how = dict(images="images", labels=("size",), features="values", key=KEY)
+    path = saved(tmp_path, size=size)
+    plain = read_pictures(path, **how)
+    with np.load(path) as file:
+        values = file["values"] * unit + offset
+    moved = read_pictures(saved(tmp_path, size=size * unit + offset, values=values), **how)
+    skills, moves = [], []
+    for data in (plain, moved):
+        seen, factors = jnp.asarray(data.images / 255, jnp.float32), data.factors
+        judge = train_judge(seen[:9], {"size": factors["size"][:9]}, KEY, hidden=(8,), steps=20)
+        skills.append(judge_skill(judge, seen[9:], {"size": factors["size"][9:]})["size"])
+        told = np.asarray(judge.read(seen)["size"], np.float64)
+        moves.append((told - told.mean()) / told.std())
+    assert skills[1] == pytest.approx(skills[0], abs=0.02) and skills[0] < 0.9
+    np.testing.assert_allclose(moves[1], moves[0], atol=0.02)
+    for one, other in zip(plain.features.T, moved.features.T, strict=True):
+        assert np.corrcoef(one, other)[0, 1] > 0.9999
+
+
+def test_what_does_not_vary_is_left_out_or_refused(tmp_path):
+    given = dict(images="images", labels=("kind",), key=KEY)
+    # One column of ink in each: the slant is 0 throughout, what is inked varies.
+    upright = np.zeros((12, 4, 4), np.uint8)
+    upright[np.arange(12), :, 1] = np.arange(12)[:, None] + 20
+    path = saved(tmp_path, images=upright)
+    data = read_pictures(path, **given)
+    assert sorted(data.factors) == ["ink", "kind"]
+    assert data.remarks == (f"{path}: slant is the same in all pictures and left out",)
+    swapped = np.stack([np.roll(upright[0], k, 1) for k in range(3)] * 4)
+    with pytest.raises(InvalidInput, match="slant is the same .* no labels are given"):
+        read_pictures(saved(tmp_path, images=swapped), **given | dict(labels=()))
+    for wrong, name in (
+        (dict(images=np.zeros((12, 4, 4), np.uint8)), "images"),
+        (dict(values=np.full((12, 3), 0.1)), "values"),
+    ):
+        told = f"all rows of '{name}' are alike; nothing can be told from them"
+        with pytest.raises(InvalidInput, match=told):
+            read_pictures(saved(tmp_path, **wrong), **given | dict(features="values"))
+
+
+def test_the_skill_of_a_constant_factor_is_0():
+    judge = train_judge(jnp.zeros((5, 2, 2, 1)), {"size": np.full(5, 0.1)}, KEY, steps=1)
+    assert judge_skill(judge, jnp.ones((5, 2, 2, 1)), {"size": np.full(5, 0.1)})["size"] == 0

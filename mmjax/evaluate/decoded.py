@@ -13,6 +13,8 @@ from mmjax.evaluate.identification import match
 from mmjax.evaluate.traversal import traversed
 from mmjax.types import Array
 
+TINY = float(np.finfo(np.float32).tiny)  # a range of 0 is divided by it
+
 
 class Moves(NamedTuple):
     """What moves when one component goes from its low to its high end.
@@ -66,7 +68,7 @@ def decoded_moves(
     low, high = jnp.quantile(components(affine, x), jnp.asarray(ends), axis=0)
     seen = read(jnp.asarray(x))
     spread = {
-        name: max(float(np.subtract(*np.quantile(np.asarray(v), [0.95, 0.05]))), 1e-12)
+        name: max(float(np.subtract(*np.quantile(np.asarray(v), [0.95, 0.05]))), TINY)
         for name, v in seen.items()
         if v.ndim == 1
     }

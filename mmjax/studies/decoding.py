@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mmjax.data.scaling import Scaling, scaled, scaling_of
 from mmjax.encoders import mlp
 from mmjax.errors import require
 from mmjax.evaluate.logistic import cross_entropies
@@ -59,7 +60,7 @@ def train_decoder(
     fits = images.ndim == 4 and images.dtype == np.uint8 and len(images) == len(x)
     require(fits, "images", f"{images.dtype} {images.shape}", f"uint8 [{len(x)}, h, w, c]")
     shape, pixels = images.shape[1:], jnp.asarray(images.reshape(len(images), -1))
-    net, centre, scale = mlp(hidden, pixels.shape[1]), jnp.mean(x, 0), jnp.std(x) + 1e-12
+    net, centre, scale = mlp(hidden, pixels.shape[1]), jnp.mean(x, 0), _spread(x)
     ready = lambda v: ((normalise(v) if unit else v) - centre) / scale
     outputs = lambda params, v: net.apply(params, {}, ready(v))
 
@@ -72,6 +73,11 @@ def train_decoder(
     params, losses = _descended(loss, params, (x, pixels), batch_key, rate, steps, batch)
     decode = jax.jit(lambda v: jax.nn.sigmoid(outputs(params, v)).reshape(-1, *shape))
     return Decoder(decode, losses)
+
+
+def _spread(x: Array) -> float:
+    """Standard deviation of all numbers, whatever their unit; 1 where nothing varies."""
+    return float(np.std(np.asarray(x, np.float64))) or 1.0
 
 
 class Judge(NamedTuple):
@@ -118,8 +124,9 @@ def train_judge(
             classes[name], coded[name] = np.unique(values, return_inverse=True)
             widths[name] = len(classes[name])
         else:
-            units[name] = float(values.mean()), float(values.std()) or 1.0
-            coded[name] = ((values - units[name][0]) / units[name][1]).astype(np.float32)
+            unit = _unit(values)
+            coded[name] = scaled(values[:, None], unit)[:, 0]
+            units[name] = float(unit.mean[0]), float(unit.scale[0])
             widths[name] = 1
     flat = jnp.asarray(images).reshape(len(images), -1)
     net, centre = mlp(hidden, sum(widths.values())), jnp.mean(flat, 0)
@@ -158,6 +165,11 @@ def train_judge(
     return Judge(read, classes)
 
 
+def _unit(values: np.ndarray) -> Scaling:
+    """Mean and standard deviation of a quantity `[n]`, in float64."""
+    return scaling_of(lambda: [np.asarray(values)[:, None]], 0.0)
+
+
 def _descended(loss, params: Tree, constants: Tree, key: Key, rate: float, steps: int, batch: int):
     """Adam; the parameters at the end, and the loss of each batch."""
     require(steps >= 1 and batch >= 1, "steps, batch", (steps, batch), "1 or more each")
@@ -180,13 +192,15 @@ def _descended(loss, params: Tree, constants: Tree, key: Key, rate: float, steps
 
 
 def judge_skill(judge: Judge, images: Array, factors: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """name -> accuracy of a class, R2 of a quantity, of pictures `[n, h, w, c]`."""
+    """name -> accuracy of a class, R2 of a quantity (0 where it is constant), of pictures
+    `[n, h, w, c]`."""
     readings, result = judge.read(images), {}
     for name, values in factors.items():
         seen = np.asarray(readings[name])
         if name in judge.classes:
             result[name] = float(np.mean(judge.classes[name][seen.argmax(1)] == values))
         else:
-            spread = np.mean((values - np.mean(values)) ** 2)
-            result[name] = float(1 - np.mean((seen - values) ** 2) / max(spread, 1e-12))
+            unit = _unit(values)
+            truth, told = (scaled(np.asarray(v)[:, None], unit) for v in (values, seen))
+            result[name] = float(1 - np.mean((told - truth) ** 2)) if truth.any() else 0.0
     return result

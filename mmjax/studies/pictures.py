@@ -9,6 +9,8 @@ import numpy as np
 
 from mmjax.data.features import Arrays, open_arrays
 from mmjax.data.files.checks import finite, label_column
+from mmjax.data.pair_ids import content_ids
+from mmjax.data.scaling import features_in_float32, standardised_by
 from mmjax.data.sets.digits import slant_of
 from mmjax.errors import InvalidInput, require
 from mmjax.observations import render
@@ -34,11 +36,15 @@ class Pictures(NamedTuple):
       images: `[n, h, w, c]` uint8.
       factors: name -> `[n]`; integers, booleans or text are classes, floats are quantities.
       features: `[n, f]` float32 of the pictures, or None where they are to be trained.
+      groups: `[n]` int, equal where pictures are equal, numbered as they come.
+      remarks: a line about each measured factor that is left out.
     """
 
     images: np.ndarray
     factors: Mapping[str, np.ndarray]
     features: np.ndarray | None
+    groups: np.ndarray
+    remarks: tuple[str, ...] = ()
 
 
 def rendered_pictures(key: Key, n: int) -> Pictures:
@@ -57,7 +63,7 @@ def rendered_pictures(key: Key, n: int) -> Pictures:
         stop = min(start + AT_ONCE, n)
         batch = SceneFactors(**{k: jnp.asarray(v[rows]) for k, v in columns.items()})
         images[start:stop] = np.asarray(render(batch, RESOLUTION))[: stop - start]
-    return Pictures(images, factors, None)
+    return Pictures(images, factors, None, content_ids(images))
 
 
 def read_pictures(
@@ -72,7 +78,9 @@ def read_pictures(
 ) -> Pictures:
     """Pictures, their labels and, where there are any, features of a file.
 
-    Grey pictures have two factors more, which are measured: slant and ink.
+    Grey pictures have two factors more, which are measured: slant and ink; one that is the same in
+    all pictures is left out. Nothing here depends on a quantity's offset or unit: what float32
+    would round away is standardised.
 
     Args:
       path: an .npz or .safetensors.
@@ -83,7 +91,8 @@ def read_pictures(
       rows: at most so many, drawn by the key; 0: all.
       key: of the rows.
 
-    Raises InvalidInput, one line, for an array that is missing or another.
+    Raises InvalidInput, one line, for an array that is missing or another, for pictures or features
+    that are all alike, and where no factor is left.
     """
     arrays = open_arrays(path, flag="data")
     pixels = _pixels(path, images, _read(path, arrays, images, "images"))
@@ -113,14 +122,67 @@ def read_pictures(
         if len(np.unique(values)) < 2:
             message = f"{path}: labels {name!r} are all {values[0].item()!r}"
             raise InvalidInput(f"{message}; use labels of two values or more")
-    if pixels.shape[3] == 1:
-        grey = pixels[..., 0]
-        factors |= {"slant": slant_of(grey), "ink": grey.mean((1, 2)) / 255}
+    factors = {k: _in_float32(v) if v.dtype.kind == "f" else v for k, v in factors.items()}
+    measured, remarks = _measured(path, pixels)
+    factors |= measured
+    if not factors and remarks:
+        raise InvalidInput(f"{remarks[0]}, and no labels are given; use labels")
     require(bool(factors), "labels", "", "names of one or more columns")
     kept = np.asarray(jax.random.permutation(key, len(pixels)))[: rows or None]
-    one = lambda v: v.astype(np.float32) if v.dtype.kind == "f" else v
-    result = column(features, "features").astype(np.float32)[kept] if features else None
-    return Pictures(pixels[kept], {k: one(v)[kept] for k, v in factors.items()}, result)
+    pixels, groups = pixels[kept], content_ids(pixels[kept])
+    result = column(features, "features")[kept] if features else None
+    _not_alike(path, images, groups)
+    if result is not None:
+        _not_alike(path, features, result)
+    return Pictures(
+        pixels,
+        {k: v[kept] for k, v in factors.items()},
+        None if result is None else features_in_float32(result),
+        groups,
+        remarks,
+    )
+
+
+def _in_float32(values: np.ndarray) -> np.ndarray:
+    """`[n]` quantities whose differences are kept."""
+    return features_in_float32(values[:, None])[:, 0]
+
+
+def _measured(path: str, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Factors `[n]` of grey pictures `[n, h, w, 1]`, and a line about those that do not vary."""
+    if pixels.shape[3] > 1:
+        return {}, ()
+    grey = pixels[..., 0]
+    factors = {"slant": slant_of(grey), "ink": grey.mean((1, 2)) / 255}
+    # Both are shares: what differs by less is rounding.
+    same = [name for name, values in factors.items() if np.ptp(values) < 1e-9]
+    lines = [f"{path}: {name} is the same in all pictures and left out" for name in same]
+    varied = {k: v.astype(np.float32) for k, v in factors.items() if k not in same}
+    return varied, tuple(lines)
+
+
+def _not_alike(path: str, name: str, rows: np.ndarray) -> None:
+    if (rows == rows[:1]).all():
+        message = f"{path}: all rows of {name!r} are alike"
+        raise InvalidInput(f"{message}; nothing can be told from them")
+
+
+def parted(groups: np.ndarray, key: Key, share: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to fit on and held rows, in random order of their groups, none of which is in both.
+
+    Args:
+      groups: `[n]` int from 0 without gaps, two or more of them.
+      key: of the order.
+      share: of the rows that are fitted on, as nearly as whole groups allow.
+    """
+    sizes = np.bincount(groups)
+    order = np.asarray(jax.random.permutation(key, len(sizes)))
+    # What is large is fitted on: held, it would leave little to learn from.
+    order = order[np.argsort(sizes[order] <= (1 - share) * len(groups), kind="stable")]
+    ends = np.cumsum(sizes[order])[:-1]
+    count = ends[np.argmin(np.abs(ends - int(share * len(groups))))]
+    rows = np.argsort(np.argsort(order)[groups], kind="stable")
+    return rows[:count], rows[count:]
 
 
 def _read(path: str, arrays: Arrays, name: str, what: str) -> np.ndarray:
@@ -153,6 +215,6 @@ def partner_of(factors: Mapping[str, np.ndarray], noise: float, key: Key) -> np.
             columns.append(values[:, None] == np.unique(values))
         else:
             jitter = jax.random.laplace(jax.random.fold_in(key, number), values.shape)
-            unit = (values - values.mean()) / max(float(values.std()), 1e-12)
+            unit = standardised_by(values[:, None], np.ones(len(values), bool))[:, 0]
             columns.append((unit + noise * np.asarray(jitter))[:, None])
     return np.concatenate(columns, 1).astype(np.float32)

@@ -30,7 +30,13 @@ from mmjax.run import (
     values,
 )
 from mmjax.studies.decoding import Reader, judge_skill, train_decoder, train_judge
-from mmjax.studies.pictures import Pictures, partner_of, read_pictures, rendered_pictures
+from mmjax.studies.pictures import (
+    Pictures,
+    parted,
+    partner_of,
+    read_pictures,
+    rendered_pictures,
+)
 from mmjax.types import Array, Key
 
 EXPERIMENT = "traverse"
@@ -110,8 +116,7 @@ class Seen(NamedTuple):
 def seen_of(config: Any, run: Run, keys: dict[str, jax.Array], seed: int) -> Seen:
     """Features, a decoder, and a judge that has learned from pictures and from decoded ones."""
     data = pictures_of(config, keys["rows"])
-    order = np.asarray(jax.random.permutation(keys["split"], len(data.images)))
-    fit_rows, held = np.split(order, [int(0.8 * len(order))])
+    fit_rows, held = parted(data.groups, keys["split"])
     result = features_of(config, run, data, fit_rows, keys, seed)
     x, new = jnp.asarray(result[fit_rows]), jnp.asarray(result[held])
     pixels = lambda rows: jnp.asarray(data.images[rows], jnp.float32) / 255
@@ -199,6 +204,7 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
         [f"judge of {of}", *(look(f"judge of {of}: {f}", "skill") for f in factors)]
         for of in ("pictures", "decoded")
     ]
+    remarks = pictures_of(config, jax.random.key(config.seed)).remarks if config.data else ()
     errors = ", ".join(f"{of} {look(of, 'mse')}" for of in ("decoder", "mean picture"))
     return (
         "\n\n".join(
@@ -210,6 +216,7 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
                 markdown_table(head, lines),
                 markdown_table(["largest matched move", *factors], moved),
                 markdown_table(["accuracy or R2", *factors], skill),
+                *(f"{line}." for line in remarks),
             ]
         )
         + "\n"
