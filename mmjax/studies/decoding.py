@@ -77,7 +77,8 @@ def train_decoder(
 
 def _spread(x: Array) -> float:
     """Standard deviation of all numbers, whatever their unit; 1 where nothing varies."""
-    return float(np.std(np.asarray(x, np.float64))) or 1.0
+    # Squares of small units are 0 in float32.
+    return float(jnp.std(x)) or float(np.std(np.asarray(x, np.float64))) or 1.0
 
 
 class Judge(NamedTuple):
@@ -124,9 +125,8 @@ def train_judge(
             classes[name], coded[name] = np.unique(values, return_inverse=True)
             widths[name] = len(classes[name])
         else:
-            unit = _unit(values)
-            coded[name] = scaled(values[:, None], unit)[:, 0]
-            units[name] = float(unit.mean[0]), float(unit.scale[0])
+            units[name] = float(values.mean()), float(values.std()) or 1.0
+            coded[name] = ((values - units[name][0]) / units[name][1]).astype(np.float32)
             widths[name] = 1
     flat = jnp.asarray(images).reshape(len(images), -1)
     net, centre = mlp(hidden, sum(widths.values())), jnp.mean(flat, 0)

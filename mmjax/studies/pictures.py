@@ -79,8 +79,8 @@ def read_pictures(
     """Pictures, their labels and, where there are any, features of a file.
 
     Grey pictures have two factors more, which are measured: slant and ink; one that is the same in
-    all pictures is left out. Nothing here depends on a quantity's offset or unit: what float32
-    would round away is standardised.
+    all pictures is left out. Quantities among the labels are standardised, and features that
+    float32 would round away, so that nothing depends on their offset or unit.
 
     Args:
       path: an .npz or .safetensors.
@@ -122,7 +122,7 @@ def read_pictures(
         if len(np.unique(values)) < 2:
             message = f"{path}: labels {name!r} are all {values[0].item()!r}"
             raise InvalidInput(f"{message}; use labels of two values or more")
-    factors = {k: _in_float32(v) if v.dtype.kind == "f" else v for k, v in factors.items()}
+    factors = {k: _standardised(v) if v.dtype.kind == "f" else v for k, v in factors.items()}
     measured, remarks = _measured(path, pixels)
     factors |= measured
     if not factors and remarks:
@@ -143,9 +143,9 @@ def read_pictures(
     )
 
 
-def _in_float32(values: np.ndarray) -> np.ndarray:
-    """`[n]` quantities whose differences are kept."""
-    return features_in_float32(values[:, None])[:, 0]
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """`[n]` float32 quantities of mean 0 and variance 1, of any offset and unit."""
+    return standardised_by(values[:, None], np.ones(len(values), bool))[:, 0]
 
 
 def _measured(path: str, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -215,6 +215,6 @@ def partner_of(factors: Mapping[str, np.ndarray], noise: float, key: Key) -> np.
             columns.append(values[:, None] == np.unique(values))
         else:
             jitter = jax.random.laplace(jax.random.fold_in(key, number), values.shape)
-            unit = standardised_by(values[:, None], np.ones(len(values), bool))[:, 0]
+            unit = (values - values.mean()) / max(float(values.std()), 1e-12)
             columns.append((unit + noise * np.asarray(jitter))[:, None])
     return np.concatenate(columns, 1).astype(np.float32)
