@@ -70,7 +70,8 @@ def view_cases(config: Config) -> list[Case]:
     """A case a number of views."""
     data = digit_views(config.data, names_in(config.view_names), config.split_seed)
     preparations, known = preparations_of(data.part("train")), len(data.columns)
-    good = len(config.views) > 0 and min(config.views) >= 2 and known >= 2
+    require(known >= 2, "view_names", config.view_names, "two or more names")
+    good = len(config.views) > 0 and min(config.views) >= 2
     require(good, "views", config.views, f"numbers from 2 to {known}")
     cases = []
     for count in dict.fromkeys(min(count, known) for count in config.views):

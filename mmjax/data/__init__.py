@@ -24,6 +24,7 @@ from mmjax.data.feature_sets import (
     remarks,
     stratified_split,
     unseen_rows,
+    with_linked_rows,
 )
 from mmjax.data.features import read_column, read_features
 from mmjax.data.few_shot_files import FewShotSet, read_few_shot, restricted, with_texts
@@ -167,6 +168,7 @@ __all__ = [
     "standardise_pixels",
     "stratified_split",
     "unseen_rows",
+    "with_linked_rows",
     "vocabulary_from_json",
     "vocabulary_to_json",
     "write_split",

@@ -7,12 +7,16 @@ import numpy as np
 
 from mmjax.data.dataset import LABEL
 from mmjax.data.feature_rows import FeatureSet, feature_rows
-from mmjax.data.features import read_column, read_features
+from mmjax.data.features import LABELS, NAMES, open_arrays, read_column, read_features
 from mmjax.data.files.checks import label_column
-from mmjax.data.pair_ids import group_codes, linked_groups
+from mmjax.data.groups import linked_rows
+from mmjax.data.pair_ids import content_ids, group_codes, linked_groups
 from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
+
+_FLAGS = "features", "text"
+PAIRS = ("pair_list",)  # of exports of pairs: which row of t each row belongs to
 
 
 class FeatureNames(NamedTuple):
@@ -34,7 +38,9 @@ def branches_of(
     return features._replace(sizes=sizes).branches if sizes is not None else features.branches
 
 
-def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> FeatureSet:
+def read_feature_set(
+    path: str, names: FeatureNames, text_path: str = "", *, flags: tuple[str, str] = _FLAGS
+) -> FeatureSet:
     """Reads one file, or two that are paired by row.
 
     A row of two files is of their encoders' training rows where it is in either; rows are of one
@@ -44,22 +50,32 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
       path: of x's features, labels, names and extra arrays.
       names: of the arrays.
       text_path: of the second modality's features; empty: path, where names.text_values is given.
+      flags: what the two paths are called in a refusal of them.
 
-    Raises InvalidInput for whatever read_features does, and for unequal numbers of rows.
+    Raises InvalidInput for whatever read_features does, for unequal numbers of rows, and where
+    labels, names or pairs that both files hold are others in the same row.
     """
     protected = dict(split=names.split, group=names.group)
     result = read_features(
-        path, values=names.values, labels=names.labels, names=names.names, **protected
+        path,
+        values=names.values,
+        labels=names.labels,
+        names=names.names,
+        flag=flags[0],
+        **protected,
     )
     rows, n = result.rows, result.rows.num_rows
     sides, split, groups = result.sides(), rows.split, rows.groups
     if text_path or names.text_values:
         beside = text_path or path
-        other = read_features(beside, values=names.text_values, **protected).rows
+        other = read_features(beside, values=names.text_values, flag=flags[1], **protected).rows
         if other.num_rows != n:
             raise InvalidInput(
                 f"{beside}: {other.num_rows} rows, but {path} has {n}; pairs are by row"
             )
+        if beside != path:
+            of_rows = [names.labels, *LABELS, *PAIRS]
+            _check_paired(path, beside, of_rows, [names.names, *NAMES])
         sides["t"] = np.asanyarray(other.columns["x"].values)
         split = _trained_in_either(split, other.split)
         groups = _grouped_in_either(groups, other.groups)
@@ -67,6 +83,44 @@ def read_feature_set(path: str, names: FeatureNames, text_path: str = "") -> Fea
     sides = {side: features_in_float32(values) for side, values in sides.items()}
     options = dict(labels=rows.labels.get(LABEL), split=split, group=groups)
     return FeatureSet(feature_rows(sides, **options, name=path), result.names, extra)
+
+
+def _check_paired(path: str, beside: str, told: Sequence[str], named: Sequence[str]) -> None:
+    """Raises InvalidInput where an array of a name told differs in a row between the files, or one
+    of those named has the same values in another order: each side may have names of its own."""
+    one, other = open_arrays(path), open_arrays(beside)
+    for name in dict.fromkeys([*told, *named]):
+        if name not in one or name not in other:
+            continue
+        a, b = np.asarray(one[name]()), np.asarray(other[name]())
+        if a.ndim != 1 or a.shape != b.shape or "O" in (a.dtype.kind, b.dtype.kind):
+            continue
+        codes = encode_labels(a, b)
+        if name not in told and not np.array_equal(np.sort(codes[0]), np.sort(codes[1])):
+            continue
+        if (apart := codes[0] != codes[1]).any():
+            row = int(np.argmax(apart))
+            raise InvalidInput(
+                f"{beside}: {name} is {b[row].item()!r} in row {row}, {path} has "
+                f"{a[row].item()!r} there ({int(apart.sum())} of {len(a)} rows differ); pairs are "
+                "by row: use one order in both"
+            )
+
+
+def with_linked_rows(features: FeatureSet) -> tuple[FeatureSet, list[str]]:
+    """Rows that hold the same in one group, which no split parts, and a line that counts them."""
+    rows, n = features.rows, features.rows.num_rows
+    ids = np.stack([content_ids(np.asarray(v)) for v in features.sides().values()], 1)
+    same = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1)
+    repeats = n - len(np.unique(same))
+    if not repeats:
+        return features, []
+    given = group_codes(rows.groups, n)
+    groups, lines = linked_rows(same[:, None], ["values"], given, asked=False, whole=True)
+    if np.array_equal(group_codes(groups, n), given):
+        return features, lines
+    line = f"{repeats} rows hold what others hold; each stays on one side of a split with them"
+    return features._replace(rows=rows._replace(groups=groups)), [line]
 
 
 def _trained_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:

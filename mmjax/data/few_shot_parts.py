@@ -64,7 +64,15 @@ def split_name(arrays: Arrays) -> str:
 
 def split_column(path: str, arrays: Arrays, split: str) -> np.ndarray:
     """`[n]` train, validation or test."""
-    column = label_column(arrays[split](), split, path)
+    given = np.asarray(arrays[split]())
+    if given.dtype.kind == "b":  # as every other reader here has it
+        return np.where(given, "test", "train")
+    column = label_column(given, split, path)
+    if column.dtype.kind in "iu" and set(np.unique(column).tolist()) == {0, 1}:
+        raise InvalidInput(
+            f"{path}: array {split!r} has 0 and 1 alone, which may be validation or test; use "
+            "train, validation and test, codes 0, 1 and 2 of all three, or True for test rows"
+        )
     if column.dtype.kind in "iu" and set(np.unique(column).tolist()) <= set(_CODES):
         column = np.array([_CODES[int(v)] for v in column])
     return parts_of(column, split, path)

@@ -22,6 +22,7 @@ from mmjax.data import (
     remarks,
     stratified_split,
     unseen_rows,
+    with_linked_rows,
 )
 from mmjax.data.columns import Column
 from mmjax.data.dataset import LABEL
@@ -131,9 +132,9 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
     return source._replace(sizes=sizes), shifted
 
 
-def _other_file(o: FeatureOptions, path: str, whole: FeatureSet) -> FeatureSet:
+def _other_file(o: FeatureOptions, path: str, whole: FeatureSet, flag: str) -> FeatureSet:
     """A file of validation, test or shifted rows. Raises InvalidInput where it doesn't fit."""
-    result = read_feature_set(path, _column_names(o)._replace(extra=()))
+    result = read_feature_set(path, _column_names(o)._replace(extra=()), flags=(flag, flag))
     given, beside = o.features, o.text or o.features
     if LABEL not in result.rows.labels:
         raise InvalidInput(f"{path}: no labels, {given} has them; name their array with --labels")
@@ -172,8 +173,8 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
     if o.features:
         whole = read_feature_set(o.features, _column_names(o), o.text)
         named = {"validation": o.validation, "test": o.test}
-        files = {part: _other_file(o, path, whole) for part, path in named.items() if path}
-        shifted = {path: _other_file(o, path, whole) for path in names_in(o.shifted)}
+        files = {part: _other_file(o, path, whole, part) for part, path in named.items() if path}
+        shifted = {path: _other_file(o, path, whole, "shifted") for path in names_in(o.shifted)}
     else:
         require(o.generated >= 64, "generated", o.generated, "a whole number >= 64")
         (whole, shifted), files = generated_features(seed, o.generated), {}
@@ -184,8 +185,8 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         trained.append(result.trained)
         return result.features
 
-    whole = unseen(whole)
-    lines = remarks(whole.sides()["x"])
+    whole, linked = with_linked_rows(unseen(whole))
+    lines = remarks(whole.sides()["x"]) + linked
     whole, classes = _scaled(whole, o.normalise), None
     sources: dict[str, dict[str, Source]] = {}
     places: dict[str, dict[str, str]] = {}
@@ -332,7 +333,8 @@ def read_control(
 ) -> tuple[FeatureWorld, FeatureSet]:
     """A control's features, treated as the others are; what is said of its rows is in the world."""
     names = FeatureNames(values, "", "", text_values, (), options.split, options.group)
-    result = unseen_rows(read_feature_set(path, names), options.use_trained_rows)
+    features = read_feature_set(path, names, flags=("twin", "twin"))
+    result = unseen_rows(features, options.use_trained_rows)
     counts = world.counts + ([result.remark] if result.remark else [])
     world = world._replace(counts=counts, mark=TRAINED if result.trained else world.mark)
     return world, _scaled(result.features, options.normalise)

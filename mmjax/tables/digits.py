@@ -7,7 +7,7 @@ from mmjax.report import grouped_bars_figure, save_figure
 from mmjax.run import Row, Run, values
 from mmjax.studies.fusing_methods import METHODS
 from mmjax.tables.fused import chosen_names, percent_table, seconds_a_model
-from mmjax.tables.recorded import CONTROLS, Case
+from mmjax.tables.recorded import CONTROLS, Case, most_frequent
 
 EXPERIMENT = "comm_digits"
 TARGETS = {"digit": "R: digit", "speaker": "U1: speaker", "slant": "U2: slant"}
@@ -27,23 +27,23 @@ def views_summary(
         case.name: {m: values(rows, f"{m}/{case.name}", "joint", *cell) for m in names}
         for case in cases
     }
-    levels = {case.name: 0.1 for case in cases}
+    levels = {case.name: most_frequent(case, "digit") for case in cases}
     figure = grouped_bars_figure(groups, levels=levels, ylabel="accuracy of the digit")
     save_figure(figure, run.path("figures", "views.png"))
     parts = []
     for case in cases:
-        parts.append(
-            _table(config, rows, seconds, case, names, {s: (s, *cell) for s in case.subsets})
-        )
+        cells = {s: (s, *cell) for s in case.subsets}
+        chance = [levels[case.name]] * len(cells)
+        parts.append(_table(config, rows, seconds, case, names, cells, chance))
     return parts
 
 
-def _table(config, rows: Sequence[Row], seconds, case: Case, names, cells, chance=None) -> str:
+def _table(config, rows: Sequence[Row], seconds, case: Case, names, cells, chance) -> str:
     return percent_table(
         rows,
         [f"{name}/{case.name}" for name in names],
         cells,
-        chance=chance or [0.1] * len(cells),
+        chance=chance,
         beside=lambda setting: (seconds_a_model(config, seconds, setting),),
         beside_header=["s / model"],
     )
@@ -58,7 +58,7 @@ def speech_summary(
     for target, title in TARGETS.items():
         cell = (target, "accuracy")
         groups[title] = {m: values(rows, f"{m}/speech", "joint", *cell) for m in names}
-        levels[title] = 1 / case.targets[target].classes
+        levels[title] = most_frequent(case, target)
         cells[title] = ("joint", *cell)
     figure = grouped_bars_figure(groups, levels=levels, ylabel="accuracy of a linear probe")
     save_figure(figure, run.path("figures", "speech.png"))
@@ -68,5 +68,5 @@ def speech_summary(
         for target in TARGETS
         for side in ("audio", "image")
     }
-    chance = [1 / case.targets[target].classes for _, target, _ in alone.values()]
+    chance = [most_frequent(case, target) for _, target, _ in alone.values()]
     return [*parts, _table(config, rows, seconds, case, names, alone, chance)]

@@ -59,14 +59,18 @@ def raw_rows(config: Any, data: PairedData) -> list[Row]:
 
 def export(run: Run, data: PairedData, see: Mapping[str, Callable], name: str) -> None:
     """Every row's embedding, label, private factors, split and group, a side a file:
-    `features/<name>_<side>.npz`."""
+    `features/<name>_<side>.npz`. pair_list is the row of t that each is paired with, or is; -1
+    where pairs are drawn by label: where it differs, the files are not paired by row."""
+    partners = np.full(data.x.num_rows, -1) if data.partner is None else data.partner
+    pairs = {"x": partners, "t": np.arange(data.t.num_rows)}
     for side in ("x", "t"):
         modality, embed = getattr(data, side), see[side]
         parts = [
             embed(v) for v in np.array_split(matrix_of(modality), -(-modality.num_rows // 8192))
         ]
         path = run.path("features", f"{slug(name)}_{side}.npz")
-        save_arrays(path, feature_list=np.concatenate(parts), **export_columns(modality))
+        columns = export_columns(modality) | {"pair_list": pairs[side]}
+        save_arrays(path, feature_list=np.concatenate(parts), **columns)
 
 
 def trained_rows(

@@ -74,6 +74,12 @@ def labels_of(data: Dataset, target: Target) -> np.ndarray:
     return values[:, 0] if target.kind == "classification" else values
 
 
+def most_frequent(case: Case, target: str) -> float:
+    """Share of the most frequent class among test rows: what a guess reaches."""
+    codes = labels_of(case.data.part("test"), case.targets[target])
+    return float(np.bincount(codes).max() / len(codes))
+
+
 def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarray]:
     """Every subset of up to `most` modalities; of more, each alone and all of them: `joint`."""
     masks = subset_masks(len(names)) if len(names) <= most else single_and_joint_masks(len(names))

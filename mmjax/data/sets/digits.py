@@ -8,6 +8,8 @@ from mmjax.data.dataset import LABEL, SPLITS, Dataset
 from mmjax.data.feature_sets import class_codes, stratified_split
 from mmjax.data.files.checks import label_column
 from mmjax.data.files.npz import read_arrays
+from mmjax.data.groups import linked_rows
+from mmjax.data.pair_ids import checked_split, content_ids
 from mmjax.data.values import Values
 from mmjax.errors import InvalidInput, require
 
@@ -25,21 +27,27 @@ QUADRANTS = {
 def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
     """Views of the same digits, as recorded, in a stratified split 60 / 10 / 30.
 
+    Rows that hold the same in every view are on one side of it.
+
     Args:
       path: an .npz of views `[n, features]` and `label` `[n]`, as uci_mfeat has them; empty: the
         quadrants of scikit-learn's 1797 digits of 8 x 8 pixels.
       names: of the views; empty: all that are known.
       split_seed: of the split.
 
-    Raises InvalidInput for a name that is not known, and for a file that isn't so.
+    Raises InvalidInput for a name that is not known or there twice, for a file that isn't so, and
+    where a part would have no rows or training rows one digit.
     """
+    require(split_seed >= 0, "split_seed", split_seed, "a whole number >= 0")
     if path:
         names = names or FILE_VIEWS
+        _check_names(names)
         arrays = read_arrays(path, [*names, "label"])
         values = {name: arrays[name] for name in names}
         labels = label_column(arrays["label"], "label", path)
         for name, view in values.items():
-            if view.dtype.kind not in "biuf" or view.ndim != 2 or len(view) != len(labels):
+            numbers = view.dtype.kind in "biuf" and view.ndim == 2 and view.size > 0
+            if not numbers or len(view) != len(labels):
                 message = f"{view.dtype} {view.shape}; use numbers [{len(labels)}, features]"
                 raise InvalidInput(f"{path}: view {name!r} is {message}")
     else:
@@ -48,12 +56,20 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
         digits = load_digits()
         images, labels = digits.images.astype(np.float32), digits.target
         names = names or tuple(QUADRANTS)
+        _check_names(names)
         known = all(name in QUADRANTS for name in names)
         require(known, "view_names", tuple(names), "some of " + ", ".join(QUADRANTS))
         cut = lambda part: images[:, part[0], part[1]].reshape(len(images), -1)
         values = {name: cut(QUADRANTS[name]) for name in names}
     labels = class_codes(labels, np.arange(10), path or "digits")
-    parts = stratified_split(labels, SHARES, split_seed)
+    contents = np.stack([content_ids(view) for view in values.values()], 1)
+    groups, _ = linked_rows(contents, tuple(values), None, asked=False, whole=True)
+    parts = stratified_split(labels, SHARES, split_seed, groups)
+    where = path or "digits"
+    for name, part in zip(SPLITS, parts, strict=True):
+        require(len(part) > 0, f"{where}: {name} rows", 0, f"more rows: there are {len(labels)}")
+    told = len(np.unique(labels[parts[0]]))
+    require(told >= 2, f"{where}: digits of the training rows", told, "two or more")
     rows = np.concatenate(parts)
     return _vectors(
         {name: view[rows] for name, view in values.items()},
@@ -61,6 +77,10 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
         dict(zip(SPLITS, map(len, parts), strict=True)),
         path or "digits",
     )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    require(len(set(names)) == len(names), "view_names", ",".join(names), "different names")
 
 
 def _vectors(
@@ -123,12 +143,20 @@ def speech_data(path: str, image_rows: int) -> tuple[Dataset, Dataset]:
     arrays = read_arrays(path, ["mel", "image", *names, "audio_speaker"])
     rng, rows, labels = np.random.default_rng(0), {}, {}
     for side, (name, stem) in stems.items():
-        tests = arrays[f"{stem}_is_test"].astype(bool)
+        tests = checked_split(path, f"{stem}_is_test", arrays[f"{stem}_is_test"])
         column = label_column(arrays[f"{stem}_digit"], f"{stem}_digit", path)
         digits = class_codes(column, np.arange(10), path)
         values = arrays[name]
-        if values.ndim != 3 or not len(values) == len(tests) == len(digits):
-            raise InvalidInput(f"{path}: {name} is {values.shape}; {message}")
+        if values.dtype.kind not in "biuf" or values.ndim != 3 or not values.size:
+            raise InvalidInput(f"{path}: {name} is {values.dtype} {values.shape}; {message}")
+        columns = [n for n in arrays if n.startswith(f"{stem}_")]
+        for column_name in columns:
+            shape = arrays[column_name].shape
+            if shape != (len(values),):
+                told = f"{column_name} is {shape}, {name} has {len(values)} rows"
+                raise InvalidInput(f"{path}: {told}; use one a row")
+        for part, some in (("test", tests.any()), ("training", not tests.all())):
+            require(bool(some), f"{path}: {part} rows of {side}", 0, f"{stem}_is_test with both")
         parts = {"train": np.flatnonzero(~tests), "test": np.flatnonzero(tests)}
         for part, result in parts.items():
             chosen = rng.permutation(result)[:image_rows] if side == "image" else result
