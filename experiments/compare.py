@@ -26,6 +26,8 @@ def parse(argv: Sequence[str]) -> tuple[list[str], str]:
         if word.startswith("--") and name != "out":
             meant = did_you_mean(name, ["out", "help"])
             raise InvalidInput(f"--{name}: there is no such flag{meant or '; use --out=FOLDER'}")
+        if word.startswith("--") and not value:
+            raise InvalidInput("--out: '' is not allowed; use --out=FOLDER, or leave it out")
         out = value if word.startswith("--") else out
     first = os.path.abspath(runs[0]) if runs else "."
     return runs, out or os.path.join(os.path.dirname(first), "compared")

@@ -29,11 +29,13 @@ from mmjax.tables.clip_features import (
     Claim,
     EmbeddingOptions,
     arrays_of,
+    check_written,
     checked_output,
     extract,
     fingerprint,
     joined,
     make_encoders,
+    note_written,
     summary,
 )
 from mmjax.tables.needs import NEEDS
@@ -77,6 +79,7 @@ def main(config: Config, run: Run) -> None:
     if claimed := os.path.exists(run.path("config.json")):
         claim_workdir(run, EXPERIMENT, claim)
     if os.path.exists(summary_path) and os.path.exists(output):
+        check_written(run, output)
         shutil.rmtree(run.path("parts"), ignore_errors=True)
     else:
         # Ours is there only with a summary: any other file is kept.
@@ -90,6 +93,7 @@ def main(config: Config, run: Run) -> None:
         arrays = arrays_of(inputs, whole)
         atomic_write(summary_path, summary(config, inputs, arrays, output, whole.rows))
         save_arrays(output, **arrays)
+        note_written(run, output)
         shutil.rmtree(run.path("parts"), ignore_errors=True)
     with open(summary_path, encoding="utf-8") as file:
         print(file.read(), end="")

@@ -21,7 +21,7 @@ import numpy as np
 
 from mmjax.config import option
 from mmjax.data.sets.export_3dident import check_free, write_split
-from mmjax.errors import require
+from mmjax.errors import InvalidInput, require
 from mmjax.generative.scenes import scene_model
 from mmjax.observations.rendering import render
 from mmjax.run import About, Run, claim_workdir, launch, progress_line
@@ -92,14 +92,27 @@ def rendered(
         yield np.asarray(draw(batch))[: n - start]
 
 
+def _check_whole(folder: str, n: int) -> None:
+    """Raises InvalidInput where a split that was written has lost images since."""
+    images = os.path.join(folder, "images")
+    count = len(os.listdir(images)) if os.path.isdir(images) else 0
+    if n and count != n:
+        raise InvalidInput(
+            f"{folder}: {count} of {n} images are there; move it away, and the same command "
+            "renders it again"
+        )
+
+
 def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) -> None:
     """Writes the splits that are not there yet."""
     sizes = {split: getattr(config, split) for split in SPLITS}
     for split, n in sizes.items():
         require(n >= 0, split, n, "a whole number >= 0")
     require(max(sizes.values()) > 0, "train, val, test", 0, "a number > 0 for one of them")
-    for name in ("resolution", "batch_size", "workers"):
+    for name in ("batch_size", "workers"):
         require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
+    size = config.resolution
+    require(size >= 1, "resolution", size, "a whole number from 32 to 224")  # of the renderer
     if not os.path.exists(run.path("config.json")):
         for split in SPLITS:  # a data set of someone else is neither kept nor mixed with ours
             check_free(run.path(split))
@@ -108,6 +121,7 @@ def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) ->
     draw = jax.jit(lambda factors: render(factors, resolution=config.resolution))
     for number, (split, n) in enumerate(sizes.items()):
         if n == 0 or (os.path.isdir(run.path(split)) and os.listdir(run.path(split))):
+            _check_whole(run.path(split), n)
             continue
         key = jax.random.fold_in(jax.random.key(config.seed), number)
         pairs = draw_pairs(key, n, position_dependent_color=config.position_dependent_color)

@@ -110,6 +110,13 @@ def test_a_page_and_a_table(tmp_path, capsys):
         ),
         (["{one}", "{other}"], "these share no figure"),
         (["{one}", "{one}/../two", "--out={one}"], "this one holds a run"),
+        (["{one}", "{one}/../two", "--out={one}/figures"], "this one holds a run"),
+        (["{one}", "{one}/../two", "--out={one}/results.csv/a"], "holds a run"),
+        (["{one}", "{one}/../two", "--out={one}/../afile/a"], "can't be written (Not a directory)"),
+        (["{one}", "{one}/../two", "--out="], "use --out=FOLDER"),
+        (["{one}", "{one}/../list"], "list/config.json: not the config of a run"),
+        (["{one}", "{one}/../hash"], "hash/config.json: not the config of a run"),
+        (["{one}", "{one}/../packed"], "packed/config.json: not the config of a run"),
         (["--outt=a"], "did you mean 'out'?"),
     ],
 )
@@ -117,10 +124,19 @@ def test_what_can_not_be_compared_is_one_line(words, told, tmp_path, capsys):
     one = _run(tmp_path, "one", 0.0)
     other = _run(tmp_path, "other", 0.0)
     _run(tmp_path, "two", 0.0)
+    _run(tmp_path, "hash", 0.0, data_hash=["a"])
+    _run(tmp_path, "packed", 0.0, packages="jax")
+    (tmp_path / _run(tmp_path, "list", 0.0) / "config.json").write_text("[1, 2]")
+    (tmp_path / "afile").write_text("kept")
     write_results(f"{other}/results.csv", [Row("probe", "s", 0, "t", "z", "mcc", 0.5)])
     assert main([word.format(one=one, other=other) for word in words]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and told in err and len(err.splitlines()) == 1
+
+
+def test_figures_that_are_all_nan_are_compared(tmp_path):
+    runs = [_run(tmp_path, name, np.nan) for name in ("one", "two")]
+    assert main([*map(str, runs), f"--out={tmp_path / 'out'}"]) == 0
 
 
 def test_out_is_beside_the_first():

@@ -1,6 +1,7 @@
 """Features from files: what they are, the same after any interruption, bad input in one line."""
 
 import errno
+import os
 import shutil
 import signal
 
@@ -120,7 +121,14 @@ def test_a_folder_of_images(photos, names, expected, tmp_path, capsys):
     assert found.names.tolist() == names
     assert found.rows.labels["label"].tolist() == [name.split("/")[0] for name in names]
     made = sorted(p.name for p in (tmp_path / "run").iterdir())
-    assert made == [".lock", "config.json", "notes.json", "report.html", "summary.md"]
+    assert made == [
+        ".lock",
+        "config.json",
+        "notes.json",
+        "report.html",
+        "summary.md",
+        "written.json",
+    ]
 
 
 def test_batches_may_have_any_size(pairs, whole, tmp_path):
@@ -255,6 +263,30 @@ def test_a_finished_run_only_prints(pairs, whole, capsys, monkeypatch):
     assert _run(f"--images={pairs}", f"--workdir={whole.parent}") == 0
     assert "image_features (11, 8) float32" in capsys.readouterr().out
     assert whole.stat().st_mtime_ns == before
+
+
+def test_what_was_written_and_is_no_longer_there_is_told(pairs, whole, capsys):
+    kept = whole.read_bytes()
+    np.savez(whole, image_features=np.zeros((11, 8)))
+    try:
+        assert _run(f"--images={pairs}", f"--workdir={whole.parent}") == 2
+        assert "features.npz' is not what this run wrote" in capsys.readouterr().err
+    finally:
+        whole.write_bytes(kept)
+
+
+def test_contents_of_images_count_and_not_their_times(photos, pairs, names, whole, capsys):
+    path = photos / names[0]
+    kept, about = path.read_bytes(), path.stat()
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 10**9))
+    assert _run(f"--images={pairs}", f"--workdir={whole.parent}") == 0
+    path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    try:
+        assert _run(f"--images={pairs}", f"--workdir={whole.parent}") == 2
+        assert "inputs" in capsys.readouterr().err
+    finally:
+        path.write_bytes(kept)
 
 
 def test_another_config_or_input_is_refused(pairs, names, whole, capsys):

@@ -431,6 +431,13 @@ def test_export_goes_on_where_it_stopped(tmp_path, capsys):
     assert "seed 0 there, 1 here" in capsys.readouterr().err
 
 
+def test_a_split_that_lost_an_image_is_told(tmp_path, capsys):
+    assert _run(tmp_path) == 0 and _run(tmp_path) == 0
+    (tmp_path / "val" / "images" / sorted(os.listdir(tmp_path / "val" / "images"))[1]).unlink()
+    assert _run(tmp_path) == 2
+    assert "val: 2 of 3 images are there; move it away" in capsys.readouterr().err
+
+
 def test_a_signal_stops_the_export_and_leaves_no_half_of_it(tmp_path):
     calls = iter([None, signal.SIGTERM])
     run = Run("render_dataset", str(tmp_path), lambda: next(calls))

@@ -88,7 +88,9 @@ def _lines(ax: "Axes", panel: str) -> Iterator[Number]:
             ends = container.lines[2][0].get_segments()
             line, name = container.lines[0], _named(container.get_label())
             for k, (x, y) in enumerate(np.asarray(line.get_xydata(), float)):
-                yield Number(panel, "line", name, x, y, *sorted(ends[k][:, 1]))
+                # A bar of NaN has no ends.
+                bar = sorted(ends[k][:, 1]) if len(ends[k]) else (np.nan, np.nan)
+                yield Number(panel, "line", name, x, y, *bar)
     names = _ticks(ax.xaxis)
     for line in ax.lines:
         data = np.asarray(line.get_xydata(), float)

@@ -51,6 +51,10 @@ class Held(NamedTuple):
     curves: Curves
 
 
+def _named(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 def read_runs(workdirs: Sequence[str]) -> list[Held]:
     """The runs in these folders. Raises InvalidInput for a folder that holds none."""
     require(len(workdirs) >= 2, "runs", list(workdirs), "two folders or more, of finished runs")
@@ -62,6 +66,9 @@ def read_runs(workdirs: Sequence[str]) -> list[Held]:
         if not config or not os.path.exists(path):
             allowed = "the folder of a run: it holds config.json and results.csv"
             raise InvalidInput(f"runs: {workdir!r} is not allowed; use {allowed}")
+        parts = [config.get(k) or {} for k in ("data_hash", "packages")] if _named(config) else []
+        if not parts or not all(map(_named, parts)):
+            raise InvalidInput(f"{os.path.join(workdir, 'config.json')}: not the config of a run")
         name = os.path.relpath(os.path.abspath(workdir), common)
         name = os.path.basename(os.path.abspath(workdir)) if name == "." else name
         results.append(
@@ -304,13 +311,19 @@ def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
     Raises InvalidInput for a folder that holds no run, and for runs that share no figure.
     """
     runs = read_runs(workdirs)
+    inside = [os.path.join(os.path.abspath(run.workdir), "") for run in runs]
     of_a_run = os.path.exists(os.path.join(out, "config.json"))
+    of_a_run |= os.path.join(os.path.abspath(out), "").startswith(tuple(inside))
     require(not of_a_run, "--out", out, "a folder of its own: this one holds a run")
     result = compared(runs)
     if not result:
         raise InvalidInput("runs: compare runs of one experiment; these share no figure")
     path = lambda *parts: os.path.join(out, *parts)
-    os.makedirs(path("figures"), exist_ok=True)
+    try:
+        os.makedirs(path("figures"), exist_ok=True)
+    except OSError as error:
+        message = f"--out: {out!r} can't be written ({error.strerror}); use another folder"
+        raise InvalidInput(message) from error
     for old in (path("figures", name) for name in _FIGURES):
         if os.path.exists(old):  # of other runs
             os.unlink(old)

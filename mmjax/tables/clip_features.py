@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import sys
@@ -24,10 +25,13 @@ from mmjax.encoders.clip import clip_encoders
 from mmjax.errors import InvalidInput, given, require
 from mmjax.numerics import normalise
 from mmjax.report import code_span
-from mmjax.run import Run, machine, progress_line, save_arrays
+from mmjax.run import Run, atomic_write, machine, progress_line, save_arrays
+from mmjax.run.identity import hash_of_files
+from mmjax.run.report import read_json
 from mmjax.train import Interrupted
 
 EXPERIMENT = "extract_features"
+_WRITTEN = "written.json"  # hash of the features that the run has written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +77,28 @@ class Part(NamedTuple):
 
 
 def fingerprint(inputs: ClipInputs, model: str) -> str:
-    """A hash of names and texts, and of sizes and times of the images and the model's files."""
+    """A hash of names and texts, and of what the images and the model's files hold."""
     digest = hashlib.sha256(repr((inputs.names, inputs.texts)).encode("utf-8", "surrogatepass"))
     with os.scandir(model) as result:
         files = sorted(e.path for e in result if e.name.endswith((".json", ".txt", ".safetensors")))
-    for path in [*files, *(inputs.paths or ())]:
-        about = os.stat(path)
-        digest.update(repr((about.st_size, about.st_mtime_ns)).encode())
+    for paths in (files, list(inputs.paths or ())):
+        digest.update(hash_of_files(paths).encode())
     return digest.hexdigest()[:16]
+
+
+def note_written(run: Run, output: str) -> None:
+    """Keeps a hash of what the run has written."""
+    atomic_write(run.path(_WRITTEN), json.dumps(hash_of_files([output])) + "\n")
+
+
+def check_written(run: Run, output: str) -> None:
+    """Raises InvalidInput where the file holds something else; runs of before kept no hash."""
+    kept = read_json(run.path(_WRITTEN))
+    if kept and kept != hash_of_files([output]):
+        raise InvalidInput(
+            f"--output: {output!r} is not what this run wrote; move it away, and the same command "
+            "writes it again"
+        )
 
 
 def saved_parts(folder: str) -> list[Part]:
@@ -158,7 +176,8 @@ def _readable(paths: list[str], images: list, skip: bool) -> np.ndarray:
         if isinstance(image, str):
             if not skip:
                 raise InvalidInput(
-                    f"{printable(path)}: corrupt image ({image}); mend it, or pass --skip_corrupt"
+                    f"{printable(path)}: corrupt image ({image}); pass "
+                    "--skip_corrupt, or mend it and take another --workdir"
                 )
             print(f"{printable(path)}: corrupt image ({image}), left out", file=sys.stderr)
     return np.array([not isinstance(image, str) for image in images], bool)
