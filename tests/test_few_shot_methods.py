@@ -486,3 +486,18 @@ def test_labels_that_fit_no_rows_are_told(labels, told, tmp_path):
     np.savez(tmp_path / "a.npz", features=np.ones((30, WIDTH)), labels=labels, split=split)
     with pytest.raises(InvalidInput, match=rf"a\.npz: {told}"):
         read_few_shot(str(tmp_path / "a.npz"))
+
+
+def test_a_bad_code_is_told_the_codes_of_all_parts(written):
+    labels = np.repeat(np.arange(CLASSES), 4) - 1
+    with pytest.raises(InvalidInput, match="'train_4_labels' holds -1, .* from 0 to 3$"):
+        read_few_shot(written(train_4_labels=labels))
+
+
+def test_too_few_rows_tell_how_many_repeated_others(written):
+    x = np.repeat(np.eye(WIDTH)[:CLASSES], 4, 0)
+    few = read_few_shot(written(train_4=x, train_1=None, train_1_labels=None))
+    assert few.repeats == 12
+    told = "1 to 1, the rows of class '0' in .* without 12 rows that repeat another"
+    with pytest.raises(InvalidInput, match=told):
+        draw_sizes(few, 2, 4)

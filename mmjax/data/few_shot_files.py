@@ -40,6 +40,7 @@ class FewShotSet(NamedTuple):
       texts: name -> `[classes, d]` unit text features; NaN rows where a class has none.
       shifts: name -> rows of another domain, judged and never fitted on.
       remarks: a line each about what is odd.
+      repeats: training rows that repeated another and are not in the pool.
     """
 
     name: str
@@ -50,6 +51,7 @@ class FewShotSet(NamedTuple):
     texts: Mapping[str, np.ndarray]
     shifts: Mapping[str, LabelledRows]
     remarks: tuple[str, ...]
+    repeats: int = 0
 
 
 def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
@@ -96,7 +98,8 @@ def assembled(
     remarks = no_unit_vectors(far)
     pool = _pooled(checked["train"], same, remarks)
     one = lambda part: checked[part][0] if part in checked else None
-    result = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, ())
+    gone = sum(len(rows.labels) for rows in checked["train"]) - len(pool.labels)
+    result = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, (), gone)
     for part in ("val", "test"):
         if (judged := one(part)) is not None and (count := repeated(pool, judged, same)):
             copies = f"{count} of {len(judged.x)} {part} rows"
@@ -112,9 +115,9 @@ def _parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
     if not names["train"]:
         return _split_parts(path, arrays)
     names |= {part: [part] for part in ("val", "test") if part in arrays}
-    results = {
-        n: rows_of(path, arrays, n, f"{n}_labels") for listed in names.values() for n in listed
-    }
+    every = [n for listed in names.values() for n in listed]
+    labels = [f"{n}_labels" for n in every]
+    results = {n: rows_of(path, arrays, n, f"{n}_labels", labels) for n in every}
     first = names["train"][0]
     for name, rows in results.items():
         same_width(path, name, rows.x, results[first].x.shape[1], f"array {first!r}")

@@ -1,7 +1,7 @@
 """Arrays of a few-shot file as checked rows: features, labels, splits, class names, texts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +23,26 @@ class LabelledRows(NamedTuple):
     labels: np.ndarray
 
 
-def rows_of(path: str, arrays: Arrays, values: str, labels: str) -> LabelledRows:
-    """Two arrays of a file, as they are; codes are of its `class_names`, where it has them."""
+def rows_of(
+    path: str, arrays: Arrays, values: str, labels: str, beside: Sequence[str] = ()
+) -> LabelledRows:
+    """Two arrays of a file, as they are; codes are of its `class_names`, where it has them, or of
+    as many classes as `beside` tells of, further arrays of labels."""
     x, codes = matrix_of(path, arrays, values), labels_of(path, arrays, labels)
     same_rows(path, values, len(x), labels, len(codes))
     names = class_names(path, arrays)
-    codes_within(path, labels, codes, None if names is None else len(names))
+    codes_within(path, labels, codes, _classes_told(path, arrays, (labels, *beside), names))
     return LabelledRows(x, codes)
+
+
+def _classes_told(
+    path: str, arrays: Arrays, labels: Sequence[str], names: np.ndarray | None
+) -> int | None:
+    if names is not None:
+        return len(names)
+    columns = [labels_of(path, arrays, name) for name in labels]
+    tops = [int(c.max(initial=0)) for c in columns if c.dtype.kind in "iu"]
+    return 1 + max(tops) if tops else None
 
 
 def codes_within(path: str, name: str, codes: np.ndarray, classes: int | None) -> None:

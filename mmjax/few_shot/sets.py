@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data import FewShotSet, LabelledRows
-from mmjax.errors import InvalidInput
+from mmjax.errors import InvalidInput, counted
 from mmjax.evaluate import check_shots
 from mmjax.few_shot.base import Draws
 from mmjax.types import Array, Key
@@ -37,6 +37,7 @@ def draw_sizes(few: FewShotSet, shots: int, validation: int) -> tuple[int, int]:
     counts = np.bincount(few.pool.labels, minlength=len(few.classes))
     least, kept = int(counts.min()), int(few.test is None)
     where = f"the training rows of {few.name}"
+    where += f" without {counted(few.repeats, 'row')} that repeat another" if few.repeats else ""
     check_shots(few.pool.labels, shots, len(few.classes), where=where, names=few.classes)
     if few.val is not None:
         most = int(np.bincount(few.val.labels, minlength=len(few.classes)).min())
