@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from mmjax.data import FeatureNames, read_feature_set, read_few_shot
-from mmjax.data.sets.digits import digit_views, speech_data
+from mmjax.data import FeatureNames, read_feature_set, read_few_shot, stratified_split
+from mmjax.data.sets.digits import SHARES, digit_views, speech_data
 from mmjax.errors import InvalidInput
 from mmjax.studies import FeatureOptions, read_world
 from tests.test_comm_experiments import speech_file, views_file
@@ -93,6 +93,18 @@ def test_digits_that_repeat_are_in_one_part(tmp_path):
     parts = [data.part(part).columns["b"].values for part in ("train", "validation", "test")]
     one, two, three = _sides(parts)
     assert one and two and three and not one & two | one & three | two & three
+
+
+def test_digits_of_which_some_views_repeat_are_split_as_ever(tmp_path):
+    path = views_file(tmp_path / "v.npz")
+    arrays = dict(np.load(path))
+    arrays["a"][1::2] = arrays["a"][::2]  # a view alone is no copy of a row
+    np.savez(path, **arrays)
+    data = digit_views(path, ("a", "b"), 3)
+    wanted = stratified_split(arrays["label"], SHARES, 3)
+    for part, rows in zip(("train", "validation", "test"), wanted, strict=True):
+        found = data.part(part).columns["b"].values
+        np.testing.assert_array_equal(found, arrays["b"][rows])
 
 
 @pytest.mark.parametrize(

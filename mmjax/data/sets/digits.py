@@ -8,7 +8,6 @@ from mmjax.data.dataset import LABEL, SPLITS, Dataset
 from mmjax.data.feature_sets import class_codes, stratified_split
 from mmjax.data.files.checks import label_column
 from mmjax.data.files.npz import read_arrays
-from mmjax.data.groups import linked_rows
 from mmjax.data.pair_ids import checked_split, content_ids
 from mmjax.data.values import Values
 from mmjax.errors import InvalidInput, require
@@ -63,8 +62,7 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
         values = {name: cut(QUADRANTS[name]) for name in names}
     labels = class_codes(labels, np.arange(10), path or "digits")
     contents = np.stack([content_ids(view) for view in values.values()], 1)
-    groups, _ = linked_rows(contents, tuple(values), None, asked=False, whole=True)
-    parts = stratified_split(labels, SHARES, split_seed, groups)
+    parts = _copies_together(stratified_split(labels, SHARES, split_seed), contents)
     where = path or "digits"
     for name, part in zip(SPLITS, parts, strict=True):
         require(len(part) > 0, f"{where}: {name} rows", 0, f"more rows: there are {len(labels)}")
@@ -77,6 +75,17 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
         dict(zip(SPLITS, map(len, parts), strict=True)),
         path or "digits",
     )
+
+
+def _copies_together(parts: Sequence[np.ndarray], contents: np.ndarray) -> list[np.ndarray]:
+    """The parts, where rows equal in all views go where the first of them is. No other row moves,
+    as any would if the shuffle were of groups: figures of before stay comparable."""
+    part_of = np.empty(len(contents), int)
+    for number, rows in enumerate(parts):
+        part_of[rows] = number
+    _, first, same = np.unique(contents, axis=0, return_index=True, return_inverse=True)
+    part_of = part_of[first[same.reshape(-1)]]
+    return [np.flatnonzero(part_of == number) for number in range(len(parts))]
 
 
 def _check_names(names: Sequence[str]) -> None:
