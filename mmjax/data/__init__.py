@@ -168,8 +168,8 @@ __all__ = [
     "standardise_pixels",
     "stratified_split",
     "unseen_rows",
-    "with_linked_rows",
     "vocabulary_from_json",
     "vocabulary_to_json",
+    "with_linked_rows",
     "write_split",
 ]

@@ -5,6 +5,8 @@ import numpy as np
 from mmjax.errors import require
 
 _SPLITS = ("train", "validation", "test")
+# The row of t that a row of either side is paired with, or is; -1 where pairs are drawn by label.
+PAIR_LIST = "pair_list"
 
 
 def split_columns(split: str | np.ndarray, group: np.ndarray) -> dict[str, np.ndarray]:

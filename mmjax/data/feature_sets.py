@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import LABEL
+from mmjax.data.exports import PAIR_LIST
 from mmjax.data.feature_rows import FeatureSet, feature_rows
 from mmjax.data.features import LABELS, NAMES, open_arrays, read_column, read_features
 from mmjax.data.files.checks import label_column
@@ -16,7 +17,6 @@ from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
 
 _FLAGS = "features", "text"
-PAIRS = ("pair_list",)  # of exports of pairs: which row of t each row belongs to
 
 
 class FeatureNames(NamedTuple):
@@ -74,7 +74,7 @@ def read_feature_set(
                 f"{beside}: {other.num_rows} rows, but {path} has {n}; pairs are by row"
             )
         if beside != path:
-            of_rows = [names.labels, *LABELS, *PAIRS]
+            of_rows = [names.labels, *LABELS, PAIR_LIST]
             _check_paired(path, beside, of_rows, [names.names, *NAMES])
         sides["t"] = np.asanyarray(other.columns["x"].values)
         split = _trained_in_either(split, other.split)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import LABEL
+from mmjax.data.files.checks import varied
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.pair_ids import (
     checked_split,
@@ -182,9 +183,7 @@ def _split(
 ) -> PairedData:
     """Fills in masks that no array gave, checks those that one gave."""
     for side in (x, t):
-        if len(side.values) > 1 and all(np.array_equal(v, side.values[0]) for v in side.values):
-            rows = f"all {len(side.values)} rows of {side.name!r} are alike"
-            raise InvalidInput(f"{path}: {rows}: nothing can be learned from them")
+        varied(side.values, side.name, path)
     masks, groups, remarks = _masks(x, t, partner, test_share)
     if partner is not None:
         crossing = np.flatnonzero(masks.t[partner] != masks.x)

@@ -51,10 +51,6 @@ class Held(NamedTuple):
     curves: Curves
 
 
-def _named(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
 def read_runs(workdirs: Sequence[str]) -> list[Held]:
     """The runs in these folders. Raises InvalidInput for a folder that holds none."""
     require(len(workdirs) >= 2, "runs", list(workdirs), "two folders or more, of finished runs")
@@ -66,8 +62,10 @@ def read_runs(workdirs: Sequence[str]) -> list[Held]:
         if not config or not os.path.exists(path):
             allowed = "the folder of a run: it holds config.json and results.csv"
             raise InvalidInput(f"runs: {workdir!r} is not allowed; use {allowed}")
-        parts = [config.get(k) or {} for k in ("data_hash", "packages")] if _named(config) else []
-        if not parts or not all(map(_named, parts)):
+        named = ("data_hash", "packages")
+        if not isinstance(config, dict) or not all(
+            isinstance(config.get(name) or {}, dict) for name in named
+        ):
             raise InvalidInput(f"{os.path.join(workdir, 'config.json')}: not the config of a run")
         name = os.path.relpath(os.path.abspath(workdir), common)
         name = os.path.basename(os.path.abspath(workdir)) if name == "." else name

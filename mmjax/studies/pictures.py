@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.features import Arrays, open_arrays
-from mmjax.data.files.checks import finite, label_column
+from mmjax.data.files.checks import finite, label_column, varied
 from mmjax.data.pair_ids import content_ids
 from mmjax.data.scaling import features_in_float32, standardised_by
 from mmjax.data.sets.digits import slant_of
@@ -131,9 +131,9 @@ def read_pictures(
     kept = np.asarray(jax.random.permutation(key, len(pixels)))[: rows or None]
     pixels, groups = pixels[kept], content_ids(pixels[kept])
     result = column(features, "features")[kept] if features else None
-    _not_alike(path, images, groups)
+    varied(pixels, images, path)
     if result is not None:
-        _not_alike(path, features, result)
+        varied(result, features, path)
     return Pictures(
         pixels,
         {k: v[kept] for k, v in factors.items()},
@@ -157,14 +157,8 @@ def _measured(path: str, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], tup
     # Both are shares: what differs by less is rounding.
     same = [name for name, values in factors.items() if np.ptp(values) < 1e-9]
     lines = [f"{path}: {name} is the same in all pictures and left out" for name in same]
-    varied = {k: v.astype(np.float32) for k, v in factors.items() if k not in same}
-    return varied, tuple(lines)
-
-
-def _not_alike(path: str, name: str, rows: np.ndarray) -> None:
-    if (rows == rows[:1]).all():
-        message = f"{path}: all rows of {name!r} are alike"
-        raise InvalidInput(f"{message}; nothing can be told from them")
+    measured = {k: v.astype(np.float32) for k, v in factors.items() if k not in same}
+    return measured, tuple(lines)
 
 
 def parted(groups: np.ndarray, key: Key, share: float = 0.8) -> tuple[np.ndarray, np.ndarray]:

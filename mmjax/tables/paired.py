@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data import PairedData
+from mmjax.data.exports import PAIR_LIST
 from mmjax.data.pairs import matrix_of
 from mmjax.errors import counted
 from mmjax.losses import make_similarity
@@ -59,8 +60,7 @@ def raw_rows(config: Any, data: PairedData) -> list[Row]:
 
 def export(run: Run, data: PairedData, see: Mapping[str, Callable], name: str) -> None:
     """Every row's embedding, label, private factors, split and group, a side a file:
-    `features/<name>_<side>.npz`. pair_list is the row of t that each is paired with, or is; -1
-    where pairs are drawn by label: where it differs, the files are not paired by row."""
+    `features/<name>_<side>.npz`. Where their PAIR_LIST differs they are not paired by row."""
     partners = np.full(data.x.num_rows, -1) if data.partner is None else data.partner
     pairs = {"x": partners, "t": np.arange(data.t.num_rows)}
     for side in ("x", "t"):
@@ -69,7 +69,7 @@ def export(run: Run, data: PairedData, see: Mapping[str, Callable], name: str) -
             embed(v) for v in np.array_split(matrix_of(modality), -(-modality.num_rows // 8192))
         ]
         path = run.path("features", f"{slug(name)}_{side}.npz")
-        columns = export_columns(modality) | {"pair_list": pairs[side]}
+        columns = export_columns(modality) | {PAIR_LIST: pairs[side]}
         save_arrays(path, feature_list=np.concatenate(parts), **columns)
 
 

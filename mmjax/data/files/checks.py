@@ -51,6 +51,17 @@ def plain(array: np.ndarray, name: str, path: str) -> np.ndarray:
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
 
 
+def varied(array: np.ndarray, name: str, path: str) -> np.ndarray:
+    """The array itself, `[n, ...]`, if its rows are not all alike; a single row may be.
+
+    Raises InvalidInput that names array and file.
+    """
+    if len(array) > 1 and all(np.array_equal(row, array[0]) for row in array):
+        told = f"{path}: all rows of {name!r} are alike"
+        raise InvalidInput(f"{told}; nothing can be told from them")
+    return array
+
+
 def finite(array: np.ndarray, name: str, path: str, *, first_row: int = 0) -> np.ndarray:
     """The array itself, `[...]`, if each of its numbers is finite and float32 can hold it.
 
