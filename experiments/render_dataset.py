@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mmjax.config import option
@@ -113,12 +114,14 @@ def main(config: Config, run: Run, render: Callable[..., jax.Array] = render) ->
         require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
     size = config.resolution
     require(size >= 1, "resolution", size, "a whole number from 32 to 224")  # of the renderer
+    draw = jax.jit(lambda factors: render(factors, resolution=size))
     if not os.path.exists(run.path("config.json")):
         for split in SPLITS:  # a data set of someone else is neither kept nor mixed with ours
             check_free(run.path(split))
+        one = jax.ShapeDtypeStruct((1,), jnp.float32)
+        jax.eval_shape(draw, SceneFactors(*[one] * len(SceneFactors._fields)))  # refuses its size
     claim_workdir(run, EXPERIMENT, config)
 
-    draw = jax.jit(lambda factors: render(factors, resolution=config.resolution))
     for number, (split, n) in enumerate(sizes.items()):
         if n == 0 or (os.path.isdir(run.path(split)) and os.listdir(run.path(split))):
             _check_whole(run.path(split), n)

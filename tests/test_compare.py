@@ -139,6 +139,14 @@ def test_figures_that_are_all_nan_are_compared(tmp_path):
     assert main([*map(str, runs), f"--out={tmp_path / 'out'}"]) == 0
 
 
+def test_an_out_that_can_not_be_written_is_one_line(tmp_path, capsys):
+    runs = [str(_run(tmp_path, name, k)) for k, name in enumerate(["one", "two"])]
+    (tmp_path / "out" / "compare.csv").mkdir(parents=True)
+    assert main([*runs, f"--out={tmp_path / 'out'}"]) == 2
+    err = capsys.readouterr().err
+    assert "can't be written" in err and len(err.splitlines()) == 1
+
+
 def test_out_is_beside_the_first():
     assert parse(["/a/b", "/c/d"]) == (["/a/b", "/c/d"], "/a/compared")
     with pytest.raises(InvalidInput):

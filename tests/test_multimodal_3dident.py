@@ -456,6 +456,14 @@ def test_bad_flags_are_told_in_one_line(flag, tmp_path, capsys):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_size_that_the_renderer_lacks_leaves_nothing_behind(tmp_path):
+    run = Run("render_dataset", str(tmp_path), lambda: None)
+    config = render_dataset.Config(train=7, val=0, test=0, resolution=5)
+    with pytest.raises(InvalidInput, match="resolution: 5 .*from 32 to 224"):
+        render_dataset.main(config, run)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_data_set_of_someone_else_is_left_alone(written, tmp_path, capsys):
     shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     assert _run(tmp_path) == 2

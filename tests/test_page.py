@@ -114,6 +114,9 @@ def test_numbers_of_bars_and_heat_maps_have_names(tmp_path):
         ("cell", "c", "hue", "0.1"),
         ("cell", "c", "size", "0.9"),
     }
+    groups = {"one": {"m": [np.nan, np.nan], "n": [0.4, 0.6]}}
+    figure = report.grouped_bars_figure(groups, levels={"one": 0.1}, ylabel="a")
+    assert ("bar", "n", "one", "0.5") in {row[1:5] for row in _numbers(figure, tmp_path)}
     figure = report.bars_figure({"a": [0.4, 0.6]}, title="t", level=0.9)
     assert ("bar", "", "a", "0.5") in {row[1:5] for row in _numbers(figure, tmp_path)}
 

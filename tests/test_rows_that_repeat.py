@@ -38,6 +38,40 @@ def test_equal_features_are_not_fitted_and_judged(tmp_path):
     assert not fit & held
 
 
+def test_an_image_of_several_captions_is_not_fitted_and_judged(tmp_path):
+    order = np.repeat(np.arange(40), 5)
+    captions = RNG.normal(size=(200, 6)).astype(np.float32)
+    path = _saved(tmp_path, features=ROWS[order], labels=LABELS[order], captions=captions)
+    world = read_world(FeatureOptions(features=path, text_values="captions"), 0)
+    fit, held = _sides([world.whole.sides()["x"][rows] for rows in (world.fit, world.held)])
+    assert fit and held and not fit & held
+    assert any("160 rows hold what others hold in a modality" in line for line in world.remarks)
+
+
+def test_a_text_that_many_rows_share_is_a_class(tmp_path):
+    path = _saved(tmp_path, captions=np.eye(6, dtype=np.float32)[np.arange(40) % 2])
+    world = read_world(FeatureOptions(features=path, text_values="captions"), 0)
+    assert any("20 rows hold the same text values: a class" in line for line in world.remarks)
+    assert len(world.fit) == 28
+
+
+@pytest.mark.parametrize("flag", ["test", "shifted", "validation"])
+def test_rows_of_another_file_that_the_fit_has_are_counted(tmp_path, flag):
+    path, parts = _saved(tmp_path), ["train"] + ["validation"] * (flag != "validation")
+
+    def told(others):
+        labels = np.tile(LABELS, 2)
+        beside = _saved(tmp_path, "other.npz", features=others, labels=labels)
+        world = read_world(FeatureOptions(features=path, **{flag: beside}), 0)
+        source = world.sources[""]["x"]
+        fitted = np.concatenate([getattr(source, part).x for part in parts])
+        return len(fitted), [line for line in world.counts if "a row of the fit" in line]
+
+    count, lines = told(np.concatenate([ROWS, ROWS + 1]))
+    assert len(lines) == 1 and f"other.npz: {count} of 80 rows hold" in lines[0]
+    assert told(np.concatenate([ROWS + 2, ROWS + 1]))[1] == []
+
+
 def test_rows_that_differ_are_split_as_ever(tmp_path):
     by_row = _saved(tmp_path, "b.npz", group=np.arange(40))
     worlds = [read_world(FeatureOptions(features=p), 0) for p in (_saved(tmp_path), by_row)]
@@ -95,6 +129,23 @@ def test_digits_that_repeat_are_in_one_part(tmp_path):
     assert one and two and three and not one & two | one & three | two & three
 
 
+def test_digits_of_one_writer_are_in_one_part(tmp_path):
+    path = views_file(tmp_path / "v.npz")
+    arrays = dict(np.load(path))
+    writers = np.repeat([f"w{k}" for k in range(30)], 4)
+    arrays["b"][:, 1] = np.repeat(np.arange(30), 4)  # tells the writer
+    arrays["a"][1], arrays["b"][1], arrays["c"][1] = (arrays[k][119] for k in "abc")
+    np.savez(path, **arrays, group=writers)
+    data = digit_views(path, ("a", "b", "c"), 0)
+    parts = [data.part(part) for part in ("train", "validation", "test")]
+    assert sum(part.num_rows for part in parts) == 120
+    one, two, three = ({*np.asarray(p.columns["b"].values)[:, 1].tolist()} for p in parts)
+    assert one and two and three and not one & two | one & three | two & three
+    np.savez(path, **arrays, group=writers[:-1])
+    with pytest.raises(InvalidInput, match="v.npz: group"):
+        digit_views(path, ("a", "b"), 0)
+
+
 def test_digits_of_which_some_views_repeat_are_split_as_ever(tmp_path):
     path = views_file(tmp_path / "v.npz")
     arrays = dict(np.load(path))
@@ -132,11 +183,12 @@ def test_columns_of_speech_are_checked(tmp_path, changed, said):
         (("a", "a"), 120, "view_names: 'a,a' is not allowed"),
         (("a", "b"), 3, "validation rows: 0 is not allowed"),
         (("a", "b"), slice(0, 120, 10), "digits of the training rows: 1 is not allowed"),
+        (("a", "b"), [*range(0, 120, 10), 1], "digits of the test rows: 1 is not allowed"),
     ],
 )
 def test_too_few_digits_and_names_that_repeat_are_refused(tmp_path, names, rows, said):
     path = views_file(tmp_path / "v.npz")
-    kept = rows if isinstance(rows, slice) else slice(rows)
+    kept = slice(rows) if isinstance(rows, int) else rows
     np.savez(path, **{name: values[kept] for name, values in dict(np.load(path)).items()})
     with pytest.raises(InvalidInput, match=re.escape(said)):
         digit_views(path, names, 0)

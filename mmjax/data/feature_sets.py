@@ -17,6 +17,7 @@ from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
 
 _FLAGS = "features", "text"
+_SIDES = {"x": "values", "t": "text values"}  # as a line on their rows calls them
 
 
 class FeatureNames(NamedTuple):
@@ -108,19 +109,34 @@ def _check_paired(path: str, beside: str, told: Sequence[str], named: Sequence[s
 
 
 def with_linked_rows(features: FeatureSet) -> tuple[FeatureSet, list[str]]:
-    """Rows that hold the same in one group, which no split parts, and a line that counts them."""
+    """Rows that hold the same on a side in one group, which no split parts, and lines that count
+    them: an image of several captions is on one side of a split."""
     rows, n = features.rows, features.rows.num_rows
-    ids = np.stack([content_ids(np.asarray(v)) for v in features.sides().values()], 1)
-    same = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1)
-    repeats = n - len(np.unique(same))
-    if not repeats:
+    sides = features.sides()
+    ids = np.stack([content_ids(np.asarray(v)) for v in sides.values()], 1)
+    again = np.ones(ids.shape, bool)
+    for column, seen in zip(ids.T, again.T, strict=True):
+        seen[np.unique(column, return_index=True)[1]] = False
+    if not (repeats := int(again.any(1).sum())):
         return features, []
     given = group_codes(rows.groups, n)
-    groups, lines = linked_rows(same[:, None], ["values"], given, asked=False, whole=True)
+    of = [_SIDES.get(side, side) for side in sides]
+    groups, lines = linked_rows(ids, of, given, asked=False, whole=True)
     if np.array_equal(group_codes(groups, n), given):
         return features, lines
-    line = f"{repeats} rows hold what others hold; each stays on one side of a split with them"
-    return features._replace(rows=rows._replace(groups=groups)), [line]
+    what = "what others hold" + (" in a modality" if len(sides) > 1 else "")
+    line = f"{repeats} rows hold {what}; each stays on one side of a split with them"
+    return features._replace(rows=rows._replace(groups=groups)), [line, *lines]
+
+
+def repeats_in(features: FeatureSet, *others: FeatureSet) -> int:
+    """How many rows hold on a side what a row of the others holds there."""
+    result = np.zeros(features.rows.num_rows, bool)
+    for side, values in features.sides().items():
+        known = np.concatenate([part.sides()[side] for part in others])
+        ids = content_ids(np.concatenate([known, values]))
+        result |= np.isin(ids[len(known) :], ids[: len(known)])
+    return int(result.sum())
 
 
 def _trained_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:

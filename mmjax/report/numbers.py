@@ -70,7 +70,9 @@ def _bars(ax: "Axes", panel: str) -> Iterator[Number]:
                 bar.get_y() + bar.get_height() / 2 if flat else bar.get_x() + bar.get_width() / 2
             )
             value = bar.get_width() if flat else bar.get_height()
-            low, high = sorted(ends[k][:, 0 if flat else 1]) if k < len(ends) else ("", "")
+            # A bar of NaN has no ends.
+            known = k < len(ends) and len(ends[k])
+            low, high = sorted(ends[k][:, 0 if flat else 1]) if known else ("", "")
             name = _named(container.get_label())
             yield Number(panel, "bar", name, _at(place, names), value, low, high)
 

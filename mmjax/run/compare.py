@@ -319,15 +319,15 @@ def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
     path = lambda *parts: os.path.join(out, *parts)
     try:
         os.makedirs(path("figures"), exist_ok=True)
+        for old in (path("figures", name) for name in _FIGURES):
+            if os.path.exists(old):  # of other runs
+                os.unlink(old)
+        draw_curves(runs, path("figures", _FIGURES[0]))
+        other = [one for one in result if not _same(one)]
+        draw_differences(other, path("figures", _FIGURES[1]))
+        atomic_write(path("compare.csv"), csv_text(result))
+        atomic_write(path("report.html"), render(page_of(runs, result, out)))
     except OSError as error:
         message = f"--out: {out!r} can't be written ({error.strerror}); use another folder"
         raise InvalidInput(message) from error
-    for old in (path("figures", name) for name in _FIGURES):
-        if os.path.exists(old):  # of other runs
-            os.unlink(old)
-    draw_curves(runs, path("figures", _FIGURES[0]))
-    other = [one for one in result if not _same(one)]
-    draw_differences(other, path("figures", _FIGURES[1]))
-    atomic_write(path("compare.csv"), csv_text(result))
-    atomic_write(path("report.html"), render(page_of(runs, result, out)))
     return path("report.html"), differences_table(result, [run.name for run in runs])

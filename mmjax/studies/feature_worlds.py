@@ -20,6 +20,7 @@ from mmjax.data import (
     outside_groups,
     read_feature_set,
     remarks,
+    repeats_in,
     stratified_split,
     unseen_rows,
     with_linked_rows,
@@ -290,7 +291,8 @@ def _sources(
     for part, chosen in parts.items():
         message = f"{whole.rows.name}: {part}"
         require(count(chosen) > 0, message, 0, "more rows or groups, for one of them at least")
-    fitted = [parts["train"], parts["validation"]]
+    known = {part: parts[part] for part in ("train", "validation")}
+    fitted = list(known.values())
     # Groups are numbered alike in rows of the same files alone.
     alike = [
         part
@@ -320,6 +322,12 @@ def _sources(
         seen = {name: pick(name) for name in tests}
         return Source(pick("train"), pick("validation"), seen, num_classes)
 
+    lines += [
+        f"{rows.rows.name}: {again} of {count(rows)} rows hold what a row of the fit holds: seen "
+        "rows, though nothing was told of them"
+        for name, rows in {**files, **shifted}.items()
+        if (again := repeats_in(rows, *(p for part, p in known.items() if part != name)))
+    ]
     sizes_told = ", ".join(f"{count(rows)} of {name}" for name, rows in tests.items())
     lines.append(
         f"{count(fitted[0])} rows to draw from, {count(fitted[1])} to choose C on, "

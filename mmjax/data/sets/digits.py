@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmjax.data.columns import of_length
 from mmjax.data.dataset import LABEL, SPLITS, Dataset
 from mmjax.data.feature_sets import class_codes, stratified_split
+from mmjax.data.features import open_arrays
 from mmjax.data.files.checks import label_column
 from mmjax.data.files.npz import read_arrays
-from mmjax.data.pair_ids import checked_split, content_ids
+from mmjax.data.pair_ids import checked_split, content_ids, linked_groups
 from mmjax.data.values import Values
 from mmjax.errors import InvalidInput, require
 
@@ -26,18 +28,20 @@ QUADRANTS = {
 def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
     """Views of the same digits, as recorded, in a stratified split 60 / 10 / 30.
 
-    Rows that hold the same in every view are on one side of it.
+    Rows that hold the same in every view are on one side of it, and rows of one group are.
 
     Args:
-      path: an .npz of views `[n, features]` and `label` `[n]`, as uci_mfeat has them; empty: the
-        quadrants of scikit-learn's 1797 digits of 8 x 8 pixels.
+      path: an .npz of views `[n, features]` and `label` `[n]`, as uci_mfeat has them, and perhaps
+        `group` `[n]`, who wrote them; empty: the quadrants of scikit-learn's 1797 digits of 8 x 8
+        pixels.
       names: of the views; empty: all that are known.
       split_seed: of the split.
 
     Raises InvalidInput for a name that is not known or there twice, for a file that isn't so, and
-    where a part would have no rows or training rows one digit.
+    where a part would have no rows, or training or test rows one digit.
     """
     require(split_seed >= 0, "split_seed", split_seed, "a whole number >= 0")
+    group = None
     if path:
         names = names or FILE_VIEWS
         _check_names(names)
@@ -49,6 +53,9 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
             if not numbers or len(view) != len(labels):
                 message = f"{view.dtype} {view.shape}; use numbers [{len(labels)}, features]"
                 raise InvalidInput(f"{path}: view {name!r} is {message}")
+        if "group" in open_arrays(path):
+            group = label_column(read_arrays(path, ["group"])["group"], "group", path)
+            of_length(f"{path}: group", group, len(labels))
     else:
         from sklearn.datasets import load_digits
 
@@ -62,12 +69,13 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
         values = {name: cut(QUADRANTS[name]) for name in names}
     labels = class_codes(labels, np.arange(10), path or "digits")
     contents = np.stack([content_ids(view) for view in values.values()], 1)
-    parts = _copies_together(stratified_split(labels, SHARES, split_seed), contents)
+    parts = _copies_together(labels, contents, group, split_seed)
     where = path or "digits"
     for name, part in zip(SPLITS, parts, strict=True):
         require(len(part) > 0, f"{where}: {name} rows", 0, f"more rows: there are {len(labels)}")
-    told = len(np.unique(labels[parts[0]]))
-    require(told >= 2, f"{where}: digits of the training rows", told, "two or more")
+    for name, part in (("training", parts[0]), ("test", parts[2])):
+        count = len(np.unique(labels[part]))
+        require(count >= 2, f"{where}: digits of the {name} rows", count, "two or more")
     rows = np.concatenate(parts)
     return _vectors(
         {name: view[rows] for name, view in values.items()},
@@ -77,14 +85,23 @@ def digit_views(path: str, names: Sequence[str], split_seed: int) -> Dataset:
     )
 
 
-def _copies_together(parts: Sequence[np.ndarray], contents: np.ndarray) -> list[np.ndarray]:
-    """The parts, where rows equal in all views go where the first of them is. No other row moves,
-    as any would if the shuffle were of groups: figures of before stay comparable."""
+def _copies_together(
+    labels: np.ndarray, contents: np.ndarray, group: np.ndarray | None, split_seed: int
+) -> list[np.ndarray]:
+    """Parts of SHARES, where rows equal in all views go where the first of them is. Without groups
+    no other row moves, as any would if the shuffle were of copies: figures of before stay
+    comparable."""
+    _, first, same = np.unique(contents, axis=0, return_index=True, return_inverse=True)
+    same = same.reshape(-1)
+    if group is not None:
+        ids = np.unique(group, return_inverse=True)[1]
+        linked = linked_groups(ids, same, np.arange(len(ids)))[0]
+        return stratified_split(labels, SHARES, split_seed, linked)
+    parts = stratified_split(labels, SHARES, split_seed)
     part_of = np.empty(len(contents), int)
     for number, rows in enumerate(parts):
         part_of[rows] = number
-    _, first, same = np.unique(contents, axis=0, return_index=True, return_inverse=True)
-    part_of = part_of[first[same.reshape(-1)]]
+    part_of = part_of[first[same]]
     return [np.flatnonzero(part_of == number) for number in range(len(parts))]
 
 
