@@ -16,6 +16,7 @@ from mmjax.labels import encode_labels
 from mmjax.losses import Loss
 from mmjax.models.asked import check_asked, check_training
 from mmjax.models.losses import loss_of, name_of, try_loss
+from mmjax.models.marks import mark_of, rows_mark
 from mmjax.models.model import Model, Spec, make_model
 from mmjax.models.parts import (
     Design,
@@ -177,9 +178,14 @@ def fit(
         validation=[validate_every, patience, monitor if isinstance(monitor, str) else "own"],
         key=np.asarray(jax.random.key_data(key)).tolist(),
     )
+    marks = {"loss": mark_of(chosen), "augment": mark_of(augment)}
+    if workdir:  # contents of training rows are in about
+        marks["ids or labels"] = rows_mark(rows, label, contents=False)
+        if validate_every:
+            marks["validation rows"] = rows_mark(held, label, contents=True)
     figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
     with open_record(
-        workdir, options, steps=steps, progress=progress, stop=stop, loggers=loggers
+        workdir, options, marks, steps=steps, progress=progress, stop=stop, loggers=loggers
     ) as record:
         if (done := record.finished(_own(nets, parts))) is not None:
             return done

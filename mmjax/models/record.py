@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from mmjax.errors import say
 from mmjax.models.files import load, save
+from mmjax.models.marks import check_marks
 from mmjax.models.model import Model
 from mmjax.run.claim import claim_folder
 from mmjax.run.metrics import MetricsLog
@@ -48,6 +49,7 @@ class Record(NamedTuple):
 def open_record(
     workdir: str | None,
     options: Mapping[str, Any],
+    marks: Mapping[str, str],
     *,
     steps: int,
     progress: bool,
@@ -59,6 +61,7 @@ def open_record(
     Args:
       workdir: of the training, or None.
       options: of JSON's types; a folder of others is refused.
+      marks: what -> hash of functions and rows, see mmjax.models.marks; likewise.
       steps: of the training.
       progress: whether lines are shown.
       stop: see Record; None: with a workdir SIGINT and SIGTERM.
@@ -85,15 +88,17 @@ def open_record(
         )
         return
     with ExitStack() as stack:
-        claim_folder(
+        held = claim_folder(
             workdir,
             "fit.json",
-            options,
+            {**options, "marks": marks},
             keep=lambda lock: stack.callback(lock.close),
             flag="workdir",
             holds="another training",
             opened=("about",),
+            ignored=("marks",),
         )
+        check_marks(workdir, held and held.get("marks"), marks)
         path = lambda name: os.path.join(workdir, name)
         log = MetricsLog(workdir, loggers, experiment=_NAME, config=options)
         stack.callback(log.close)

@@ -220,6 +220,8 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
     """Embeddings by modality, and what protects their rows: split, group, ids, labels.
 
     A row that the model was trained on is of split train (or validation) wherever it stood.
+
+    Raises InvalidInput for a label that is called as another array is.
     """
     seen = trained_on(model, data)
     where = np.where(data.split == "validation", "validation", "train")
@@ -228,6 +230,9 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
     columns.pop("all", None)
     columns |= {f"{k}_present": v for k, v in data.present.items() if k in columns}
     columns = {k: np.nan_to_num(v) if v.dtype.kind == "f" else v for k, v in columns.items()}
+    taken = {*columns, "split", "group", "is_test", *(f"ids_{k}" for k in range(data.ids.shape[1]))}
+    for name in sorted(taken & {*data.labels}):
+        require(False, "labels", name, "names that no array of the export has: rename its column")
     return columns | {
         **data.labels,
         "split": split.astype(np.str_),

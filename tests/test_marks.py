@@ -1,0 +1,89 @@
+"""A workdir goes on with its own training alone, and an export has one array a name."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mmjax as mm
+from mmjax.errors import InvalidInput
+from mmjax.models.marks import mark_of
+from mmjax.tables.models import export_columns
+
+RNG = np.random.default_rng(0)
+X, T, Y = RNG.normal(size=(40, 5)), RNG.normal(size=(40, 4)), RNG.integers(0, 3, 40)
+SPLIT = np.repeat(["train", "validation", "test"], [26, 8, 6])
+PROBE = "import mmjax as mm; from mmjax.models.marks import mark_of as m; print(m({}))"
+
+
+def _data(x=X, y=Y, **options):
+    return mm.Dataset.from_arrays(x=x, t=T, labels={"y": y}, split=SPLIT, **options)
+
+
+def _fit(data, folder, **options):
+    options = dict(dim=2, steps=2, key=jax.random.key(0), progress=False, loggers=()) | options
+    return mm.fit(data, workdir=str(folder), **options)
+
+
+def _own(sign):
+    def value(params, z, context):
+        one, other = z.values()
+        return sign * jnp.mean((one - other) ** 2), {}
+
+    return mm.Loss(lambda key, dim: {}, value)
+
+
+@pytest.mark.parametrize(
+    "before, after, said",
+    [
+        (
+            dict(loss=mm.losses.info_nce(temperature=0.1)),
+            dict(loss=mm.losses.info_nce(temperature=0.9)),
+            "its loss had",
+        ),
+        (dict(loss=_own(1.0)), dict(loss=_own(-1.0)), "its loss had"),
+        (
+            dict(loss="supcon", label="y"),
+            dict(loss="supcon", label="y", data=_data(y=np.roll(Y, 1))),
+            "ids or labels",
+        ),
+        (dict(), dict(data=_data(ids=np.arange(40) // 2)), "ids or labels"),
+        (dict(), dict(data=_data(x=np.where(SPLIT == "validation", 3, X.T).T)), "validation rows"),
+        (
+            dict(augment={"x": lambda key, x: x}),
+            dict(augment={"x": lambda key, x: -x}),
+            "its augment had",
+        ),
+    ],
+)
+def test_a_folder_of_another_training_is_refused(tmp_path, before, after, said):
+    _fit(_data(), tmp_path, **before)
+    with pytest.raises(InvalidInput, match=f"holds another training: .*{said}"):
+        _fit(**{"data": _data()} | after, folder=tmp_path)
+    _fit(_data(), tmp_path, **before)  # the same goes on
+
+
+def test_marks_are_of_values_and_not_of_objects():
+    losses = [mm.losses.info_nce(temperature=t) for t in (0.1, 0.1, 0.2)]
+    marks = [mark_of(loss) for loss in losses]
+    assert marks[0] == marks[1] != marks[2]
+    assert mark_of(_own(1.0)) == mark_of(_own(1.0)) != mark_of(_own(2.0))
+    assert mark_of(np.arange(3)) != mark_of(np.arange(3.0)) != mark_of(np.arange(3.0) + 1)
+
+
+@pytest.mark.parametrize("made", ["mm.losses.info_nce(temperature=.1)", "mm.losses.comm()"])
+def test_marks_are_the_same_in_another_process(made):
+    command = [sys.executable, "-c", PROBE.format(made)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert result.split()[-1] == mark_of(eval(made, {"mm": mm}))
+
+
+@pytest.mark.parametrize("name", ["x", "group", "is_test"])
+def test_a_label_called_as_another_array_is_refused(tmp_path, name):
+    data = mm.Dataset.from_arrays(x=X, t=T, labels={name: Y}, split=SPLIT)
+    model = mm.fit(data, dim=2, steps=1, key=jax.random.key(0), progress=False)
+    with pytest.raises(InvalidInput, match=f"labels: '?{name}"):
+        export_columns(model, data)
