@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import mmjax as mm
+from mmjax.data.hashes import hashes_of, held_by, known_hashes
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 from mmjax.models.marks import mark_of
 from mmjax.tables.models import export_columns
@@ -87,3 +89,31 @@ def test_a_label_called_as_another_array_is_refused(tmp_path, name):
     model = mm.fit(data, dim=2, steps=1, key=jax.random.key(0), progress=False)
     with pytest.raises(InvalidInput, match=f"labels: '?{name}"):
         export_columns(model, data)
+
+
+def _streamed(folder, name, x, **options):
+    path = str(folder / name)
+    np.savez(path, x=x, t=x[:, ::-1], pair=np.arange(len(x)) // 2)
+    return mm.read(path, modalities={"x": "x", "t": "t"}, **options)
+
+
+def test_streamed_rows_are_known_by_what_they_hold(tmp_path):
+    x = RNG.normal(size=(40, 6)).astype(np.float32)
+    of = lambda data: (hashes_of(data), known_hashes(data, data))
+    streamed, held = (_streamed(tmp_path, "a.npz", x, stream=s) for s in (True, False))
+    assert isinstance(streamed.columns["x"].values, Lazy)
+    np.testing.assert_array_equal(of(streamed)[0]["x"], of(held)[0]["x"])
+    known = of(streamed)[1]
+    again = _streamed(tmp_path, "b.npz", x[::-1], stream=True)
+    new = _streamed(tmp_path, "c.npz", x + 1, stream=True)
+    assert held_by(again, known).all() and not held_by(new, known).any()
+
+
+def test_streamed_rows_of_one_place_are_on_one_side(tmp_path):
+    x, path = RNG.normal(size=(30, 6)).astype(np.float32), str(tmp_path / "a.npz")
+    np.savez(path, x=x, t=RNG.normal(size=(90, 4)).astype(np.float32), place=np.arange(90) // 3)
+    wanted = dict(modalities={"x": "x", "t": "t"}, index={"x": "place"})
+    for stream in (True, False):
+        data = mm.read(path, stream=stream, **wanted)
+        sides = [{*np.flatnonzero(data.split == s) // 3} for s in ("train", "validation", "test")]
+        assert all(sides) and sum(map(len, sides)) == 30

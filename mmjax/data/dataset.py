@@ -265,7 +265,8 @@ def _content(column: Column, n: int) -> np.ndarray | None:
     if isinstance(column.values, Lazy):
         tell = column.values.tell
         if tell is None:
-            return None
+            same = column.values.same
+            return None if same is None else np.unique(same, return_inverse=True)[1].reshape(-1)
         return encode_labels(np.array([tell(row) for row in range(n)], object))[0]
     if column.kind == "text":
         return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)

@@ -1,7 +1,7 @@
 """What rows hold, as numbers that a model keeps of what it was trained on: whatever the dtype."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -10,8 +10,10 @@ import numpy as np
 from mmjax.data.columns import Column
 from mmjax.data.dataset import Dataset
 from mmjax.data.values import Lazy
+from mmjax.errors import given
 
 _TELLING = 3  # values that rounding changes, from which on what is left tells rows apart
+_AT_ONCE = 256  # rows of files read together
 _WHOLE = 2.0**53  # up to which float64 holds every whole number
 _HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 
@@ -19,13 +21,13 @@ _HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
     """name -> `[n]` uint64 of what each row holds there, wherever the row stands: equal contents of
     one dtype, equal hashes; held_by knows them in others. 0 where a row lacks the modality. What
-    stays in files stands for itself by the name that Lazy.tell gives, or by its ids."""
+    stays in files stands for itself by the name that Lazy.tell gives, or is read."""
     results = {}
     for name, column in data.columns.items():
         here = data.present.get(name, np.ones(data.num_rows, bool))
         hashes = np.zeros(data.num_rows, np.uint64)
-        for row in np.flatnonzero(here).tolist():
-            hashes[row] = _hash(_bytes(column, row, data.ids[row]))
+        for row, content in _contents(column, np.flatnonzero(here)):
+            hashes[row] = _hash(content)
         results[name] = hashes
     return results
 
@@ -88,12 +90,24 @@ def _hash(content: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
-    if isinstance(column.values, Lazy):
-        return column.values.tell(row).encode() if column.values.tell else ids.tobytes()
-    if column.kind == "text":
-        return column.values[row].encode("utf-8", "surrogatepass")
-    value = _numbers(column, row)
+def _contents(column: Column, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    values: Any = column.values
+    if isinstance(values, Lazy) and values.tell is None:
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            for row, value in zip(some.tolist(), values.read(some), strict=True):
+                yield row, _bytes(_numbers(column, row, value))
+        return
+    for row in rows.tolist():
+        if isinstance(values, Lazy):
+            yield row, given(values.tell, "tell", "a name a row")(row).encode()
+        elif column.kind == "text":
+            yield row, values[row].encode("utf-8", "surrogatepass")
+        else:
+            yield row, _bytes(_numbers(column, row, values[row]))
+
+
+def _bytes(value: np.ndarray) -> bytes:
     if value.dtype.kind not in "biu":
         near = _near(value)
         far = np.abs(value) >= 2.0**24  # where float32 has no digits left behind the point
@@ -102,9 +116,7 @@ def _bytes(column: Column, row: int, ids: np.ndarray) -> bytes:
     return value.astype(value.dtype.newbyteorder("<")).tobytes()
 
 
-def _numbers(column: Column, row: int) -> np.ndarray:
-    value: Any = column.values
-    value = value[row]
+def _numbers(column: Column, row: int, value: np.ndarray) -> np.ndarray:
     value = np.ascontiguousarray(value if column.seen is None else value[column.seen[row]])
     return value.astype(np.float32) if value.dtype == np.float16 else value
 
@@ -120,7 +132,8 @@ def _others(
     hashes, of = list[int](), list[int]()
     if column.kind != "text" and not isinstance(column.values, Lazy):
         for row in rows.tolist():
-            copies = [_hash(content) for content in made(_numbers(column, row))]
+            numbers = _numbers(column, row, column.values[row])
+            copies = [_hash(content) for content in made(numbers)]
             hashes += copies
             of += [row] * len(copies)
     return np.array(hashes, np.uint64), np.array(of, int)

@@ -17,13 +17,16 @@ class Lazy(NamedTuple):
       dtype: of what is read.
       read: `[rows]` int64 row numbers, in any order and repeated, -> `[rows, ...]`; raises
         InvalidInput where a file is broken.
-      tell: row number -> what names the row for good, such as its file's name; None: nothing does.
+      tell: row number -> what names the row for good, such as its file's name; None: nothing does,
+        and what it holds is read where rows are to be known again.
+      same: `[n]` int, equal where rows are of one place in the files; None: each has its own.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[np.ndarray], np.ndarray]
     tell: Callable[[int], str] | None = None
+    same: np.ndarray | None = None
 
 
 Values = np.ndarray | Lazy
@@ -37,6 +40,7 @@ def taken(values: Lazy, chosen: np.ndarray) -> Lazy:
         values.dtype,
         lambda rows: values.read(chosen[rows]),
         None if tell is None else (lambda row: tell(int(chosen[row]))),
+        None if values.same is None else values.same[chosen],
     )
 
 

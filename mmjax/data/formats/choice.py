@@ -320,4 +320,4 @@ def _lazy(
             check_finite(f"{path}: {name}", part, rows=taken)
         return part
 
-    return Lazy(shape, values.dtype, read)
+    return Lazy(shape, values.dtype, read, same=rows)

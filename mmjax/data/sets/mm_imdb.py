@@ -139,7 +139,8 @@ def _posters(paths: list[str], size: tuple[int, int], workers: int) -> Lazy:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    return Lazy((len(paths), *size, 3), np.dtype(np.uint8), read)
+    named = lambda row: str(paths[row])
+    return Lazy((len(paths), *size, 3), np.dtype(np.uint8), read, named)
 
 
 def read_poster(path: str, size: tuple[int, int]) -> np.ndarray:

@@ -132,4 +132,5 @@ def _picture(paths: list[str], files: np.ndarray, steps: np.ndarray, name: str) 
             pictures[here] = seen
         return pictures
 
-    return Lazy((len(files), *shape), np.dtype(dtype), read)
+    named = lambda row: f"{paths[files[row]]} {steps[row]}"
+    return Lazy((len(files), *shape), np.dtype(dtype), read, named)
