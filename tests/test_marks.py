@@ -117,3 +117,37 @@ def test_streamed_rows_of_one_place_are_on_one_side(tmp_path):
         data = mm.read(path, stream=stream, **wanted)
         sides = [{*np.flatnonzero(data.split == s) // 3} for s in ("train", "validation", "test")]
         assert all(sides) and sum(map(len, sides)) == 30
+
+
+def _model(**columns):
+    data = mm.Dataset.from_arrays(**columns, t=T, split=SPLIT)
+    return mm.fit(data, dim=2, steps=1, key=jax.random.key(0), progress=False)
+
+
+@pytest.mark.parametrize(
+    "trained, new, said",
+    [
+        (np.uint8, lambda v: v.astype(np.int64) * 257, "largest value of x: 65"),
+        (np.float32, lambda v: v.astype(np.float32), "largest value of x: 25"),
+        (np.float32, lambda v: v, "dtype of x: 'uint8'"),
+        (np.uint16, lambda v: v, "dtype of x: 'uint8'"),
+    ],
+)
+def test_pixels_of_another_range_are_refused(trained, new, said):
+    pixels = RNG.integers(0, 256, (40, 4, 4, 3)).astype(np.uint8)
+    pixels[:, 0, 0] = 255
+    scale = {np.uint8: 1, np.float32: 1 / 255, np.uint16: 257}[trained]
+    made = pixels if scale == 1 else (pixels.astype(np.float64) * scale).astype(trained)
+    model = _model(x=made)
+    assert model.embed(x=made[:3]).shape == (3, 2)
+    with pytest.raises(InvalidInput, match=said):
+        model.embed(x=new(pixels[:3]))
+
+
+def test_sequences_of_other_lengths_than_in_training_are_refused():
+    steps = RNG.normal(size=(40, 5, 3)).astype(np.float32)
+    model = _model(s=steps)
+    one = model.embed(s=[steps[0, :3]])
+    np.testing.assert_allclose(model.embed(s=[steps[0, :3], steps[1, :3]])[0], one[0], atol=1e-5)
+    with pytest.raises(InvalidInput, match="lengths of s: 'different ones' .*one length a call"):
+        model.embed(s=[steps[0, :3], steps[1]])

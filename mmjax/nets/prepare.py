@@ -131,20 +131,30 @@ def check_column(name: str, column: Column, preparation: Preparation) -> None:
     if p.kind in ("features", "image"):
         require(shape == p.shape, f"shape of {name}", list(shape), f"{list(p.shape)}, as trained")
     if p.kind == "image":
-        _check_range(name, column.values.dtype, p.scaling)
+        _check_range(name, column.values, p.scaling)
     if p.kind == "sequence":
         same = shape[1:] == p.shape[1:]
         require(same, f"shape of {name}", list(shape), f"[length, {p.shape[1]}], as trained")
+        whole = p.padded or column.seen is None or bool(np.all(column.seen))
+        allowed = "one length a call: all rows of training had one"
+        require(whole, f"lengths of {name}", "different ones", allowed)
 
 
-def _check_range(name: str, dtype: np.dtype, scaling: Scaling) -> None:
-    """Pixels of 0 to 255 and such of 0 to 1 are never taken for each other."""
+def _check_range(name: str, values: np.ndarray | Lazy, scaling: Scaling) -> None:
+    """Pixels of 0 to 1, to 255 and to 65535 are never taken for each other."""
+    dtype = values.dtype
     if not scaling.mean.size:
         good, allowed = dtype.kind in "iu", "whole numbers from 0 to 255, as in training"
+        most = 255.0
     else:
         top = float(scaling.mean[0] + scaling.scale[0])
-        good, allowed = dtype != np.uint8 or top > 1, f"values up to {top:.3g}, as in training"
+        most = next((m for m in (1.0, 255.0, 65535.0) if top <= m), np.inf)
+        allowed = f"values up to {top:.3g}, as in training"
+        good = dtype != np.uint8 or most == 255
     require(good, f"dtype of {name}", str(dtype), allowed)
+    if isinstance(values, np.ndarray) and dtype != np.uint8 and values.size:
+        high = float(values.max())  # a little more is an edge that scaling a picture leaves
+        require(high <= 1.1 * most, f"largest value of {name}", high, allowed)
 
 
 def check_data(data: Dataset, preparations: Mapping[str, Preparation]) -> list[str]:
