@@ -151,3 +151,16 @@ def test_sequences_of_other_lengths_than_in_training_are_refused():
     np.testing.assert_allclose(model.embed(s=[steps[0, :3], steps[1, :3]])[0], one[0], atol=1e-5)
     with pytest.raises(InvalidInput, match="lengths of s: 'different ones' .*one length a call"):
         model.embed(s=[steps[0, :3], steps[1]])
+
+
+@pytest.mark.parametrize("first", ["9007199254740992.0", "-1", "18446744073709551615"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_large_ids_are_not_rounded_by_their_neighbours(tmp_path, first, ending):
+    ids = [first, *(str(2**63 - 1 - k if first == "-1" else 2**53 + 1 + k) for k in range(29))]
+    path = tmp_path / f"a.{ending}"
+    lines = [f"{k / 7},{-k / 3},{name}" for k, name in enumerate(ids)]
+    if ending == "jsonl":
+        lines = ['{{"x": {}, "t": {}, "id": {}}}'.format(*line.split(",")) for line in lines]
+    path.write_text("\n".join(["x,t,id"] * (ending == "csv") + lines) + "\n")
+    data = mm.read(str(path), modalities={"x": "x", "t": "t"}, ids="id")
+    assert len(np.unique(data.ids)) == len(np.unique(data.groups)) == 30

@@ -100,7 +100,8 @@ def is_number(cell: str) -> bool:
 def typed(cells: Sequence[str]) -> list[Any]:
     """Cells of a text file as numbers where all are, else as text; empty ones are None.
 
-    A column with a number such as 007 is text. nan and inf are numbers among numbers. Columns of
+    A column with a number such as 007 is text, and so is one of fractions with a whole number that
+    float64 does not hold. nan and inf are numbers among numbers. Columns of
     true and false alone are those.
     """
     stripped = [cell.strip() for cell in cells]
@@ -112,6 +113,8 @@ def typed(cells: Sequence[str]) -> list[Any]:
     if not numbers or not all(map(_NO_NUMBER.fullmatch, others)) or any(map(_CODE.match, numbers)):
         return [cell if word else None for cell, word in zip(cells, stripped, strict=True)]
     convert = int if not others and all(map(_WHOLE.fullmatch, full)) else float
+    if convert is float and any(float(c) != int(c) for c in full if _WHOLE.fullmatch(c)):
+        return [cell if word else None for cell, word in zip(cells, stripped, strict=True)]
     return [convert(cell) if cell else None for cell in stripped]
 
 
@@ -139,7 +142,8 @@ def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
         raise InvalidInput(f"{message} {at(table, row)}; use numbers or text, not both")
     values = [cell.strip() if isinstance(cell, str) else cell for cell in values]
     array = np.array(values)
-    return np.array(list(map(str, values))) if array.dtype.kind == "O" else array
+    lost = array.dtype.kind == "f" and any(isinstance(v, int) and float(v) != v for v in values)
+    return np.array(list(map(str, values))) if lost or array.dtype.kind == "O" else array
 
 
 def check_numbers(table: Table, name: str, cells: Sequence[Any]) -> None:
