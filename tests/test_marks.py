@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import mmjax as mm
 from mmjax.data.hashes import hashes_of, held_by, known_hashes
@@ -164,3 +165,20 @@ def test_large_ids_are_not_rounded_by_their_neighbours(tmp_path, first, ending):
     path.write_text("\n".join(["x,t,id"] * (ending == "csv") + lines) + "\n")
     data = mm.read(str(path), modalities={"x": "x", "t": "t"}, ids="id")
     assert len(np.unique(data.ids)) == len(np.unique(data.groups)) == 30
+
+
+def _folder(root, names):
+    for number, name in enumerate(names):
+        path = root / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(path)
+        path.with_suffix(".txt").write_text(f"caption {number}")
+    return str(root)
+
+
+def test_folders_of_a_split_are_one_and_no_row_is_beside_them(tmp_path):
+    inside = [f"{'Testing' if k % 4 == 0 else 'Training'}/{k}" for k in range(16)]
+    data = mm.read(_folder(tmp_path / "a", inside))
+    assert np.sum(data.split == "test") == 4 and np.sum(data.split == "train") == 12
+    with pytest.raises(InvalidInput, match="stray is in none of the folders test, train"):
+        mm.read(_folder(tmp_path / "b", [*inside, "stray"]))

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmjax.data.features import PARTS
 from mmjax.data.files.pictures import ENDINGS as PICTURES
-from mmjax.data.files.pictures import find_files, left_out
+from mmjax.data.files.pictures import find_files, left_out, printable
 from mmjax.data.formats.cells import read_file
 from mmjax.data.formats.members import CLASS, TEXTS, Members, members_table
 from mmjax.data.formats.table import SOUNDS, Table
@@ -16,6 +16,7 @@ from mmjax.errors import InvalidInput
 _ENDINGS = (*PICTURES, *SOUNDS, *TEXTS, CLASS, ".json", ".npy")
 _ABOUT = ("readme", "license", "licence")  # texts about a folder, of no picture in it
 _PARTS = {*PARTS, "val", "valid", "dev"}
+_SPOKEN = {"training": "train", "testing": "test"}
 
 
 def open_stems(root: str) -> Table:
@@ -54,19 +55,27 @@ def open_stems(root: str) -> Table:
     paths = [os.path.join(root, name) for name in names]
     skipped = left_out(root, sorted([*others, *about]), "no picture, text, sound or their notes")
     ours = any(is_table(name) and stem(name) in shards for name in others)
-    labels = {} if ours else _layout(list(rows))
+    labels = {} if ours else _layout(root, list(rows))
     read = lambda k: read_file(paths[k])
     return members_table(
         Members(root, list(rows), where, paths.__getitem__, read, labels, [skipped])
     )
 
 
-def _layout(keys: list[str]) -> dict[str, np.ndarray]:
-    """What the folders say of rows."""
+def _layout(root: str, keys: list[str]) -> dict[str, np.ndarray]:
+    """What the folders say of rows. Raises InvalidInput for a row beside folders of a split."""
     parts, labels = [key.split("/")[:-1] for key in keys], {}
-    first = {part[0].lower() for part in parts if part}
-    if all(parts) and parts and first <= _PARTS and "train" in first:
-        labels["split"] = np.array([part[0].lower() for part in parts])
+    named = [_SPOKEN.get(part[0].lower(), part[0].lower()) if part else "" for part in parts]
+    first = {name for name in named if name}
+    if first <= _PARTS and "train" in first:
+        if len(first) > 1 and "" in named:
+            raise InvalidInput(
+                f"{root}: {printable(keys[named.index('')])} is in none of the folders "
+                f"{', '.join(sorted(first))}, which are a split; put it into one, or take it away"
+            )
+        if "" not in named:
+            labels["split"] = np.array(named)
+    if "split" in labels:
         parts = [part[1:] for part in parts]
     if parts and all(len(part) == 1 for part in parts):
         labels["folder"] = np.array([part[0] for part in parts])
