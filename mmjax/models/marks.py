@@ -22,7 +22,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 def mark_of(value: Any) -> str:
     """A hash of a function or a value, the same in every process."""
     digest = hashlib.sha256()
-    _note(value, lambda text: digest.update(text.encode("utf-8", "surrogatepass") + b"\n"), set())
+    _note(value, lambda text: digest.update(text.encode("utf-8", "surrogatepass") + b"\n"), frozenset())
     return digest.hexdigest()[:16]
 
 
@@ -45,14 +45,14 @@ def check_marks(workdir: str, before: Any, now: Mapping[str, str]) -> None:
         )
 
 
-def _note(value: Any, write: Callable[[str], None], seen: set[int]) -> None:
+def _note(value: Any, write: Callable[[str], None], inside: frozenset[int]) -> None:
     if isinstance(value, _PLAIN):
         write(repr(value))
         return
-    if id(value) in seen:
+    if id(value) in inside:  # a function that calls itself; what is not around it may share its id
+        write("itself")
         return
-    seen.add(id(value))
-    again = lambda one: _note(one, write, seen)
+    again = lambda one: _note(one, write, inside | {id(value)})
     write(type(value).__qualname__)
     if isinstance(value, Mapping):
         for name in sorted(value, key=str):
