@@ -22,7 +22,8 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 def mark_of(value: Any) -> str:
     """A hash of a function or a value, the same in every process."""
     digest = hashlib.sha256()
-    _note(value, lambda text: digest.update(text.encode("utf-8", "surrogatepass") + b"\n"), frozenset())
+    write = lambda text: digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+    _note(value, write, frozenset())
     return digest.hexdigest()[:16]
 
 
