@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.data.formats.table import Files, Table, at, check_numbers, ending_kind, is_empty
+from mmjax.data.formats.table import (
+    Files,
+    Table,
+    at,
+    check_numbers,
+    check_text,
+    ending_kind,
+    is_empty,
+)
 from mmjax.data.scaling import narrowed
 from mmjax.errors import InvalidInput
 
@@ -53,6 +61,8 @@ def interpreted(table: Table, name: str, cells: Sequence[Any], root: str, kind: 
     result = "" if kind == "text" else files_kind(table, name, cells)
     if result:
         return _paths(table, name, cells, root, result)
+    if kind != "text":
+        check_text(table, name, cells)
     return [None if is_empty(c) else c for c in cells]
 
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from mmjax.data.files.checks import check_finite
 from mmjax.data.formats.cells import files_kind, first_texts, interpreted, is_free_text
+from mmjax.data.formats.numbers import is_number
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values
-from mmjax.data.formats.table import Files, Raw, Table, at, column, is_empty, is_number, row_count
+from mmjax.data.formats.table import Files, Raw, Table, at, column, is_empty, row_count
 from mmjax.data.scaling import narrowed
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require

@@ -11,7 +11,8 @@ import numpy as np
 from mmjax.data.files.pictures import ENDINGS as PICTURES
 from mmjax.data.files.pictures import left_out
 from mmjax.data.files.tables import decode_text
-from mmjax.data.formats.table import SOUNDS, Files, Table, is_empty, typed
+from mmjax.data.formats.numbers import typed
+from mmjax.data.formats.table import SOUNDS, Files, Table, is_empty
 from mmjax.errors import InvalidInput
 
 TEXTS = (".txt", ".text", ".caption")
@@ -78,8 +79,12 @@ def members_table(members: Members) -> Table:
         reader = cache(lambda ending=ending, where=where: _by_ending(members, ending, where[kept]))
         columns.setdefault(name, reader)
     labels = [name for name in members.labels if name != "split"]
-    if CLASS in members.where and (members.where[CLASS][kept] >= 0).all():
-        labels.append(CLASS.lstrip("."))
+    if CLASS in members.where:
+        unnamed = kept & (members.where[CLASS] < 0)
+        if unnamed.any():
+            remarks.append(_lacking(members, CLASS, unnamed) + ", so that it is no label")
+        else:
+            labels.append(CLASS.lstrip("."))
     if ".json" in members.where:
         rows = cache(lambda: _json_rows(members, members.where[".json"][kept]))
         first = _json_rows(members, members.where[".json"][kept][:_FIRST])

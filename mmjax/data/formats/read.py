@@ -15,7 +15,7 @@ from mmjax.data.formats.folders import open_stems
 from mmjax.data.formats.sounds import MelOptions
 from mmjax.data.formats.table import Table, column, label_values, naming_file
 from mmjax.data.formats.tars import expanded, open_shards
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, counted, require
 
 _OPENERS = {**arrays.OPENERS, **tables.OPENERS, ".tar": lambda path: open_shards(path, [path])}
 _SHARES = (0.8, 0.1, 0.1)
@@ -114,7 +114,7 @@ def read(
         }
         used = {column for value in modalities.values() for column in _listed(value)}
         used |= {*rest, *index.values()} | beside_of({*used, *modalities})
-        return Dataset.from_arrays(
+        data = Dataset.from_arrays(
             {name: one.rows for name, one in results.items()},
             labels={name: labelled[name] for name in labels},
             groups=labelled[groups] if groups else None,
@@ -128,6 +128,7 @@ def read(
             name=os.path.basename(path.rstrip("/\\")) or path,
             remarks=[*table.remarks, *_remarks(table, used, results, split)],
         )
+        return _and_what_lacks(data)
 
 
 def open_table(path: str) -> Table:
@@ -227,6 +228,17 @@ def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Seq
     if table.usual is None:
         remarks.append(left_out(where, others, "columns that nobody named"))
     return [remark for remark in remarks if remark]
+
+
+def _and_what_lacks(data: Dataset) -> Dataset:
+    """With a remark on how many rows lack a modality, where there is none that names them."""
+    told = [name for name in data.present if any(f" without {name}: " in r for r in data.remarks)]
+    more = [
+        f"{name}: {counted(int(np.sum(~here)), 'row')} without"
+        for name, here in data.present.items()
+        if name not in told
+    ]
+    return data._replace(remarks=(*data.remarks, *more))
 
 
 def _numbered(columns: Iterable[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """What every format hands over: named columns, read when they are asked for."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.files.pictures import ENDINGS as PICTURES
+from mmjax.data.formats.numbers import stray
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
@@ -86,38 +86,6 @@ def is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-_WHOLE = re.compile(r"[-+]?(0|[1-9]\d*)", re.ASCII)
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-_NO_NUMBER = re.compile(r"[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
-_CODE = re.compile(r"[-+]?0\d+", re.ASCII)  # a postcode, a name of a shard: 007 is not 7
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell of a text file is written as a finite number."""
-    return _NUMBER.fullmatch(cell) is not None
-
-
-def typed(cells: Sequence[str]) -> list[Any]:
-    """Cells of a text file as numbers where all are, else as text; empty ones are None.
-
-    A column with a number such as 007 is text, and so is one of fractions with a whole number that
-    float64 does not hold. nan and inf are numbers among numbers. Columns of
-    true and false alone are those.
-    """
-    stripped = [cell.strip() for cell in cells]
-    full = [cell for cell in stripped if cell]
-    numbers = [cell for cell in full if _NUMBER.fullmatch(cell)]
-    others = set(full) - set(numbers)
-    if full and {cell.lower() for cell in full} <= {"true", "false"}:
-        return [cell.lower() == "true" if cell else None for cell in stripped]
-    if not numbers or not all(map(_NO_NUMBER.fullmatch, others)) or any(map(_CODE.match, numbers)):
-        return [cell if word else None for cell, word in zip(cells, stripped, strict=True)]
-    convert = int if not others and all(map(_WHOLE.fullmatch, full)) else float
-    if convert is float and any(float(c) != int(c) for c in full if _WHOLE.fullmatch(c)):
-        return [cell if word else None for cell, word in zip(cells, stripped, strict=True)]
-    return [convert(cell) if cell else None for cell in stripped]
-
-
 def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
     """Labels, groups, ids or a split `[n]`, as numbers or text.
 
@@ -127,6 +95,8 @@ def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
     if isinstance(values, Files | Lazy):
         raise InvalidInput(f"{table.path}: column {name!r} is {_sort(values)}; use one label a row")
     if isinstance(values, np.ndarray):
+        if values.dtype.kind == "U" and values.ndim == 1:
+            check_text(table, name, values.tolist())
         return values
     for row, cell in enumerate(values):
         if is_empty(cell):
@@ -135,6 +105,7 @@ def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
             message = f"{table.path}: column {name!r} holds {type(cell).__name__} {at(table, row)}"
             raise InvalidInput(f"{message}; use one number or text a row")
     check_numbers(table, name, values)
+    check_text(table, name, values)
     texts = [isinstance(cell, str) for cell in values]
     if any(texts) and not all(texts):
         row = texts.index(not texts[0])
@@ -151,6 +122,16 @@ def check_numbers(table: Table, name: str, cells: Sequence[Any]) -> None:
     for row, cell in enumerate(cells):
         if isinstance(cell, float) and not np.isfinite(cell):
             raise InvalidInput(f"{table.path}: column {name!r} has {cell} {at(table, row)}")
+
+
+def check_text(table: Table, name: str, cells: Sequence[Any]) -> None:
+    """Raises InvalidInput that names file, column and row of text that numbers were meant by."""
+    if all(isinstance(cell, str) or cell is None for cell in cells):
+        found = stray(["" if cell is None else cell for cell in cells])
+        if found:
+            row, advice = found
+            message = f"{table.path}: column {name!r} holds {cells[row]!r} {at(table, row)}"
+            raise InvalidInput(f"{message}; {advice}")
 
 
 def at(table: Table, row: int) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 
 from mmjax.data.files.optional import needed
 from mmjax.data.files.tables import read_table, read_text
-from mmjax.data.formats.table import Files, Raw, Table, ending_kind, typed
+from mmjax.data.formats.numbers import typed
+from mmjax.data.formats.table import Files, Raw, Table, ending_kind
 from mmjax.errors import InvalidInput
 
 

@@ -4,7 +4,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +16,7 @@ from mmjax.data.formats.table import Table
 from mmjax.errors import InvalidInput
 
 _OPEN = 64  # shards that are kept open
+_VIEWS = 8  # pictures of one sort that a row may have
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -77,6 +78,7 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
             offsets.append(member.offset_data)
             sizes.append(member.size)
             homes.append(home)
+    _check_dots(path, keys, names, results)
     places = [np.array(values, np.int64) for values in (offsets, sizes, homes)]
     where = {}
     for ending, (at, numbers) in results.items():
@@ -88,6 +90,28 @@ def open_shards(path: str, shards: Sequence[str], remarks: Sequence[str] = ()) -
     opened = lru_cache(_OPEN)(_opened)
     read = lambda k: _content(opened(shard_of(k)), int(places[0][k]), int(places[1][k]))
     return members_table(Members(path, keys, where, tell, read, {}, [*remarks, message, *unmarked]))
+
+
+def _check_dots(
+    path: str,
+    keys: Sequence[str],
+    names: Sequence[str],
+    results: Mapping[str, tuple[Sequence[int], Sequence[int]]],
+) -> None:
+    """Raises InvalidInput where names have dots before their ending: `v1.2.jpg` would be row `v1`,
+    and lost. A second picture that most rows have, `1.left.jpg`, is none such."""
+    several = [ending for ending in results if ending.count(".") > 1]
+    parts = {ending: ending.rpartition(".")[::2] for ending in several}
+    for ending, (stem, last) in parts.items():
+        rows, numbers = results[ending]
+        most = 2 * len(rows) > len(keys)
+        many = sum(other == last for _, other in parts.values()) > max(_VIEWS, len(keys))
+        pairs = sum(other == stem for other, _ in parts.values()) > 1
+        plain = set(results.get(f".{last}", ((), ()))[0])
+        if many or (not most and (pairs or (plain and not plain.issuperset(rows)))):
+            name = printable(names[numbers[0]])
+            message = f"{name} is read as {printable(keys[rows[0]])} with the ending {ending}"
+            raise InvalidInput(f"{path}: {message}; use names without dots before their ending")
 
 
 def _members(shard: str, unmarked: list[str]) -> Iterator[tarfile.TarInfo]:
