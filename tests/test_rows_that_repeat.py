@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+import mmjax as mm
 from mmjax.data import FeatureNames, read_feature_set, read_few_shot, stratified_split
 from mmjax.data.sets.digits import SHARES, digit_views, speech_data
 from mmjax.errors import InvalidInput
@@ -192,3 +193,76 @@ def test_too_few_digits_and_names_that_repeat_are_refused(tmp_path, names, rows,
     np.savez(path, **{name: values[kept] for name, values in dict(np.load(path)).items()})
     with pytest.raises(InvalidInput, match=re.escape(said)):
         digit_views(path, names, 0)
+
+
+def _nine_captions(rng, kind):
+    """80 recordings with nine captions each, and a coin for each recording."""
+    shapes = {"features": (80, 32), "image": (80, 6, 6, 3), "sequence": (80, 7, 5)}
+    x = rng.normal(size=shapes[kind])
+    x = (255 * rng.random(shapes[kind])).astype(np.uint8) if kind == "image" else x
+    which = np.repeat(np.arange(80), 9)
+    return which, x[which], rng.integers(0, 2, 80)[which]
+
+
+@pytest.mark.parametrize("kind", ["features", "image", "sequence"])
+def test_a_recording_of_many_captions_is_on_one_side(kind):
+    which, x, coin = _nine_captions(np.random.default_rng(0), kind)
+    text = [f"caption {k}" for k in range(720)]
+    data = mm.Dataset.from_arrays(x=x, text=text, labels={"coin": coin})
+    parts = [set(which[data.split == part]) for part in ("train", "validation", "test")]
+    assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+    if kind == "features":
+        assert (
+            mm.probe(None, data.only("x"), "coin").embedding["x"] < 0.75
+        )  # 1.0 where they are parted
+
+
+def test_vectors_of_class_names_link_nothing():
+    rng = np.random.default_rng(0)
+    y = np.arange(720) % 20
+    data = mm.Dataset.from_arrays(
+        x=rng.normal(size=(720, 16)), name_vector=rng.normal(size=(20, 16))[y], labels={"y": y}
+    )
+    assert len(set(data.groups)) == 720 and "36 rows hold the same name_vector" in data.remarks[0]
+
+
+@pytest.mark.parametrize("kinds", [3, 30, 200])
+def test_numbers_that_are_alike_by_chance_link_nothing(kinds):
+    rng = np.random.default_rng(0)
+    age = rng.integers(0, kinds, 720)
+    data = mm.Dataset.from_arrays(x=rng.normal(size=(720, 16)), age=age)
+    assert len(set(data.groups)) == 720 and data.ids.shape == (720, 1)
+
+
+def test_captions_that_link_all_leave_the_links_of_images():
+    """Were links all given up together, the images would be parted for the captions' sake."""
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(100), 3)
+    text = [f"caption {k}" for k in (np.arange(300) + 1) // 3]  # a chain through all images
+    data = mm.Dataset.from_arrays(x=rng.normal(size=(100, 8))[which], text=text)
+    assert len(set(data.groups)) == 100
+    np.testing.assert_array_equal(data.groups[::3], data.groups[2::3])
+    assert "link most rows" in data.remarks[0]
+
+
+@pytest.mark.parametrize("values", [np.ones(60), np.arange(60) % 2], ids=["constant", "bit"])
+def test_numbers_that_tell_hardly_anything_do_not_make_all_rows_one(values):
+    rng = np.random.default_rng(0)
+    data = mm.Dataset.from_arrays(x=rng.normal(size=(60, 4)), y=values, split=(0.5, 0, 0.5))
+    same = (data.ids[:, None] == data.ids).any(-1)
+    np.testing.assert_array_equal(same, np.eye(60, dtype=bool))
+    assert ("y is the same in all rows" in data.remarks) == (np.ptp(values) == 0)
+
+
+def test_what_a_users_split_parts_is_told_beside_the_figures():
+    rng = np.random.default_rng(0)
+    x, coin = rng.normal(size=(60, 8)), rng.integers(0, 2, 60)
+    x[50:54] = x[:4]
+    split = ["train"] * 40 + ["test"] * 20
+    data = mm.Dataset.from_arrays(x=x, t=rng.normal(size=(60, 8)), labels={"y": coin}, split=split)
+    said = "SEEN IN PART: 4 of 20 judged rows hold something that rows of split train hold, too"
+    assert said in mm.probe(None, data, "y").remarks
+    words = data.only("x")._replace(
+        remarks=("9 rows hold the same text: a class, which a split may part",)
+    )
+    assert "a split may part" in str(mm.probe(None, words, "y"))

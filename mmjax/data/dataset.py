@@ -15,12 +15,22 @@ from mmjax.data.columns import (
     some_present,
 )
 from mmjax.data.files.checks import check_finite, label_column, plain
-from mmjax.data.groups import SPLITS, Split, groups_in_order, linked_rows, split_of
+from mmjax.data.groups import (
+    SPLITS,
+    Linked,
+    Split,
+    groups_in_order,
+    linked_rows,
+    may_name_classes,
+    split_of,
+)
 from mmjax.data.pair_ids import content_ids
 from mmjax.data.values import Lazy, taken
 from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
 
+_FEW_KINDS = 3  # different contents of numbers up to which they are no recordings,
+_OFTEN = 8  # where each is that of more rows than these
 LABEL = "label"  # of classes, in data sets that have one label a row
 Labels = Sequence[Any] | np.ndarray
 
@@ -132,11 +142,19 @@ class Dataset(NamedTuple):
         codes, of = _ids(columns, absent, ids, n)
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
         asked_groups = None if groups is None else _codes("groups", groups, n)
+        notes = [f"{key} is the same in all rows" for key in _constant(of, codes)]
+        rows_codes = codes if ids is None and set(of) == set(columns) else None
+        if ids is None:
+            codes, of = _telling(codes, of, columns)
         if linked:
-            group, notes = groups_in_order(asked_groups), list[str]()
+            group = groups_in_order(asked_groups)
         else:
-            every = set(of) == set(columns)
-            group, notes = linked_rows(codes, of, asked_groups, asked=ids is not None, whole=every)
+            of_columns = [None if ids is not None else columns.get(key) for key in of]
+            words = [c is None or may_name_classes(c.kind, c.values) for c in of_columns]
+            told = [values for values in kept.values() if is_classes(values)]
+            by, asked = Linked(codes, of, words), ids is not None
+            group, told_of = linked_rows(by, asked_groups, told, asked=asked, whole=rows_codes)
+            notes += told_of
         where = split_of(split, group, asked_groups, seed, n)
         return cls(columns, kept, group, where, codes, absent, name, (*remarks, *notes))
 
@@ -258,6 +276,31 @@ def _ids(
         if not made:
             made, names = [np.arange(n)], ["row"]
     return np.stack(made, axis=1).astype(np.int32), tuple(names)
+
+
+def _constant(of: Sequence[str], codes: np.ndarray) -> list[str]:
+    several = len(codes) > 1
+    return [key for key, column in zip(of, codes.T, strict=True) if several and not np.ptp(column)]
+
+
+def _telling(
+    codes: np.ndarray, of: tuple[str, ...], columns: Mapping[str, Column]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The columns of contents `[n, k]` that name recordings: none where all rows are equal, nor a
+    number a row, which is a quantity, nor pictures or numbers of two or three sorts: a row would
+    have next to no negatives."""
+
+    def tells(key: str, content: np.ndarray) -> bool:
+        column, kinds = columns.get(key), len(np.unique(content))
+        if column is None or column.kind == "text":
+            return kinds > 1
+        alone = column.kind == "features" and column.values.shape[1:] == (1,)
+        return (kinds > _FEW_KINDS or len(content) <= _OFTEN * kinds) and not alone
+
+    kept = [k for k, key in enumerate(of) if tells(key, codes[:, k])]
+    if len(codes) > 1 and not kept:
+        return np.arange(len(codes), dtype=np.int32)[:, None], ("row",)
+    return (codes[:, kept], tuple(of[k] for k in kept)) if kept else (codes, of)
 
 
 def _content(column: Column, n: int) -> np.ndarray | None:

@@ -2,65 +2,112 @@
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmjax.data.columns import of_length
 from mmjax.data.pair_ids import linked_groups
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
 SPLITS = ("train", "validation", "test")
+PARTED = "a split may part"  # of a remark on rows that are not linked though they hold the same
 Split = Sequence[float] | Sequence[str] | np.ndarray
 
-_OFTEN = 8, 0.01  # rows, and share of them, beyond which equal contents are a class ("a dog")
+_OFTEN = 8, 0.01  # rows, and share of them, beyond which equal contents may be a class ("a dog")
 _FEWEST = 4  # groups below which equal contents are classes, not recordings
 _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is none
+_PER_CLASS = 4  # contents a class of the labels, up to which they are how classes are described
+_FEW_VALUES = 4  # different numbers in features up to which they are codes, as one-hot ones
+_FEW_BITS = 16  # that rows may differ in, up to which they are alike by chance: an age, a price
+_LOOKED_AT = 1000  # rows whose numbers are counted
+
+
+class Linked(NamedTuple):
+    """What links rows.
+
+    Attributes:
+      ids: `[n, k]` int; rows that agree in a column belong together.
+      of: what names the columns.
+      words: `[k]` whether contents of a column may name classes: see may_name_classes.
+    """
+
+    ids: np.ndarray
+    of: Sequence[str]
+    words: Sequence[bool | None]
+
+
+def may_name_classes(kind: str, values: Any) -> bool | None:
+    """Whether rows of equal contents, where many are equal, are of a class: True of text and of
+    features that are codes or an age, False of pictures and sequences, which are recordings; None
+    of other features, where labels tell: embeddings of images, or of the names of classes."""
+    if kind == "text":
+        return True
+    if kind != "features":
+        return False
+    first = np.arange(min(_LOOKED_AT, values.shape[0]))
+    some = values.read(first) if isinstance(values, Lazy) else np.asarray(values[first])
+    some = some.reshape(len(first), -1)
+    bits = sum(np.log2(len(np.unique(column))) for column in some.T)
+    return True if bits <= _FEW_BITS or len(np.unique(some)) <= _FEW_VALUES else None
 
 
 def linked_rows(
-    ids: np.ndarray, of: Sequence[str], asked_groups: np.ndarray | None, *, asked: bool, whole: bool
+    linked: Linked,
+    asked_groups: np.ndarray | None,
+    labels: Sequence[np.ndarray] = (),
+    *,
+    asked: bool,
+    whole: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """Groups of rows that ids or the user's groups link, and what was not linked.
 
     Args:
-      ids: `[n, k]` int.
-      of: what names their columns.
+      linked: ids.
       asked_groups: the user's groups `[n]`, or None.
+      labels: classes `[n]` each, which tell embeddings of class names from those of images.
       asked: whether the ids are the user's, which always link; contents that are equal do unless
-        that would link most rows.
-      whole: whether rows of equal ids are equal in all that they hold.
+        they name classes, or that would link most rows.
+      whole: `[n, j]` int, where rows that agree in all columns are equal in all that they hold.
     """
-    n, remarks = len(ids), list[str]()
-    start = np.arange(n) if asked_groups is None else asked_groups
-    if whole and not asked:
-        same = np.unique(ids, axis=0, return_inverse=True)[1].reshape(-1)
-        start, remarks = _unless_most(
-            start, linked_groups(start, same, np.arange(n))[0], asked_groups
-        )
-    group = start
-    for name, column in zip(of, ids.T, strict=True):
-        often = np.bincount(np.unique(column, return_inverse=True)[1].reshape(-1)).max()
-        if not asked and often > max(_OFTEN[0], _OFTEN[1] * n):
-            remarks.append(f"{often} rows hold the same {name}: a class, which a split may part")
+    ids, n, remarks = linked.ids, len(linked.ids), list[str]()
+    group = np.arange(n) if asked_groups is None else asked_groups
+    if asked:
+        for column in ids.T:
+            group, _ = linked_groups(group, column, np.arange(n))
+        return np.asarray(group, np.int64), remarks
+    if whole is not None:
+        same = np.unique(whole, axis=0, return_inverse=True)[1].reshape(-1)
+        group, remarks = _unless_most(group, same, asked_groups)
+    classes = 0
+    if labels:
+        codes = [np.unique(values, return_inverse=True)[1].reshape(-1) for values in labels]
+        classes = len(np.unique(np.stack(codes, 1), axis=0))
+    for name, column, words in zip(linked.of, ids.T, linked.words, strict=True):
+        counts = np.bincount(np.unique(column, return_inverse=True)[1].reshape(-1))
+        few = words or (words is None and labels and len(counts) <= _PER_CLASS * classes)
+        if few and counts.max() > max(_OFTEN[0], _OFTEN[1] * n):
+            line = f"{counts.max()} rows hold the same {name}: a class, which {PARTED}"
+            remarks.append(line)
             continue
-        group, _ = linked_groups(group, column, np.arange(n))
-    if not asked:
-        group, more = _unless_most(start, group, asked_groups)
+        group, more = _unless_most(group, column, asked_groups)
         remarks += [line for line in more if line not in remarks]
     return np.asarray(group, np.int64), remarks
 
 
 def _unless_most(
-    start: np.ndarray, group: np.ndarray, asked_groups: np.ndarray | None
+    start: np.ndarray, column: np.ndarray, asked_groups: np.ndarray | None
 ) -> tuple[np.ndarray, list[str]]:
-    """The groups, or those of before, and a line, where few or large ones are left."""
-    n = len(group)
+    """Groups linked by a column, or those of before, and a line, where few or large are left."""
+    n = len(column)
+    group, _ = linked_groups(start, column, np.arange(n))
     few = len(np.unique(group)) < min(_FEWEST, len(np.unique(start)))
     large = np.bincount(group).max() > max(_OFTEN[0], _TOO_LARGE * n)
     if (few or large) and (
         few or asked_groups is None or np.bincount(asked_groups).max() <= _TOO_LARGE * n
     ):
-        return start, ["equal contents link most rows with each other: a split may part them"]
+        return start, [f"equal contents link most rows with each other: {PARTED} them"]
     return group, []
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.dataset import Dataset
+from mmjax.data.groups import PARTED
 from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.models.asked import check_switch
@@ -48,7 +49,17 @@ def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
     if trained.any():
         remarks = (_trained_rows(trained, score),)
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fit, score, remarks)
+    return Judged(fit, score, (*remarks, *_parted(data, score)))
+
+
+def _parted(data: Dataset, judged: np.ndarray) -> list[str]:
+    """What is to be told of recordings that the split parts, and of those that it may."""
+    remarks = [line for line in data.remarks if PARTED in line]
+    known = judged & np.isin(data.groups, data.groups[data.split == "train"])
+    if known.any():
+        rows = f"{int(known.sum())} of {counted(int(judged.sum()), 'judged row')}"
+        remarks.append(f"SEEN IN PART: {rows} hold something that rows of split train hold, too")
+    return remarks
 
 
 def _trained_rows(trained: np.ndarray, judged: np.ndarray) -> str:
@@ -102,7 +113,7 @@ def _rows_of_export(data: Dataset, use_trained_rows: bool) -> Judged:
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
     fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fitted, score, ())
+    return Judged(fitted, score, tuple(_parted(data, score)))
 
 
 def _half(groups: np.ndarray) -> np.ndarray:
