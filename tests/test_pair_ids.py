@@ -30,7 +30,13 @@ from mmjax.data.scaling import scaled, scaling_of
 from mmjax.errors import InvalidInput
 from mmjax.evaluate import linear_probe_accuracy, recall_at
 from mmjax.nets.prepare import observations_of, preparations_of
-from mmjax.studies import PairOptions, make_pair_study, retrieval
+from mmjax.studies import (
+    PairOptions,
+    chance_levels,
+    make_pair_study,
+    probe_figures,
+    retrieval,
+)
 from mmjax.tables.paired import export
 from mmjax.train import train_one
 
@@ -318,3 +324,30 @@ def test_columns_of_provenance():
     assert columns["group"].dtype == np.int64
     with pytest.raises(InvalidInput, match="split: .*'dev'"):
         split_columns(np.array(["train", "dev"]), np.arange(2))
+
+
+def test_a_rare_class_does_not_part_copies(tmp_path):
+    """Classes of one image each land in the test rows by chance; copies stay together for all that."""
+    which, rng = np.repeat(np.arange(40), 4), np.random.default_rng(0)
+    label = np.where(which < 30, which % 3, which)  # ten classes of one image
+    arrays = dict(x=rng.normal(size=(160, 3)), t=rng.normal(size=(40, 3))[which], label=label)
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = _load(tmp_path / "a.npz", SideNames("x", "label"), SideNames("t", "label"))
+    test = data.x.split == "test"
+    assert not set(which[test]) & set(which[~test]) and not data.remarks
+    assert set(label[test]) - set(label[~test])  # such classes there are, or this tells nothing
+
+
+def test_a_quantity_is_a_quantity(tmp_path):
+    rng = np.random.default_rng(0)
+    q, c = rng.normal(size=300), rng.integers(0, 4, 300)
+    x, t = np.c_[q, rng.normal(size=(300, 4))], np.eye(4)[c] + rng.normal(size=(300, 4))
+    np.savez(tmp_path / "a.npz", x=x, t=t, q=q, c=c)
+    data = _load(tmp_path / "a.npz", SideNames("x", "c", ["q"]), SideNames("t", "c"))
+    figures = probe_figures(data.x, lambda values: values, limit=1000)
+    assert set(figures) == {("label", "accuracy"), ("q", "r2")} and figures["q", "r2"] > 0.99
+    assert set(chance_levels(data.x)) == {"label"}
+    shared = _load(tmp_path / "a.npz", SideNames("x", "q"), SideNames("t", "q"))
+    assert probe_figures(shared.x, lambda values: values, limit=1000)["label", "r2"] > 0.99
+    with pytest.raises(InvalidInput, match="pairs by label need classes, not"):
+        _load(tmp_path / "a.npz", SideNames("x", "q"), SideNames("t", "q"), pairs="label")

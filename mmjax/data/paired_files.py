@@ -104,7 +104,7 @@ def load_pairs(
     columns = [c for s in (x, t) for c in (s.label, *s.private, s.is_test, s.ids)]
     names = [x.values, t.values, *filter(None, (*columns, pair_index))]
     arrays = read_arrays(path, names)
-    labels = encode_labels(arrays[x.label], arrays[t.label]) if x.label else (None, None)
+    labels = _shared(path, arrays[x.label], arrays[t.label], pairs) if x.label else (None, None)
     of_x, of_t = (_side(path, arrays, s, label) for s, label in zip((x, t), labels, strict=True))
     partner = _partner(path, of_x, of_t, arrays, pairs, pair_index)
     return _split(path, of_x, of_t, partner, test_share)
@@ -119,9 +119,30 @@ def _side(
     _check_values(path, names.values, values)
     is_test = checked_split(path, names.is_test, arrays[names.is_test]) if names.is_test else None
     ids = encode_labels(arrays[names.ids])[0] if names.ids else content_ids(values)
-    labels = {name: encode_labels(arrays[name])[0] for name in names.private}
+    labels = {name: _classes_or_quantities(arrays[name]) for name in names.private}
     labels |= {} if label is None else {LABEL: label}
     return _Side(names.values, values, labels, is_test, ids, bool(names.ids))
+
+
+def _classes_or_quantities(column: np.ndarray) -> np.ndarray:
+    """`[n]` int codes of classes; numbers with fractions as they are."""
+    if column.dtype.kind == "f" and (column != np.round(column)).any():
+        return column.astype(np.float64)
+    return encode_labels(column)[0]
+
+
+def _shared(
+    path: str, x: np.ndarray, t: np.ndarray, pairs: str
+) -> tuple[np.ndarray, np.ndarray] | list[np.ndarray]:
+    """Labels of both sides: codes that agree, or quantities, which pair no rows."""
+    quantities = _classes_or_quantities(x), _classes_or_quantities(t)
+    if all(column.dtype.kind == "f" for column in quantities):
+        if pairs == "label":
+            raise InvalidInput(
+                f"{path}: pairs are drawn by a label of classes, not {x.flat[0]:.4g}"
+            )
+        return quantities
+    return encode_labels(x, t)
 
 
 def _check_values(path: str, name: str, values: np.ndarray) -> None:

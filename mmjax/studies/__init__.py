@@ -49,6 +49,7 @@ from mmjax.studies.paired import (
     export_columns,
     make_pair_study,
     probe_accuracies,
+    probe_figures,
     raw_features,
     retrieval,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "make_study",
     "methods",
     "probe_accuracies",
+    "probe_figures",
     "raw_features",
     "rendered_scenes",
     "sample_sheet",

@@ -17,11 +17,12 @@ from mmjax.data import (
     split_columns,
     with_datasets,
 )
-from mmjax.data.dataset import LABEL, Dataset
+from mmjax.data.dataset import LABEL, Dataset, is_classes
 from mmjax.data.pairs import matrix_of
 from mmjax.encoders import HEADS, make_head, mlp
 from mmjax.errors import require
-from mmjax.evaluate import linear_probe_accuracy, recall_at
+from mmjax.evaluate import Labelled, linear_probe_accuracy, recall_at
+from mmjax.evaluate import probe as linear_probe
 from mmjax.losses import SIMILARITIES, Loss
 from mmjax.nets.embedders import towers
 from mmjax.nets.prepare import example_of, preparations_of, prepare
@@ -142,10 +143,10 @@ def make_pair_study(
     return PairStudy(rows.constants, init_params, recipe, embed)
 
 
-def probe_accuracies(
+def probe_figures(
     side: Dataset, features: Callable[[np.ndarray], Array], *, limit: int
-) -> dict[str, float]:
-    """Test accuracy of linear probes of every label.
+) -> dict[tuple[str, str], float]:
+    """Linear probes of every label, on test rows: accuracy of classes, r2 of quantities.
 
     Args:
       side: one modality; probes are fitted on its training rows, at most `limit` of them.
@@ -153,27 +154,47 @@ def probe_accuracies(
       limit: rows that a probe is fitted on, drawn once with a fixed seed.
 
     Returns:
-      name of the label -> accuracy.
+      (name of the label, accuracy or r2) -> figure.
     """
     if not side.labels:
         return {}
     train, test = (np.flatnonzero(side.split == part) for part in ("train", "test"))
     train = np.sort(np.random.default_rng(0).permutation(train)[:limit])
     fitted, scored = (features(matrix_of(side)[rows]) for rows in (train, test))
-    return {
-        name: float(
-            linear_probe_accuracy(
-                fitted, codes[train], scored, codes[test], max(2, int(codes.max()) + 1)
-            )
-        )
-        for name, codes in side.labels.items()
-    }
+    chosen_on = _fifth(side.groups[train])
+    results = {}
+    for name, values in side.labels.items():
+        fit, score = values[train], values[test]
+        if is_classes(values):
+            kinds = max(2, int(values.max()) + 1)
+            of = linear_probe_accuracy(fitted, fit, scored, score, kinds)
+            results[name, "accuracy"] = float(of)
+        else:
+            parts = ((fitted, fit, ~chosen_on), (fitted, fit, chosen_on), (scored, score, ...))
+            rows = (Labelled(x[at], y[at][:, None]) for x, y, at in parts)
+            results[name, "r2"] = float(linear_probe("regression", *rows)["r2"])
+    return results
+
+
+def _fifth(groups: np.ndarray) -> np.ndarray:
+    """`[n]` bool: rows of a fifth of the groups, one at least, drawn once with a fixed seed."""
+    kinds = np.unique(groups)
+    return np.isin(groups, np.random.default_rng(1).permutation(kinds)[: -(-len(kinds) // 5)])
+
+
+def probe_accuracies(
+    side: Dataset, features: Callable[[np.ndarray], Array], *, limit: int
+) -> dict[str, float]:
+    """Those of probe_figures that are accuracies: name of the label -> accuracy."""
+    figures = probe_figures(side, features, limit=limit)
+    return {name: value for (name, metric), value in figures.items() if metric == "accuracy"}
 
 
 def chance_levels(side: Dataset) -> dict[str, float]:
-    """Share of the most frequent class among test rows, of every label."""
+    """Share of the most frequent class among test rows, of every label that is classes."""
     tests = side.part("test")
-    return {k: float(np.bincount(v).max() / tests.num_rows) for k, v in tests.labels.items()}
+    classes = {name: values for name, values in tests.labels.items() if is_classes(values)}
+    return {k: float(np.bincount(v).max() / tests.num_rows) for k, v in classes.items()}
 
 
 def retrieval(
@@ -212,7 +233,7 @@ def retrieval(
     right = {}
     if data.partner is not None:
         right["recall"] = answers(data, x_rows, t_rows)
-    if LABEL in x.labels and LABEL in t.labels:
+    if all(LABEL in side.labels and is_classes(side.labels[LABEL]) for side in (x, t)):
         right["class_recall"] = x.labels[LABEL][x_rows][:, None] == t.labels[LABEL][t_rows][None]
     return {
         (side, f"{kind}_at_{k}"): float(recall_at(scores, k, right=correct))

@@ -30,13 +30,14 @@ from mmjax.studies import (
     PairStudy,
     chance_levels,
     export_columns,
-    probe_accuracies,
+    probe_figures,
     raw_features,
     retrieval,
 )
 from mmjax.types import Tree
 
 EXPERIMENT = "paired_data"
+METRICS = "accuracy", "r2"  # of classes, of quantities
 
 
 def raw_rows(config: Any, data: PairedData) -> list[Row]:
@@ -44,17 +45,9 @@ def raw_rows(config: Any, data: PairedData) -> list[Row]:
     rows = []
     for side in ("x", "t"):
         modality = getattr(data, side)
-        figures = {
-            "accuracy": probe_accuracies(
-                modality, raw_features(modality), limit=config.probe_samples
-            ),
-            "chance": chance_levels(modality),
-        }
-        rows += [
-            Row(EXPERIMENT, "raw", config.seed, side, target, metric, value)
-            for metric, values in figures.items()
-            for target, value in values.items()
-        ]
+        figures = probe_figures(modality, raw_features(modality), limit=config.probe_samples)
+        figures |= {(name, "chance"): v for name, v in chance_levels(modality).items()}
+        rows += [Row(EXPERIMENT, "raw", config.seed, side, *n, v) for n, v in figures.items()]
     return rows
 
 
@@ -84,9 +77,9 @@ def trained_rows(
         seed_params = jax.tree.map(lambda leaf, k=k: leaf[k], params)
         see = {side: partial(study.embed, seed_params, side) for side in ("x", "t")}
         figures = {
-            (side, name, "accuracy"): value
+            (side, *name): value
             for side in ("x", "t")
-            for name, value in probe_accuracies(
+            for name, value in probe_figures(
                 getattr(data, side), see[side], limit=config.probe_samples
             ).items()
         }
@@ -121,16 +114,22 @@ def cells(rows: list[Row], settings: list[str], metric: str) -> list[tuple[str, 
 
 
 def probe_table(rows: list[Row], settings: list[str], seconds: dict, seeds: int) -> str:
-    """A row a setting: accuracy of each probe; the recordings themselves and chance below."""
-    probes = cells(rows, settings, "accuracy")
-    line = lambda setting, metric: [
-        mean_and_deviation(values(rows, setting, *probe, metric), digits=3) for probe in probes
+    """A row a setting: accuracy of each probe, R2 of a quantity; the recordings themselves and
+    chance below."""
+    probes = [(*cell, metric) for metric in METRICS for cell in cells(rows, settings, metric)]
+    line = lambda setting: [
+        mean_and_deviation(values(rows, setting, *probe), digits=3) for probe in probes
     ]
+    chance = lambda side, target, metric: (
+        f"{values(rows, 'raw', side, target, 'chance')[0]:.3f}" if metric == "accuracy" else "0"
+    )
     spent = lambda s: f"{seconds[s] / seeds:.0f}" if s in seconds else "-"
-    lines = [[s, *line(s, "accuracy"), spent(s)] for s in settings]
-    lines.append(["raw recordings", *line("raw", "accuracy"), "-"])
-    lines.append(["most frequent class", *line("raw", "chance"), "-"])
-    header = ["probe accuracy", *(f"{target} from {side}" for side, target in probes), "s / model"]
+    lines = [[s, *line(s), spent(s)] for s in settings]
+    lines.append(["raw recordings", *line("raw"), "-"])
+    lines.append(["chance", *(chance(*probe) for probe in probes), "-"])
+    told = {"accuracy": "", "r2": ", R2"}
+    header = [f"{target} from {side}{told[metric]}" for side, target, metric in probes]
+    header = ["probe accuracy", *header, "s / model"]
     return markdown_table(header, lines)
 
 
@@ -175,10 +174,11 @@ def draw(config: Any, run: Run, rows: list[Row]) -> None:
     """Probe accuracy against embedding dimension; dotted: from the raw recordings."""
     settings = {f"dim={dim}": dim for dim in config.embedding_dims}
     lines, levels = {}, {}
-    for side, target in cells(rows, list(settings), "accuracy"):
-        name = f"{target} from {side}"
-        lines[name] = {d: values(rows, s, side, target, "accuracy") for s, d in settings.items()}
-        levels[name] = values(rows, "raw", side, target, "accuracy")[0]
+    probes = [(*c, metric) for metric in METRICS for c in cells(rows, list(settings), metric)]
+    for side, target, metric in probes:
+        name = f"{target} from {side}" + (", R2" if metric == "r2" else "")
+        lines[name] = {d: values(rows, s, side, target, metric) for s, d in settings.items()}
+        levels[name] = values(rows, "raw", side, target, metric)[0]
     if not lines:
         return
     figure = lines_figure(
@@ -186,6 +186,6 @@ def draw(config: Any, run: Run, rows: list[Row]) -> None:
         levels=levels,
         title="Linear probes of the embeddings (dotted: of the raw recordings)",
         xlabel="embedding dimension",
-        ylabel="test accuracy",
+        ylabel="test accuracy" + (", R2" if any(m == "r2" for *_, m in probes) else ""),
     )
     save_figure(figure, run.path("figures", "probes.png"))
