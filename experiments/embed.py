@@ -8,6 +8,7 @@ every row: rows that the model was trained on are of split train, wherever they 
 """
 
 import dataclasses
+import os
 import sys
 
 from mmjax.config import option
@@ -42,6 +43,12 @@ def main(config: Config, run: Run) -> None:
     """Reads, embeds, writes."""
     require(bool(config.model), "--model", config.model, "the folder of a model")
     require(config.out.endswith(".npz"), "--out", config.out, "a path that ends in .npz")
+    real = os.path.realpath(config.out)
+    for flag, path in (("--data", config.data), ("--model", config.model)):
+        apart = not path or os.path.realpath(path) != real
+        require(apart, "--out", config.out, f"another file than {flag}, which it would replace")
+    inside = real.startswith(os.path.realpath(config.model) + os.sep)
+    require(not inside, "--out", config.out, "a file that is not in the folder of --model")
     model = load(config.model)
     data = read_data(config)
     tell(data.remarks)

@@ -327,7 +327,7 @@ def test_columns_of_provenance():
 
 
 def test_a_rare_class_does_not_part_copies(tmp_path):
-    """Classes of one image each land in the test rows by chance; copies stay together for all that."""
+    """Classes of one image each land in the test rows by chance; copies stay together."""
     which, rng = np.repeat(np.arange(40), 4), np.random.default_rng(0)
     label = np.where(which < 30, which % 3, which)  # ten classes of one image
     arrays = dict(x=rng.normal(size=(160, 3)), t=rng.normal(size=(40, 3))[which], label=label)
@@ -349,5 +349,5 @@ def test_a_quantity_is_a_quantity(tmp_path):
     assert set(chance_levels(data.x)) == {"label"}
     shared = _load(tmp_path / "a.npz", SideNames("x", "q"), SideNames("t", "q"))
     assert probe_figures(shared.x, lambda values: values, limit=1000)["label", "r2"] > 0.99
-    with pytest.raises(InvalidInput, match="pairs by label need classes, not"):
+    with pytest.raises(InvalidInput, match="drawn by a label of classes, not 0.1257"):
         _load(tmp_path / "a.npz", SideNames("x", "q"), SideNames("t", "q"), pairs="label")

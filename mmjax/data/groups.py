@@ -53,6 +53,20 @@ def may_name_classes(kind: str, values: Any) -> bool | None:
     return True if bits <= _FEW_BITS or len(np.unique(some)) <= _FEW_VALUES else None
 
 
+def names_recordings(kind: str, values: Any, counts: np.ndarray) -> bool:
+    """Whether contents are recordings, though nobody says so: not where they name classes, as
+    may_name_classes tells, and one is that of many rows; nor a number a row.
+
+    Args:
+      kind, values: of a Column.
+      counts: `[k]` rows that hold each of the contents.
+    """
+    if kind == "features" and values.shape[1:] == (1,):
+        return False
+    often = counts.max() > max(_OFTEN[0], _OFTEN[1] * counts.sum())
+    return not (often and may_name_classes(kind, values) is not False)
+
+
 def linked_rows(
     linked: Linked,
     asked_groups: np.ndarray | None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmjax.data.columns import Column
 from mmjax.data.dataset import Dataset
+from mmjax.data.groups import names_recordings
 from mmjax.data.values import Lazy
 from mmjax.errors import given
 
@@ -32,19 +33,22 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
     return results
 
 
-def known_hashes(seen: Dataset, trained: Dataset) -> dict[str, np.ndarray]:
+def known_hashes(
+    seen: Dataset, trained: Dataset, hashes: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """name -> `[k]` uint64, sorted, each once: what held_by needs to know rows again.
 
     Args:
       seen: rows that training or the choice of its best step saw.
       trained: those of training, of which every text counts.
+      hashes: those of the rows seen, where they are known: rows in files are read for them.
     """
     further = further_hashes(trained)
     results = {}
-    for name, hashes in hashes_of(seen).items():
+    for name, of_rows in (hashes_of(seen) if hashes is None else hashes).items():
         here = seen.present.get(name, np.ones(seen.num_rows, bool))
         copies, _ = _others(seen.columns[name], np.flatnonzero(here), _copies)
-        results[name] = np.unique(np.r_[hashes, copies, further.get(name, hashes[:0])])
+        results[name] = np.unique(np.r_[of_rows, copies, further.get(name, of_rows[:0])])
     return results
 
 
@@ -56,13 +60,41 @@ def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
       known: name -> `[k]` hashes, of known_hashes, or of hashes_of for rows of the same dtypes.
     """
     result = np.ones(data.num_rows, bool)
+    for holds, lacks in held_in(data, known).values():
+        result &= holds | lacks
+    return result
+
+
+def held_in(
+    data: Dataset, known: Mapping[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """name -> (whether a row holds one of these there, whether it lacks the modality), `[n]` bool
+    each; arguments as of held_by."""
+    results = {}
     for name, hashes in hashes_of(data).items():
         if name in known:
-            held = np.isin(hashes, known[name]) | (hashes == 0)
-            others, of = _others(data.columns[name], np.flatnonzero(result & ~held), _originals)
-            held[of[np.isin(others, known[name])]] = True
-            result &= held
-    return result
+            lacks = hashes == 0
+            holds = np.isin(hashes, known[name]) & ~lacks
+            others, of = _others(data.columns[name], np.flatnonzero(~holds & ~lacks), _originals)
+            holds[of[np.isin(others, known[name])]] = True
+            results[name] = holds, lacks
+    return results
+
+
+def recordings(data: Dataset, hashes: Mapping[str, np.ndarray]) -> list[str]:
+    """Modalities whose contents are of a row alone, or of few: an image, not the name of a class.
+    A row that holds one of them again is no new row, whatever else it holds.
+
+    Args:
+      data: rows.
+      hashes: of these, as hashes_of has them.
+    """
+    results = []
+    for name, column in data.columns.items():
+        counts = np.unique(hashes[name][hashes[name] != 0], return_counts=True)[1]
+        if counts.size and names_recordings(column.kind, column.values, counts):
+            results.append(name)
+    return results
 
 
 def further_hashes(data: Dataset) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+_SMALL = 1e-18  # size of differences whose squares float32 holds, and so those of its inverse
 _KEPT = 1e-4  # of a column's range: rounding beyond it changes what is told of the rows
 _AT_ONCE = 2**22  # values looked at together
 
@@ -118,11 +119,15 @@ def narrowed(values: np.ndarray) -> np.ndarray:
 
 
 def features_in_float32(values: np.ndarray) -> np.ndarray:
-    """Finite numbers `[n, f]` as float32, for what depends on neither offset nor unit of a column:
-    those that would lose their differences are standardised."""
+    """Finite numbers `[n, f]` as float32, for what depends on no offset: columns that would lose
+    their differences are centred, and standardised where float32 does not hold their unit."""
     lost = lost_in_float32(values)
     with np.errstate(over="ignore"):
         out = values.astype(np.float32)
     if lost.any():
-        out[:, lost] = standardised_by(values[:, lost], np.ones(len(values), bool))
+        rest = _less(values[:, lost], values[0, lost])
+        rest -= rest.mean(0)
+        near = (rest == 0) | (np.abs(rest) > _SMALL) & (np.abs(rest) < 1 / _SMALL)
+        units = standardised_by(values[:, lost], np.ones(len(values), bool))
+        out[:, lost] = np.where(near.all(0), rest, units)
     return out

@@ -48,12 +48,22 @@ class SweepFigures(NamedTuple):
         rows = []
         for label, first in self.probes[dims[0]].items():
             for name in first.embedding:
-                remarks = [self.probes[d][label].embedding.get(name) for d in dims]
-                rows.append((label, name, *remarks, first.raw.get(name), chance_of(first, name)))
+                figures = [self.probes[d][label].embedding.get(name) for d in dims]
+                rows.append((label, name, *figures, first.raw.get(name), chance_of(first, name)))
         header = ("label", "of", *(f"dim {d}" for d in dims), "raw", "chance")
-        any_label = next(iter(self.probes[dims[0]].values()))
-        title = f"linear probes by dimension ({counted(any_label.scored, 'held-out row')} judged)"
-        return table(title, header, rows, any_label.remarks)
+        scored = {label: first.scored for label, first in self.probes[dims[0]].items()}
+        several = len(set(scored.values())) > 1
+        told = ", ".join(f"{label} {n}" for label, n in scored.items()) if several else ""
+        told = told or counted(next(iter(scored.values())), "held-out row")
+        by_line: dict[str, list[str]] = {}
+        for label, first in self.probes[dims[0]].items():
+            for line in first.remarks:
+                by_line.setdefault(line, []).append(label)
+        remarks = [
+            line if len(labels) == len(scored) else f"{', '.join(labels)}: {line}"
+            for line, labels in by_line.items()
+        ]
+        return table(f"linear probes by dimension ({told} judged)", header, rows, remarks)
 
 
 def sweep(

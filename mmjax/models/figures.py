@@ -15,7 +15,7 @@ from mmjax.labels import encode_labels
 from mmjax.models.asked import check_asked, check_names, check_numbers
 from mmjax.models.model import Model, embedded
 from mmjax.models.rows import Judged, embeddings_and_rows, judged_rows, modalities_of
-from mmjax.nets.embedders import JOINT
+from mmjax.nets.embedders import ALL, JOINT
 from mmjax.nets.prepare import prepared_rows
 
 _CHOSEN_ON = 0.2  # share of the fitting rows that the penalty is chosen on
@@ -193,7 +193,7 @@ def raw_features(
         results[name] = out if here is None else np.where(here[:, None], out, np.nan)
     several = len(results) > 1
     if several and (everything := np.concatenate(list(results.values()), 1)).shape[1] <= _MOST_RAW:
-        results |= {JOINT if model.is_fused else "all": everything}
+        results |= {JOINT if model.is_fused else ALL: everything}
     elif len(results) == 1 and model.is_fused:
         results = {JOINT: next(iter(results.values()))}
     return results

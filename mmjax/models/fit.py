@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from mmjax.data.dataset import Dataset, is_classes
-from mmjax.data.hashes import data_hash, hashes_of, known_hashes
+from mmjax.data.hashes import data_hash, hashes_of, known_hashes, recordings
 from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
@@ -31,7 +31,7 @@ from mmjax.models.parts import (
 from mmjax.models.record import Record, open_record
 from mmjax.models.stopping import Watcher, restored_best, watch_validation
 from mmjax.nets import Net
-from mmjax.nets.embedders import JOINT, Fusion
+from mmjax.nets.embedders import ALL, JOINT, Fusion
 from mmjax.nets.looks import Augment
 from mmjax.nets.tokens import Tokenizer
 from mmjax.run.loggers import parse_loggers
@@ -139,8 +139,9 @@ def fit(
     )
     workdir = os.fspath(workdir) if workdir else None
     parse_loggers(",".join(loggers))
-    reserved = JOINT in data.columns and len(data.columns) > 1
-    require(not reserved, "modality", JOINT, "another name: it is that of fused embeddings")
+    for reserved, of in ((JOINT, "fused embeddings"), (ALL, "all embeddings side by side")):
+        free = reserved not in data.columns or len(data.columns) == 1
+        require(free, "modality", reserved, f"another name: it is that of {of}")
     coded = _coded(data, label)
     rows, held = coded.part("train"), coded.part("validation")
     require(rows.num_rows >= 2, "data", f"{counted(rows.num_rows, 'training row')}", "two or more")
@@ -154,9 +155,14 @@ def fit(
     design = Design(dim, chosen, nets or {}, fusion, head, tokenizer, augment, label)
     parts = make_parts(rows, held, design, key=parts_key)
     remarks = try_loss(parts, batch_size, loss_name)
+    seen = data.part("train", "validation") if validate_every else rows
+    hashes = hashes_of(seen)  # rows in files are read for them: once
+    hashes_in = lambda part: {name: of[seen.split == part] for name, of in hashes.items()}
     about = _about(data, bool(validate_every), loss_name, steps, remarks)
-    known = known_hashes(data.part("train", "validation") if validate_every else rows, rows)
-    spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, about)
+    about["data_hash"] = data_hash(hashes_in("train"))
+    known = known_hashes(seen, rows, hashes)
+    told = about | {"recordings": recordings(rows, hashes_in("train"))}
+    spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, told)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,
         steps=steps,
@@ -180,9 +186,9 @@ def fit(
     )
     marks = {"loss": mark_of(chosen), "augment": mark_of(augment)}
     if workdir:  # contents of training rows are in about
-        marks["ids or labels"] = rows_mark(rows, label, contents=False)
+        marks["ids or labels"] = rows_mark(rows, label)
         if validate_every:
-            marks["validation rows"] = rows_mark(held, label, contents=True)
+            marks["validation rows"] = rows_mark(held, label, hashes_in("validation"))
     figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
     with open_record(
         workdir, options, marks, steps=steps, progress=progress, stop=stop, loggers=loggers
@@ -202,7 +208,7 @@ def fit(
             )
         params, history = _trained(recipe, parts, record, watcher, layout, init_key, train_key)
         params = whole_params(parts, params)
-        model = make_model(params, spec._replace(about=about | {"validation": history}))
+        model = make_model(params, spec._replace(about=told | {"validation": history}))
         record.finish(model)
         return model
 
@@ -227,7 +233,6 @@ def _about(
         "steps": steps,
         "rows": counts if validated else counts | {"validation": 0},
         "data": data.name,
-        "data_hash": data_hash(hashes_of(data.part("train"))),
         "labels": {k: _names(v) for k, v in data.labels.items()},
         "remarks": [*data.remarks, *remarks],
     }

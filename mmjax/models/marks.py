@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmjax.data.dataset import Dataset
-from mmjax.data.hashes import data_hash, further_hashes, hashes_of
+from mmjax.data.hashes import data_hash, further_hashes
 from mmjax.errors import InvalidInput
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -27,9 +27,10 @@ def mark_of(value: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def rows_mark(data: Dataset, label: str, *, contents: bool) -> str:
-    """A hash of rows as training sees them: further texts, ids, the loss's label, and contents."""
-    parts = [data_hash(hashes_of(data)) if contents else "", data_hash(further_hashes(data))]
+def rows_mark(data: Dataset, label: str, hashes: Mapping[str, np.ndarray] | None = None) -> str:
+    """A hash of rows as training sees them: further texts, ids, the loss's label, and contents
+    where their hashes (see hashes_of) are given."""
+    parts = ["" if hashes is None else data_hash(hashes), data_hash(further_hashes(data))]
     columns = [data.ids, *(data.present[name] for name in sorted(data.present))]
     columns += [data.labels[label]] if label else []
     return mark_of([*parts, *(np.unique(v, return_inverse=True)[1] for v in columns)])

@@ -1,13 +1,13 @@
 """A trained model: embeddings of new rows, with all that was fitted for them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mmjax.data.dataset import Dataset
-from mmjax.data.hashes import held_by
+from mmjax.data.hashes import held_by, held_in
 from mmjax.encoders import make_head
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.nets import Net
@@ -216,3 +216,15 @@ def _nothing(preparation: Preparation, n: int) -> dict[str, Any]:
 def trained_on(model: Model, data: Dataset) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds what the model was trained on."""
     return held_by(data, model.spec.trained_rows)
+
+
+def trained_in(
+    model: Model, data: Dataset, names: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """name -> `[n]` bool: rows that hold there what the model was trained on, of modalities whose
+    contents are recordings (see mmjax.data.hashes.recordings) and which are among the names."""
+    known = model.spec.trained_rows
+    counted = [n for n in model.spec.about.get("recordings", ()) if n in known]
+    counted = [n for n in counted if n in data.columns and (names is None or n in names)]
+    held = held_in(data.only(*counted), known) if counted else {}
+    return {name: holds for name, (holds, _) in held.items()}

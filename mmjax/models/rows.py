@@ -10,7 +10,8 @@ from mmjax.data.groups import PARTED
 from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.models.asked import check_switch
-from mmjax.models.model import Model, embedded, trained_on
+from mmjax.models.model import Model, embedded, trained_in, trained_on
+from mmjax.nets.embedders import ALL
 from mmjax.nets.prepare import check_data, values_of
 
 
@@ -28,8 +29,16 @@ class Judged(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
-    """Probes are fitted on the rows of split train, and judged on those of test.
+def judged_rows(
+    model: Model, data: Dataset, use_trained_rows: bool, names: Sequence[str] | None = None
+) -> Judged:
+    """Probes are fitted on the rows of split train, and judged on those of test. Test rows of which
+    a modality was trained on (an image with another caption) are left out, and told.
+
+    Args:
+      model, data: those of a figure.
+      use_trained_rows: judges also rows that were trained on.
+      names: modalities that are judged; None: all of the model's.
 
     Raises InvalidInput where the model was trained on test rows, unless use_trained_rows, and where
     no rows are left.
@@ -46,8 +55,20 @@ def judged_rows(model: Model, data: Dataset, use_trained_rows: bool) -> Judged:
             f"{data.name}: {int(trained.sum())} of {int(score.sum())} rows of split test are rows "
             "that the model was trained on; use rows that it has not seen, or use_trained_rows=True"
         )
-    if trained.any():
-        remarks = (_trained_rows(trained, score),)
+    held = trained_in(model, data, names)
+    partly = score & np.any([*held.values(), np.zeros_like(score)], axis=0)
+    if use_trained_rows and (partly | trained).any():
+        remarks = (_trained_rows(partly | trained, score),)
+    elif partly.any():
+        of = ", ".join(name for name, rows in held.items() if (rows & score).any())
+        rows = f"{int(partly.sum())} of {counted(int(score.sum()), 'row')} of split test"
+        if not (score & ~partly).any():
+            raise InvalidInput(
+                f"{data.name}: the model was trained on what all rows of split test hold in {of}; "
+                "use rows that it has not seen, other modalities, or use_trained_rows=True"
+            )
+        remarks = (f"{rows} left out: the model was trained on what they hold in {of}",)
+        score = score & ~partly
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
     return Judged(fit, score, (*remarks, *_parted(data, score)))
 
@@ -76,7 +97,7 @@ def features_of(
         return embedded(model, data.only(*(n for n in model.modalities if n in data.columns)))
     names = modalities_of(model, data, modalities)
     result = embedded(model, data.only(*names))
-    return result | ({"all": np.concatenate(list(result.values()), 1)} if len(names) > 1 else {})
+    return result | ({ALL: np.concatenate(list(result.values()), 1)} if len(names) > 1 else {})
 
 
 def modalities_of(model: Model, data: Dataset, modalities: Sequence[str] | None) -> list[str]:
@@ -97,7 +118,7 @@ def embeddings_and_rows(
     Raises InvalidInput as judged_rows does.
     """
     if model is not None:
-        rows = judged_rows(model, data, use_trained_rows)
+        rows = judged_rows(model, data, use_trained_rows, modalities)
         return features_of(model, data, modalities), rows
     return _exported(data, modalities), _rows_of_export(data, use_trained_rows)
 
@@ -138,5 +159,5 @@ def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.n
         results[name] = np.full((data.num_rows, values.shape[1]), np.nan, np.float32)
         results[name][here] = values
     if len(results) > 1:
-        results["all"] = np.concatenate(list(results.values()), 1)
+        results[ALL] = np.concatenate(list(results.values()), 1)
     return results

@@ -18,6 +18,7 @@ from mmjax.errors import whole
 from mmjax.nets.prepare import Observation
 from mmjax.types import Array, Key, Tree
 
+ALL = "all"  # the name of the embeddings of all modalities side by side
 JOINT = "joint"  # the name of what sees all modalities that a row has
 
 

@@ -35,14 +35,16 @@ def save_arrays(path: str, **arrays: np.ndarray) -> None:
     _atomically(path, lambda file: np.savez(file, **named), mode="wb")
 
 
-def slug(name: str) -> str:
+def slug(name: str, *, of_user: bool = False) -> str:
     """A setting's name as a file name: `/` and spaces become `_`.
 
     Names with other signs (`$`, `|`, letters beyond ASCII) and long ones end in a hash, so that two
-    of them never share a file.
+    of them never share a file; of users, whose `a b` and `a_b` may be two, those with spaces and
+    `/` do, too.
     """
     plain = re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)
-    if re.fullmatch(r"[A-Za-z0-9_=-][A-Za-z0-9_.=/ -]{0,99}", name):
+    signs = "" if of_user else "/ "
+    if re.fullmatch(rf"[A-Za-z0-9_=-][A-Za-z0-9_.={signs}-]{{0,99}}", name):
         return plain
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain[:80].lstrip('.')}-{digest}"

@@ -14,7 +14,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FewShotSet, read_features, read_few_shot, with_texts
 from mmjax.disentangle import Affine
-from mmjax.errors import InvalidInput, naming, require
+from mmjax.errors import InvalidInput, naming, require, say
 from mmjax.evaluate import Interval, interval_of, paired_bootstrap, resampled_means
 from mmjax.few_shot import Draws, HeldOut, make_draws, shots_with_rows, unlabelled
 from mmjax.few_shot.by_class import ACROSS, CONTRASTS, MAPS, class_figures, fit_map, map_rows
@@ -87,7 +87,7 @@ def gain_rows(config: Any, setting: str, of: str, interval: Interval) -> list[Ro
 
 def kept_path(run: Run, setting: str, name: str) -> str:
     """Where the figures of each draw and class are kept for the intervals."""
-    return run.path("classes", f"{slug(setting)}_{slug(name)}.npz")
+    return run.path("classes", f"{slug(setting)}_{slug(name, of_user=True)}.npz")
 
 
 def kept(run: Run, setting: str, name: str) -> np.ndarray:
@@ -127,6 +127,10 @@ def make_drawn(config: Any, sets: Sequence[FewShotSet]) -> Drawn:
         few = by_name[name]
         drawn = draws(name, shots)[0]
         rows = map_rows(drawn, None if few.test is None else unlabelled(few))
+        most = min(rows.shape[1] - 1, rows.shape[2])
+        if most < (spans_of(config)[span] or 0):
+            all_of = f"{span} is {most} directions, all of {rows.shape[1]} rows"
+            say(f"note: {name}, {shots} shots: {all_of}")
         return fit_map(which, spans_of(config)[span], rows, drawn.keys)
 
     def fitted(name, span, which, shots):
@@ -266,7 +270,7 @@ def component_pieces(
         with naming("names_shown"):
             lines = named_components(coder, parts, few, texts, config.names_shown)
         header = ["component", "monosemanticity", "class of its top rows", "purity", *texts]
-        write_csv(run.path(f"names_{slug(few.name)}_{count}.csv"), [header, *lines])
+        write_csv(run.path(f"names_{slug(few.name, of_user=True)}_{count}.csv"), [header, *lines])
         chance = chance_alike(parts.held.labels)
         return [Row(EXPERIMENT, setting, config.seed, "x", "chance", "monosemanticity", chance)]
 

@@ -11,13 +11,15 @@ import numpy as np
 from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
+from mmjax.data.formats.choice import beside_of
 from mmjax.data.hashes import hashes_of, held_by
 from mmjax.errors import InvalidInput, choose, counted, require, say
-from mmjax.models import Fusion, Model, fit, retrieval, trained_on
+from mmjax.models import Fusion, Model, fit, retrieval, trained_in, trained_on
 from mmjax.models.figures import probing
 from mmjax.models.losses import loss_named
 from mmjax.models.rows import features_of
 from mmjax.nets import Net, clip_image, clip_text
+from mmjax.nets.embedders import ALL
 from mmjax.report import markdown_table, mean_and_deviation
 from mmjax.run import Row, Run, machine, save_arrays, values
 
@@ -223,16 +225,22 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
 
     Raises InvalidInput for a label that is called as another array is.
     """
-    seen = trained_on(model, data)
+    seen = np.any([trained_on(model, data), *trained_in(model, data).values()], axis=0)
     where = np.where(data.split == "validation", "validation", "train")
     split = np.where(seen, where, data.split)
     columns = features_of(model, data)
-    columns.pop("all", None)
+    if ALL not in model.modalities:
+        columns.pop(ALL, None)
     columns |= {f"{k}_present": v for k, v in data.present.items() if k in columns}
     columns = {k: np.nan_to_num(v) if v.dtype.kind == "f" else v for k, v in columns.items()}
-    taken = {*columns, "split", "group", "is_test", *(f"ids_{k}" for k in range(data.ids.shape[1]))}
-    for name in sorted(taken & {*data.labels}):
-        require(False, "labels", name, "names that no array of the export has: rename its column")
+    own = {"split", "group", "is_test", *(f"ids_{k}" for k in range(data.ids.shape[1]))}
+    message = (
+        "names that no array of the export has, nor what is read beside one: rename its column"
+    )
+    for name in sorted(own & {*columns}):
+        require(False, "modality", name, message)
+    for name in sorted({*columns, *own, *beside_of(columns)} & {*data.labels}):
+        require(False, "labels", name, message)
     return columns | {
         **data.labels,
         "split": split.astype(np.str_),

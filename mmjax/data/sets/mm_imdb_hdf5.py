@@ -73,6 +73,11 @@ def load_mm_imdb_hdf5(
             else:
                 values[name] = _values(path, file, name, n)
     ids = np.array([i.decode("latin1") if isinstance(i, bytes) else str(i) for i in ids])
+    films, first = np.unique(ids, return_index=True)
+    if len(films) < n:
+        twice = ids[np.setdiff1d(np.arange(n), first)[0]]
+        rows = f"{n - len(films)} of {n} rows are of films that stand twice, such as {twice!r}"
+        raise InvalidInput(f"{path}: imdb_ids: {rows}; use each once")
     return Dataset.from_arrays(
         values,
         labels=dict(zip(names, labels.T, strict=True)),
@@ -95,6 +100,8 @@ def _names(path: str, genres: Any) -> tuple[str, ...]:
             f"{path}: target_names of genres has {len(text)} names, genres {genres.shape[1]} "
             "columns; use one each"
         )
+    twice = [name for name in text if text.count(name) > 1]
+    require(not twice, f"{path}: target_names", twice, "each genre once")
     return tuple(text)
 
 

@@ -1,0 +1,118 @@
+"""What a model has seen of a row, and names and files that must not replace one another."""
+
+import jax
+import numpy as np
+import pytest
+
+import mmjax as mm
+from experiments import embed
+from mmjax.data.scaling import features_in_float32
+from mmjax.errors import InvalidInput
+from mmjax.models.analyses import SweepFigures
+from mmjax.models.figures import ProbeFigures
+from mmjax.run import launch
+from mmjax.run.files import slug
+from mmjax.tables.models import export_columns
+
+N = 60
+RNG = np.random.default_rng(0)
+A, B, FRESH, Y = *RNG.normal(size=(3, N, 6)), np.arange(N) % 2
+
+
+def _data(split="train", **changes):
+    given = {"a": A, "b": B, "split": [split] * N} | changes
+    return mm.Dataset.from_arrays(labels={"y": Y}, **given)
+
+
+def _fit(data, **options):
+    return mm.fit(data, dim=2, steps=2, batch_size=8, key=jax.random.key(0), **options)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return _fit(_data(), validate_every=0)
+
+
+def test_rows_of_which_a_modality_was_trained_on_are_not_judged(model):
+    half_new = _data("test", b=FRESH)
+    with pytest.raises(InvalidInput, match="trained on what all rows of split test hold in a;"):
+        mm.probe(model, half_new, "y")
+    with pytest.raises(InvalidInput, match="hold in a;"):
+        mm.retrieval(model, half_new)
+    assert mm.probe(model, half_new, "y", modalities=["b"]).scored < N  # b alone is new
+    told = mm.probe(model, half_new, "y", use_trained_rows=True).remarks
+    assert any(line.startswith(f"TRAINED ROWS: {N} of {N}") for line in told)
+    assert set(export_columns(model, half_new)["split"]) == {"train"}
+    some = _data("test", a=np.r_[A[:10], FRESH[10:]], b=FRESH)
+    said = "10 of 60 rows of split test left out: the model was trained on what they hold in a"
+    assert said in mm.probe(model, some, "y").remarks
+
+
+def test_it_is_told_in_another_process(model, tmp_path):
+    model.save(str(tmp_path / "m"))
+    with pytest.raises(InvalidInput, match="hold in a;"):
+        mm.probe(mm.load(str(tmp_path / "m")), _data("test", b=FRESH), "y")
+
+
+def test_vectors_of_class_names_make_no_row_a_trained_one():
+    names = RNG.normal(size=(2, 6))[Y]
+    model = _fit(_data(b=names), validate_every=0)
+    figures = mm.probe(model, _data("test", a=FRESH, b=names), "y")
+    assert not any("trained" in line for line in figures.remarks)
+
+
+@pytest.mark.parametrize("name", ["split", "group", "is_test", "ids_0"])
+def test_an_export_loses_no_modality(name):
+    data = mm.Dataset.from_arrays({name: A, "b": B}, labels={"y": Y}, split=["train"] * N)
+    model = _fit(data, validate_every=0)
+    with pytest.raises(InvalidInput, match=f"modality: '{name}'"):
+        export_columns(model, data)
+
+
+@pytest.mark.parametrize("name", ["b_present", "present_b", "b_mask", "b_lengths"])
+def test_a_label_becomes_no_mask(model, name):
+    data = mm.Dataset.from_arrays(a=A, b=B, labels={name: Y}, split=["train"] * N)
+    with pytest.raises(InvalidInput, match=f"labels: '{name}'"):
+        export_columns(model, data)
+
+
+def test_names_of_what_is_made_of_all_are_reserved():
+    data = mm.Dataset.from_arrays({"all": A, "b": B}, split=["train"] * N)
+    with pytest.raises(InvalidInput, match="modality: 'all'"):
+        _fit(data)
+
+
+def test_an_export_replaces_neither_data_nor_model(model, tmp_path, capsys):
+    data, folder = tmp_path / "d.npz", tmp_path / "m"
+    np.savez(data, a=A, b=B)
+    model.save(str(folder))
+    before = data.read_bytes()
+    for out, flag in ((data, "--data"), (folder / "params.npz", "--model")):
+        argv = ["embed", f"--data={data}", f"--model={folder}", f"--out={out}"]
+        argv.append(f"--workdir={tmp_path / 'w'}")
+        code = launch(
+            embed.main, embed.Config, embed.PRESETS, experiment="embed", doc="", argv=argv
+        )
+        assert code == 2 and flag in capsys.readouterr().err
+    assert data.read_bytes() == before and not (folder / "params.npz").exists()
+
+
+def test_names_of_users_share_no_file():
+    names = ["a b", "a_b", "a/b", "a  b", "a.b", "a$b"]
+    assert len({slug(name, of_user=True) for name in names}) == len(names)
+    assert slug("dim=2/x y") == "dim=2_x_y"  # checkpoints of before are found
+
+
+def test_an_offset_does_not_change_what_columns_weigh():
+    x = RNG.normal(size=(300, 3)) * [1, 10, 0.1]
+    far = features_in_float32(x + 1e9)
+    np.testing.assert_allclose(far.std(0), x.std(0), rtol=1e-5)
+    tiny = features_in_float32(x * 1e-60)
+    np.testing.assert_allclose(tiny.std(0), 1, rtol=1e-5)
+
+
+def test_a_sweep_tells_the_remarks_of_every_label():
+    of = lambda label, *remarks: ProbeFigures(label, "r2", {"a": 0.5}, {}, 0.0, 9, 7, remarks)
+    probes = {2: {"y": of("y", "both"), "q": of("q", "both", "of q alone")}}
+    lines = str(SweepFigures(probes, {})).splitlines()
+    assert lines[-2:] == ["both", "q: of q alone"] and "7 held-out rows judged" in lines[0]
