@@ -29,6 +29,7 @@ from mmjax.types import Array, Tree
 
 NEEDS = ("views", "labels", "ids", "key")
 SIZES = 2048, 8192  # of batches whose memory is compared
+_PASSES = "passes all checks; what was compared, and how far apart (relative where above 1):"
 _AXIS, _DIRECTIONS = "devices", 3
 # Steps of differences and errors allowed: in float64, and where a loss casts to float32.
 _STEPS = (1e-5, 1e-6), (1e-2, 1e-2)
@@ -81,7 +82,7 @@ class LossFigures(NamedTuple):
         }
         wide = max(map(len, lines))
         table = [f"{name:{wide}}  {figure}" for name, figure in lines.items()]
-        return "\n".join(["passes all checks; the largest errors seen:", *table])
+        return "\n".join([_PASSES, *table])
 
 
 class _Batch(NamedTuple):
