@@ -23,11 +23,13 @@ from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import require
 from mmjax.losses import Context, Loss, no_gather
+from mmjax.losses.told import fault_of, loss_name, told
 from mmjax.train import Collectives, collectives
 from mmjax.types import Array, Tree
 
 NEEDS = ("views", "labels", "ids", "key")
 SIZES = 2048, 8192  # of batches whose memory is compared
+_PASSES = "passes all checks; what was compared, and how far apart (relative where above 1):"
 _AXIS, _DIRECTIONS = "devices", 3
 # Steps of differences and errors allowed: in float64, and where a loss casts to float32.
 _STEPS = (1e-5, 1e-6), (1e-2, 1e-2)
@@ -80,7 +82,7 @@ class LossFigures(NamedTuple):
         }
         wide = max(map(len, lines))
         table = [f"{name:{wide}}  {figure}" for name, figure in lines.items()]
-        return "\n".join(["passes all checks; the largest errors seen:", *table])
+        return "\n".join([_PASSES, *table])
 
 
 class _Batch(NamedTuple):
@@ -144,7 +146,7 @@ class _Checked(NamedTuple):
     compiled: Callable[..., tuple[Array, Tree]]
 
 
-def _checked(loss: Loss, modalities: Sequence[str], needs: Sequence[str]) -> _Checked:
+def _checked(loss: Loss, name: str, modalities: Sequence[str], needs: Sequence[str]) -> _Checked:
     def value(params, batch, gather=no_gather, names=tuple(modalities)):
         # What crosses jit comes out sorted: here names are as the caller has them.
         views = tuple({name: view[name] for name in names} for view in batch.views)
@@ -157,10 +159,9 @@ def _checked(loss: Loss, modalities: Sequence[str], needs: Sequence[str]) -> _Ch
             jax.random.key(0) if "key" in needs else None,
         )
         result = loss.value(params, views[0], context)
-        good = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
-        if not good or any(jnp.shape(v) for v in (result[0], *result[1].values())):
-            message = "value: it must return (scalar, metrics), metrics a dict of scalars"
-            raise AssertionError(f"check_loss: {message}")
+        if fault := fault_of(result):
+            advice = "it must return (scalar, metrics), metrics a dict of scalars"
+            raise AssertionError(f"check_loss: value: {advice}; {name} returns {fault}")
         return result[0]
 
     def slopes(params, batch, gather=no_gather):
@@ -306,9 +307,8 @@ def _absent_rows(checked: _Checked, params: Tree, batch: _Batch, name: str) -> s
     result = checked.compiled(params, said._replace(views=views))
     if not _finite(result) or _apart(result[0], value) > 1e-5:
         advice = "put zeros there first: jnp.where(present[:, None], z, 0)"
-        message = (
-            f"{float(value):.6g}, and {float(result[0]):.6g} with NaN in the rows that lack {name}"
-        )
+        filled = f"{float(result[0]):.6g} with NaN in the rows that lack {name}"
+        message = f"{float(value):.6g}, and {filled}"
         message += "" if _finite(result) else " (value or gradient)"
         _fail("absent rows", message, advice)
     return "left out"
@@ -357,13 +357,13 @@ def check_loss(
       The figures; `print` shows them as a table.
 
     Raises AssertionError for the first property that fails: a line with its name, numbers, and
-    what to do. Raises InvalidInput for options out of range.
+    what to do. Raises InvalidInput for options out of range, and for a loss that fails.
     """
     require(batch >= 4, "batch", batch, "a whole number >= 4")
     require(set(needs) <= set(NEEDS), "needs", tuple(needs), "some of " + ", ".join(NEEDS))
-    checked = _checked(loss, modalities, needs)
+    checked = _checked(told(loss, results=False), loss_name(loss), modalities, needs)
     given = jax.tree.map(jnp.asarray, _drawn(batch, modalities, dim, needs))
-    params = loss.init(jax.random.key(0), dim)
+    params = told(loss).init(jax.random.key(0), dim)
     alone = checked.compiled(params, given)
     if not _finite(alone):
         _fail("finite", f"of normal embeddings it is {float(alone[0])}", "look for a NaN")

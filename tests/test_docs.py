@@ -84,6 +84,13 @@ def test_readme_is_short_and_has_its_sections_in_order():
     assert README.index("![") < README.index("## Install")
 
 
+def test_readme_names_every_front_door():
+    """What a user may call that no other part of the README shows."""
+    rest = README.split("## What else there is")[1]
+    for name in ("mm.sklearn", "experiments.benchmarks.kernel", "experiments.compare"):
+        assert name in rest, name
+
+
 def _anchors(page: str) -> set[str]:
     """What GitHub and these docs make of a page's titles."""
     titles = re.findall(r"^#+ (.*)", re.sub(r"```.*?```", "", page, flags=re.S), flags=re.M)

@@ -240,7 +240,7 @@ def test_faults_of_tables_name_file_column_row_and_line(tmp_path):
     assert "no column 'colour'; it has text, age, class" in faulty(ten, labels=["colour"])
     assert "no column 'photo'" in faulty(ten, modalities={"image": "photo"})
     assert "no rows" in faulty("")
-    assert "name them" in faulty("a,1,2\n")
+    assert "name them by modalities=" in faulty("a,1,2\n")
     assert "where others are image files" in faulty(
         "x.png,1,1\ny.PNG,1,1\nz.pdf,1,1\n", modalities={"image": "text"}
     )
@@ -577,3 +577,26 @@ def test_an_empty_cell_of_numbers_is_a_row_that_lacks_them(tmp_path):
         read_as(["a", "b"])
     with pytest.raises(InvalidInput, match="column 'c' of n has no numbers"):
         read_as(["a", "c"])
+
+
+def test_arrays_of_different_numbers_of_rows_are_told_how_to_be_paired(tmp_path):
+    """As in sounds that share pictures: which option helps, and which column."""
+    path = tmp_path / "digits.npz"
+    rng = np.random.default_rng(0)
+    held = dict(image=rng.integers(0, 255, (70, 4, 4), np.uint8), mel=rng.normal(size=(30, 5, 2)))
+    held |= dict(pair_image_index=rng.integers(0, 70, 30), speaker_index=np.arange(30) + 99)
+    np.savez(path, **held)
+    told = "image has 70 rows, mel has 30 rows; name those of as many rows by modalities=, or "
+    told += "row numbers that choose by index= (pair_image_index may choose rows of image)"
+    both = {"image": "image", "mel": "mel"}
+    for options in ({}, {"modalities": both}):
+        with pytest.raises(InvalidInput) as error:
+            read(path, **options)
+        assert str(error.value).endswith(told) and str(path) in str(error.value)
+    data = read(path, modalities=both, index={"image": "pair_image_index"})
+    np.testing.assert_array_equal(
+        data.columns["image"].values[..., 0], held["image"][held["pair_image_index"]]
+    )
+    np.savez(path, image=held["image"], mel=held["mel"])
+    with pytest.raises(InvalidInput, match="by index=$"):
+        read(path)

@@ -182,3 +182,13 @@ def test_folders_of_a_split_are_one_and_no_row_is_beside_them(tmp_path):
     assert np.sum(data.split == "test") == 4 and np.sum(data.split == "train") == 12
     with pytest.raises(InvalidInput, match="stray is in none of the folders test, train"):
         mm.read(_folder(tmp_path / "b", [*inside, "stray"]))
+
+
+def test_a_function_of_no_module_has_a_mark():
+    """What exec defines, as some notebooks' kernels do."""
+    one, two = {}, {}
+    exec("def loss(x): return x + 1", one)
+    exec("def loss(x): return x + 2", two)
+    assert one["loss"].__module__ is None or one["loss"].__module__ == "builtins"
+    one["loss"].__module__ = two["loss"].__module__ = None
+    assert mark_of(one["loss"]) != mark_of(two["loss"])

@@ -460,22 +460,6 @@ def test_an_export_is_judged_on_no_other_split_than_its_own(
 
 
 @pytest.mark.slow
-def test_raw_values_of_sequences_are_said_to_be_means():
-    rows, kind = arrays()
-    data = mm.Dataset.from_arrays(
-        {"a": rows["a"].reshape(N, 3, 2), "b": rows["b"]},
-        labels={"kind": kind},
-        kinds={"a": "sequence"},
-        split=(0.6, 0.2, 0.2),
-    )
-    model = fit(data, nets={"b": SMALL["b"]})
-    told = "raw: of a the mean over its steps, not every step"
-    assert told in mm.probe(model, data, "kind").remarks
-    assert told not in mm.probe(model, data, "kind", modalities=["b"]).remarks
-    assert told not in mm.probe(model, data, "kind", raw=False).remarks
-
-
-@pytest.mark.slow
 def test_pictures_and_captions_in_five_lines(tmp_path):
     rng = np.random.default_rng(0)
     y = np.arange(48) % 3

@@ -39,15 +39,15 @@ def test_faults_are_told_before_anything_is_written(tmp_path):
     with pytest.raises(InvalidInput, match=told) as error:
         mm.fit(dataset(), key=KEY, loss=barlow_twins(), fusion=FUSED, workdir=str(folder), **HOW)
     assert "\n" not in str(error.value) and not folder.exists()
-    assert isinstance(error.value.__cause__.__cause__, ValueError)
+    assert isinstance(error.value.__cause__, ValueError)
 
 
 @pytest.mark.parametrize(
     "returned, told",
     [
-        (lambda z: jnp.mean(z), "ArrayImpl|Tracer"),
-        (lambda z: (z.mean(1), {}), r"shape \[8\]"),
-        (lambda z: (jnp.mean(z), None), "tuple"),
+        (lambda z: jnp.mean(z), r"float32 of shape \[\]"),
+        (lambda z: (z.mean(1), {}), r"shape \[8\] as the scalar"),
+        (lambda z: (jnp.mean(z), None), "NoneType"),
     ],
 )
 def test_what_is_no_value_with_metrics_is_refused(returned, told):

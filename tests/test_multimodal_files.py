@@ -338,6 +338,11 @@ BAD_IMDB = {
     "names": ({"names": '["a"]'}, "target_names of genres has 1 names"),
     "names json": ({"names": "["}, "target_names of genres is no JSON"),
     "ids": ({"imdb_ids": np.arange(10)}, "imdb_ids is int64"),
+    "films twice": (
+        {"imdb_ids": np.array([f"{k % 9:07d}" for k in range(10)], "S7")},
+        "imdb_ids: 1 of 10 rows are of films that stand twice, such as '0000000'",
+    ),
+    "genres twice": ({"names": '["a", "a", "b"]'}, "target_names: .*each genre once"),
     "tokens": ({"sequences": [np.array([-1])] * 10}, "sequences, row 0"),
     "no tokens": ({"sequences": [np.arange(3)] * 4 + [[]] * 6}, "sequences, row 4"),
 }

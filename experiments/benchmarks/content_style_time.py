@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks import make_parser, positive, run_benchmark
 from experiments.benchmarks.step_rate import matmul_rate
 from experiments.content_style import PRESETS, Config
 from mmjax.evaluate import linear_r2
@@ -81,8 +82,8 @@ def train_to_bar(study: ContentStyleStudy, *, most: int, every: int) -> Spent:
     steps, spent, r2 = 0, [], float("nan")
     while steps < most and not r2 >= BAR:
         start = time.perf_counter()
-        state, (loss, _) = compiled(state, constants, train_key, np.int32(steps))
-        jax.block_until_ready(loss)
+        state, seen = compiled(state, constants, train_key, np.int32(steps))
+        loss = jax.block_until_ready(seen.loss)
         spent.append(time.perf_counter() - start)
         steps += every
         r2 = float(worse(state.params))
@@ -94,7 +95,7 @@ def train_to_bar(study: ContentStyleStudy, *, most: int, every: int) -> Spent:
     return Spent(steps, sum(spent), float(np.median(spent)) / every, r2, megabytes, weights)
 
 
-def main(official_steps: int = 20) -> None:
+def main(official_steps: int) -> None:
     """Prints the table."""
     limit = matmul_rate()
     ours = train_to_bar(study_of("paper"), most=3000, every=50)
@@ -131,4 +132,7 @@ def main(official_steps: int = 20) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(v) for v in sys.argv[1:2]))
+    parser = make_parser("content_style_time", __doc__, "10")
+    message = "steps of the official recipe"
+    parser.add_argument("official_steps", nargs="?", type=positive, default=20, help=message)
+    sys.exit(run_benchmark(main, parser))

@@ -21,9 +21,11 @@ import jax
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from experiments.benchmarks import make_parser, run_benchmark
 from experiments.few_shot import Config
 from mmjax.data import FewShotSet, LabelledRows, read_few_shot
 from mmjax.disentangle import fast_ica
+from mmjax.errors import choose, one_of, require
 from mmjax.few_shot import PLAIN, fit_unmixing, make_draws, unlabelled, unmixed
 from mmjax.few_shot.probes import L2, LINEAR
 from mmjax.report import markdown_table
@@ -98,9 +100,10 @@ def search(folder: str) -> dict:
             start = clocks()
             result = jax.block_until_ready(LINEAR["l2"](draws, len(few.classes)))
             ours[turn] += clocks() - start
+        parts = draws.z, draws.labels, draws.val_z, draws.val_labels
         start = clocks()
         for draw in range(DRAWS):
-            best, count = searched(*(np.asarray(v[draw]) for v in parts_of(draws)))
+            best, count = searched(*(np.asarray(v[draw]) for v in parts))
             apart.append(float(result.validation[draw]) - best)
             fits += count
         theirs += clocks() - start
@@ -115,11 +118,6 @@ def search(folder: str) -> dict:
 def clocks() -> np.ndarray:
     """Wall and CPU seconds; where others use the cores the second is the fairer."""
     return np.array([time.perf_counter(), time.process_time()])
-
-
-def parts_of(draws):
-    """What a probe is fitted and chosen on."""
-    return draws.z, draws.labels, draws.val_z, draws.val_labels
 
 
 def searched(x, labels, val, val_labels) -> tuple[float, int]:
@@ -166,19 +164,20 @@ def alone(folder: str, part: str) -> None:
     """Runs a part and prints what it took."""
     run, limit, name = LIMITS[part]
     start = time.perf_counter()
-    result = run(folder)
-    wall = time.perf_counter() - start
+    result, wall = run(folder), time.perf_counter() - start
     result = result if isinstance(result, dict) else dict(told=result, seconds=wall, peer=limit)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps(result | dict(name=name, cpu=time.process_time(), peak=peak)))
 
 
-def main(argv: list[str]) -> None:
-    """Prints the table."""
-    folder = argv[0] if argv and argv[0] not in LIMITS else ""
-    asked = [name for name in argv if name in LIMITS] or list(LIMITS)
+def main(words: list[str]) -> None:
+    """Prints the table. Raises InvalidInput for words that are no folder and no parts."""
+    folder = words[0] if words and words[0] not in LIMITS else ""
+    allowed = f"a folder, or {one_of(LIMITS, folder)}"
+    require(not folder or os.path.isdir(folder), "words", folder, allowed)
+    parts = {part: choose(LIMITS, "words", part) for part in words[bool(folder) :] or LIMITS}
     lines = []
-    for part in asked:
+    for part in parts:
         command = [sys.executable, "-m", __spec__.name, "--alone", folder, part]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         v = json.loads(out.splitlines()[-1])
@@ -193,7 +192,9 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--alone"]:
-        alone(*sys.argv[2:4])
-    else:
-        main(sys.argv[1:])
+    if sys.argv[1:2] == ["--alone"]:  # as main calls it
+        sys.exit(alone(*sys.argv[2:4]))
+    parser = make_parser("few_shot", __doc__, "20")
+    told = f"FOLDER of features, parts ({', '.join(LIMITS)}), or both"
+    parser.add_argument("words", nargs="*", default=[], help=told)
+    sys.exit(run_benchmark(main, parser))

@@ -7,6 +7,7 @@ rows, embeds, differentiates and updates. Both run 50 steps a compiled call, and
 compilation and reading the data do not count.
 """
 
+import sys
 import time
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 import optax
 
 import mmjax as mm
+from experiments.benchmarks import make_parser, run_benchmark
 from mmjax.encoders import mlp
 from mmjax.losses import cosine, info_nce
 from mmjax.numerics import normalise
@@ -112,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_benchmark(main, make_parser("fit", __doc__, "7")))

@@ -7,12 +7,14 @@ shown). Ours runs the modalities' encoders once, shares keys and values between 
 layer and a class token computes that token's query alone. The least of several times each.
 """
 
+import sys
 import time
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from experiments.benchmarks import make_parser, run_benchmark
 from mmjax.encoders import Modality, fusion, image_maps, mlp, single_and_joint_masks
 from mmjax.losses import comm, no_gather
 from mmjax.report import markdown_table
@@ -107,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_benchmark(main, make_parser("fusion", __doc__, "5")))

@@ -19,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.decomposition import FastICA
 
+from experiments.benchmarks import make_parser, positive, run_benchmark
 from mmjax.disentangle import fast_ica, transform
+from mmjax.errors import whole
 from mmjax.evaluate import mcc
 from mmjax.report import markdown_table
 from mmjax.run import machine
@@ -67,7 +69,12 @@ def theirs(x, sources) -> list[str]:
 
 
 def main(sizes: list[int]) -> None:
-    """Prints the table."""
+    """Prints the table.
+
+    Raises InvalidInput for more sources than there are columns.
+    """
+    for count in sizes:
+        whole("sizes", count, 1, COLUMNS)
     lines = []
     for count in sizes:
         sources, x = jax.block_until_ready(mixture(jax.random.key(0), count))
@@ -86,4 +93,7 @@ def main(sizes: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(v) for v in sys.argv[1:]] or [64, 300])
+    parser = make_parser("ica", __doc__, "7")
+    message = f"numbers of sources, at most {COLUMNS} each"
+    parser.add_argument("sizes", nargs="*", type=positive, default=[64, 300], help=message)
+    sys.exit(run_benchmark(main, parser))

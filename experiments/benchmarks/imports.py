@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import experiments
+from experiments.benchmarks import make_parser, positive, run_benchmark
 from mmjax.report import markdown_table
 
 FLOOR = "import jax"
@@ -49,4 +50,7 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    parser = make_parser("imports", __doc__, "6")
+    message = "starts of each, of which the least counts"
+    parser.add_argument("repeats", nargs="?", type=positive, default=5, help=message)
+    sys.exit(run_benchmark(main, parser))

@@ -2,7 +2,7 @@
 
   python -m experiments.benchmarks.kernel
 
-Takes about two minutes. Seen on 2 virtual Xeon cores shared with another job (float32, JAX
+Seen on 2 virtual Xeon cores shared with another job (float32, JAX
 0.10.2; ratios of the least times, naive / ours):
 
   | forward + backward     | times faster | temporary MB, ours and naive |
@@ -14,6 +14,7 @@ Takes about two minutes. Seen on 2 virtual Xeon cores shared with another job (f
   | l1 N=512 d=10          |  1.7 - 2.3   | 2.2, 11.5 |
 """
 
+import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks import make_parser, run_benchmark
 from mmjax.losses import info_nce, make_similarity
 from mmjax.types import Array
 
@@ -136,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_benchmark(main, make_parser("kernel", __doc__, "3")))

@@ -7,12 +7,14 @@ XLA's own count for the compiled step (matmuls, sampling, loss, Muon; exponentia
 """
 
 import os
+import sys
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks import make_parser, run_benchmark
 from experiments.partial_causal import PRESETS, Config, settings
 from mmjax.report import markdown_table
 from mmjax.run import seed_keys
@@ -99,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_benchmark(main, make_parser("step_rate", __doc__, "2")))

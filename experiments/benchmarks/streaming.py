@@ -15,9 +15,9 @@ as the other jobs have it). It is bound by libjpeg: 35 of the 45 microseconds of
 some 800 of its step; half of the rest finds and reads the member.
 """
 
-import argparse
 import io
 import os
+import sys
 import tarfile
 import tempfile
 import threading
@@ -28,6 +28,7 @@ import numpy as np
 import optax
 from PIL import Image
 
+from experiments.benchmarks import make_parser, positive, run_benchmark
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import read
 from mmjax.data.stream import batches, epoch_rows, read_batch
@@ -170,9 +171,10 @@ def main(pictures: int, steps: int, files: bool, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--pictures", type=int, default=200_000)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--files", action="store_true")
-    main(**vars(parser.parse_args()))
+    parser = make_parser("streaming", __doc__, "3")
+    add = parser.add_argument
+    add("--pictures", type=positive, default=200_000, help="how many lie on disk")
+    add("--steps", type=positive, default=1000, help="timed, from either place")
+    add("--threads", type=positive, default=2, help="that decode")
+    add("--files", action="store_true", help="a file a picture, in folders, instead of tar shards")
+    sys.exit(run_benchmark(main, parser))

@@ -30,6 +30,7 @@ from mmjax.losses.fusing import factor_cl_supervised
 from mmjax.losses.ids import no_gather, row_ids
 from mmjax.losses.kernel import log_partitions
 from mmjax.losses.loss import Context, Embeddings, Loss
+from mmjax.losses.pairs import in_pairs
 from mmjax.losses.similarity import (
     SIMILARITIES,
     Similarity,
@@ -75,6 +76,7 @@ __all__ = [
     "dot",
     "factor_cl",
     "factor_cl_supervised",
+    "in_pairs",
     "info_nce",
     "infonce_bound",
     "log_partitions",

@@ -7,20 +7,17 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.scaling import features_in_float32
-from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe
 from mmjax.labels import encode_labels
 from mmjax.models.asked import check_asked, check_names, check_numbers
 from mmjax.models.model import Model, embedded
-from mmjax.models.rows import Judged, embeddings_and_rows, judged_rows, modalities_of
-from mmjax.nets.embedders import ALL, JOINT
-from mmjax.nets.prepare import prepared_rows
+from mmjax.models.raw import Raw, components_remark, raw_values, shortened, widths_remark
+from mmjax.models.rows import Judged, embeddings_and_rows, judged_rows
+from mmjax.nets.embedders import JOINT
 
 _CHOSEN_ON = 0.2  # share of the fitting rows that the penalty is chosen on
-_MOST_RAW = 2**16  # raw values a row beyond which they are no baseline: their probe takes minutes
-_KEPT_RAW = 256  # principal components of raw values that a probe reads, where there are more
 _STRENGTHS = (1e3, 1e2, 1e1, 1e0, 1e-1)  # of the probes' L2 penalty
 _MAX_STEPS = 100  # of each fit
 
@@ -33,8 +30,8 @@ class ProbeFigures(NamedTuple):
       metric: accuracy, or r2 of quantities.
       embedding: name (a modality, `all` of them side by side, or `joint`) -> figure in the
         embedding.
-      raw: modality (or `all`) -> the same probe on what the network sees; empty where that is text,
-        or too large.
+      raw: modality (or `all`) -> the same probe on what the network sees (see raw_values); of text,
+        streamed rows and very large ones there is none, and a remark says so.
       chance: share of the most frequent class among the judged rows; 0 of r2.
       fitted: rows the probes were fitted on.
       scored: rows that were judged: no encoder and no probe has seen them.
@@ -160,43 +157,14 @@ def probing(
     check_asked(data, model=model, bare=True)
     check_names("modalities", modalities)
     features, rows = embeddings_and_rows(model, data, modalities, use_trained_rows)
-    inputs: dict[str, np.ndarray] = {}
-    if raw and model is not None:
-        inputs = raw_features(model, data, modalities)
-        judged = modalities_of(model, data, modalities)
-        steps = [name for name in judged if model.spec.preparations[name].kind == "sequence"]
-        if inputs and steps:
-            means = f"raw: of {', '.join(steps)} the mean over its steps, not every step"
-            rows = rows._replace(remarks=(*rows.remarks, means))
-    return lambda label: probe_features(features, inputs, data.labels[label], data, label, rows)
-
-
-def raw_features(
-    model: Model, data: Dataset, modalities: Sequence[str] | None = None
-) -> dict[str, np.ndarray]:
-    """What the networks see as vectors, of modalities of numbers; NaN for what rows lack. Sequences
-    are the mean of their steps."""
-    results = {}
-    for name in modalities_of(model, data, modalities):
-        column, p = data.columns[name], model.spec.preparations[name]
-        wide = int(np.prod(column.values.shape[1:])) > _MOST_RAW and p.kind != "sequence"
-        if p.kind == "text" or isinstance(column.values, Lazy) or wide:
-            continue
-        prepared = prepared_rows(data.only(name), {name: p}, np.arange(data.num_rows))[name]
-        out: Any = prepared["values"].astype(np.float32)
-        out = out / 255 if prepared["values"].dtype == np.uint8 else out
-        if p.kind == "sequence":
-            seen = prepared.get("seen", np.ones(out.shape[:2], bool))[..., None]
-            out = (out * seen).sum(1) / np.maximum(seen.sum(1), 1)
-        out = out.reshape(len(out), -1)
-        here = data.present.get(name)
-        results[name] = out if here is None else np.where(here[:, None], out, np.nan)
-    several = len(results) > 1
-    if several and (everything := np.concatenate(list(results.values()), 1)).shape[1] <= _MOST_RAW:
-        results |= {JOINT if model.is_fused else ALL: everything}
-    elif len(results) == 1 and model.is_fused:
-        results = {JOINT: next(iter(results.values()))}
-    return results
+    if model is None:
+        inputs = Raw({}, ("raw: none; these are embeddings, without what they were made of",))
+    else:
+        asked = "raw: none was asked for (raw=False)"
+        inputs = raw_values(model, data, modalities) if raw else Raw({}, (asked,))
+    rows = rows._replace(remarks=(*rows.remarks, *inputs.remarks))
+    beside = inputs.values
+    return lambda label: probe_features(features, beside, data.labels[label], data, label, rows)
 
 
 def probe_features(
@@ -247,9 +215,8 @@ def probe_features(
         return float(linear_probe(task, *parts, **options)[metric])
 
     results = {name: figure(x) for name, x in features.items()}
-    base = {name: figure(_shortened(x, fit)) for name, x in raw.items()}
-    if any(x.shape[1] > _KEPT_RAW for x in raw.values()):
-        remarks.append(f"raw: {_KEPT_RAW} principal components of the values")
+    base = {name: figure(shortened(x, fit)) for name, x in raw.items()}
+    remarks += components_remark(raw)
     most = lambda rows: float(np.bincount(targets[rows], minlength=1).max() / max(1, rows.sum()))
     chance = lambda rows: most(rows) if classes else 0.0
     here = {name: score & np.isfinite(x).all(1) for name, x in features.items()}
@@ -275,24 +242,6 @@ def _padded(x: np.ndarray) -> np.ndarray:
     """Columns of zeros up to a power of two: they change no probe, and few shapes are compiled."""
     width = max(16, 1 << (x.shape[1] - 1).bit_length())
     return np.pad(x, ((0, 0), (0, width - x.shape[1])))
-
-
-def _shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """The leading principal components of the fitting rows, where there are many columns."""
-    from sklearn.decomposition import PCA  # heavy, and only needed here
-
-    if x.shape[1] <= _KEPT_RAW:
-        return x
-    rows = x[fit & np.isfinite(x).all(1)]
-    spread = rows.std(0)
-    scale = np.maximum(spread, 0.1 * np.sqrt(np.mean(spread**2)) + 1e-12)
-    rows, x = rows / scale, x / scale
-    kept = max(1, min(_KEPT_RAW, len(rows) - 1))
-    result = PCA(kept, svd_solver="randomized", random_state=0).fit(rows)
-    out = np.full((len(x), kept), np.nan, np.float32)
-    whole = np.isfinite(x).all(1)
-    out[whole] = result.transform(x[whole])
-    return out
 
 
 def _by_groups(groups: np.ndarray, share: float) -> np.ndarray:
@@ -333,12 +282,12 @@ def retrieval(
         results = {name: embedded(model, held.only(name))[JOINT] for name in names}
     else:
         results = embedded(model, held.only(*names))
-    base = raw_features(model, held)
+    base, of_raw = raw_values(model, held)
     right = np.zeros((held.num_rows, held.num_rows), bool)
     for column in held.ids.T:
         right |= column[:, None] == column[None, :]
     here = {n: held.present.get(n, np.ones(held.num_rows, bool)) for n in names}
-    recall, raw, sizes, remarks = {}, {}, [], list(rows.remarks)
+    recall, raw, sizes, remarks = {}, {}, [], [*rows.remarks, *of_raw]
     for a in names:
         for b in (b for b in names if b != a):
             rest = here[a] & here[b]
@@ -354,10 +303,7 @@ def retrieval(
             recall[a, b] = one(score(results))
             if a in base and b in base and base[a].shape[1] == base[b].shape[1]:
                 raw[a, b] = one(score(base))
-    widths = {name: x.shape[1] for name, x in base.items() if name in names}
-    if len(set(widths.values())) > 1:
-        of = ", ".join(f"{name} {width}" for name, width in widths.items())
-        remarks.append(f"raw: compared only where the values are as wide ({of})")
+    remarks += widths_remark(base, names)
     if not sizes:
         raise InvalidInput(f"{data.name}: no row of split test has two of {', '.join(names)}")
     chance = {k: float(np.mean(np.concatenate(of))) for k, *of in zip(ks, *sizes, strict=True)}

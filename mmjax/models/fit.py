@@ -14,6 +14,7 @@ from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
 from mmjax.losses import Loss
+from mmjax.losses.told import told
 from mmjax.models.asked import check_asked, check_training
 from mmjax.models.losses import loss_of, name_of, try_loss
 from mmjax.models.marks import mark_of, rows_mark
@@ -151,8 +152,9 @@ def fit(
     require(validate_every > 0 or monitor == "loss", "monitor", "a function", allowed)
     classes = len(np.unique(coded.labels[label])) if label else 0
     chosen, loss_name = loss_of(loss, fusion, classes), name_of(loss, fusion)
+    checked = told(chosen, loss_name)
     init_key, train_key, parts_key = jax.random.split(key, 3)
-    design = Design(dim, chosen, nets or {}, fusion, head, tokenizer, augment, label)
+    design = Design(dim, checked, nets or {}, fusion, head, tokenizer, augment, label)
     parts = make_parts(rows, held, design, key=parts_key)
     remarks = try_loss(parts, batch_size, loss_name)
     seen = data.part("train", "validation") if validate_every else rows
@@ -161,8 +163,8 @@ def fit(
     about = _about(data, bool(validate_every), loss_name, steps, remarks)
     about["data_hash"] = data_hash(hashes_in("train"))
     known = known_hashes(seen, rows, hashes)
-    told = about | {"recordings": recordings(rows, hashes_in("train"))}
-    spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, told)
+    kept = about | {"recordings": recordings(rows, hashes_in("train"))}
+    spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, kept)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,
         steps=steps,
@@ -208,7 +210,7 @@ def fit(
             )
         params, history = _trained(recipe, parts, record, watcher, layout, init_key, train_key)
         params = whole_params(parts, params)
-        model = make_model(params, spec._replace(about=told | {"validation": history}))
+        model = make_model(params, spec._replace(about=kept | {"validation": history}))
         record.finish(model)
         return model
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 
-from mmjax.errors import InvalidInput, choose, naming, note, require
+from mmjax.errors import InvalidInput, choose, note
 from mmjax.losses import LOSSES, Context, Embeddings, Loss
+from mmjax.losses.told import check_is_loss, loss_name, told
 from mmjax.models.parts import Parts, init_of
 from mmjax.nets.embedders import Fusion
 from mmjax.train.objective import objective_of
@@ -19,8 +20,7 @@ def loss_of(loss: Loss | str | None, fusion: Fusion | None, classes: int = 0) ->
     if loss is None or isinstance(loss, str):
         options: dict[str, Any] = {"classes": classes} if classes else {}
         return loss_named(name_of(loss, fusion), **options)
-    good = isinstance(loss, Loss)
-    require(good, "loss", type(loss).__name__, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
+    check_is_loss(loss, "a Loss, or one of " + ", ".join(sorted(LOSSES)))
     return loss
 
 
@@ -43,27 +43,24 @@ def name_of(loss: Loss | str | None, fusion: Fusion | None) -> str:
         return "info_nce" if fusion is None else "comm"
     if isinstance(loss, str):
         return loss
-    made = getattr(loss.value, "func", loss.value)
-    name = getattr(made, "__qualname__", type(made).__qualname__)
-    return name.split(".<locals>")[0]
+    return loss_name(loss)
 
 
 def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
     """What should be known of the loss on these rows; nothing is computed.
 
-    Raises InvalidInput where the loss can't have what there is, or fails: names and shapes of what
-    it was given are told, and its own error stays the cause.
+    Raises InvalidInput where the loss can't have what there is, or fails (see told).
     """
     unread: set[str] = set()
     labels: list[bool] = []
-    tried = parts.loss._replace(value=_tried(parts.loss, name, unread, labels))
+    checked = told(parts.loss, name)
+    tried = checked._replace(value=_tried(checked, unread, labels))
     value = objective_of(parts.embedder, tried, parts.rows.look)
     key = jax.random.key(0)
     fed = next(parts.rows.feed(batch_size, 1)(0, key))
-    with naming("loss"):
-        params = jax.eval_shape(init_of(parts), key)
-        batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)
-        jax.eval_shape(lambda p, b, k: value(p, b, k, lambda x: x), params, batch, key)
+    params = jax.eval_shape(init_of(parts._replace(loss=checked)), key)
+    batch = jax.eval_shape(parts.rows.source, parts.rows.constants, key, fed)
+    jax.eval_shape(lambda p, b, k: value(p, b, k, lambda x: x), params, batch, key)
     messages = []
     if unread:
         lacking = ", ".join(sorted(unread))
@@ -78,24 +75,12 @@ def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
     return messages
 
 
-def _tried(loss: Loss, name: str, unread: set[str], labels: list[bool]) -> Any:
-    """The loss's value, whose faults are told in a line; modalities that rows lack and whose
-    `present` it doesn't read are added to unread, whether it reads labels that it has to labels."""
+def _tried(loss: Loss, unread: set[str], labels: list[bool]) -> Any:
+    """The loss's value; modalities that rows lack and whose `present` it doesn't read are added to
+    unread, whether it reads labels that it has to labels."""
 
     def value(params: Tree, z: Embeddings, context: Context) -> tuple[Array, dict[str, Any]]:
-        given = ", ".join(f"{k} {list(v.shape)}" for k, v in z.items())
-        try:
-            result = loss.value(params, z, context)
-        except InvalidInput:
-            raise
-        except Exception as error:
-            said = " ".join(str(error).split()) or "no message"
-            message = f"{name} fails on z of {given}: {type(error).__name__}: {said}"
-            raise InvalidInput(message) from error
-        pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
-        if not pair or jax.numpy.ndim(result[0]):
-            message = f"shape {list(jax.numpy.shape(result[0]))}" if pair else type(result).__name__
-            raise InvalidInput(f"{name} returns {message}; use (scalar, dict of metrics)")
+        result = loss.value(params, z, context)
         names = list(context.present)
 
         def by_present(columns):

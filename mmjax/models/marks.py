@@ -94,7 +94,7 @@ def _note_function(
             again(cell.cell_contents)
         except ValueError:  # not set yet
             write("-")
-    if not value.__module__.startswith("mmjax."):
+    if not (value.__module__ or "").startswith("mmjax."):  # None of what exec defines
         again(value.__code__)
         for name in value.__code__.co_names:  # what it reads of its module
             held = value.__globals__.get(name)

@@ -5,6 +5,7 @@ from typing import Any
 from mmjax.config import Need, option
 from mmjax.errors import choose
 from mmjax.losses import LOSSES, Loss
+from mmjax.losses.told import told
 
 # Losses that ask for embeddings alone: no views, no labels. Their similarity is the cosine, but for
 # info_nce's, which is a choice.
@@ -26,10 +27,11 @@ def aligning_loss(options: Any, loss: Loss | None = None, **of_info_nce: Any) ->
       loss: a Loss by value; then all of these fields are moot.
       of_info_nce: further options of info_nce.
 
-    Raises InvalidInput for a name not in ALIGNING, or an option out of range.
+    Raises InvalidInput for a name not in ALIGNING, an option out of range, or what is no Loss; a
+    Loss that fails is told in a line.
     """
     if loss is not None:
-        return loss
+        return told(loss)
     o, learned = options, getattr(options, "learn_temperature", False)
     make = choose({name: LOSSES[name] for name in ALIGNING}, "loss", o.loss)
     if o.loss == "siglip":

@@ -17,6 +17,7 @@ from mmjax.config import option
 from mmjax.encoders import Fusion, Modality, check_temperature, fusion
 from mmjax.errors import choose, require
 from mmjax.losses import Loss
+from mmjax.losses.told import told
 from mmjax.nets.embedders import of_fusion
 from mmjax.numerics import normalise
 from mmjax.studies.fusing_methods import METHODS, Method, side_by_side, view_names
@@ -146,9 +147,9 @@ def _named(task: FusedTask) -> list[str]:
 
 def _method_of(method: str | Method | Loss, options: FusedOptions, task: FusedTask) -> Method:
     if isinstance(method, Method):
-        return method
+        return method._replace(loss=told(method.loss))
     if isinstance(method, Loss):
-        return side_by_side(method)
+        return side_by_side(told(method))
     make = choose(METHODS, "method", method)
     check_temperature(options.temperature)
     return make(options.temperature, _named(task), task.classes)

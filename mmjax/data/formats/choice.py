@@ -90,11 +90,42 @@ def usual_modalities(table: Table, used: Sequence[str], known: Mapping[str, int]
         raise InvalidInput(f"{table.path}: {said}; name the modalities, or give each as many rows")
     rows, there = fits, ", ".join(table.columns)
     if not rows:
-        raise InvalidInput(f"{table.path}: which columns are modalities? It has {there}; name them")
-    if len(set(rows.values())) > 1:
-        counts = ", ".join(f"{name} has {count} rows" for name, count in rows.items())
-        raise InvalidInput(f"{table.path}: which arrays are modalities? {counts}; name them")
+        message = f"which columns are modalities? It has {there}; name them by modalities="
+        raise InvalidInput(f"{table.path}: {message}")
+    check_as_many(table, rows)
     return {name: name for name in rows}
+
+
+def check_as_many(table: Table, rows: Mapping[str, int]) -> None:
+    """Raises InvalidInput, which tells of modalities= and index=, where numbers of rows differ.
+
+    Args:
+      table: they come from.
+      rows: modality -> how many it has.
+    """
+    if len(set(rows.values())) < 2:
+        return
+    counts = ", ".join(f"{name} has {count} rows" for name, count in rows.items())
+    advice = "name those of as many rows by modalities=, or row numbers that choose by index="
+    links = [link for name in table.columns for link in _chooses(table, name, rows)]
+    advice += f" ({', '.join(links)})" if links else ""
+    raise InvalidInput(f"{table.path}: modalities need equally many rows: {counts}; {advice}")
+
+
+def _chooses(table: Table, name: str, rows: Mapping[str, int]) -> list[str]:
+    """`name may choose rows of ..`, of a column that is called an index and fits that modality."""
+    if "index" not in name.lower() and "idx" not in name.lower():
+        return []
+    try:
+        values = _array(table, name)
+    except InvalidInput:  # of what nobody asked for
+        return []
+    if values.ndim != 1 or values.dtype.kind not in "iu" or len(values) not in rows.values():
+        return []
+    most = int(values.max(initial=-1))
+    chosen = [one for one, count in rows.items() if count != len(values) and most < count]
+    chosen = [one for one in chosen if one in name] or chosen
+    return [f"{name} may choose rows of {chosen[0]}"] if chosen else []
 
 
 def _looks_like_one(table: Table, name: str, values: Raw) -> bool:

@@ -10,10 +10,17 @@ from mmjax.data.dataset import Dataset
 from mmjax.data.features import GROUPS, SPLITS, parts_of
 from mmjax.data.files.pictures import left_out
 from mmjax.data.formats import arrays, tables
-from mmjax.data.formats.choice import Options, beside_of, modality, picked_rows, usual_modalities
+from mmjax.data.formats.choice import (
+    Options,
+    beside_of,
+    check_as_many,
+    modality,
+    picked_rows,
+    usual_modalities,
+)
 from mmjax.data.formats.folders import open_stems
 from mmjax.data.formats.sounds import MelOptions
-from mmjax.data.formats.table import Table, column, label_values, naming_file
+from mmjax.data.formats.table import Table, column, label_values, naming_file, row_count
 from mmjax.data.formats.tars import expanded, open_shards
 from mmjax.errors import InvalidInput, counted, require
 
@@ -112,6 +119,7 @@ def read(
             name: modality(table, name, columns, _rows(table, index, name, columns), options)
             for name, columns in modalities.items()
         }
+        check_as_many(table, {name: row_count(one.rows) for name, one in results.items()})
         used = {column for value in modalities.values() for column in _listed(value)}
         used |= {*rest, *index.values()} | beside_of({*used, *modalities})
         data = Dataset.from_arrays(

@@ -76,7 +76,7 @@ def load_mm_imdb_hdf5(
     films, first = np.unique(ids, return_index=True)
     if len(films) < n:
         twice = ids[np.setdiff1d(np.arange(n), first)[0]]
-        rows = f"{n - len(films)} of {n} rows are of films that stand twice, such as {twice!r}"
+        rows = f"{n - len(films)} of {n} rows are of films that stand twice, such as {str(twice)!r}"
         raise InvalidInput(f"{path}: imdb_ids: {rows}; use each once")
     return Dataset.from_arrays(
         values,
