@@ -32,6 +32,7 @@ from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import Recorded, check_augmentations, in_memory
 from mmjax.tables.fused import chosen_names, methods_option, with_steps
 from mmjax.tables.mm_imdb import EXPERIMENT, embedded_films, expected, summary
+from mmjax.tables.models import tell
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.recorded import Case, case_table, named_subsets, target_of
 
@@ -117,6 +118,7 @@ def main(config: Config, run: Run) -> None:
     """Runs or resumes all methods on the films; writes results, figure and summary."""
     methods = chosen_names("methods", config.methods, METHODS)
     data = read_data(config, run)
+    tell(data.remarks)
     config = in_full(config, int(np.sum(data.split == "train")))
     case = case_of(config, data)
     table = case_table(EXPERIMENT, config, case, methods, run, limit=config.probe_samples)

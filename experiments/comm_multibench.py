@@ -24,6 +24,7 @@ from mmjax.studies.fusing_methods import METHODS
 from mmjax.studies.multimodal import multimodal_task
 from mmjax.studies.recorded import Recorded, check_augmentations
 from mmjax.tables.fused import chosen_names, methods_option, with_steps
+from mmjax.tables.models import tell
 from mmjax.tables.multibench import (
     EXPERIMENT,
     augmentation_of,
@@ -121,6 +122,7 @@ def main(config: Config, run: Run) -> None:
     names = chosen_modalities(config.dataset, names_in(config.modalities), task)
     config = in_full(config, task)
     data, kind = read_data(config, names, task)
+    tell(data.remarks)
     config = with_steps(config, training_steps(config, int((data.split == "train").sum())))
     case = case_of(config, data, kind)
     images = any(column.kind == "image" for column in data.columns.values())

@@ -129,6 +129,25 @@ def named(*names):
     return [sorted({"a", "c", "d"}).index(name) for name in names]
 
 
+def test_affect_tells_what_it_drops_and_what_stands_twice(tmp_path):
+    def many(seed):
+        rng = np.random.default_rng(seed)
+        text, labels = rng.normal(size=(20, 4, 3)), rng.normal(size=(20, 1, 1))
+        part = {"vision": rng.normal(size=(20, 4, 4)), "audio": rng.normal(size=(20, 4, 2))}
+        return part | {"text": text, "labels": labels}
+
+    parts = {"train": many(0), "valid": many(1), "test": many(2)}
+    path = write_affect(tmp_path, **parts)
+    assert not load_affect(path).remarks
+    parts["train"]["text"][:2] = 0
+    parts["test"] = {k: np.r_[parts["train"][k][-3:], v[3:]] for k, v in parts["test"].items()}
+    lines = load_affect(write_affect(tmp_path, **parts)).remarks
+    assert lines == (
+        "samples dropped, whose text sums to 0: 2 of train",
+        "SEEN IN PART: 3 of 20 judged rows hold something that rows of split train hold, too",
+    )
+
+
 def test_affect_is_processed_in_order(tmp_path):
     data = load_affect(write_affect(tmp_path))
     assert data.name == "mosi.pkl" and [int(np.sum(data.split == s)) for s in SPLITS] == [3] * 3

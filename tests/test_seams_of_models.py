@@ -6,13 +6,13 @@ import pytest
 
 import mmjax as mm
 from experiments import embed
-from mmjax.data.scaling import features_in_float32
+from mmjax.data.scaling import features_in_float32, scaled, scaling_of
 from mmjax.errors import InvalidInput
 from mmjax.models.analyses import SweepFigures
 from mmjax.models.figures import ProbeFigures
 from mmjax.run import launch
 from mmjax.run.files import slug
-from mmjax.tables.models import export_columns
+from mmjax.tables.models import DataOptions, export_columns, read_data
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -46,6 +46,13 @@ def test_rows_of_which_a_modality_was_trained_on_are_not_judged(model):
     some = _data("test", a=np.r_[A[:10], FRESH[10:]], b=FRESH)
     said = "10 of 60 rows of split test left out: the model was trained on what they hold in a"
     assert said in mm.probe(model, some, "y").remarks
+
+
+def test_a_sequence_too_long_is_told_by_its_name():
+    rows = [RNG.normal(size=(k % 4 + 1, 3)) for k in range(N)]
+    model = _fit(_data(b=rows), validate_every=0)
+    with pytest.raises(InvalidInput, match=r"^b: .*a length of at most 4"):
+        model.embed(b=[RNG.normal(size=(9, 3))] * 3)
 
 
 def test_it_is_told_in_another_process(model, tmp_path):
@@ -116,3 +123,35 @@ def test_a_sweep_tells_the_remarks_of_every_label():
     probes = {2: {"y": of("y", "both"), "q": of("q", "both", "of q alone")}}
     lines = str(SweepFigures(probes, {})).splitlines()
     assert lines[-2:] == ["both", "q: of q alone"] and "7 held-out rows judged" in lines[0]
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-120, 1e120])
+def test_units_whose_squares_are_no_numbers(unit):
+    x = RNG.normal(size=(50, 3))
+    one, other = scaling_of(lambda: [x]), scaling_of(lambda: [x[:20] * unit, x[20:] * unit])
+    np.testing.assert_allclose(scaled(x * unit, other), scaled(x, one), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [("f4", 1e-25), ("f4", 1e25), ("f8", 1e-200)])
+def test_shares_of_variance_have_no_unit(dtype, unit):
+    x = RNG.normal(size=(50, 3)) * [3, 2, 1]
+    one = mm.sklearn.PCA().fit(x.astype(dtype))
+    far = mm.sklearn.PCA(whiten=True).fit((x * unit).astype(dtype))
+    shares = far.explained_variance_ratio_
+    np.testing.assert_allclose(shares, one.explained_variance_ratio_, rtol=1e-4)
+    np.testing.assert_allclose(far.transform((x * unit).astype(dtype)).std(0, ddof=1), 1, rtol=1e-4)
+
+
+def test_components_that_the_rows_do_not_determine_are_told():
+    x = RNG.laplace(size=(300, 6))
+    x[:, 2] = 5.0
+    with pytest.warns(UserWarning, match="n_components: 6 is more than the 5 directions"):
+        ica = mm.sklearn.FastICA(6, random_state=0).fit(x)
+    np.testing.assert_allclose(ica.transform(x).std(0), 1, rtol=1e-3)
+
+
+def test_flags_that_change_nothing_are_told(tmp_path):
+    np.savez(tmp_path / "d.npz", a=A, b=B, split=np.array(["train", "test"])[Y])
+    options = dict(data=str(tmp_path / "d.npz"), image_size=32, split_seed=7)
+    lines = read_data(DataOptions(**options)).remarks
+    assert [line.split("=")[0] for line in lines[-2:]] == ["--image_size", "--split_seed"]

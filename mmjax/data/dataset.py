@@ -316,6 +316,16 @@ def _content(column: Column, n: int) -> np.ndarray | None:
     return content_ids(column.values)
 
 
+def parted(data: Dataset) -> list[str]:
+    """A line on test rows that hold something that training rows hold, too; of none, no line."""
+    judged = data.split == "test"
+    known = judged & np.isin(data.groups, data.groups[data.split == "train"])
+    if not known.any():
+        return []
+    rows = f"{int(known.sum())} of {counted(int(judged.sum()), 'judged row')}"
+    return [f"SEEN IN PART: {rows} hold something that rows of split train hold, too"]
+
+
 def facts_of(data: Dataset) -> dict[str, Any]:
     """What a report tells of the data."""
     counts = {f"rows of split {s}": int(np.sum(data.split == s)) for s in SPLITS}

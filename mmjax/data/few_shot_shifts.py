@@ -119,6 +119,8 @@ def _domains(path: str, arrays: Arrays, column: str) -> np.ndarray:
     if domains.dtype.kind not in "iu" or "domain_names" not in arrays:
         return domains
     names = label_column(arrays["domain_names"](), "domain_names", path)
+    twice = sorted({str(name) for name in names if list(names).count(name) > 1})
+    require(not twice, f"{path}: domain_names", twice, "each name once")
     codes_within(path, column, domains, len(names))
     return np.asarray(names)[domains]
 

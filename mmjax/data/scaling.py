@@ -43,8 +43,13 @@ def scaling_of(parts: Callable[[], Iterable[np.ndarray]], floor: float = 0.1) ->
     mean = np.asarray(mean + sum((part - mean).sum(0) for part in wide()) / max(count, 1))
     spread = np.sqrt(sum(np.square(part - mean).sum(0) for part in wide()) / max(count, 1))
     top = np.max(spread, initial=0.0)
-    if top == 0:
-        return Scaling(mean, np.ones_like(mean))
+    if top == 0 or not np.isfinite(top):
+        # Squares of very small or large units are no float64; in a unit of their own they are.
+        far = max((float(np.abs(part - mean).max(initial=0.0)) for part in wide()), default=0.0)
+        if far == 0 or not np.isfinite(far) or 1e-100 < far < 1e100:
+            return Scaling(mean, np.ones_like(mean))
+        own = scaling_of(lambda: ((part - mean) / far for part in wide()), floor)
+        return Scaling(mean + own.mean * far, own.scale * far)
     spread = np.maximum(spread, floor * top * np.sqrt(np.mean((spread / top) ** 2)))
     if floor > 0:
         return Scaling(mean, spread)

@@ -297,7 +297,7 @@ def report(
     result = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
     figures = ReportFigures(str(model), str(data), probes, result, path)
     if path:
-        html = path.endswith((".html", ".htm"))
+        html = path.lower().endswith((".html", ".htm"))
         atomic_write(path, render(_html(figures, model, data)) if html else _page(figures))
     return figures
 

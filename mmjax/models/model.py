@@ -194,7 +194,11 @@ def embedded(model: Model, data: Dataset) -> dict[str, np.ndarray]:
         for name in absent_in_fusion:
             batch[name] = _nothing(model.spec.preparations[name], size)
         present |= absent_in_fusion
-        parts.append(model.apply(model.params, batch, present))
+        try:
+            parts.append(model.apply(model.params, batch, present))
+        except InvalidInput as error:  # a network's, which doesn't know whose rows it is given
+            of = [name for name in names if model.spec.preparations[name].kind == "sequence"]
+            raise InvalidInput(str(error).replace("observations", " or ".join(of), 1)) from error
     order = [JOINT] if model.is_fused else [n for n in model.modalities if n in data.columns]
     out = {name: np.concatenate([np.asarray(p[name]) for p in parts])[:n] for name in order}
     for name, mask in data.present.items():

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.dataset import Dataset
+from mmjax.data.dataset import Dataset, parted
 from mmjax.data.groups import PARTED
 from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, choose, counted, require
@@ -70,17 +70,12 @@ def judged_rows(
         remarks = (f"{rows} left out: the model was trained on what they hold in {of}",)
         score = score & ~partly
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fit, score, (*remarks, *_parted(data, score)))
+    return Judged(fit, score, (*remarks, *_parted(data)))
 
 
-def _parted(data: Dataset, judged: np.ndarray) -> list[str]:
+def _parted(data: Dataset) -> list[str]:
     """What is to be told of recordings that the split parts, and of those that it may."""
-    remarks = [line for line in data.remarks if PARTED in line]
-    known = judged & np.isin(data.groups, data.groups[data.split == "train"])
-    if known.any():
-        rows = f"{int(known.sum())} of {counted(int(judged.sum()), 'judged row')}"
-        remarks.append(f"SEEN IN PART: {rows} hold something that rows of split train hold, too")
-    return remarks
+    return [line for line in data.remarks if PARTED in line] + parted(data)
 
 
 def _trained_rows(trained: np.ndarray, judged: np.ndarray) -> str:
@@ -134,7 +129,7 @@ def _rows_of_export(data: Dataset, use_trained_rows: bool) -> Judged:
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
     fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fitted, score, tuple(_parted(data, score)))
+    return Judged(fitted, score, tuple(_parted(data)))
 
 
 def _half(groups: np.ndarray) -> np.ndarray:

@@ -87,7 +87,8 @@ class FastICA(_Linear):
       mixing_: `[f, k]`; mean_: `[f]`; negentropy_: `[k]`; n_iter_: passes done.
       stability_: `[k]`, see mmjax.disentangle.ICA; None with one restart.
 
-    Warns (ConvergenceWarning) where the passes ran out.
+    Warns (ConvergenceWarning) where the passes ran out, and where the rows determine fewer
+    directions than are asked for: there are then as many components as they do.
 
     Example:
       >>> sources = np.random.default_rng(0).laplace(size=(500, 2))
@@ -120,8 +121,11 @@ class FastICA(_Linear):
         X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         k = _components(self.n_components, min(X.shape), "rows and features")
         with _precision(X):
-            if self.n_components is None:
-                k = determined(X)
+            most = determined(X)
+            if self.n_components is not None and k > most:
+                message = f"n_components: {k} is more than the {most} directions that X has"
+                warnings.warn(f"{message}; these are taken", UserWarning, stacklevel=2)
+            k = min(k, most)
             result = _numpy(
                 fast_ica(
                     jnp.asarray(X),
@@ -149,6 +153,14 @@ class FastICA(_Linear):
         return self.mixing_.T
 
 
+def _unit(X: np.ndarray) -> np.floating:
+    """A power of two, 1 but for values whose squares their type does not hold."""
+    size, limits = np.abs(X).max(), np.finfo(X.dtype)
+    if size == 0 or np.sqrt(limits.tiny) * 1e6 < size < np.sqrt(limits.max) / 1e6:
+        return X.dtype.type(1)
+    return X.dtype.type(2.0 ** np.floor(np.log2(size)))
+
+
 class PCA(_Linear):
     """Principal components, see mmjax.disentangle.pca.
 
@@ -171,18 +183,21 @@ class PCA(_Linear):
         """Finds components of `[n, f]`, n >= 2; y is ignored."""
         X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         k = _components(self.n_components, min(X.shape), "rows and features")
+        unit = _unit(X)
         with _precision(X):
-            result = _numpy(pca(jnp.asarray(X), k))
+            result = _numpy(pca(jnp.asarray(X / unit), k))
         signs = _signs(result.directions.T)
         unbiased = len(X) / (len(X) - 1)
-        self.mean_, self.components_ = result.mean, result.directions.T * signs
-        self.explained_variance_ = result.variances * unbiased
-        total = np.sum(np.var(X, axis=0)) * unbiased
-        ratio = self.explained_variance_ / total if total > 0 else np.zeros(k)
+        self.mean_, self.components_ = result.mean * unit, result.directions.T * signs
+        variances = result.variances * unbiased
+        total = np.sum(np.var(X / unit, axis=0)) * unbiased
+        ratio = variances / total if total > 0 else np.zeros(k)
         self.explained_variance_ratio_ = ratio.astype(X.dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            self.explained_variance_ = variances * unit**2
         self.n_components_ = k
-        self._whiten = result.whiten * signs.T / np.sqrt(unbiased)
-        self._colour = result.colour * signs * np.sqrt(unbiased)
+        self._whiten = result.whiten * signs.T / np.sqrt(unbiased) / unit
+        self._colour = result.colour * signs * np.sqrt(unbiased) * unit
         return self
 
     def _unmixing(self) -> np.ndarray:

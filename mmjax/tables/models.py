@@ -58,7 +58,7 @@ def read_data(options: DataOptions) -> Dataset:
         except ValueError:
             message = f"split: {o.split!r} is not allowed; use a column, or shares: 0.8,0.1,0.1"
             raise InvalidInput(message) from None
-    return read(
+    data = read(
         o.data,
         modalities=parse_modalities(o.modalities) if o.modalities else None,
         labels=names_in(o.labels),
@@ -72,6 +72,14 @@ def read_data(options: DataOptions) -> Dataset:
         root=o.root,
         stream=True if o.stream else None,
     )
+    pictures = any(column.kind == "image" for column in data.columns.values())
+    anew = not any(line.startswith("split by column") for line in data.remarks)
+    moot = {"image_size": not pictures and o.image_size, "split_seed": not anew and o.split_seed}
+    why = {"image_size": "no modality is pictures", "split_seed": "the data say their split"}
+    notes = [
+        f"--{flag}={value} changes nothing: {why[flag]}" for flag, value in moot.items() if value
+    ]
+    return data._replace(remarks=(*data.remarks, *notes))
 
 
 def check_held_out(data: Dataset) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmjax.data.dataset import LABEL, Dataset
+from mmjax.data.dataset import LABEL, Dataset, parted
 from mmjax.data.files.checks import check_finite
 from mmjax.data.files.pickles import read_pickle
 from mmjax.data.values import as_array, padded
@@ -41,7 +41,8 @@ def load_affect(
     """Reads a pickle of MOSI, MOSEI, UR-FUNNY or MUsTARD.
 
     Samples whose text sums to 0 are dropped; -inf in audio becomes 0; all three start at the first
-    step of text that is not 0; z-norm; labels; zeros behind the end.
+    step of text that is not 0; z-norm; labels; zeros behind the end. Remarks count those that were
+    dropped, and test samples that hold what training ones do.
 
     Args:
       path: the .pkl file; nothing in it is run (`read_pickle`).
@@ -77,23 +78,29 @@ def load_affect(
     for name in modalities:
         rows = [row for part in parts.values() for row in part.modalities[name]]
         values[name], masks[name] = padded(rows, length)
+    dropped = {name: part.dropped for name, part in parts.items() if part.dropped}
+    counts = ", ".join(f"{count} of {name}" for name, count in dropped.items())
     data = Dataset.from_arrays(
         values,
         labels={y: np.concatenate([part.labels for part in parts.values()])},
         lengths=masks,
         split=np.repeat(list(parts), [len(part.labels) for part in parts.values()]),
         name=os.path.basename(path),
+        remarks=[f"samples dropped, whose text sums to 0: {counts}"] if dropped else [],
     )
     ids = [part.ids for part in parts.values() if part.ids is not None]
-    return data.also_by(np.concatenate(ids)) if len(ids) == len(parts) else data
+    data = data.also_by(np.concatenate(ids)) if len(ids) == len(parts) else data
+    return data._replace(remarks=(*data.remarks, *parted(data)))
 
 
 class _Part(NamedTuple):
-    """Samples of a split: modality -> n sequences `[length_i, features]`, labels and ids `[n]`."""
+    """Samples of a split: modality -> n sequences `[length_i, features]`, labels and ids `[n]`, and
+    how many were dropped."""
 
     modalities: Mapping[str, Sequence[np.ndarray]]
     labels: np.ndarray
     ids: np.ndarray | None
+    dropped: int
 
 
 def _check_widths(path, parts: Mapping[str, _Part], modalities: Sequence[str]) -> None:
@@ -124,7 +131,7 @@ def _part(where, stored, rule, modalities, align, z_norm) -> _Part:
         rows = [_z_normed(row) for row in rows] if z_norm else rows
         values[name] = [row.astype(np.float32) for row in rows]
     labels = _labels(where, stored["labels"], len(kept))
-    return _Part(values, rule(labels[kept]), _ids(where, stored, kept))
+    return _Part(values, rule(labels[kept]), _ids(where, stored, kept), int(np.sum(~kept)))
 
 
 def _arrays(where: str, stored: Any) -> dict[str, np.ndarray]:
