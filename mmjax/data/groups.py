@@ -49,7 +49,11 @@ def may_name_classes(kind: str, values: Any) -> bool | None:
     first = np.arange(min(_LOOKED_AT, values.shape[0]))
     some = values.read(first) if isinstance(values, Lazy) else np.asarray(values[first])
     some = some.reshape(len(first), -1)
-    bits = sum(np.log2(len(np.unique(column))) for column in some.T)
+    bits = 0.0
+    for column in some.T:
+        if bits > _FEW_BITS:
+            break
+        bits += np.log2(len(np.unique(column)))
     return True if bits <= _FEW_BITS or len(np.unique(some)) <= _FEW_VALUES else None
 
 
