@@ -184,4 +184,5 @@ def test_judged_rows_of_classes_that_nothing_was_fitted_on_are_counted():
     results = mm.probe(None, rows(label=np.where(rare, 9, CLASSES)), "y")
     total = int((SPLIT == "test").sum())
     assert f"7 of {total} judged rows are of classes without a fitted row" in results.remarks
-    assert not mm.probe(None, rows(label=CLASSES), "y").remarks
+    clean = mm.probe(None, rows(label=CLASSES), "y").remarks
+    assert not any("judged rows" in line for line in clean)

@@ -105,7 +105,7 @@ def test_arrays_of_unequal_rows_are_not_left_out_in_silence(tmp_path):
     np.savez(path, x=X, t=X[:59], word=word)
     with pytest.raises(InvalidInput, match="word has 60 rows, t has 59"):
         mm.read(path, labels=["word"])
-    with pytest.raises(InvalidInput, match="rows of t: 59 .*60, as many as x has"):
+    with pytest.raises(InvalidInput, match="x has 60 rows, t has 59 rows"):
         mm.read(path, modalities={"x": "x", "t": "t"}, labels=["word"])
     np.savez(path, x=X, t=X, word=word[:59])
     with pytest.raises(InvalidInput, match="word has 59 rows, x has 60"):

@@ -28,7 +28,7 @@ def _trained(**changes):
 
 
 def test_the_sphere_is_recovered_and_private_latents_are_dropped():
-    study, params, constants, seen = _trained(geometry="sphere", dim=2)
+    study, params, constants, seen = _trained(geometry="sphere", dim=2, steps=700, batch_size=128)
     figures = {name: float(value) for name, value in identification_metrics(seen).items()}
     for side in "xt":
         assert figures[side, "z", "r2_linear"] > 0.97

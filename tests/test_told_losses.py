@@ -119,7 +119,7 @@ def test_an_unknown_field_is_not_guessed_at():
     assert fault_of((np.zeros(2), {})) == "float32 of shape [2] as the scalar"
 
 
-@pytest.mark.parametrize("start", [0.2, np.float64(0.2), jnp.float32(0.2)])
+@pytest.mark.parametrize("start", [0.2, np.float64(0.2), jnp.float32(0.2)], ids="abc")
 def test_a_number_is_a_parameter(start):
     loss = own(lambda p, z, c: (p["a"] * jnp.mean(z**2), {}), lambda key, dim: {"a": start})
     fitted(loss)

@@ -138,12 +138,18 @@ def _loss(
     before = _before(sae, x)
     codes = _largest(before, active)
     left = (x - decode(sae, codes)) / sae.scale
-    # Of what is left the dead are given a share, and those that live are not moved by it.
-    revived = _largest(jnp.where(dead, before, 0), min(2 * active, len(sae.bias)))
     rest = jax.lax.stop_gradient(left)
-    missed = jnp.mean((rest - revived @ sae.decoder) ** 2) / jnp.maximum(jnp.mean(rest**2), 1e-12)
+
+    def missed(sae):
+        # Of what is left the dead are given a share, and those that live are not moved by it.
+        revived = _largest(jnp.where(dead, before, 0), min(2 * active, len(sae.bias)))
+        away = jnp.mean((rest - revived @ sae.decoder) ** 2)
+        return away / jnp.maximum(jnp.mean(rest**2), 1e-12)
+
     share = jnp.mean(left**2)
-    return share + weight * jnp.where(jnp.any(dead), missed, 0), (share, jnp.any(codes > 0, 0))
+    # A third of a step, which is not taken while none is dead.
+    of_dead = jax.lax.cond(jnp.any(dead), missed, lambda sae: jnp.zeros_like(share), sae)
+    return share + weight * of_dead, (share, jnp.any(codes > 0, 0))
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6))
