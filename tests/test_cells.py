@@ -46,6 +46,17 @@ def test_words_are_classes(tmp_path, cells):
     assert sorted(set(data.labels["y"].tolist())) == sorted(set(cells))
 
 
+@pytest.mark.parametrize("cells", [["1,2", "3", "2,5"] * 10, ["1.0", "1.10", "NA"] * 10])
+def test_names_that_look_like_numbers_are_names_if_you_say_so(tmp_path, cells):
+    path = _table(tmp_path, cells)
+    with pytest.raises(InvalidInput, match="or kinds y:text for names of classes"):
+        mm.read(path, labels="y")
+    data = mm.read(path, labels="y", kinds={"y": "text"})
+    assert data.labels["y"].tolist() == cells
+    for column in ("groups", "ids"):  # these are names in any case
+        assert mm.read(path, **{column: "y"}).num_rows == 30
+
+
 def test_a_minus_of_typesetters_is_one(tmp_path):
     cells = [cell.replace("-", "\N{MINUS SIGN}") for cell in _FRACTIONS]
     data = mm.read(_table(tmp_path, cells), labels="y")

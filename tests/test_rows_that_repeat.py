@@ -266,3 +266,48 @@ def test_what_a_users_split_parts_is_told_beside_the_figures():
         remarks=("9 rows hold the same text: a class, which a split may part",)
     )
     assert "a split may part" in str(mm.probe(None, words, "y"))
+
+
+@pytest.mark.parametrize("label", [None, "length", "small"])
+def test_labels_do_not_part_recordings(label):
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(60), 15)
+    labels = {"length": rng.integers(5, 60, 900), "small": which % 15}
+    x = rng.normal(size=(60, 64))[which]
+    data = mm.Dataset.from_arrays(
+        x=x, t=rng.normal(size=(900, 5)), labels={} if label is None else {label: labels[label]}
+    )
+    assert len(set(data.groups)) == 60 and not data.remarks
+
+
+def test_a_filler_parts_no_other_captions():
+    text = ["no description"] * 30 + [f"caption {k % 290}" for k in range(870)]
+    x = np.random.default_rng(0).normal(size=(900, 5))
+    data = mm.Dataset.from_arrays(x=x, text=text)
+    assert len(set(data.groups)) == 30 + 290 and len(data.remarks) == 1
+
+
+def test_blank_pictures_part_no_others():
+    rng = np.random.default_rng(0)
+    which = np.r_[np.repeat(np.arange(40), 5), np.full(80, 40)]
+    pictures = np.r_[rng.integers(1, 255, (40, 6, 6, 1)), np.zeros((1, 6, 6, 1), int)]
+    data = mm.Dataset.from_arrays(x=pictures.astype(np.uint8)[which], t=rng.normal(size=(280, 3)))
+    assert len(set(data.groups)) == 40 + 80 and "80 rows hold the same x" in data.remarks[0]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_streams_are_linked_alike_in_any_order(tmp_path, stream):
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(30), 60)
+    np.savez(tmp_path / "a.npz", x=rng.normal(size=(30, 8))[which], t=rng.normal(size=(1800, 3)))
+    data = mm.read(tmp_path / "a.npz", stream=stream)
+    assert len(set(data.groups)) == 30
+
+
+@pytest.mark.parametrize("kind", ["words", "one-hot"])
+def test_few_rows_of_class_names_are_split_as_rows(kind):
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 10
+    t = [f"class {k}" for k in y] if kind == "words" else np.eye(10)[y]
+    data = mm.Dataset.from_arrays(x=rng.normal(size=(60, 6)), t=t, labels={"y": y})
+    assert len(set(data.groups)) == 60

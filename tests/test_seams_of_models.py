@@ -1,5 +1,7 @@
 """What a model has seen of a row, and names and files that must not replace one another."""
 
+import warnings
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import mmjax as mm
 from experiments import embed
 from mmjax.data.scaling import features_in_float32, scaled, scaling_of
 from mmjax.errors import InvalidInput
+from mmjax.models import trained_in, trained_on
 from mmjax.models.analyses import SweepFigures
 from mmjax.models.figures import ProbeFigures
 from mmjax.run import launch
@@ -158,3 +161,65 @@ def test_flags_that_change_nothing_are_told(tmp_path):
     options = dict(data=str(tmp_path / "d.npz"), image_size=32, split_seed=7)
     lines = read_data(DataOptions(**options)).remarks
     assert [line.split("=")[0] for line in lines[-2:]] == ["--image_size", "--split_seed"]
+
+
+SPLIT = ["train"] * 40 + ["test"] * 20
+
+
+@pytest.mark.parametrize("kind", ["words", "one-hot", "age and sex", "two quantities"])
+def test_new_rows_of_words_and_codes_are_judged(kind):
+    rng = np.random.default_rng(0)
+    y, a = np.arange(N) % 4, A
+    age = rng.integers(20, 40, N)
+    if kind == "two quantities":
+        a, t = rng.permutation(N) % 20, age
+    else:
+        words = [f"class {k}" for k in y]
+        t = {"words": words, "one-hot": np.eye(4)[y], "age and sex": np.c_[age, y % 2]}[kind]
+    data = mm.Dataset.from_arrays(a=a, t=t, labels={"y": y}, split=SPLIT)
+    model = _fit(data, validate_every=0)
+    new = (
+        len({(a[k], t[k]) for k in range(40, N)} - {(a[k], t[k]) for k in range(40)})
+        if (kind == "two quantities")
+        else 20
+    )
+    if new == 20:
+        assert mm.probe(model, data, "y").scored == 20
+    assert trained_on(model, data)[:40].all() and trained_on(model, data)[40:].sum() <= 20 - new
+
+
+def test_vectors_that_repeat_often_are_recordings():
+    which = np.repeat(np.arange(6), 10)
+    x = RNG.normal(size=(6, 16))[which]
+    split = np.where(np.arange(N) % 10 < 8, "train", "test")
+    data = mm.Dataset.from_arrays(a=x, b=B, split=split, labels={"y": Y})
+    model = _fit(data, validate_every=0)
+    with pytest.raises(InvalidInput, match="hold in a;"):
+        mm.probe(model, data, "y")
+
+
+def test_a_model_of_before_knows_pictures(model):
+    pictures = RNG.integers(0, 255, (N, 6, 6, 1)).astype(np.uint8)
+    model = _fit(_data(b=pictures), validate_every=0)
+    about = {k: v for k, v in model.spec.about.items() if k != "recordings"}
+    old = model._replace(spec=model.spec._replace(about=about))
+    assert trained_in(old, _data("test", a=FRESH, b=pictures))["b"].all()
+
+
+def test_what_is_left_out_is_not_counted_again(model):
+    some = _data(a=np.r_[A[:40], A[:10], FRESH[50:]], b=FRESH)._replace(split=np.array(SPLIT))
+    figures = mm.probe(model, some, "y")
+    assert figures.scored == 10 and not any("SEEN IN PART" in line for line in figures.remarks)
+
+
+def test_units_beyond_squares_are_standardised():
+    x = RNG.normal(size=(50, 3))
+    far = features_in_float32(x * 1e155)
+    np.testing.assert_allclose(far, (x - x.mean(0)) / x.std(0), rtol=1e-4, atol=1e-5)
+
+
+def test_all_directions_of_full_rank_are_kept():
+    x = RNG.laplace(size=(300, 3)) * [1e4, 1, 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert mm.sklearn.FastICA(random_state=0).fit(x).components_.shape == (3, 3)

@@ -17,11 +17,11 @@ from mmjax.data.columns import (
 from mmjax.data.files.checks import check_finite, label_column, plain
 from mmjax.data.groups import (
     SPLITS,
-    Linked,
+    Contents,
     Split,
     groups_in_order,
     linked_rows,
-    may_name_classes,
+    sort_of,
     split_of,
 )
 from mmjax.data.pair_ids import content_ids
@@ -143,18 +143,19 @@ class Dataset(NamedTuple):
         kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
         asked_groups = None if groups is None else _codes("groups", groups, n)
         notes = [f"{key} is the same in all rows" for key in _constant(of, codes)]
-        rows_codes = codes if ids is None and set(of) == set(columns) else None
+        whole_rows = codes if ids is None and set(of) == set(columns) else None
+        sorts = None
         if ids is None:
-            codes, of = _telling(codes, of, columns)
+            every = {key: sort_of(columns[key].kind, columns[key].values) for key in columns}
+            codes, of = _telling(codes, of, columns, every)
+            sorts = [every.get(key, "texts") for key in of]
         if linked:
             group = groups_in_order(asked_groups)
         else:
-            of_columns = [None if ids is not None else columns.get(key) for key in of]
-            words = [c is None or may_name_classes(c.kind, c.values) for c in of_columns]
-            told = [values for values in kept.values() if is_classes(values)]
-            by, asked = Linked(codes, of, words), ids is not None
-            group, told_of = linked_rows(by, asked_groups, told, asked=asked, whole=rows_codes)
-            notes += told_of
+            classes = [values for values in kept.values() if is_classes(values)]
+            by = Contents(codes, of, sorts)
+            group, unlinked = linked_rows(by, asked_groups, classes, whole=whole_rows)
+            notes += unlinked
         where = split_of(split, group, asked_groups, seed, n)
         return cls(columns, kept, group, where, codes, absent, name, (*remarks, *notes))
 
@@ -266,9 +267,7 @@ def _ids(
     else:
         made, names = [], []
         for key, column in columns.items():
-            content = _content(column, n)
-            if content is None:
-                continue
+            content = contents_of(column, n)
             if key in absent:
                 content = np.where(absent[key], content, n + np.arange(n))
             made.append(content)
@@ -284,18 +283,25 @@ def _constant(of: Sequence[str], codes: np.ndarray) -> list[str]:
 
 
 def _telling(
-    codes: np.ndarray, of: tuple[str, ...], columns: Mapping[str, Column]
+    codes: np.ndarray,
+    of: tuple[str, ...],
+    columns: Mapping[str, Column],
+    sorts: Mapping[str, str],
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The columns of contents `[n, k]` that name recordings: none where all rows are equal, nor a
-    number a row, which is a quantity, nor pictures or numbers of two or three sorts: a row would
-    have next to no negatives."""
+    """The columns of contents `[n, k]` that name recordings or classes: none where all rows are
+    equal, nor quantities, nor pictures or numbers of two or three sorts: a row would have next to
+    no negatives."""
 
     def tells(key: str, content: np.ndarray) -> bool:
         column, kinds = columns.get(key), len(np.unique(content))
         if column is None or column.kind == "text":
             return kinds > 1
-        alone = column.kind == "features" and column.values.shape[1:] == (1,)
-        return (kinds > _FEW_KINDS or len(content) <= _OFTEN * kinds) and not alone
+        several = kinds > _FEW_KINDS or len(content) <= _OFTEN * kinds
+        # A one-hot row is its class, as a word is.
+        chance = sorts[key] == "number" or (
+            sorts[key] == "codes" and kinds > int(np.prod(column.values.shape[1:]))
+        )
+        return several and not chance
 
     kept = [k for k, key in enumerate(of) if tells(key, codes[:, k])]
     if len(codes) > 1 and not kept:
@@ -303,22 +309,23 @@ def _telling(
     return (codes[:, kept], tuple(of[k] for k in kept)) if kept else (codes, of)
 
 
-def _content(column: Column, n: int) -> np.ndarray | None:
-    """`[n]` int, equal where contents are; None where nothing names rows that stay in files."""
+def contents_of(column: Column, n: int) -> np.ndarray:
+    """`[n]` int, equal where contents are; of what stays in files, where it says that they are."""
     if isinstance(column.values, Lazy):
         tell = column.values.tell
         if tell is None:
             same = column.values.same
-            return None if same is None else np.unique(same, return_inverse=True)[1].reshape(-1)
+            return np.arange(n) if same is None else np.unique(same, return_inverse=True)[1]
         return encode_labels(np.array([tell(row) for row in range(n)], object))[0]
     if column.kind == "text":
         return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)
     return content_ids(column.values)
 
 
-def parted(data: Dataset) -> list[str]:
-    """A line on test rows that hold something that training rows hold, too; of none, no line."""
-    judged = data.split == "test"
+def parted(data: Dataset, judged: np.ndarray | None = None) -> list[str]:
+    """A line on judged rows (test rows, if not given) that hold something that training rows hold,
+    too; of none, no line."""
+    judged = data.split == "test" if judged is None else judged
     known = judged & np.isin(data.groups, data.groups[data.split == "train"])
     if not known.any():
         return []

@@ -10,7 +10,7 @@ from mmjax.data.exports import PAIR_LIST
 from mmjax.data.feature_rows import FeatureSet, feature_rows
 from mmjax.data.features import LABELS, NAMES, open_arrays, read_column, read_features
 from mmjax.data.files.checks import label_column
-from mmjax.data.groups import Linked, linked_rows, may_name_classes
+from mmjax.data.groups import Contents, linked_rows, sort_of
 from mmjax.data.pair_ids import content_ids, group_codes, linked_groups
 from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, require
@@ -121,9 +121,9 @@ def with_linked_rows(features: FeatureSet) -> tuple[FeatureSet, list[str]]:
         return features, []
     given = group_codes(rows.groups, n)
     of = [_SIDES.get(side, side) for side in sides]
-    words = [may_name_classes("features", values) for values in sides.values()]
+    sorts = [sort_of("features", values) for values in sides.values()]
     labels = [values for values in rows.labels.values() if is_classes(values)]
-    groups, lines = linked_rows(Linked(ids, of, words), given, labels, asked=False, whole=ids)
+    groups, lines = linked_rows(Contents(ids, of, sorts), given, labels, whole=ids)
     if np.array_equal(group_codes(groups, n), given):
         return features, lines
     what = "what others hold" + (" in a modality" if len(sides) > 1 else "")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmjax.data.columns import of_length
-from mmjax.data.pair_ids import linked_groups
+from mmjax.data.pair_ids import content_keys, linked_groups
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
@@ -15,100 +15,126 @@ SPLITS = ("train", "validation", "test")
 PARTED = "a split may part"  # of a remark on rows that are not linked though they hold the same
 Split = Sequence[float] | Sequence[str] | np.ndarray
 
-_OFTEN = 8, 0.01  # rows, and share of them, beyond which equal contents may be a class ("a dog")
+_OFTEN = 8, 0.01  # rows, and share of them, beyond which an equal text is a class ("a dog")
 _FEWEST = 4  # groups below which equal contents are classes, not recordings
 _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is none
-_PER_CLASS = 4  # contents a class of the labels, up to which they are how classes are described
-_FEW_VALUES = 4  # different numbers in features up to which they are codes, as one-hot ones
-_FEW_BITS = 16  # that rows may differ in, up to which they are alike by chance: an age, a price
-_LOOKED_AT = 1000  # rows whose numbers are counted
+_PER_CLASS = 4  # texts a class of a label, up to which they are how its classes are described
+_BY_CHANCE = 10  # times as often as independent columns, up to which rows are alike by chance
+_LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
+
+# What contents of a column are: `texts`, which may name classes; `codes` and a `number`, which are
+# alike by chance; `recordings` (pictures, sounds); `vectors`, which stand for recordings, or for
+# classes where labels say so.
+SORTS = "texts", "codes", "number", "recordings", "vectors"
 
 
-class Linked(NamedTuple):
+class Contents(NamedTuple):
     """What links rows.
 
     Attributes:
       ids: `[n, k]` int; rows that agree in a column belong together.
       of: what names the columns.
-      words: `[k]` whether contents of a column may name classes: see may_name_classes.
+      sorts: `[k]` of SORTS; None: the user's ids, which always link.
     """
 
     ids: np.ndarray
     of: Sequence[str]
-    words: Sequence[bool | None]
+    sorts: Sequence[str] | None
 
 
-def may_name_classes(kind: str, values: Any) -> bool | None:
-    """Whether rows of equal contents, where many are equal, are of a class: True of text and of
-    features that are codes or an age, False of pictures and sequences, which are recordings; None
-    of other features, where labels tell: embeddings of images, or of the names of classes."""
-    if kind == "text":
-        return True
-    if kind != "features":
-        return False
-    first = np.arange(min(_LOOKED_AT, values.shape[0]))
-    some = values.read(first) if isinstance(values, Lazy) else np.asarray(values[first])
-    some = some.reshape(len(first), -1)
-    bits = 0.0
-    for column in some.T:
-        if bits > _FEW_BITS:
-            break
-        bits += np.log2(len(np.unique(column)))
-    return True if bits <= _FEW_BITS or len(np.unique(some)) <= _FEW_VALUES else None
+def sort_of(kind: str, values: Any) -> str:
+    """What the contents of a Column of this kind and values are, one of SORTS."""
+    n = 0 if kind == "text" else values.shape[0]
+    if kind == "text" or n == 0:
+        return "texts"
+    if kind == "features" and values.shape[1:] == (1,):
+        return "number"
+    if isinstance(values, Lazy) and (values.tell is not None or values.same is None):
+        return "vectors" if kind == "features" else "recordings"  # unread: files take long
+    rows = np.sort(np.random.default_rng(0).permutation(n)[:_LOOKED_AT])
+    some = np.asarray(values.read(rows) if isinstance(values, Lazy) else values[rows])
+    if _by_chance(some.reshape(len(rows), -1)):
+        return "codes"
+    return "vectors" if kind == "features" else "recordings"
 
 
-def names_recordings(kind: str, values: Any, counts: np.ndarray) -> bool:
-    """Whether contents are recordings, though nobody says so: not where they name classes, as
-    may_name_classes tells, and one is that of many rows; nor a number a row.
+def _by_chance(rows: np.ndarray) -> bool:
+    """Whether rows `[n, f]` are alike about as often as if each column were drawn by itself: an age
+    and a sex, tags, one-hot classes. Copies of a recording are far more often."""
+    keys = np.array(content_keys(rows))
+    alike, chance = _alike(keys), 1.0
+    for column in rows.T:
+        if alike > _BY_CHANCE * chance:
+            return False
+        chance *= _alike(column)
+    return 0 < alike <= _BY_CHANCE * chance
+
+
+def _alike(values: np.ndarray) -> float:
+    """Share of pairs of values `[n]` that are equal."""
+    counts = np.unique(values, return_counts=True)[1].astype(float)
+    return float(np.sum(counts * (counts - 1)) / max(1, len(values) * (len(values) - 1)))
+
+
+def name_classes(codes: np.ndarray, sort: str, labels: Sequence[np.ndarray]) -> bool:
+    """Whether equal contents are of a class by what a label says: each content has one class, and
+    there are hardly more contents than classes.
 
     Args:
-      kind, values: of a Column.
-      counts: `[k]` rows that hold each of the contents.
+      codes: `[n]` int of contents.
+      sort: of SORTS.
+      labels: classes `[n]` each.
     """
-    if kind == "features" and values.shape[1:] == (1,):
-        return False
-    often = counts.max() > max(_OFTEN[0], _OFTEN[1] * counts.sum())
-    return not (often and may_name_classes(kind, values) is not False)
+    content = np.unique(codes, return_inverse=True)[1].reshape(-1)
+    kinds = int(content.max()) + 1
+    for values in labels:
+        classes = np.unique(values, return_inverse=True)[1].reshape(-1)
+        count = int(classes.max()) + 1
+        one_each = len(np.unique(content.astype(np.int64) * count + classes)) == kinds
+        if one_each and count > 1 and kinds <= (_PER_CLASS if sort == "texts" else 1) * count:
+            return True
+    return False
 
 
 def linked_rows(
-    linked: Linked,
+    contents: Contents,
     asked_groups: np.ndarray | None,
     labels: Sequence[np.ndarray] = (),
     *,
-    asked: bool,
     whole: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """Groups of rows that ids or the user's groups link, and what was not linked.
 
     Args:
-      linked: ids.
+      contents: ids of the user, or of contents; those that are equal link rows unless they name
+        classes, are alike by chance, or would link most rows.
       asked_groups: the user's groups `[n]`, or None.
       labels: classes `[n]` each, which tell embeddings of class names from those of images.
-      asked: whether the ids are the user's, which always link; contents that are equal do unless
-        they name classes, or that would link most rows.
       whole: `[n, j]` int, where rows that agree in all columns are equal in all that they hold.
     """
-    ids, n, remarks = linked.ids, len(linked.ids), list[str]()
+    ids, n, remarks = contents.ids, len(contents.ids), list[str]()
     group = np.arange(n) if asked_groups is None else asked_groups
-    if asked:
+    if contents.sorts is None:
         for column in ids.T:
             group, _ = linked_groups(group, column, np.arange(n))
         return np.asarray(group, np.int64), remarks
     if whole is not None:
         same = np.unique(whole, axis=0, return_inverse=True)[1].reshape(-1)
         group, remarks = _unless_most(group, same, asked_groups)
-    classes = 0
-    if labels:
-        codes = [np.unique(values, return_inverse=True)[1].reshape(-1) for values in labels]
-        classes = len(np.unique(np.stack(codes, 1), axis=0))
-    for name, column, words in zip(linked.of, ids.T, linked.words, strict=True):
-        counts = np.bincount(np.unique(column, return_inverse=True)[1].reshape(-1))
-        few = words or (words is None and labels and len(counts) <= _PER_CLASS * classes)
-        if few and counts.max() > max(_OFTEN[0], _OFTEN[1] * n):
-            line = f"{counts.max()} rows hold the same {name}: a class, which {PARTED}"
-            remarks.append(line)
+    for name, column, sort in zip(contents.of, ids.T, contents.sorts, strict=True):
+        if sort == "number":
             continue
+        column = np.unique(column, return_inverse=True)[1].reshape(-1)
+        rows = np.bincount(column)[column]
+        words = sort in ("texts", "codes")
+        often = rows > max(_OFTEN[0], (_OFTEN[1] if words else _TOO_LARGE) * n)
+        if sort == "codes" and not often.any():
+            continue
+        if sort == "codes" or (rows.max() > 1 and name_classes(column, sort, labels)):
+            often = np.ones(n, bool)
+        if often.any():
+            remarks.append(f"{rows.max()} rows hold the same {name}: a class, which {PARTED}")
+        column = np.where(often, n + np.arange(n), column)
         group, more = _unless_most(group, column, asked_groups)
         remarks += [line for line in more if line not in remarks]
     return np.asarray(group, np.int64), remarks

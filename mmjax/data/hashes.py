@@ -8,8 +8,8 @@ import ml_dtypes
 import numpy as np
 
 from mmjax.data.columns import Column
-from mmjax.data.dataset import Dataset
-from mmjax.data.groups import names_recordings
+from mmjax.data.dataset import Dataset, contents_of, is_classes
+from mmjax.data.groups import name_classes, sort_of
 from mmjax.data.values import Lazy
 from mmjax.errors import given
 
@@ -81,20 +81,37 @@ def held_in(
     return results
 
 
-def recordings(data: Dataset, hashes: Mapping[str, np.ndarray]) -> list[str]:
-    """Modalities whose contents are of a row alone, or of few: an image, not the name of a class.
-    A row that holds one of them again is no new row, whatever else it holds.
-
-    Args:
-      data: rows.
-      hashes: of these, as hashes_of has them.
-    """
+def recordings(data: Dataset) -> list[str]:
+    """Modalities whose contents are recordings: an image, not a caption or the name of a class. A
+    row that holds one of them again is no new row, whatever else it holds."""
+    labels = [values for values in data.labels.values() if is_classes(values)]
     results = []
     for name, column in data.columns.items():
-        counts = np.unique(hashes[name][hashes[name] != 0], return_counts=True)[1]
-        if counts.size and names_recordings(column.kind, column.values, counts):
+        sort = sort_of(column.kind, column.values)
+        if sort == "recordings" or (
+            sort == "vectors" and not name_classes(contents_of(column, data.num_rows), sort, labels)
+        ):
             results.append(name)
     return results
+
+
+def row_hashes(data: Dataset) -> np.ndarray:
+    """`[n]` uint64 of all that a row holds, whatever the dtype of its numbers."""
+    parts, n = [], data.num_rows
+    for name in sorted(data.columns):
+        here = data.present.get(name, np.ones(n, bool))
+        parts.append(np.where(here, _known_as(data.columns[name], n), 0).astype("<u8"))
+    rows = np.ascontiguousarray(np.stack(parts, 1))
+    return np.array([_hash(row.tobytes()) for row in rows], np.uint64)
+
+
+def _known_as(column: Column, n: int) -> np.ndarray:
+    """`[n]` uint64 of contents: text, or numbers as float32."""
+    if column.kind == "text" or isinstance(column.values, Lazy):
+        every = np.arange(n)
+        return np.array([_hash(content) for _, content in _contents(column, every)], np.uint64)
+    near = (_near(_numbers(column, row, column.values[row])).tobytes() for row in range(n))
+    return np.array([_hash(content) for content in near], np.uint64)
 
 
 def further_hashes(data: Dataset) -> dict[str, np.ndarray]:

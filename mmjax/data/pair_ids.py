@@ -15,15 +15,20 @@ def content_ids(values: np.ndarray) -> np.ndarray:
     code: dict[bytes, int] = {}
     ids = np.empty(len(values), np.int32)
     for start in range(0, len(values), _AT_ONCE):
-        part = np.ascontiguousarray(values[start : start + _AT_ONCE])
-        if part.dtype.kind == "f" or part.dtype.type.__module__ == "ml_dtypes":
-            part = part + part.dtype.type(0)  # -0.0 is 0.0
-        if part.dtype.kind == "f" and part.dtype.itemsize > 8:  # bytes in it mean nothing
-            part = part.astype(np.float64)
-        for row, content in enumerate(part.reshape(len(part), -1)):
-            key = hashlib.blake2b(content.tobytes(), digest_size=16).digest()
+        for row, key in enumerate(content_keys(values[start : start + _AT_ONCE])):
             ids[start + row] = code.setdefault(key, len(code))
     return ids
+
+
+def content_keys(values: np.ndarray) -> list[bytes]:
+    """`[n, ...]` -> n keys: rows with equal values have one."""
+    part = np.ascontiguousarray(values)
+    if part.dtype.kind == "f" or part.dtype.type.__module__ == "ml_dtypes":
+        part = part + part.dtype.type(0)  # -0.0 is 0.0
+    if part.dtype.kind == "f" and part.dtype.itemsize > 8:  # bytes in it mean nothing
+        part = part.astype(np.float64)
+    rows = part.reshape(len(part), -1)
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
 def linked_groups(

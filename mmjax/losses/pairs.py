@@ -40,6 +40,7 @@ def in_pairs(loss: Loss) -> Loss:
         pairs = _of_fusion(z, context) if JOINT in z else _of_towers(z, context)
         total: Any = 0.0
         metrics: dict[str, Any] = {}
+        shares: dict[str, float] = {}
         for number, (weight, views, present) in enumerate(pairs):
             key = None if context.key is None else jax.random.fold_in(context.key, number)
             asked = views if context.views else ()
@@ -47,7 +48,9 @@ def in_pairs(loss: Loss) -> Loss:
             term, figures = loss.value(params, views[0], own)
             total += weight * term
             metrics |= {k: metrics.get(k, 0.0) + weight * v for k, v in figures.items()}
-        return total, metrics
+            shares |= {k: shares.get(k, 0.0) + weight for k in figures}
+        every = sum(weight for weight, *_ in pairs)  # some metrics are of some pairs
+        return total, {k: v * (every / shares[k]) for k, v in metrics.items()}
 
     value.__qualname__ = loss_name(loss)  # by which runs and messages call it
     return Loss(loss.init, value)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from mmjax.data.dataset import Dataset, is_classes
-from mmjax.data.hashes import data_hash, hashes_of, known_hashes, recordings
+from mmjax.data.hashes import data_hash, hashes_of, known_hashes, recordings, row_hashes
 from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
@@ -163,7 +163,9 @@ def fit(
     about = _about(data, bool(validate_every), loss_name, steps, remarks)
     about["data_hash"] = data_hash(hashes_in("train"))
     known = known_hashes(seen, rows, hashes)
-    kept = about | {"recordings": recordings(rows, hashes_in("train"))}
+    kept = about | {"recordings": recordings(seen)}
+    if not kept["recordings"]:  # words and codes come again in new rows, but not all of a row
+        known |= {"": np.unique(row_hashes(seen))}
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, kept)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mmjax.data.dataset import Dataset
-from mmjax.data.hashes import held_by, held_in
+from mmjax.data.hashes import held_by, held_in, row_hashes
 from mmjax.encoders import make_head
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.nets import Net
@@ -218,8 +218,13 @@ def _nothing(preparation: Preparation, n: int) -> dict[str, Any]:
 
 
 def trained_on(model: Model, data: Dataset) -> np.ndarray:
-    """`[n]` bool: rows whose every modality holds what the model was trained on."""
-    return held_by(data, model.spec.trained_rows)
+    """`[n]` bool: rows whose every modality holds what the model was trained on; where these are
+    words and codes alone, rows that hold it all in one row."""
+    known = model.spec.trained_rows
+    held = held_by(data, known)
+    if "" in known and set(model.modalities) <= set(data.columns):
+        held &= np.isin(row_hashes(data.only(*model.modalities)), known[""])
+    return held
 
 
 def trained_in(
@@ -227,8 +232,10 @@ def trained_in(
 ) -> dict[str, np.ndarray]:
     """name -> `[n]` bool: rows that hold there what the model was trained on, of modalities whose
     contents are recordings (see mmjax.data.hashes.recordings) and which are among the names."""
-    known = model.spec.trained_rows
-    counted = [n for n in model.spec.about.get("recordings", ()) if n in known]
-    counted = [n for n in counted if n in data.columns and (names is None or n in names)]
+    known, kinds = model.spec.trained_rows, model.spec.preparations
+    # Models of before 0.3 don't say it of vectors.
+    usual = [name for name in known if name and kinds[name].kind in ("image", "sequence")]
+    told = model.spec.about.get("recordings", usual)
+    counted = [n for n in told if n in known and n in data.columns and (not names or n in names)]
     held = held_in(data.only(*counted), known) if counted else {}
     return {name: holds for name, (holds, _) in held.items()}

@@ -13,7 +13,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted
 from sklearn.utils.validation import validate_data as validated
 
-from mmjax.disentangle import canonical_directions, determined, fast_ica, pca
+from mmjax.disentangle import canonical_directions, fast_ica, pca
 from mmjax.errors import require
 from mmjax.sklearn.inputs import FLOATS, RandomState, key_of
 
@@ -121,7 +121,7 @@ class FastICA(_Linear):
         X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         k = _components(self.n_components, min(X.shape), "rows and features")
         with _precision(X):
-            most = determined(X)
+            most = max(1, int(np.linalg.matrix_rank(X - X.mean(0))))
             if self.n_components is not None and k > most:
                 message = f"n_components: {k} is more than the {most} directions that X has"
                 warnings.warn(f"{message}; these are taken", UserWarning, stacklevel=2)

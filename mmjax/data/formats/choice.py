@@ -11,10 +11,12 @@ from mmjax.data.formats.numbers import is_number
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values
 from mmjax.data.formats.table import Files, Raw, Table, at, column, is_empty, row_count
+from mmjax.data.pair_ids import content_keys
 from mmjax.data.scaling import narrowed
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
+_AT_ONCE = 1024  # rows of files that are read together
 _BESIDE = ("{}_mask", "{}_lengths", "present_{}", "{}_present")
 
 
@@ -352,4 +354,12 @@ def _lazy(
             check_finite(f"{path}: {name}", part, rows=taken)
         return part
 
-    return Lazy(shape, values.dtype, read, same=rows)
+    # One pass, in which NaN is told too: rows that hold the same stay on one side of a split.
+    places = np.arange(n) if rows is None else rows
+    _, first, place = np.unique(places, return_index=True, return_inverse=True)
+    known = dict[bytes, int]()
+    codes = np.empty(len(first), np.int64)
+    for start in range(0, len(first), _AT_ONCE):
+        keys = content_keys(read(first[start : start + _AT_ONCE]))
+        codes[start : start + len(keys)] = [known.setdefault(key, len(known)) for key in keys]
+    return Lazy(shape, values.dtype, read, same=codes[place.reshape(-1)])

@@ -9,7 +9,7 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _NO_NUMBER = re.compile(r"[-+]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _CODE = re.compile(r"[-+]?0\d+", re.ASCII)  # a postcode, a name of a shard: 007 is not 7
 _HEX = re.compile(r"\d+[eE]\d+", re.ASCII)  # how no program writes a number, but half a hash looks
-_MISSING = re.compile(r"#?n[./]?a\.?|null|none|missing|unknown|[-–—?.]+", re.ASCII | re.IGNORECASE)
+_MISSING = re.compile(r"#?n[./]?a\.?|null|none|missing", re.ASCII | re.IGNORECASE)
 # 1,5 and 1,234.5 and 12%: numbers for people.
 _FOR_PEOPLE = re.compile(r"[-+]?(\d*,\d+|\d{1,3}(,\d{3})+(\.\d+)?|(\d+\.?\d*|\.\d+)\s?%)", re.ASCII)
 

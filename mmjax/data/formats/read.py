@@ -20,7 +20,7 @@ from mmjax.data.formats.choice import (
 )
 from mmjax.data.formats.folders import open_stems
 from mmjax.data.formats.sounds import MelOptions
-from mmjax.data.formats.table import Table, column, label_values, naming_file, row_count
+from mmjax.data.formats.table import Raw, Table, column, label_values, naming_file, row_count
 from mmjax.data.formats.tars import expanded, open_shards
 from mmjax.errors import InvalidInput, counted, require
 
@@ -67,7 +67,7 @@ def read(
       index: column -> column of row numbers that choose its rows: arrays that a table of pairs
         links. The key may be a modality's name.
       kinds: modality -> kind, where its values don't say it; `text` for text that looks like paths
-        or numbers.
+        or numbers, also of a label.
       seed: of the split by shares.
       image_size: side of squares that pictures are brought to: the shorter side resized, the
         middle cut out. None: as stored, where all are of one size.
@@ -105,7 +105,13 @@ def read(
         split = (free(SPLITS) or _SHARES) if split is None else split
         rest = [*labels, groups, *ids, split if isinstance(split, str) else ""]
         rest = [name for name in rest if name]
-        labelled = {name: _labels(table, name, index) for name in rest}
+        words = {
+            n for n in labels if (kinds or {}).get(n) == "text" and n not in (modalities or {})
+        }
+        kinds = {name: kind for name, kind in (kinds or {}).items() if name not in words}
+        numbers = {*labels} - words  # or names of classes that look like numbers
+        labelled = {name: _labels(table, name, index, name in numbers) for name in rest}
+        labelled |= {name: _words(table, name, index) for name in words}
         if modalities is None:
             counts = {name: len(values) for name, values in labelled.items()}
             modalities = usual_modalities(table, [*rest, *index.values()], counts)
@@ -197,9 +203,16 @@ def _listed(value: str | Sequence[str]) -> list[str]:
     return [value] if isinstance(value, str) and value else list(value)
 
 
-def _labels(table: Table, name: str, index: Mapping[str, str]) -> np.ndarray:
+def _labels(table: Table, name: str, index: Mapping[str, str], checked: bool) -> np.ndarray:
     values = picked_rows(column(table, name), _rows(table, index, name, name), name)
-    return label_values(table, name, values)
+    return label_values(table, name, values, checked=checked)
+
+
+def _words(table: Table, name: str, index: Mapping[str, str]) -> np.ndarray:
+    """Labels as they are written."""
+    values: Raw = list(table.written[name]) if name in table.written else column(table, name)
+    values = label_values(table, name, picked_rows(values, _rows(table, index, name, name), name))
+    return values.astype(np.str_)
 
 
 def _rows(

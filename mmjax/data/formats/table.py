@@ -86,8 +86,9 @@ def is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
-    """Labels, groups, ids or a split `[n]`, as numbers or text.
+def label_values(table: Table, name: str, values: Raw, *, checked: bool = False) -> np.ndarray:
+    """Labels, groups, ids or a split `[n]`, as numbers or text; checked: text that numbers were
+    meant by is refused.
 
     Raises InvalidInput, naming the row, for an empty cell, and for files, lists, and text beside
     numbers.
@@ -95,7 +96,7 @@ def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
     if isinstance(values, Files | Lazy):
         raise InvalidInput(f"{table.path}: column {name!r} is {_sort(values)}; use one label a row")
     if isinstance(values, np.ndarray):
-        if values.dtype.kind == "U" and values.ndim == 1:
+        if checked and values.dtype.kind == "U" and values.ndim == 1:
             check_text(table, name, values.tolist())
         return values
     for row, cell in enumerate(values):
@@ -105,7 +106,8 @@ def label_values(table: Table, name: str, values: Raw) -> np.ndarray:
             message = f"{table.path}: column {name!r} holds {type(cell).__name__} {at(table, row)}"
             raise InvalidInput(f"{message}; use one number or text a row")
     check_numbers(table, name, values)
-    check_text(table, name, values)
+    if checked:
+        check_text(table, name, values)
     texts = [isinstance(cell, str) for cell in values]
     if any(texts) and not all(texts):
         row = texts.index(not texts[0])
@@ -131,7 +133,7 @@ def check_text(table: Table, name: str, cells: Sequence[Any]) -> None:
         if found:
             row, advice = found
             message = f"{table.path}: column {name!r} holds {cells[row]!r} {at(table, row)}"
-            raise InvalidInput(f"{message}; {advice}")
+            raise InvalidInput(f"{message}; {advice}, or kinds {name}:text for names of classes")
 
 
 def at(table: Table, row: int) -> str:

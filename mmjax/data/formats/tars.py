@@ -105,7 +105,7 @@ def _check_dots(
     for ending, (stem, last) in parts.items():
         rows, numbers = results[ending]
         most = 2 * len(rows) > len(keys)
-        many = sum(other == last for _, other in parts.values()) > max(_VIEWS, len(keys))
+        many = len(keys) == 1 and sum(other == last for _, other in parts.values()) > _VIEWS
         pairs = sum(other == stem for other, _ in parts.values()) > 1
         plain = set(results.get(f".{last}", ((), ()))[0])
         if many or (not most and (pairs or (plain and not plain.issuperset(rows)))):
