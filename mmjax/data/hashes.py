@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -31,6 +31,36 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
             hashes[row] = _hash(content)
         results[name] = hashes
     return results
+
+
+class Seen(NamedTuple):
+    """What a training keeps of the rows that it saw.
+
+    Attributes:
+      data_hash: of the training rows.
+      known: see known_hashes; under an empty name hashes of whole rows, where no modality alone
+        tells them again.
+      recordings: see recordings.
+      validation: hashes_of the validation rows, where they chose something.
+    """
+
+    data_hash: str
+    known: dict[str, np.ndarray]
+    recordings: list[str]
+    validation: dict[str, np.ndarray]
+
+
+def seen_rows(data: Dataset, validated: bool) -> Seen:
+    """What is kept of training rows, and of validation rows where these chose something. Rows that
+    stay in files are read for it, once."""
+    rows = data.part("train")
+    seen = data.part("train", "validation") if validated else rows
+    hashes = hashes_of(seen)
+    of = lambda part: {name: column[seen.split == part] for name, column in hashes.items()}
+    known, told = known_hashes(seen, rows, hashes), recordings(seen)
+    if not told:  # words and codes come again in new rows, but not all of a row
+        known |= {"": np.unique(row_hashes(seen))}
+    return Seen(data_hash(of("train")), known, told, of("validation") if validated else {})
 
 
 def known_hashes(

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from mmjax.data.dataset import Dataset, is_classes
-from mmjax.data.hashes import data_hash, hashes_of, known_hashes, recordings, row_hashes
+from mmjax.data.hashes import seen_rows
 from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
@@ -157,16 +157,10 @@ def fit(
     design = Design(dim, checked, nets or {}, fusion, head, tokenizer, augment, label)
     parts = make_parts(rows, held, design, key=parts_key)
     remarks = try_loss(parts, batch_size, loss_name)
-    seen = data.part("train", "validation") if validate_every else rows
-    hashes = hashes_of(seen)  # rows in files are read for them: once
-    hashes_in = lambda part: {name: of[seen.split == part] for name, of in hashes.items()}
-    about = _about(data, bool(validate_every), loss_name, steps, remarks)
-    about["data_hash"] = data_hash(hashes_in("train"))
-    known = known_hashes(seen, rows, hashes)
-    kept = about | {"recordings": recordings(seen)}
-    if not kept["recordings"]:  # words and codes come again in new rows, but not all of a row
-        known |= {"": np.unique(row_hashes(seen))}
-    spec = Spec(dim, parts.nets, parts.preparations, head, fusion, known, kept)
+    seen = seen_rows(data, bool(validate_every))
+    about = _about(data, bool(validate_every), loss_name, steps, remarks, seen.data_hash)
+    kept = about | {"recordings": seen.recordings}
+    spec = Spec(dim, parts.nets, parts.preparations, head, fusion, seen.known, kept)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,
         steps=steps,
@@ -192,7 +186,7 @@ def fit(
     if workdir:  # contents of training rows are in about
         marks["ids or labels"] = rows_mark(rows, label)
         if validate_every:
-            marks["validation rows"] = rows_mark(held, label, hashes_in("validation"))
+            marks["validation rows"] = rows_mark(held, label, seen.validation)
     figure = _figure(monitor, parts, held, spec, label, batch_size) if validate_every else None
     with open_record(
         workdir, options, marks, steps=steps, progress=progress, stop=stop, loggers=loggers
@@ -228,7 +222,7 @@ def _coded(data: Dataset, label: str) -> Dataset:
 
 
 def _about(
-    data: Dataset, validated: bool, loss: str, steps: int, remarks: Sequence[str]
+    data: Dataset, validated: bool, loss: str, steps: int, remarks: Sequence[str], hashed: str
 ) -> dict[str, Any]:
     """What a model tells of its training, of JSON's types."""
     counts = {name: data.part(name).num_rows for name in ("train", "validation")}
@@ -237,6 +231,7 @@ def _about(
         "steps": steps,
         "rows": counts if validated else counts | {"validation": 0},
         "data": data.name,
+        "data_hash": hashed,
         "labels": {k: _names(v) for k, v in data.labels.items()},
         "remarks": [*data.remarks, *remarks],
     }
