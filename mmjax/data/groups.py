@@ -19,7 +19,7 @@ _OFTEN = 8, 0.01  # rows, and share of them, beyond which an equal text is a cla
 _FEWEST = 4  # groups below which equal contents are classes, not recordings
 _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is none
 _PER_CLASS = 4  # texts a class of a label, up to which they are how its classes are described
-_BY_CHANCE = 10  # times as often as independent columns, up to which rows are alike by chance
+_BY_CHANCE = 3  # times as often as independent columns, up to which rows are alike by chance
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
 
 # What contents of a column are: `texts`, which may name classes; `codes` and a `number`, which are
