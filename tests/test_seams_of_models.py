@@ -15,7 +15,7 @@ from mmjax.models.analyses import SweepFigures
 from mmjax.models.figures import ProbeFigures
 from mmjax.run import launch
 from mmjax.run.files import slug
-from mmjax.tables.models import DataOptions, export_columns, read_data
+from mmjax.tables.models import DataOptions, check_held_out, export_columns, read_data
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -223,3 +223,14 @@ def test_all_directions_of_full_rank_are_kept():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         assert mm.sklearn.FastICA(random_state=0).fit(x).components_.shape == (3, 3)
+
+
+def test_a_split_of_known_recordings_is_refused_before_training():
+    data = mm.Dataset.from_arrays(a=A[np.arange(N) % 40], b=B, split=SPLIT)
+    with pytest.raises(InvalidInput, match="all of 20 rows of split test hold what .* hold in a;"):
+        check_held_out(data)
+    kinds = np.arange(N) % 4
+    new = mm.Dataset.from_arrays(
+        a=np.eye(4)[kinds], t=[f"w {k}" for k in np.r_[kinds[:40], 3 - kinds[40:]]], split=SPLIT
+    )
+    check_held_out(new)  # each is known, and no pair of them is

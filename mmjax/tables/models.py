@@ -12,7 +12,7 @@ from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.data.formats.choice import beside_of
-from mmjax.data.hashes import hashes_of, held_by
+from mmjax.data.hashes import hashes_of, held_by, held_in, recordings, row_hashes
 from mmjax.errors import InvalidInput, choose, counted, require, say
 from mmjax.models import Fusion, Model, fit, retrieval, trained_in, trained_on
 from mmjax.models.figures import probing
@@ -85,12 +85,24 @@ def read_data(options: DataOptions) -> Dataset:
 def check_held_out(data: Dataset) -> None:
     """Raises InvalidInput where rows that are to be judged hold what training rows do: it is told
     before a training, not after it."""
-    judged = data.part("test")
-    equal = int(held_by(judged, hashes_of(data.part("train", "validation"))).sum())
-    if equal:
-        message = f"{equal} of {counted(judged.num_rows, 'row')} of split test"
-        advice = "use --groups, or drop the copies"
-        raise InvalidInput(f"split: {message} equal training rows in every modality; {advice}")
+    judged, seen = data.part("test"), data.part("train", "validation")
+    if not judged.num_rows or not seen.num_rows:
+        return
+    alone, known = recordings(seen), hashes_of(seen)
+    if alone:
+        equal = held_by(judged, known)
+    else:  # words and codes come again in new rows, but not all of a row
+        equal = np.isin(row_hashes(judged), row_hashes(seen))
+    held = held_in(judged.only(*alone), known) if alone else {}
+    partly = np.any([equal, *(holds for holds, _ in held.values())], axis=0)
+    rows = f"of {counted(judged.num_rows, 'row')} of split test"
+    advice = "use --groups, or drop the copies"
+    if equal.any():
+        message = f"{int(equal.sum())} {rows} equal training rows in every modality"
+        raise InvalidInput(f"split: {message}; {advice}")
+    if partly.all():
+        message = f"all {rows} hold what training rows hold in {' or '.join(held)}"
+        raise InvalidInput(f"split: {message}; {advice}")
 
 
 def _pairs(flag: str, text: str) -> dict[str, str] | None:
