@@ -101,7 +101,8 @@ def check_held_out(data: Dataset) -> None:
         message = f"{int(equal.sum())} {rows} equal training rows in every modality"
         raise InvalidInput(f"split: {message}; {advice}")
     if partly.all():
-        message = f"all {rows} hold what training rows hold in {' or '.join(held)}"
+        of = " or ".join(name for name, (holds, _) in held.items() if holds.any())
+        message = f"all {rows} hold what training rows hold in {of}"
         raise InvalidInput(f"split: {message}; {advice}")
 
 
