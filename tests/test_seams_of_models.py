@@ -8,6 +8,7 @@ import pytest
 
 import mmjax as mm
 from experiments import embed
+from mmjax.data.hashes import seen_rows
 from mmjax.data.scaling import features_in_float32, scaled, scaling_of
 from mmjax.errors import InvalidInput
 from mmjax.models import trained_in, trained_on
@@ -196,6 +197,11 @@ def test_vectors_that_repeat_often_are_recordings():
     model = _fit(data, validate_every=0)
     with pytest.raises(InvalidInput, match="hold in a;"):
         mm.probe(model, data, "y")
+
+
+def test_a_label_of_each_row_makes_no_classes_of_vectors():
+    data = mm.Dataset.from_arrays(a=A, b=B, labels={"row": np.arange(N)}, split=["train"] * N)
+    assert seen_rows(data, False).recordings == ["a", "b"]
 
 
 def test_a_model_of_before_knows_pictures(model):

@@ -63,11 +63,13 @@ def _by_chance(rows: np.ndarray) -> bool:
     and a sex, tags, one-hot classes. Copies of a recording are far more often."""
     keys = np.array(content_keys(rows))
     alike, chance = _alike(keys), 1.0
+    if alike == 0:
+        return False
     for column in rows.T:
         if alike > _BY_CHANCE * chance:
             return False
         chance *= _alike(column)
-    return 0 < alike <= _BY_CHANCE * chance
+    return alike <= _BY_CHANCE * chance
 
 
 def _alike(values: np.ndarray) -> float:
@@ -87,6 +89,8 @@ def name_classes(codes: np.ndarray, sort: str, labels: Sequence[np.ndarray]) -> 
     """
     content = np.unique(codes, return_inverse=True)[1].reshape(-1)
     kinds = int(content.max()) + 1
+    if kinds == len(content):  # nothing repeats: a label that is another in each row says nothing
+        return False
     for values in labels:
         classes = np.unique(values, return_inverse=True)[1].reshape(-1)
         count = int(classes.max()) + 1
@@ -130,7 +134,7 @@ def linked_rows(
         often = rows > max(_OFTEN[0], (_OFTEN[1] if words else _TOO_LARGE) * n)
         if sort == "codes" and not often.any():
             continue
-        if sort == "codes" or (rows.max() > 1 and name_classes(column, sort, labels)):
+        if sort == "codes" or name_classes(column, sort, labels):
             often = np.ones(n, bool)
         if often.any():
             remarks.append(f"{rows.max()} rows hold the same {name}: a class, which {PARTED}")
