@@ -42,3 +42,12 @@ def test_a_flag_that_xla_does_not_know_is_not_given(monkeypatch):
     monkeypatch.setattr("mmjax.run.compiling._FLAG", "xla_no_such_flag_" + "of_any_version")
     compile_fast()
     assert os.environ["XLA_FLAGS"] == ""
+
+
+@pytest.mark.parametrize("name", ["few_shot", "is_it_ica", "benchmarks.few_shot"])
+def test_it_comes_before_devices_are_looked_for(name):
+    """An array of JAX in a module would have looked for them, and the flag would do nothing."""
+    asked = "from jax._src import xla_bridge as x; print(x.backends_are_initialized())"
+    code = f"import experiments.{name}\n{asked}"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "False", result.stderr

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.few_shot.base import SCALE, Draws, Fitted, by_class, class_means, filled, over_draws
 from mmjax.few_shot.search import Point, search_line, search_plane
@@ -9,11 +10,13 @@ from mmjax.numerics import normalise
 from mmjax.types import Array, Tree
 
 # The published grids (Zhang et al. 2022): `i (top - .1) / steps + .1`.
-BETAS = 0.1 + 6.9 / 200 * jnp.arange(200)
-ALPHAS = 0.1 + 2.9 / 20 * jnp.arange(20)
-SHARES = jnp.linspace(0, 1, 100)  # gamma, eta of CCA
-MIXES = jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 1e4, 41)])  # of GDA
-FINENESS = jnp.stack(jnp.meshgrid(BETAS[::5], jnp.arange(20) / 20, indexing="ij"), -1)
+# NumPy's: an array of JAX would look for devices when it is imported (see compile_fast).
+_F32 = np.float32
+BETAS = _F32(0.1) + _F32(6.9 / 200) * np.arange(200, dtype=_F32)
+ALPHAS = _F32(0.1) + _F32(2.9 / 20) * np.arange(20, dtype=_F32)
+SHARES = np.linspace(0, 1, 100, dtype=_F32)  # gamma, eta of CCA
+MIXES = np.r_[0, np.geomspace(1e-4, 1e4, 41)].astype(_F32)  # of GDA
+FINENESS = np.stack(np.meshgrid(BETAS[::5], np.arange(20, dtype=_F32) / 20, indexing="ij"), -1)
 KEPT = 0.78  # share of the columns that APE keeps: 800 of 1024
 _ETA, _GAMMA = 0.1, 1e-6  # where CCA's search starts
 

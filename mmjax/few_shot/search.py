@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.types import Array
+from mmjax.types import AnyArray, Array
 
 
 class Point(NamedTuple):
@@ -56,7 +56,7 @@ def line_accuracies(base: Array, added: Array, labels: Array, weights: Array) ->
 
 
 def search_plane(
-    terms: Callable[[Array], tuple[Array, Array]], labels: Array, outer: Array, inner: Array
+    terms: Callable[[Array], tuple[Array, Array]], labels: Array, outer: AnyArray, inner: AnyArray
 ) -> Point:
     """The point of a grid of two hyper-parameters that is right on the most rows.
 
@@ -70,6 +70,7 @@ def search_plane(
       Point; of equals the first outer value, and of its inner weights the first (as in loops over
       both that keep what is better).
     """
+    outer, inner = jnp.asarray(outer), jnp.asarray(inner)
 
     def look(value):
         outcome = line_accuracies(*terms(value), labels, inner)
@@ -81,7 +82,7 @@ def search_plane(
     return Point(outer[best], weights[best], result[best])
 
 
-def search_line(base: Array, added: Array, labels: Array, weights: Array) -> Point:
+def search_line(base: Array, added: Array, labels: Array, weights: AnyArray) -> Point:
     """The weight of `base + weight * added` that is right on the most rows, the first of equals."""
     none = jnp.zeros(1, base.dtype)
     return search_plane(lambda _: (base, added), labels, none, weights)
