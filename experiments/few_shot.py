@@ -17,7 +17,7 @@ import sys
 from mmjax.config import option
 from mmjax.errors import require, say
 from mmjax.few_shot import methods
-from mmjax.run import About, Run, SeedOptions, atomic_write, compile_fast, launch, run_table
+from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables import few_shot_report as report
 from mmjax.tables.few_shot import EXPERIMENT, chosen_methods, read_sets, settings, shots_of
 from mmjax.tables.few_shot_options import check_counts, say_remarks
@@ -103,6 +103,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    compile_fast()
     how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

@@ -18,7 +18,7 @@ import sys
 from mmjax.config import names_in, option
 from mmjax.errors import require
 from mmjax.few_shot.by_class import PROBES
-from mmjax.run import About, Run, SeedOptions, atomic_write, compile_fast, launch, run_table
+from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables import is_it_ica_report as report
 from mmjax.tables.few_shot_options import check_counts, say_remarks
 from mmjax.tables.is_it_ica import EXPERIMENT, read_names, read_sets, settings
@@ -83,6 +83,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    compile_fast()
     how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
     sys.exit(launch(main, Config, PRESETS, **how))

@@ -29,7 +29,7 @@ from mmjax.errors import choose, one_of, require
 from mmjax.few_shot import PLAIN, fit_unmixing, make_draws, unlabelled, unmixed
 from mmjax.few_shot.probes import L2, LINEAR
 from mmjax.report import markdown_table
-from mmjax.run import compile_fast, machine
+from mmjax.run import machine
 from mmjax.tables.few_shot import settings
 
 SHOTS, DRAWS, GIGABYTES = (1, 2, 4, 8, 16), 5, 4
@@ -161,7 +161,6 @@ LIMITS = {
 
 def alone(folder: str, part: str) -> None:
     """Runs a part and prints what it took."""
-    compile_fast()  # as the experiment does
     run, limit, name = LIMITS[part]
     start = time.perf_counter()
     result, wall = run(folder), time.perf_counter() - start

@@ -10,7 +10,7 @@ from mmjax.numerics import normalise
 from mmjax.types import Array, Tree
 
 # The published grids (Zhang et al. 2022): `i (top - .1) / steps + .1`.
-# NumPy's: an array of JAX would look for devices when it is imported (see compile_fast).
+# NumPy's: an array of JAX would look for devices when this is imported.
 _F32 = np.float32
 BETAS = _F32(0.1) + _F32(6.9 / 200) * np.arange(200, dtype=_F32)
 ALPHAS = _F32(0.1) + _F32(2.9 / 20) * np.arange(20, dtype=_F32)

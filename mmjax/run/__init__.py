@@ -2,7 +2,6 @@
 
 from mmjax.config import Need
 from mmjax.run.about import About
-from mmjax.run.compiling import compile_fast
 from mmjax.run.files import atomic_write, save_arrays, slug
 from mmjax.run.fit import Fit, fit_seeds
 from mmjax.run.launch import Run, claim_workdir, launch
@@ -33,7 +32,6 @@ __all__ = [
     "SeedOptions",
     "atomic_write",
     "claim_workdir",
-    "compile_fast",
     "fit_seeds",
     "keep_facts",
     "launch",
