@@ -23,14 +23,13 @@ from mmjax.data.groups import (
     linked_rows,
     sort_of,
     split_of,
+    tell_apart,
 )
 from mmjax.data.pair_ids import content_ids
 from mmjax.data.values import Lazy, taken
 from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
 
-_FEW_KINDS = 3  # different contents of numbers up to which they are no recordings,
-_OFTEN = 8  # where each is that of more rows than these
 LABEL = "label"  # of classes, in data sets that have one label a row
 Labels = Sequence[Any] | np.ndarray
 
@@ -288,20 +287,11 @@ def _telling(
     columns: Mapping[str, Column],
     sorts: Mapping[str, str],
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The columns of contents `[n, k]` that name recordings or classes: none where all rows are
-    equal, nor quantities, nor pictures or numbers of two or three sorts: a row would have next to
-    no negatives."""
+    """The columns of contents `[n, k]` that name recordings or classes, see tell_apart."""
 
     def tells(key: str, content: np.ndarray) -> bool:
-        column, kinds = columns.get(key), len(np.unique(content))
-        if column is None or column.kind == "text":
-            return kinds > 1
-        several = kinds > _FEW_KINDS or len(content) <= _OFTEN * kinds
-        # A one-hot row is its class, as a word is.
-        chance = sorts[key] == "number" or (
-            sorts[key] == "codes" and kinds > int(np.prod(column.values.shape[1:]))
-        )
-        return several and not chance
+        shape = columns[key].values.shape if key in columns else ()
+        return tell_apart(content, sorts.get(key, "texts"), int(np.prod(shape[1:])))
 
     kept = [k for k, key in enumerate(of) if tells(key, codes[:, k])]
     if len(codes) > 1 and not kept:

@@ -19,6 +19,7 @@ _OFTEN = 8, 0.01  # rows, and share of them, beyond which an equal text is a cla
 _FEWEST = 4  # groups below which equal contents are classes, not recordings
 _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is none
 _PER_CLASS = 4  # texts a class of a label, up to which they are how its classes are described
+_FEW_KINDS = 3  # contents of numbers, each of often as many rows, up to which they name nothing
 _BY_CHANCE = 3  # times as often as independent columns, up to which rows are alike by chance
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
 
@@ -76,6 +77,24 @@ def _alike(values: np.ndarray) -> float:
     """Share of pairs of values `[n]` that are equal."""
     counts = np.unique(values, return_counts=True)[1].astype(float)
     return float(np.sum(counts * (counts - 1)) / max(1, len(values) * (len(values) - 1)))
+
+
+def tell_apart(codes: np.ndarray, sort: str, width: int) -> bool:
+    """Whether rows of equal contents are one recording, or one class, and no negatives of each
+    other: not where all are equal, nor of quantities, nor of numbers of two or three sorts, where a
+    row would have next to no negatives.
+
+    Args:
+      codes: `[n]` int of contents.
+      sort: of SORTS.
+      width: numbers a row.
+    """
+    kinds = len(np.unique(codes))
+    if sort == "texts":
+        return kinds > 1
+    # A one-hot row is its class, as a word is.
+    chance = sort == "number" or (sort == "codes" and kinds > width)
+    return (kinds > _FEW_KINDS or len(codes) <= _OFTEN[0] * kinds) and not chance
 
 
 def name_classes(codes: np.ndarray, sort: str, labels: Sequence[np.ndarray]) -> bool:

@@ -1,6 +1,7 @@
 """Which rows of paired data are one recording, which belong together, and splits that part none."""
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,12 +13,16 @@ _FEWEST = 5  # groups below which equal contents are classes, not recordings
 
 def content_ids(values: np.ndarray) -> np.ndarray:
     """`[n, ...] -> [n]` int32: rows with equal values have one id, numbered as they come."""
+    return ids_in_parts(
+        values[start : start + _AT_ONCE] for start in range(0, len(values), _AT_ONCE)
+    )
+
+
+def ids_in_parts(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """content_ids of rows that come in parts, `[rows, ...]` each."""
     code: dict[bytes, int] = {}
-    ids = np.empty(len(values), np.int32)
-    for start in range(0, len(values), _AT_ONCE):
-        for row, key in enumerate(content_keys(values[start : start + _AT_ONCE])):
-            ids[start + row] = code.setdefault(key, len(code))
-    return ids
+    ids = [code.setdefault(key, len(code)) for part in parts for key in content_keys(part)]
+    return np.array(ids, np.int32)
 
 
 def content_keys(values: np.ndarray) -> list[bytes]:

@@ -70,10 +70,10 @@ def judged_rows(
         remarks = (f"{rows} left out: the model was trained on what they hold in {of}",)
         score = score & ~partly
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fit, score, (*remarks, *_parted(data, score)))
+    return Judged(fit, score, (*remarks, *_of_split(data, score)))
 
 
-def _parted(data: Dataset, judged: np.ndarray) -> list[str]:
+def _of_split(data: Dataset, judged: np.ndarray) -> list[str]:
     """What is to be told of recordings that the split parts, and of those that it may."""
     return [line for line in data.remarks if PARTED in line] + parted(data, judged)
 
@@ -129,7 +129,7 @@ def _rows_of_export(data: Dataset, use_trained_rows: bool) -> Judged:
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
     fitted = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fitted, score, tuple(_parted(data, score)))
+    return Judged(fitted, score, tuple(_of_split(data, score)))
 
 
 def _half(groups: np.ndarray) -> np.ndarray:

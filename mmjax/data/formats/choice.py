@@ -11,7 +11,7 @@ from mmjax.data.formats.numbers import is_number
 from mmjax.data.formats.pictures import picture_values
 from mmjax.data.formats.sounds import MelOptions, sound_values
 from mmjax.data.formats.table import Files, Raw, Table, at, column, is_empty, row_count
-from mmjax.data.pair_ids import content_keys
+from mmjax.data.pair_ids import ids_in_parts
 from mmjax.data.scaling import narrowed
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
@@ -357,9 +357,6 @@ def _lazy(
     # One pass, in which NaN is told too: rows that hold the same stay on one side of a split.
     places = np.arange(n) if rows is None else rows
     _, first, place = np.unique(places, return_index=True, return_inverse=True)
-    known = dict[bytes, int]()
-    codes = np.empty(len(first), np.int64)
-    for start in range(0, len(first), _AT_ONCE):
-        keys = content_keys(read(first[start : start + _AT_ONCE]))
-        codes[start : start + len(keys)] = [known.setdefault(key, len(known)) for key in keys]
+    starts = range(0, len(first), _AT_ONCE)
+    codes = ids_in_parts(read(first[start : start + _AT_ONCE]) for start in starts)
     return Lazy(shape, values.dtype, read, same=codes[place.reshape(-1)])
