@@ -20,9 +20,9 @@ def bumps():
     return (values - values.mean(1, keepdims=True)).astype(np.float32), place
 
 
-def trained(rows, labels, **options):
+def trained(rows, labels, nets=None, **options):
     data = mm.Dataset.from_arrays(rows, labels=labels, split=(0.6, 0.2, 0.2), **options)
-    return mm.fit(data, key=KEY, **HOW), data
+    return mm.fit(data, key=KEY, nets=nets, **HOW), data
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def test_sequences_of_several_lengths_are_means_and_deviations():
     rows = [(1 + 3 * k) * rng.normal(size=(n, 4)) for k, n in zip(loud, lengths, strict=True)]
     rows = [(v - v.mean(0)).astype(np.float32) for v in rows]  # means tell nothing
     model, data = trained(
-        {"a": rows, "b": rng.normal(size=(N, 3)).astype(np.float32)}, {"loud": loud}
+        {"a": rows, "b": rng.normal(size=(N, 3)).astype(np.float32)},
+        {"loud": loud},
+        nets={"a": mm.nets.transformer(8, 1, 1)},
     )
     found = mm.probe(model, data, "loud")
     assert found.raw["a"] > 0.9 > found.chance

@@ -85,12 +85,13 @@ def _whole(folder: Path, *more: str) -> tuple[Path, Path]:
     return folder / "run", folder / "cache"
 
 
-BOX = "--geometry=box"  # whose training changes its stage
+# Its training changes its stage; a restart is in the runs of both geometries.
+BOX = "--geometry=box", "--max_restarts=0"
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return _whole(tmp_path_factory.mktemp("whole"), BOX)
+    return _whole(tmp_path_factory.mktemp("whole"), *BOX)
 
 
 def test_a_run_writes_what_its_contract_says(uninterrupted):
@@ -149,10 +150,10 @@ def _same_as_whole(run: Path, whole: Path, cache: Path, *more: str) -> None:
 def test_terminated_between_checkpoints_it_ends_as_if_never_stopped(uninterrupted, tmp_path):
     whole, cache = uninterrupted
     run = tmp_path / "run"
-    process = _start(run, cache, BOX)
+    process = _start(run, cache, *BOX)
     _wait_for(lambda: len(_steps(run)) >= 2, process)
     _terminated(process, run, "box_laplace")
-    _same_as_whole(run, whole, cache, BOX)
+    _same_as_whole(run, whole, cache, *BOX)
 
 
 @pytest.mark.slow
@@ -179,7 +180,7 @@ def test_a_finished_run_only_prints(uninterrupted, capsys):
     whole, _ = uninterrupted
     before = {p: p.stat().st_mtime_ns for p in (whole / "checkpoints").rglob("*")}
     metrics = (whole / "metrics.csv").read_bytes()
-    assert _launch("partial_causal", f"--workdir={whole}", *TINY, BOX) == 0
+    assert _launch("partial_causal", f"--workdir={whole}", *TINY, *BOX) == 0
     assert "box/laplace" in capsys.readouterr().out
     assert (whole / "metrics.csv").read_bytes() == metrics
     after = {p: p.stat().st_mtime_ns for p in (whole / "checkpoints").rglob("*")}
@@ -189,7 +190,7 @@ def test_a_finished_run_only_prints(uninterrupted, capsys):
 def test_another_config_in_the_same_folder_is_refused(uninterrupted, capsys):
     whole, _ = uninterrupted
     results = (whole / "results.csv").read_bytes()
-    assert _launch("partial_causal", f"--workdir={whole}", *TINY, BOX, "--kappa=7") == 2
+    assert _launch("partial_causal", f"--workdir={whole}", *TINY, *BOX, "--kappa=7") == 2
     err = capsys.readouterr().err
     assert "kappa 20.0 there, 7.0 here" in err and len(err.splitlines()) == 1
     assert (whole / "results.csv").read_bytes() == results

@@ -77,7 +77,7 @@ def test_an_export_loses_no_modality():
     data = mm.Dataset.from_arrays(
         {n: A[:, k : k + 2] for k, n in enumerate(names)}, split=(1, 0, 0)
     )
-    model = _fit(data, validate_every=0)
+    model = _fit(data, validate_every=0, nets=dict.fromkeys(names, mm.nets.linear()))
     for name in names:
         with pytest.raises(InvalidInput, match=f"modality: '{name}'"):
             export_columns(model, data.only(name))
@@ -178,7 +178,8 @@ def test_new_rows_of_words_and_codes_are_judged(kind):
         words = [f"class {k}" for k in y]
         t = {"words": words, "one-hot": np.eye(4)[y], "age and sex": np.c_[age, y % 2]}[kind]
     data = mm.Dataset.from_arrays(a=a, t=t, labels={"y": y}, split=SPLIT)
-    model = _fit(data, validate_every=0)
+    nets = {"t": mm.nets.text_transformer(8, 1, 1)} if kind == "words" else {}
+    model = _fit(data, nets=nets, validate_every=0)
     new = (
         len({(a[k], t[k]) for k in range(40, N)} - {(a[k], t[k]) for k in range(40)})
         if (kind == "two quantities")
