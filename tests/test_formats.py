@@ -269,6 +269,10 @@ def test_faults_of_paths_and_folders(tmp_path):
     folder.mkdir()
     with pytest.raises(InvalidInput, match="holds no pictures, sounds, texts"):
         read(folder)
+    np.savez(folder / "part0.npz", x=np.eye(12))
+    with pytest.raises(InvalidInput, match="name the file in it that you mean.*part0.npz"):
+        read(folder)
+    (folder / "part0.npz").unlink()
     np.save(folder / "x.npy", np.eye(12))
     _tar(folder)
     with pytest.raises(InvalidInput, match="data.tar and x.npy; use one kind"):

@@ -89,6 +89,25 @@ def test_a_label_that_the_loss_does_not_read_is_noted(loss, capsys):
     assert not tried("supcon")
 
 
+def _of_sides(params, z, context):
+    return jnp.mean((z["a"] - z["b"]) ** 2), {}
+
+
+def test_an_embedding_that_the_loss_does_not_read_is_noted():
+    loss = mm.Loss(lambda key, dim: {}, _of_sides)
+    (told,) = [line for line in tried(loss, fusion=FUSED) if "is not trained" in line]
+    assert told.startswith("loss _of_sides reads no joint:") and "in_pairs" in told
+    alone = mm.Loss(lambda key, dim: {}, lambda params, z, context: (jnp.sum(z["a"]), {}))
+    assert any("reads no b: what becomes of it is not trained" in line for line in tried(alone))
+    assert not any("is not trained" in line for line in tried(loss))
+
+
+@pytest.mark.parametrize("name, left", [("comm", ""), ("info_nce", "joint"), ("supcon", "a, b")])
+def test_ours_leave_what_they_do_not_read_in_a_fusion(name, left):
+    told = [line for line in tried(name, fusion=FUSED) if "is not trained" in line]
+    assert bool(told) == bool(left) and all(f"{name} reads no {left}:" in line for line in told)
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_ours_leave_absent_rows_out(name):
     try:

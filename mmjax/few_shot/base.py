@@ -179,22 +179,13 @@ def accuracies(
 
 @partial(jax.jit, static_argnums=(0, 6, 7))
 def _accuracies(scores, params, x, z, labels, among, shared, z_is_x):
-    def one(given):
-        params, x, z, labels = given
-        return accuracy_of_largest(scores(params, x, z), labels, among)
+    # One draw after another: test rows that are shared are never copied for each.
+    own = {"params": params} | ({} if shared else {"x": x, "labels": labels})
+    own |= {} if z_is_x else {"z": z}
 
-    count = len(jax.tree.leaves(params)[0])
-    # A loop: test rows that are shared are never copied for each draw.
-    pick = lambda v, k, alike: v if alike else v[k]
-    results = [
-        one(
-            (
-                jax.tree.map(lambda v, k=k: v[k], params),
-                pick(x, k, shared),
-                pick(z, k, z_is_x),
-                pick(labels, k, shared),
-            )
-        )
-        for k in range(count)
-    ]
-    return jnp.stack(results)
+    def one(draw):
+        given = {"x": x, "z": z, "labels": labels} | draw
+        outputs = scores(given["params"], given["x"], given["z"])
+        return accuracy_of_largest(outputs, given["labels"], among)
+
+    return jax.lax.map(one, own)

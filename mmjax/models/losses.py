@@ -10,7 +10,7 @@ from mmjax.errors import InvalidInput, choose, note
 from mmjax.losses import LOSSES, Context, Embeddings, Loss
 from mmjax.losses.told import check_is_loss, loss_name, told
 from mmjax.models.parts import Parts, init_of
-from mmjax.nets.embedders import Fusion
+from mmjax.nets.embedders import JOINT, Fusion
 from mmjax.train.objective import objective_of
 from mmjax.types import Array, Tree
 
@@ -53,8 +53,9 @@ def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
     """
     unread: set[str] = set()
     labels: list[bool] = []
+    untrained: set[str] = set()
     checked = told(parts.loss, name)
-    tried = checked._replace(value=_tried(checked, unread, labels))
+    tried = checked._replace(value=_tried(checked, unread, labels, untrained))
     value = objective_of(parts.embedder, tried, parts.rows.look)
     key = jax.random.key(0)
     fed = next(parts.rows.feed(batch_size, 1)(0, key))
@@ -68,6 +69,10 @@ def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
             f"loss {name} doesn't leave out rows that lack {lacking}: it reads what a network "
             "makes of zeros there; use context.present"
         )
+    if untrained:
+        of = ", ".join(sorted(untrained))
+        also = "; mmjax.losses.in_pairs makes one of a fusion of it" if JOINT in untrained else ""
+        messages.append(f"loss {name} reads no {of}: what becomes of it is not trained{also}")
     if labels and not any(labels):
         messages.append(f"loss {name} reads no labels: the label changes nothing")
     for message in messages:
@@ -75,9 +80,10 @@ def try_loss(parts: Parts, batch_size: int, name: str) -> list[str]:
     return messages
 
 
-def _tried(loss: Loss, unread: set[str], labels: list[bool]) -> Any:
+def _tried(loss: Loss, unread: set[str], labels: list[bool], untrained: set[str]) -> Any:
     """The loss's value; modalities that rows lack and whose `present` it doesn't read are added to
-    unread, whether it reads labels that it has to labels."""
+    unread, embeddings of which it reads neither z nor a view to untrained, whether it reads labels
+    that it has to labels."""
 
     def value(params: Tree, z: Embeddings, context: Context) -> tuple[Array, dict[str, Any]]:
         result = loss.value(params, z, context)
@@ -89,6 +95,10 @@ def _tried(loss: Loss, unread: set[str], labels: list[bool]) -> Any:
 
         columns = [context.present[name] for name in names]
         unread.update(n for n, r in zip(names, _reads(by_present, columns), strict=True) if not r)
+        looks = [z, *context.views]
+        by_looks = lambda looks: loss.value(params, looks[0], context._replace(views=looks[1:]))
+        read = _reads(by_looks, looks)
+        untrained.update(k for k in z if not any(look[k] for look in read if k in look))
         if context.labels is not None:
             by_labels = lambda leaves: loss.value(params, z, context._replace(labels=leaves[0]))
             labels.extend(_reads(by_labels, [context.labels]))
@@ -97,10 +107,10 @@ def _tried(loss: Loss, unread: set[str], labels: list[bool]) -> Any:
     return value
 
 
-def _reads(function: Callable[[list[Array]], Any], columns: list[Array]) -> list[bool]:
-    """Whether any operation of the function takes each of the columns."""
+def _reads(function: Callable[[Any], Any], columns: Any) -> Any:
+    """Of a tree of arrays, whether any operation of the function takes each."""
     if not columns:
         return []
     traced = jax.make_jaxpr(function)(columns).jaxpr
     taken = {id(v) for equation in traced.eqns for v in equation.invars}
-    return [id(v) in taken for v in traced.invars]
+    return jax.tree.unflatten(jax.tree.structure(columns), [id(v) in taken for v in traced.invars])

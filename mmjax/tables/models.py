@@ -202,6 +202,13 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
     return [line for job in run.tracked(jobs, name, "tables") for line in job()]
 
 
+_BESIDE = (
+    "raw: the same probe on what the networks see, values of a row side by side (of sequences of "
+    "several lengths their mean and deviation over steps; of text none). chance: always the most "
+    "frequent class, or the mean."
+)
+
+
 def summary(
     config: Any, data: Dataset, rows: Sequence[Row], settings: Sequence[str], spent: Mapping
 ) -> str:
@@ -221,7 +228,7 @@ def summary(
         lines.append([f"{target} from {name}, {metric}{judged}", *figures])
     if lines:
         header = ["linear probes, held-out rows", *settings, "raw", "chance"]
-        remarks += [markdown_table(header, lines), ""]
+        remarks += [markdown_table(header, lines), "", _BESIDE, ""]
     results = dict.fromkeys(
         (r.modality, r.target, r.metric) for r in rows if r.metric.startswith("recall")
     )

@@ -58,7 +58,8 @@ def members_table(members: Members) -> Table:
     sorts = {sort: where for sort, where in joined.items() if where is not None}
     if not sorts:
         held = "no pictures, sounds, texts, .npy or .tar files"
-        raise InvalidInput(f"{members.path}: holds {held}; name the file in it that you mean")
+        told = "".join(f" ({remark})" for remark in members.remarks if remark)
+        raise InvalidInput(f"{members.path}: holds {held}; name the file in it that you mean{told}")
     kept = np.max(list(sorts.values()), axis=0) >= 0
     there = np.sum([where >= 0 for where in sorts.values()], axis=0)
     if len(sorts) > 1 and there.max() < 2:
