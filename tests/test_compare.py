@@ -109,6 +109,7 @@ def test_a_page_and_a_table(tmp_path, capsys):
             "use the folder of a run: it holds config.json and results.csv (runs: 'nowhere'",
         ),
         (["{one}", "{other}"], "these share no figure"),
+        (["{one}", "{one}/../foreign"], "foreign is of traverse"),
         (["{one}", "{one}/../two", "--out={one}"], "this one holds a run"),
         (["{one}", "{one}/../two", "--out={one}/figures"], "this one holds a run"),
         (["{one}", "{one}/../two", "--out={one}/results.csv/a"], "holds a run"),
@@ -124,6 +125,7 @@ def test_what_can_not_be_compared_is_one_line(words, told, tmp_path, capsys):
     one = _run(tmp_path, "one", 0.0)
     other = _run(tmp_path, "other", 0.0)
     _run(tmp_path, "two", 0.0)
+    _run(tmp_path, "foreign", 0.0, experiment="traverse")
     _run(tmp_path, "hash", 0.0, data_hash=["a"])
     _run(tmp_path, "packed", 0.0, packages="jax")
     (tmp_path / _run(tmp_path, "list", 0.0) / "config.json").write_text("[1, 2]")

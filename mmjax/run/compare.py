@@ -313,6 +313,10 @@ def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
     of_a_run = os.path.exists(os.path.join(out, "config.json"))
     of_a_run |= os.path.join(os.path.abspath(out), "").startswith(tuple(inside))
     require(not of_a_run, "--out", out, "a folder of its own: this one holds a run")
+    of = {str(run.config.get("experiment", "")): run.name for run in runs}
+    if len(of) > 1:
+        each = ", ".join(f"{name} is of {experiment or 'none'}" for experiment, name in of.items())
+        raise InvalidInput(f"runs: compare runs of one experiment; {each}")
     result = compared(runs)
     if not result:
         raise InvalidInput("runs: compare runs of one experiment; these share no figure")
