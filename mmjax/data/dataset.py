@@ -205,7 +205,10 @@ class Dataset(NamedTuple):
     def __str__(self) -> str:
         counts = ", ".join(f"{int(np.sum(self.split == s))} {s}" for s in SPLITS)
         message = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
-        return f"{self.name}: {counted(self.num_rows, 'row')} ({counts}) of {message}"
+        groups = len(np.unique(self.groups))
+        # What is equal, or was asked for, is on one side of a split.
+        linked = "" if groups == self.num_rows else f" in {counted(groups, 'group')}"
+        return f"{self.name}: {counted(self.num_rows, 'row')}{linked} ({counts}) of {message}"
 
 
 def _shape(column: Column) -> str:
