@@ -50,9 +50,18 @@ def rows_of(name: str, rows: Any) -> int:
 def of_length(name: str, values: Any, n: int) -> np.ndarray:
     _unmasked(name, values)
     _no_mixture(name, values)
-    values = np.asarray(values)
+    values = _exact(values) if isinstance(values, list | tuple) else np.asarray(values)
     require(values.shape[:1] == (n,), f"rows of {name}", values.shape[:1], f"({n},)")
     return values
+
+
+def _exact(values: Sequence[Any]) -> np.ndarray:
+    """As NumPy has it, but for whole numbers that no dtype of its holds: their names."""
+    array = np.asarray(values)
+    whole = array.ndim == 1 and array.dtype.kind in "fO"
+    if whole and len(values) and all(isinstance(v, int | np.integer) for v in values):
+        return np.array([str(int(v)) for v in values])
+    return array
 
 
 def _unmasked(name: str, values: Any) -> None:
@@ -78,10 +87,13 @@ def of_objects(name: str, values: np.ndarray) -> np.ndarray:
     if values.dtype != np.dtype(object) or values.ndim != 1:
         return values
     rows = [v.item() if isinstance(v, np.generic) else v for v in values]
-    if all(isinstance(v, str | bytes) for v in rows):
-        return np.array([v if isinstance(v, str) else v.decode("utf-8", "replace") for v in rows])
-    if all(isinstance(v, bool | int | float) for v in rows):
+    if rows and all(isinstance(v, bytes) for v in rows):
         return np.array(rows)
+    if all(isinstance(v, str | bytes) for v in rows):
+        text = lambda v: v if isinstance(v, str) else v.decode("utf-8", "surrogateescape")
+        return np.array(list(map(text, rows)))
+    if all(isinstance(v, bool | int | float) for v in rows):
+        return _exact(rows)
     lacking = [row for row, v in enumerate(rows) if v is None or v != v]
     if lacking:
         raise InvalidInput(f"{name}: row {lacking[0]} has {rows[lacking[0]]}, which names nothing")
@@ -277,11 +289,11 @@ def _numbers(
     values = plain(values, name, "data")
     if values.dtype.kind not in "biuf":
         raise InvalidInput(f"{name}: dtype {values.dtype} is not allowed; use numbers or text")
+    ignored = ~mask.reshape(-1, *[1] * (values.ndim - 1))
+    if seen is not None:
+        ignored = ignored | ~seen.reshape(*seen.shape, *[1] * (values.ndim - 2))
+    if ignored.any():  # what is behind the end is no content of a row
+        values = np.where(ignored, values.dtype.type(0), values)
     if values.dtype.kind == "f":
-        ignored = ~mask.reshape(-1, *[1] * (values.ndim - 1))
-        if seen is not None:
-            ignored = ignored | ~seen.reshape(*seen.shape, *[1] * (values.ndim - 2))
-        if ignored.any():
-            values = np.where(ignored, values.dtype.type(0), values)
         check_finite(name, values)
     return values

@@ -21,6 +21,7 @@ _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is 
 _PER_CLASS = 4  # texts a class of a label, up to which they are how its classes are described
 _FEW_KINDS = 3  # contents of numbers, each of often as many rows, up to which they name nothing
 _BY_CHANCE = 3  # times as often as independent columns, up to which rows are alike by chance
+_COMBINATIONS = 100  # of answers, for each row, up to which rows are alike by chance
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
 
 # What contents of a column are: `texts`, which may name classes; `codes` and a `number`, which are
@@ -66,6 +67,12 @@ def _by_chance(rows: np.ndarray) -> bool:
     alike, chance = _alike(keys), 1.0
     if alike == 0:
         return False
+    # Answers of a questionnaire depend on each other: of few kinds each, far fewer than rows are
+    # different, and not many combinations.
+    kinds = [len(np.unique(column)) for column in rows.T]
+    different, combinations = len(set(keys)), float(np.sum(np.log(kinds)))
+    if 3 * max(kinds) <= different and combinations <= np.log(_COMBINATIONS * len(rows)):
+        return True
     for column in rows.T:
         if alike > _BY_CHANCE * chance:
             return False
@@ -143,6 +150,9 @@ def linked_rows(
         return np.asarray(group, np.int64), remarks
     if whole is not None:
         same = np.unique(whole, axis=0, return_inverse=True)[1].reshape(-1)
+        if set(contents.sorts) <= {"texts", "codes", "number"}:  # often alike, as classes are
+            often = np.bincount(same)[same] > max(_OFTEN[0], _OFTEN[1] * n)
+            same = np.where(often, n + np.arange(n), same)
         group, remarks = _unless_most(group, same, asked_groups)
     for name, column, sort in zip(contents.of, ids.T, contents.sorts, strict=True):
         if sort == "number":
@@ -153,7 +163,7 @@ def linked_rows(
         often = rows > max(_OFTEN[0], (_OFTEN[1] if words else _TOO_LARGE) * n)
         if sort == "codes" and not often.any():
             continue
-        if sort == "codes" or name_classes(column, sort, labels):
+        if sort == "codes" or (sort != "recordings" and name_classes(column, sort, labels)):
             often = np.ones(n, bool)
         if often.any():
             remarks.append(f"{rows.max()} rows hold the same {name}: a class, which {PARTED}")

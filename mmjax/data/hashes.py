@@ -82,17 +82,22 @@ def known_hashes(
     return results
 
 
-def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
+def held_by(data: Dataset, known: Mapping[str, np.ndarray], *, proved: bool = False) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds one of these, also as another dtype stores it.
 
     Args:
       data: of any rows.
       known: name -> `[k]` hashes, of known_hashes, or of hashes_of for rows of the same dtypes.
+      proved: whether a row needs more than codes and single numbers, which come again in new rows.
     """
     result = np.ones(data.num_rows, bool)
-    for holds, lacks in held_in(data, known).values():
+    shown = np.full(data.num_rows, not proved)
+    for name, (holds, lacks) in held_in(data, known).items():
         result &= holds | lacks
-    return result
+        column = data.columns[name]
+        if proved and sort_of(column.kind, column.values) not in ("codes", "number"):
+            shown |= holds
+    return result & shown
 
 
 def held_in(

@@ -81,7 +81,7 @@ def standardised_by(
     first = steps[0]
     steps = _less(steps, first)
     far = float(np.abs(steps).max(initial=0.0))
-    if far > 1e100 and np.isfinite(far):  # squares would be no float64
+    if (far > 1e100 or 0 < far < 1e-100) and np.isfinite(far):  # squares would be no float64
         return standardised_by(values / values.dtype.type(far), fitted, seen)
     mean, spread = steps.mean(0), steps.std(0)
     # Against its own size, not 1: small units are no constants. Whole numbers are exact.

@@ -176,15 +176,17 @@ def disentangle(
     of = next(iter(result)) if of is None else of
     x = choose(result, "of", of)
     here = np.isfinite(x).all(1)
-    fit_x, score_x = x[rows.fit & here], x[rows.score & here]
+    names = list(data.labels) if labels is None else labels
+    judged, one_each = _one_a_group(data, names, rows.score & here)
+    fit_x, score_x = x[rows.fit & here], x[judged]
     for few, least, what in ((fit_x, 4, "training"), (score_x, 1, "test")):
         said = counted(len(few), f"{what} row")
         require(len(few) >= least, "data", f"{said} with {of}", f"{least} or more")
-    remarks = list(rows.remarks)
+    remarks = [*rows.remarks, *one_each]
     if len(result) > 1:
         others = ", ".join(name for name in result if name != of)
         remarks.append(f"of {of}; of= chooses another: {others}")
-    factors = _factors(data, data.labels if labels is None else labels, rows.score & here, remarks)
+    factors = _factors(data, names, judged, remarks)
     k = determined(jax.numpy.asarray(fit_x))
     if num_components is not None:
         k = whole("num_components", num_components, most=k)
@@ -208,6 +210,29 @@ def disentangle(
 
 
 _HANDFUL = 5  # rows of each of two classes, or of a quantity, that components are judged by
+
+
+def _one_a_group(
+    data: Dataset, names: Sequence[str], rows: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """The judged rows `[n]` bool, of which copies tell nothing new: where a label is the same in
+    all rows of a group, as of views of one recording, a row drawn of each; and a line on it."""
+    drawn = np.random.default_rng(0).permutation(np.flatnonzero(rows))
+    kinds, first, group = np.unique(data.groups[drawn], return_index=True, return_inverse=True)
+    if len(kinds) == len(drawn):
+        return rows, []
+    chosen, alike = drawn[first], []
+    for name in names:
+        codes = np.unique(choose(dict(data.labels), "label", name), return_inverse=True)[1]
+        if (codes[drawn] == codes[chosen][group.reshape(-1)]).all():
+            alike.append(name)
+    if not alike:
+        return rows, []
+    judged = np.zeros_like(rows)
+    judged[chosen] = True
+    of = f"{', '.join(alike)} are alike" if len(alike) > 1 else f"{alike[0]} is alike"
+    message = f"{len(chosen)} of {counted(len(drawn), 'row')} judged, one a group, in which {of}"
+    return judged, [message]
 
 
 def _factors(

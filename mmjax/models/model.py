@@ -221,7 +221,7 @@ def trained_on(model: Model, data: Dataset) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds what the model was trained on; where these are
     words and codes alone, rows that hold it all in one row."""
     known = model.spec.trained_rows
-    held = held_by(data, known)
+    held = held_by(data, known, proved=bool(model.spec.about.get("recordings")))
     if "" in known and set(model.modalities) <= set(data.columns):
         held &= np.isin(row_hashes(data.only(*model.modalities)), known[""])
     return held

@@ -345,12 +345,13 @@ def _lazy(
         taken = chosen if rows is None else rows[chosen]
         part = values.read(taken) if isinstance(values, Lazy) else np.asarray(values[taken])
         part = part.reshape(len(chosen), *shape[1:])
-        if part.dtype.kind == "f":
+        if lengths is not None or present is not None:
             part = part.copy()
-            if lengths is not None:
-                part[~lengths[chosen].astype(bool)] = 0
-            if present is not None:
-                part[~np.asarray(present)[chosen].astype(bool)] = 0
+        if lengths is not None:
+            part[~lengths[chosen].astype(bool)] = 0
+        if present is not None:
+            part[~np.asarray(present)[chosen].astype(bool)] = 0
+        if part.dtype.kind == "f":
             check_finite(f"{path}: {name}", part, rows=taken)
         return part
 

@@ -112,6 +112,7 @@ def read(
         numbers = {*labels} - words  # or names of classes that look like numbers
         labelled = {name: _labels(table, name, index, name in numbers) for name in rest}
         labelled |= {name: _words(table, name, index) for name in words}
+        named_rows = {n: _names(table, n, index) for n in (groups, *ids) if n}
         if modalities is None:
             counts = {name: len(values) for name, values in labelled.items()}
             modalities = usual_modalities(table, [*rest, *index.values()], counts)
@@ -131,9 +132,9 @@ def read(
         data = Dataset.from_arrays(
             {name: one.rows for name, one in results.items()},
             labels={name: labelled[name] for name in labels},
-            groups=labelled[groups] if groups else None,
+            groups=named_rows.get(groups),
             split=_split(path, split, labelled),
-            ids={name: labelled[name] for name in ids} if ids else None,
+            ids={name: named_rows[name] for name in ids} if ids else None,
             linked=bool(ids and groups and ids == numbered),
             present=_some("present", results),
             lengths=_some("lengths", results),
@@ -213,6 +214,13 @@ def _words(table: Table, name: str, index: Mapping[str, str]) -> np.ndarray:
     values: Raw = list(table.written[name]) if name in table.written else column(table, name)
     values = label_values(table, name, picked_rows(values, _rows(table, index, name, name), name))
     return values.astype(np.str_)
+
+
+def _names(table: Table, name: str, index: Mapping[str, str]) -> np.ndarray:
+    """What groups or ids are called: 1.1 and 1.10 are two."""
+    if name in table.written:
+        return _words(table, name, index)
+    return _labels(table, name, index, checked=False)
 
 
 def _rows(

@@ -1,0 +1,145 @@
+"""What rows are called and hold: names that numbers would merge, padding, answers, copies."""
+
+import jax
+import numpy as np
+import pytest
+
+import mmjax as mm
+from mmjax.data.groups import sort_of
+from mmjax.data.scaling import standardised_by
+from mmjax.data.values import Lazy
+from mmjax.errors import InvalidInput
+
+N = 600
+SHARES = (0.6, 0.2, 0.2)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def groups(**given):
+    return len(np.unique(mm.Dataset.from_arrays(split=SHARES, **given).groups))
+
+
+@pytest.mark.parametrize("several", [1, 2])
+def test_of_codes_alone_equal_rows_are_classes(several):
+    c = rng().integers(0, 10, N)
+    made = {f"x{k}": np.eye(10)[(c + k) % 10] for k in range(several)}
+    data = mm.Dataset.from_arrays(made, labels={"odd": c % 2}, split=SHARES)
+    assert len(np.unique(data.groups)) == N
+    assert mm.probe(None, data, "odd", raw=False).embedding["x0"] == 1.0
+
+
+def test_copies_of_rows_of_numbers_are_one():
+    a, b = rng().normal(size=(2, 200))
+    copies = np.repeat(np.arange(200), 3)
+    assert groups(a=a[copies, None], b=b[copies, None]) == 200
+
+
+@pytest.mark.parametrize("items", [3, 5])
+def test_answers_of_a_questionnaire_are_no_recordings(items):
+    """They depend on each other, and are alike far more often than if they did not."""
+    mood = rng().normal(size=(200, 1))
+    answers = np.clip(np.rint(3 + mood + 0.5 * rng().normal(size=(200, items))), 1, 5)
+    assert sort_of("features", answers) == "codes"
+    assert sort_of("features", rng().normal(size=(100, 4))[np.repeat(np.arange(100), 3)]) == (
+        "vectors"
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_what_is_behind_the_end_of_a_sequence_is_no_content(dtype):
+    recording = np.repeat(np.arange(100), 3)
+    values = rng().integers(0, 99, (100, 10, 2))[recording]
+    lengths = rng().integers(3, 8, 100)[recording]
+    behind = np.arange(10) >= lengths[:, None]
+    values[behind] = rng().integers(0, 99, (int(behind.sum()), 2))
+    data = mm.Dataset.from_arrays(a=values.astype(dtype), lengths={"a": lengths}, split=SHARES)
+    assert len(np.unique(data.groups)) == 100 and data.ids.max() == 99
+
+
+def test_behind_the_end_nothing_is_read_of_files_either(tmp_path):
+    recording = np.repeat(np.arange(20), 3)
+    values = rng().integers(0, 99, (20, 10, 2))[recording].astype(np.int16)
+    lengths = np.full(60, 6)
+    values[:, 6:] = rng().integers(0, 99, (60, 4, 2))
+    np.savez(tmp_path / "s.npz", a=values, a_lengths=lengths)
+    data = mm.read(tmp_path / "s.npz", modalities={"a": "a"}, stream=True, split=SHARES)
+    assert isinstance(data.columns["a"].values, Lazy) and len(np.unique(data.groups)) == 20
+
+
+def test_groups_have_no_space_around_them_and_may_be_dates():
+    x = rng().normal(size=(40, 3))
+    names = [f"s{k % 20}" + " " * (k // 20) for k in range(40)]
+    assert groups(x=x, groups=names) == 20
+    days = np.datetime64("2026-01-01") + np.arange(40) % 10
+    assert groups(x=x, groups=days) == 10
+
+
+def test_ids_and_groups_of_a_table_are_names(tmp_path):
+    rows = [f"{a}.{b},{a}.{b},{a + b / 7:.3f}" for a in (1, 2, 3) for b in range(1, 21)]
+    (tmp_path / "t.csv").write_text("\n".join(["ids,group,x", *rows]))
+    data = mm.read(tmp_path / "t.csv", modalities={"x": "x"}, split=SHARES)
+    assert len(np.unique(data.groups)) == len(np.unique(data.ids)) == 60
+
+
+def test_bytes_that_are_no_text_are_not_merged():
+    x, c = rng().normal(size=(60, 3)), np.arange(60) % 2
+    names = np.array([b"M\xe4rz", b"M\xe5rz"], object)[c]
+    with pytest.raises(InvalidInput, match="holds bytes"):
+        mm.Dataset.from_arrays(x=x, labels={"m": names})
+    assert groups(x=x, groups=np.array([b"g\xe4%d" % (k % 30) for k in range(60)], object)) == 30
+
+
+@pytest.mark.parametrize("made", [list, lambda v: np.array(v, object)], ids=["list", "objects"])
+def test_whole_numbers_that_no_dtype_holds_are_not_merged(made):
+    wide = [2**63 + 1, 2**63 + 2, -1] * 20
+    data = mm.Dataset.from_arrays(x=rng().normal(size=(60, 3)), labels={"k": made(wide)})
+    assert len(np.unique(data.labels["k"])) == 3
+    assert groups(x=rng().normal(size=(60, 3)), groups=made(wide)) == 3
+
+
+@pytest.mark.parametrize("unit", [1e-165, 1e-300])
+def test_a_unit_whose_squares_vanish_is_none(unit):
+    x = rng().normal(size=(400, 3))
+    every = np.ones(400, bool)
+    np.testing.assert_allclose(standardised_by(x * unit, every), standardised_by(x, every), 1e-5)
+    y = 2 * x[:, 0] + 1
+    data = mm.Dataset.from_arrays(x=x, labels={"y": y * unit}, split=SHARES)
+    assert mm.probe(None, data, "y", raw=False).embedding["x"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_picture_of_each_subject_is_a_recording_whatever_a_label_says():
+    pictures = rng().integers(0, 255, (100, 4, 4, 3)).astype(np.uint8)
+    who = np.repeat(np.arange(100), 3)
+    given = dict(a=pictures[who], t=rng().normal(size=(300, 3)), labels={"subject": who})
+    assert groups(**given) == 100
+
+
+def test_rows_of_a_known_code_alone_are_new():
+    x, c = rng().normal(size=(200, 4)), rng().integers(0, 10, 200)
+    here = {"x": rng().random(200) > 0.2}
+    given = dict(x=x, t=c.astype(float), present=here, labels={"a": c % 2}, split=SHARES)
+    data, nets = mm.Dataset.from_arrays(**given), {k: mm.nets.linear() for k in "xt"}
+    options = dict(dim=2, steps=2, nets=nets, progress=False, validate_every=0)
+    model = mm.fit(data, key=jax.random.key(0), **options)
+    assert mm.probe(model, data, "a", raw=False).scored == 40
+    trained = data.part("train")
+    same = trained._replace(split=np.array(["test"] * trained.num_rows))
+    with pytest.raises(InvalidInput, match="trained on"):
+        mm.probe(model, same, "a", raw=False)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("near", [0.0, 1e-3])
+def test_copies_make_no_component_disentangled(seed, near):
+    draw = np.random.default_rng(seed)
+    recording = np.repeat(np.arange(200), 6)
+    x = draw.normal(size=(200, 4))[recording]
+    x = x + near * draw.normal(size=x.shape)
+    labels = {"a": draw.integers(0, 3, 200)[recording], "b": draw.normal(size=200)[recording]}
+    data = mm.Dataset.from_arrays(x=x, labels=labels, groups=recording, split=SHARES)
+    found = mm.disentangle(None, data, key=jax.random.key(seed))
+    assert found.scored == 40 and any("one a group" in line for line in found.remarks)
+    assert all((of["dci"] or 0) == 0 for of in found.figures.values())
