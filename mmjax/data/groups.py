@@ -148,10 +148,14 @@ def linked_rows(
         for column in ids.T:
             group, _ = linked_groups(group, column, np.arange(n))
         return np.asarray(group, np.int64), remarks
+    classes: list[str] = []
     if whole is not None:
         same = np.unique(whole, axis=0, return_inverse=True)[1].reshape(-1)
         if set(contents.sorts) <= {"texts", "codes", "number"}:  # often alike, as classes are
             often = np.bincount(same)[same] > max(_OFTEN[0], _OFTEN[1] * n)
+            if often.any():
+                rows = np.bincount(same).max()
+                classes = [f"{rows} rows hold the same of everything: a class, which {PARTED}"]
             same = np.where(often, n + np.arange(n), same)
         group, remarks = _unless_most(group, same, asked_groups)
     for name, column, sort in zip(contents.of, ids.T, contents.sorts, strict=True):
@@ -170,7 +174,7 @@ def linked_rows(
         column = np.where(often, n + np.arange(n), column)
         group, more = _unless_most(group, column, asked_groups)
         remarks += [line for line in more if line not in remarks]
-    return np.asarray(group, np.int64), remarks
+    return np.asarray(group, np.int64), remarks or classes
 
 
 def _unless_most(
