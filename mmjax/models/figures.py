@@ -203,9 +203,12 @@ def probe_features(
     task = "classification" if classes else "regression"
     metric = "accuracy" if classes else "r2"
 
+    base_of = {name: shortened(x, fit) for name, x in raw.items()}
+    width = _width([*features.values(), *base_of.values()], len(data.split))
+
     def figure(x):
         whole = np.isfinite(x).all(1)
-        of = lambda part: Labelled(_padded(x[part & whole]), targets[part & whole])
+        of = lambda part: Labelled(_padded(x[part & whole], width), targets[part & whole])
         parts = of(fit & ~choosing), of(choosing), of(score)
         if min(len(part.labels) for part in parts) < 1:
             return float("nan")
@@ -215,7 +218,7 @@ def probe_features(
         return float(linear_probe(task, *parts, **options)[metric])
 
     results = {name: figure(x) for name, x in features.items()}
-    base = {name: figure(shortened(x, fit)) for name, x in raw.items()}
+    base = {name: figure(x) for name, x in base_of.items()}
     remarks += components_remark(raw)
     most = lambda rows: float(np.bincount(targets[rows], minlength=1).max() / max(1, rows.sum()))
     chance = lambda rows: most(rows) if classes else 0.0
@@ -238,9 +241,18 @@ def _lacking(name: str, x: np.ndarray, parts: Mapping[str, np.ndarray]) -> list[
     return [f"{name}: no figure; no {' and no '.join(empty)} row {why}"] if empty else []
 
 
-def _padded(x: np.ndarray) -> np.ndarray:
-    """Columns of zeros up to a power of two: they change no probe, and few shapes are compiled."""
-    width = max(16, 1 << (x.shape[1] - 1).bit_length())
+_SMALL = 2**19  # numbers whose probe takes less time than to compile another
+
+
+def _width(tables: Sequence[np.ndarray], rows: int) -> int:
+    """To which all are padded, so that one program is compiled; 0 where that costs more."""
+    widest = max(x.shape[1] for x in tables)
+    return widest if widest * rows <= _SMALL else 0
+
+
+def _padded(x: np.ndarray, width: int) -> np.ndarray:
+    """Columns of zeros, up to a power of two: they change no probe, and few shapes are compiled."""
+    width = max(16, 1 << (max(width, x.shape[1]) - 1).bit_length())
     return np.pad(x, ((0, 0), (0, width - x.shape[1])))
 
 
