@@ -604,3 +604,12 @@ def test_arrays_of_different_numbers_of_rows_are_told_how_to_be_paired(tmp_path)
     np.savez(path, image=held["image"], mel=held["mel"])
     with pytest.raises(InvalidInput, match="by index=$"):
         read(path)
+
+
+def test_files_of_a_row_each_are_not_a_modality_each(tmp_path):
+    for row in range(40):
+        np.save(tmp_path / f"{row:03d}.image.npy", np.zeros((48, 3)))
+    with pytest.raises(InvalidInput, match="40 columns or arrays .*name those that are"):
+        read(tmp_path)
+    with pytest.raises(InvalidInput, match="modalities: 'x:x' is not allowed; use a dict"):
+        read(tmp_path, modalities="x:x")

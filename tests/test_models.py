@@ -540,7 +540,7 @@ def test_other_types_are_told_in_a_line(call, data, model):
             judge(None, data, KEY)
     if call in ("sweep", "fit", "disentangle"):
         for odd in (0, None, np.arange(2), jnp.arange(2), jax.random.split(KEY, 2)):
-            with pytest.raises(InvalidInput, match=r"^key: a value .*use one of jax.random.key\(0"):
+            with pytest.raises(InvalidInput, match="^key: .*use a key, as jax.random.key"):
                 judge(model, data, odd)
 
 
@@ -635,3 +635,10 @@ def test_copies_of_training_rows_are_told_before_a_training(data):
     copied.split[-2:] = "test"
     with pytest.raises(InvalidInput, match="split: 2 of 14 rows of split test equal training rows"):
         check_held_out(copied)
+
+
+def test_rows_are_embedded_by_name(model):
+    with pytest.raises(InvalidInput, match=r"embed: 'ndarray' .*rows by name: embed\(a=..., b="):
+        model.embed(arrays()[0]["a"])
+    with pytest.raises(InvalidInput, match="the first axis is that of rows"):
+        model.embed(a=arrays()[0]["a"][0])

@@ -208,7 +208,8 @@ class Dataset(NamedTuple):
         groups = len(np.unique(self.groups))
         # What is equal, or was asked for, is on one side of a split.
         linked = "" if groups == self.num_rows else f" in {counted(groups, 'group')}"
-        return f"{self.name}: {counted(self.num_rows, 'row')}{linked} ({counts}) of {message}"
+        told = f"; {counted(len(self.remarks), 'remark')} in .remarks" if self.remarks else ""
+        return f"{self.name}: {counted(self.num_rows, 'row')}{linked} ({counts}) of {message}{told}"
 
 
 def _shape(column: Column) -> str:

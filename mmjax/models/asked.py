@@ -35,7 +35,7 @@ def check_asked(
     allowed = "a mm.Dataset, of mm.Dataset.from_arrays or mm.read"
     _require_type(isinstance(data, Dataset), "data", data, allowed)
     if key is not _UNASKED:
-        _require_type(_is_key(key), "key", key, "one of jax.random.key(0)")
+        _require_type(_is_key(key), "key", key, "a key, as jax.random.key(0)")
 
 
 def _is_key(key: Any) -> bool:

@@ -94,6 +94,9 @@ class Model(NamedTuple):
                 choose(dict(self.spec.nets), "modality", name)
             data = Dataset.from_arrays(modalities, split=(0, 0, 1), ids=None, seed=0)
         else:
+            if not isinstance(data, Dataset):
+                by_name = ", ".join(f"{name}=..." for name in self.modalities)
+                require(False, "embed", type(data).__name__, f"rows by name: embed({by_name})")
             data = data.only(*(name for name in self.modalities if name in data.columns))
         for name, column in data.columns.items():
             check_column(name, column, self.spec.preparations[name])

@@ -129,7 +129,8 @@ def check_column(name: str, column: Column, preparation: Preparation) -> None:
     p, shape = preparation, tuple(column.values.shape[1:])
     require(column.kind == p.kind, f"kind of {name}", column.kind, f"{p.kind}, as in training")
     if p.kind in ("features", "image"):
-        require(shape == p.shape, f"shape of {name}", list(shape), f"{list(p.shape)}, as trained")
+        allowed = f"rows of {list(p.shape)}, as trained; the first axis is that of rows"
+        require(shape == p.shape, f"shape of {name}", list(shape), allowed)
     if p.kind == "image":
         _check_range(name, column.values, p.scaling)
     if p.kind == "sequence":

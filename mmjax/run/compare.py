@@ -173,7 +173,8 @@ def differences_table(comparisons: Sequence[Compared], runs: Sequence[str]) -> T
         name = [one.run] if several else []
         rows.append([verdict, label, figure, *name, *cells, *values])
     header = ["", "setting", "figure", *(["run"] if several else [])]
-    header += ["difference", "95 % interval", "by", runs[0], "the run" if several else runs[1]]
+    other = "the run" if several else runs[1]
+    header += [f"{other} - {runs[0]}", "95 % interval", "by", runs[0], other]
     marked = frozenset(k for k, one in enumerate(comparisons) if one.difference.differs)
     return Table(header, rows, "", marked)
 

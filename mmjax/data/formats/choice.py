@@ -17,6 +17,7 @@ from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
 _AT_ONCE = 1024  # rows of files that are read together
+_MANY = 30  # modalities beyond which nobody meant so many
 _BESIDE = ("{}_mask", "{}_lengths", "present_{}", "{}_present")
 
 
@@ -72,7 +73,8 @@ def usual_modalities(table: Table, used: Sequence[str], known: Mapping[str, int]
     Raises InvalidInput where there are none, or they have unequal rows.
     """
     if table.usual is not None:
-        return {name: usual for name, usual in table.usual.items() if usual not in used}
+        usual = {name: of for name, of in table.usual.items() if of not in used}
+        return _not_many(table, usual)
     beside = beside_of(table.columns)
     rows = {}
     for name in table.columns:
@@ -95,7 +97,15 @@ def usual_modalities(table: Table, used: Sequence[str], known: Mapping[str, int]
         message = f"which columns are modalities? It has {there}; name them by modalities="
         raise InvalidInput(f"{table.path}: {message}")
     check_as_many(table, rows)
-    return {name: name for name in rows}
+    return _not_many(table, {name: name for name in rows})
+
+
+def _not_many(table: Table, names: dict[str, str]) -> dict[str, str]:
+    if len(names) > _MANY:  # files of a row each, say
+        few = ", ".join(list(names)[:3])
+        message = f"{len(names)} columns or arrays ({few}, ...) might be a modality each"
+        raise InvalidInput(f"{table.path}: {message}; name those that are by modalities=")
+    return names
 
 
 def check_as_many(table: Table, rows: Mapping[str, int]) -> None:
