@@ -9,6 +9,7 @@ from mmjax.data.groups import sort_of
 from mmjax.data.scaling import standardised_by
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
+from mmjax.models.rows import judged_rows
 
 N = 600
 SHARES = (0.6, 0.2, 0.2)
@@ -143,3 +144,24 @@ def test_copies_make_no_component_disentangled(seed, near):
     found = mm.disentangle(None, data, key=jax.random.key(seed))
     assert found.scored == 40 and any("one a group" in line for line in found.remarks)
     assert all((of["dci"] or 0) == 0 for of in found.figures.values())
+
+
+def test_what_is_known_by_its_name_alone_is_told(tmp_path):
+    from PIL import Image
+
+    pixels = rng().integers(0, 255, (40, 8, 8, 3)).astype(np.uint8)
+    for row, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / f"{row}.png")
+    lines = [f"{row}.png,word {row},{row % 2}" for row in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["photo,text,y", *lines]))
+    columns = {"image": "photo", "text": "text"}
+    of = lambda **o: mm.read(tmp_path / "t.csv", modalities=columns, labels=["y"], **o)
+    nets = {"image": mm.nets.linear(), "text": mm.nets.text_transformer(8, 1, 1)}
+    options = dict(dim=2, steps=1, nets=nets, progress=False, validate_every=0, batch_size=8)
+    told = "image: files are known by their names"
+    model = mm.fit(of(stream=True, split=SHARES), key=jax.random.key(0), **options)
+    rows = judged_rows(model, of(stream=False, split=SHARES), False, ["image"])
+    assert any(line.startswith(told) for line in rows.remarks)
+    in_memory = model._replace(spec=model.spec._replace(about={}))
+    rows = judged_rows(in_memory, of(stream=False, split=SHARES), False, ["image"])
+    assert not any(line.startswith(told) for line in rows.remarks)

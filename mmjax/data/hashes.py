@@ -130,6 +130,12 @@ def recordings(data: Dataset) -> list[str]:
     return results
 
 
+def known_by_name(data: Dataset) -> list[str]:
+    """Modalities that stay in files whose rows are known by the files' names alone."""
+    values = {name: column.values for name, column in data.columns.items()}
+    return [k for k, v in values.items() if isinstance(v, Lazy) and v.tell is not None]
+
+
 def row_hashes(data: Dataset) -> np.ndarray:
     """`[n]` uint64 of all that a row holds, whatever the dtype of its numbers."""
     parts, n = [], data.num_rows

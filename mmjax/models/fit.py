@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from mmjax.data.dataset import Dataset, is_classes
-from mmjax.data.hashes import seen_rows
+from mmjax.data.hashes import known_by_name, seen_rows
 from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput, choose, counted, require, whole
 from mmjax.labels import encode_labels
@@ -159,7 +159,7 @@ def fit(
     remarks = try_loss(parts, batch_size, loss_name)
     seen = seen_rows(data, bool(validate_every))
     about = _about(data, bool(validate_every), loss_name, steps, remarks, seen.data_hash)
-    kept = about | {"recordings": seen.recordings}
+    kept = about | {"recordings": seen.recordings, "by_name": known_by_name(rows)}
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, seen.known, kept)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,

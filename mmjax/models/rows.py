@@ -7,6 +7,7 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset, parted
 from mmjax.data.groups import PARTED
+from mmjax.data.hashes import known_by_name
 from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.models.asked import check_switch
@@ -70,7 +71,15 @@ def judged_rows(
         remarks = (f"{rows} left out: the model was trained on what they hold in {of}",)
         score = score & ~partly
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    return Judged(fit, score, (*remarks, *_of_split(data, score)))
+    return Judged(fit, score, (*remarks, *_of_files(model, data), *_of_split(data, score)))
+
+
+def _of_files(model: Model, data: Dataset) -> list[str]:
+    """What can't be seen of files that were not read for it."""
+    named = {*model.spec.about.get("by_name", ()), *known_by_name(data)}
+    names = ", ".join(name for name in model.modalities if name in named & set(data.columns))
+    said = "files are known by their names: a training file's copy, or its contents in memory"
+    return [f"{names}: {said}, would be judged as new"] if names else []
 
 
 def _of_split(data: Dataset, judged: np.ndarray) -> list[str]:
