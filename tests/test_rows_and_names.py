@@ -165,3 +165,12 @@ def test_what_is_known_by_its_name_alone_is_told(tmp_path):
     in_memory = model._replace(spec=model.spec._replace(about={}))
     rows = judged_rows(in_memory, of(stream=False, split=SHARES), False, ["image"])
     assert not any(line.startswith(told) for line in rows.remarks)
+
+
+def test_captions_in_another_order_are_the_same():
+    x = rng().normal(size=(60, 3))
+    said = [[f"{k} {word}" for word in "abc"] for k in range(20)]
+    texts = [said[k % 20][k // 20 :] + said[k % 20][: k // 20] for k in range(60)]
+    data = mm.Dataset.from_arrays(x=x, text=texts, split=SHARES)
+    assert len(np.unique(data.groups)) == 20
+    assert len(np.unique(data.ids[:, 1])) == 60  # each first caption is another

@@ -272,11 +272,11 @@ def _ids(
     else:
         made, names = [], []
         for key, column in columns.items():
-            content = contents_of(column, n)
-            if key in absent:
-                content = np.where(absent[key], content, n + np.arange(n))
-            made.append(content)
-            names.append(key)
+            for content in (contents_of(column, n), *_texts_in_any_order(column)):
+                if key in absent:
+                    content = np.where(absent[key], content, n + np.arange(n))
+                made.append(content)
+                names.append(key)
         if not made:
             made, names = [np.arange(n)], ["row"]
     return np.stack(made, axis=1).astype(np.int32), tuple(names)
@@ -316,6 +316,15 @@ def contents_of(column: Column, n: int) -> np.ndarray:
     if column.kind == "text":
         return np.unique(column.values.astype(np.str_), return_inverse=True)[1].reshape(-1)
     return content_ids(column.values)
+
+
+def _texts_in_any_order(column: Column) -> list[np.ndarray]:
+    """`[n]` int, equal where all texts of rows of several are; nothing of others."""
+    if column.others is None:
+        return []
+    every = zip(column.values, column.others, strict=True)
+    rows = [repr(sorted([first, *others])) for first, others in every]
+    return [np.unique(np.array(rows), return_inverse=True)[1].reshape(-1)]
 
 
 def parted(data: Dataset, judged: np.ndarray | None = None) -> list[str]:
