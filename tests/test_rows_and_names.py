@@ -9,6 +9,7 @@ from mmjax.data.groups import sort_of
 from mmjax.data.scaling import standardised_by
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
+from mmjax.models import trained_on
 from mmjax.models.rows import judged_rows
 
 N = 600
@@ -130,6 +131,70 @@ def test_rows_of_a_known_code_alone_are_new():
     same = trained._replace(split=np.array(["test"] * trained.num_rows))
     with pytest.raises(InvalidInput, match="trained on"):
         mm.probe(model, same, "a", raw=False)
+
+
+def test_rows_of_a_quantity_alone_are_known_again():
+    x, age = rng().normal(size=(200, 6)), 40 + 10 * rng().normal(size=200)
+    half = {"x": np.arange(200) % 2 == 0}
+    split = ["train"] * 150 + ["test"] * 50
+    given = dict(age=age, labels={"y": np.arange(200) % 3 % 2}, split=split)
+    data, nets = mm.Dataset.from_arrays(x=x, present=half, **given), {"x": mm.nets.linear()}
+    options = dict(dim=2, steps=2, nets=nets | {"age": mm.nets.linear()}, progress=False)
+    model = mm.fit(data, key=jax.random.key(0), validate_every=0, **options)
+    test = lambda d: d._replace(split=np.array(["test"] * d.num_rows))
+    assert trained_on(model, test(data)).sum() == 150  # those without x among them
+    assert trained_on(model, test(data.only("age"))).sum() == 150
+    assert trained_on(model, test(data.take(~half["x"]))).sum() == 75
+
+
+@pytest.mark.parametrize("made", ["bits", "grid", "tokens", "pictures"])
+def test_copies_of_few_combinations_are_recordings(made):
+    which = np.repeat(np.arange(250), 4)
+    draw = lambda kinds, *shape: rng().integers(0, kinds, (250, *shape))[which]
+    x = {
+        "bits": lambda: draw(2, 12).astype(float),
+        "grid": lambda: draw(20, 3).astype(float),
+        "tokens": lambda: draw(4, 6, 1).astype(float),
+        "pictures": lambda: 255 * draw(2, 4, 4, 1).astype(np.uint8),
+    }[made]()
+    data = mm.Dataset.from_arrays(x=x, t=rng().normal(size=(1000, 4)), split=SHARES)
+    assert 225 <= len(np.unique(data.groups)) <= 250
+
+
+def test_a_label_of_groups_costs_others_no_figure():
+    who = np.repeat(np.arange(20), 30)
+    x = rng().normal(size=(600, 3))
+    labels = {"sex": who % 2, "gesture": (x[:, 0] > 0).astype(int)}
+    data = mm.Dataset.from_arrays(x=x, labels=labels, groups=who, split=SHARES)
+    found = mm.disentangle(None, data, key=jax.random.key(0))
+    assert found.scored == 120 and found.figures["as they are"]["sap"] > 0.5
+    assert any("left out: sex is the same in all rows of a group" in r for r in found.remarks)
+
+
+def test_a_picture_a_class_is_told():
+    icons = rng().integers(0, 255, (10, 4, 4, 3)).astype(np.uint8)[np.arange(600) % 10]
+    given = dict(icon=icons, x=rng().normal(size=(600, 4)), labels={"c": np.arange(600) % 10})
+    data = mm.Dataset.from_arrays(**given, split=SHARES)
+    assert any("each class of a label has one icon" in line for line in data.remarks)
+    alone = mm.Dataset.from_arrays(**given, ids=np.arange(600), split=SHARES)
+    assert len(np.unique(alone.groups)) == 600
+
+
+def test_a_tiny_column_beside_others_keeps_its_digits():
+    x = rng().normal(size=(400, 3))
+    every = np.ones(400, bool)
+    units = np.array([1, 1e-200, 1e200])
+    np.testing.assert_allclose(standardised_by(x * units, every), standardised_by(x, every), 1e-5)
+
+
+def test_names_of_bytes_have_no_space_around_them_and_wide_numbers_are_no_floats():
+    x = rng().normal(size=(20, 3))
+    ids = lambda v: mm.Dataset.from_arrays(x=x, ids=v, split=["train"] * 20).ids
+    assert len(np.unique(ids([b"7"] * 10 + [b"7 "] * 10))) == 1
+    wide = [2**53 + 1] * 10 + [float(2**53)] * 10
+    assert len(np.unique(ids(wide))) == 2
+    with pytest.raises(InvalidInput):
+        ids([2**60 + 1] * 19 + [np.nan])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -56,12 +56,19 @@ def of_length(name: str, values: Any, n: int) -> np.ndarray:
 
 
 def _exact(values: Sequence[Any]) -> np.ndarray:
-    """As NumPy has it, but for whole numbers that no dtype of its holds: their names."""
+    """As NumPy has it, but for whole numbers that its dtype does not hold: names of the numbers."""
     array = np.asarray(values)
-    whole = array.ndim == 1 and array.dtype.kind in "fO"
-    if whole and len(values) and all(isinstance(v, int | np.integer) for v in values):
-        return np.array([str(int(v)) for v in values])
-    return array
+    numbers = array.ndim == 1 and array.dtype.kind in "fO"
+    if not numbers or not all(
+        isinstance(v, int | float | np.integer | np.floating) for v in values
+    ):
+        return array
+    whole = [v for v in values if isinstance(v, int | np.integer)]
+    finite = all(np.isfinite(v) for v in values if not isinstance(v, int))
+    if all(abs(int(v)) <= 2**53 for v in whole) or not finite:
+        return array
+    name = lambda v: repr(float(v)) if isinstance(v, float) and v % 1 else str(int(v))
+    return np.array(list(map(name, values)))
 
 
 def _unmasked(name: str, values: Any) -> None:

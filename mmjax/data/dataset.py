@@ -252,8 +252,10 @@ def _check_mappings(**given: Any) -> None:
 def _codes(name: str, values: Any, n: int) -> np.ndarray:
     """`[n]` int of what names rows; an error tells what it is of."""
     column = of_objects(name, of_length(name, values, n))
-    if column.dtype.kind in "MmU":  # dates by their names
-        column = np.char.strip(column.astype(np.str_))
+    if column.dtype.kind in "Mm":  # dates by their names
+        column = column.astype(np.str_)
+    if column.dtype.kind in "US":
+        column = np.char.strip(column)
     try:
         return encode_labels(column)[0]
     except InvalidInput as error:

@@ -22,6 +22,7 @@ _PER_CLASS = 4  # texts a class of a label, up to which they are how its classes
 _FEW_KINDS = 3  # contents of numbers, each of often as many rows, up to which they name nothing
 _BY_CHANCE = 3  # times as often as independent columns, up to which rows are alike by chance
 _COMBINATIONS = 100  # of answers, for each row, up to which rows are alike by chance
+_ALONE = 0.3  # share of different answers that one row alone has, or more
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
 
 # What contents of a column are: `texts`, which may name classes; `codes` and a `number`, which are
@@ -57,6 +58,8 @@ def sort_of(kind: str, values: Any) -> str:
     some = np.asarray(values.read(rows) if isinstance(values, Lazy) else values[rows])
     if _by_chance(some.reshape(len(rows), -1)):
         return "codes"
+    if kind == "features" and not isinstance(values, Lazy) and _are_answers(values, some):
+        return "codes"
     return "vectors" if kind == "features" else "recordings"
 
 
@@ -67,17 +70,27 @@ def _by_chance(rows: np.ndarray) -> bool:
     alike, chance = _alike(keys), 1.0
     if alike == 0:
         return False
-    # Answers of a questionnaire depend on each other: of few kinds each, far fewer than rows are
-    # different, and not many combinations.
-    kinds = [len(np.unique(column)) for column in rows.T]
-    different, combinations = len(set(keys)), float(np.sum(np.log(kinds)))
-    if 3 * max(kinds) <= different and combinations <= np.log(_COMBINATIONS * len(rows)):
-        return True
     for column in rows.T:
         if alike > _BY_CHANCE * chance:
             return False
         chance *= _alike(column)
     return alike <= _BY_CHANCE * chance
+
+
+def _are_answers(rows: np.ndarray, some: np.ndarray) -> bool:
+    """Whether rows `[n, f]` are answers of a questionnaire, that depend on each other: few kinds
+    each, not many combinations, and many that one row alone has. Copies have hardly any such.
+
+    Args:
+      rows: all of them.
+      some: a sample.
+    """
+    kinds = [len(np.unique(column)) for column in some.T]
+    combinations = float(np.sum(np.log(kinds)))
+    if combinations > np.log(_COMBINATIONS * len(rows)):
+        return False
+    counts = np.unique(np.array(content_keys(rows)), return_counts=True)[1]
+    return 3 * max(kinds) <= len(counts) and bool(np.mean(counts == 1) >= _ALONE)
 
 
 def _alike(values: np.ndarray) -> float:
@@ -167,7 +180,11 @@ def linked_rows(
         often = rows > max(_OFTEN[0], (_OFTEN[1] if words else _TOO_LARGE) * n)
         if sort == "codes" and not often.any():
             continue
-        if sort == "codes" or (sort != "recordings" and name_classes(column, sort, labels)):
+        if sort == "recordings" and name_classes(column, sort, labels):
+            remarks.append(
+                f"each class of a label has one {name}: its rows stay together without ids="
+            )
+        elif sort == "codes" or name_classes(column, sort, labels):
             often = np.ones(n, bool)
         if often.any():
             remarks.append(f"{rows.max()} rows hold the same {name}: a class, which {PARTED}")

@@ -1,7 +1,7 @@
 """What rows hold, as numbers that a model keeps of what it was trained on: whatever the dtype."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -14,6 +14,7 @@ from mmjax.data.values import Lazy
 from mmjax.errors import given
 
 _TELLING = 3  # values that rounding changes, from which on what is left tells rows apart
+_DIFFER = 0.9  # share of rows that differ from all others, from which on they are known again
 _AT_ONCE = 256  # rows of files read together
 _WHOLE = 2.0**53  # up to which float64 holds every whole number
 _HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
@@ -38,8 +39,8 @@ class Seen(NamedTuple):
 
     Attributes:
       data_hash: of the training rows.
-      known: see known_hashes; under an empty name hashes of whole rows, where no modality alone
-        tells them again.
+      known: see known_hashes; under an empty name hashes of whole rows without a recording, which
+        no modality alone tells again.
       recordings: see recordings.
       validation: hashes_of the validation rows, where they chose something.
     """
@@ -58,9 +59,24 @@ def seen_rows(data: Dataset, validated: bool) -> Seen:
     hashes = hashes_of(seen)
     of = lambda part: {name: column[seen.split == part] for name, column in hashes.items()}
     known, told = known_hashes(seen, rows, hashes), recordings(seen)
-    if not told:  # words and codes come again in new rows, but not all of a row
-        known |= {"": np.unique(row_hashes(seen))}
+    if len(bare := bare_hashes(seen, told)):
+        known |= {"": bare}
     return Seen(data_hash(of("train")), known, told, of("validation") if validated else {})
+
+
+def bare_hashes(seen: Dataset, told: Sequence[str]) -> np.ndarray:
+    """`[k]` uint64 row_hashes, each once, of rows without any recording of these modalities: words
+    and codes come again in new rows, but not all of a row. Where there are recordings, only if
+    these rows do differ from each other."""
+    bare = seen.take(~_shows(seen, told))
+    hashes = np.unique(row_hashes(bare)) if bare.num_rows else np.zeros(0, np.uint64)
+    return hashes if not told or len(hashes) >= _DIFFER * bare.num_rows else hashes[:0]
+
+
+def _shows(data: Dataset, told: Sequence[str]) -> np.ndarray:
+    """`[n]` bool: rows that have one of these modalities."""
+    every = np.ones(data.num_rows, bool)
+    return np.any([np.zeros_like(every), *(data.present.get(k, every) for k in told)], axis=0)
 
 
 def known_hashes(
@@ -82,22 +98,26 @@ def known_hashes(
     return results
 
 
-def held_by(data: Dataset, known: Mapping[str, np.ndarray], *, proved: bool = False) -> np.ndarray:
+def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds one of these, also as another dtype stores it.
 
     Args:
       data: of any rows.
       known: name -> `[k]` hashes, of known_hashes, or of hashes_of for rows of the same dtypes.
-      proved: whether a row needs more than codes and single numbers, which come again in new rows.
     """
     result = np.ones(data.num_rows, bool)
-    shown = np.full(data.num_rows, not proved)
-    for name, (holds, lacks) in held_in(data, known).items():
+    for holds, lacks in held_in(data, known).values():
         result &= holds | lacks
-        column = data.columns[name]
-        if proved and sort_of(column.kind, column.values) not in ("codes", "number"):
-            shown |= holds
-    return result & shown
+    return result
+
+
+def proofs(data: Dataset, names: Iterable[str]) -> np.ndarray | None:
+    """`[n]` bool: rows that have more than codes and single numbers, which come again in new rows;
+    None where there is no modality of more."""
+    light = lambda column: sort_of(column.kind, column.values) in ("codes", "number")
+    there = [name for name in names if name in data.columns]
+    telling = [name for name in there if not light(data.columns[name])]
+    return _shows(data, telling) if telling else None
 
 
 def held_in(
@@ -136,10 +156,14 @@ def known_by_name(data: Dataset) -> list[str]:
     return [k for k, v in values.items() if isinstance(v, Lazy) and v.tell is not None]
 
 
-def row_hashes(data: Dataset) -> np.ndarray:
-    """`[n]` uint64 of all that a row holds, whatever the dtype of its numbers."""
+def row_hashes(data: Dataset, names: Iterable[str] | None = None) -> np.ndarray:
+    """`[n]` uint64 of all that a row holds, or of these modalities, of which it may lack some;
+    whatever the dtype of its numbers."""
     parts, n = [], data.num_rows
-    for name in sorted(data.columns):
+    for name in sorted(data.columns if names is None else names):
+        if name not in data.columns:
+            parts.append(np.zeros(n, "<u8"))
+            continue
         here = data.present.get(name, np.ones(n, bool))
         parts.append(np.where(here, _known_as(data.columns[name], n), 0).astype("<u8"))
     rows = np.ascontiguousarray(np.stack(parts, 1))

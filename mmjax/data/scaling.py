@@ -80,9 +80,11 @@ def standardised_by(
     # The first step is taken off before any sum, so that an offset costs no digits.
     first = steps[0]
     steps = _less(steps, first)
-    far = float(np.abs(steps).max(initial=0.0))
-    if (far > 1e100 or 0 < far < 1e-100) and np.isfinite(far):  # squares would be no float64
-        return standardised_by(values / values.dtype.type(far), fitted, seen)
+    far = np.abs(steps).max(0, initial=0.0)
+    odd = ((far > 1e100) | ((far > 0) & (far < 1e-100))) & np.isfinite(far)
+    if odd.any():  # squares would be no float64
+        units = np.where(odd, far, 1).astype(values.dtype)
+        return standardised_by(values / units, fitted, seen)
     mean, spread = steps.mean(0), steps.std(0)
     # Against its own size, not 1: small units are no constants. Whole numbers are exact.
     size = np.abs(first.astype(np.float64)) if first.dtype.kind == "f" else 0.0

@@ -177,7 +177,7 @@ def disentangle(
     x = choose(result, "of", of)
     here = np.isfinite(x).all(1)
     names = list(data.labels) if labels is None else labels
-    judged, one_each = _one_a_group(data, names, rows.score & here)
+    names, judged, one_each = _one_a_group(data, names, rows.score & here)
     fit_x, score_x = x[rows.fit & here], x[judged]
     for few, least, what in ((fit_x, 4, "training"), (score_x, 1, "test")):
         said = counted(len(few), f"{what} row")
@@ -214,25 +214,32 @@ _HANDFUL = 5  # rows of each of two classes, or of a quantity, that components a
 
 def _one_a_group(
     data: Dataset, names: Sequence[str], rows: np.ndarray
-) -> tuple[np.ndarray, list[str]]:
-    """The judged rows `[n]` bool, of which copies tell nothing new: where a label is the same in
-    all rows of a group, as of views of one recording, a row drawn of each; and a line on it."""
+) -> tuple[Sequence[str], np.ndarray, list[str]]:
+    """Labels and judged rows `[n]` bool of which copies tell nothing new, and a line on it.
+
+    Where a label is the same in all rows of a group, as of views of one recording, a row drawn of
+    each group is judged. Where that costs most rows and other labels differ, these are judged.
+    """
     drawn = np.random.default_rng(0).permutation(np.flatnonzero(rows))
     kinds, first, group = np.unique(data.groups[drawn], return_index=True, return_inverse=True)
-    if len(kinds) == len(drawn):
-        return rows, []
     chosen, alike = drawn[first], []
     for name in names:
         codes = np.unique(choose(dict(data.labels), "label", name), return_inverse=True)[1]
         if (codes[drawn] == codes[chosen][group.reshape(-1)]).all():
             alike.append(name)
-    if not alike:
-        return rows, []
+    if len(kinds) == len(drawn) or not alike:
+        return names, rows, []
+    of = f"{', '.join(alike)} {'is' if len(alike) == 1 else 'are'} the same in all rows of a group"
+    rest = [name for name in names if name not in alike]
+    if rest and 2 * len(kinds) < len(drawn):
+        return rest, rows, [f"left out: {of}; labels={alike} judges a row of each"]
     judged = np.zeros_like(rows)
     judged[chosen] = True
-    of = f"{', '.join(alike)} are alike" if len(alike) > 1 else f"{alike[0]} is alike"
-    message = f"{len(chosen)} of {counted(len(drawn), 'row')} judged, one a group, in which {of}"
-    return judged, [message]
+    return (
+        names,
+        judged,
+        [f"{len(chosen)} of {counted(len(drawn), 'row')} judged, one a group: {of}"],
+    )
 
 
 def _factors(

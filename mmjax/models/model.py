@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mmjax.data.dataset import Dataset
-from mmjax.data.hashes import held_by, held_in, row_hashes
+from mmjax.data.hashes import held_by, held_in, proofs, row_hashes
 from mmjax.encoders import make_head
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.nets import Net
@@ -223,11 +223,13 @@ def _nothing(preparation: Preparation, n: int) -> dict[str, Any]:
 def trained_on(model: Model, data: Dataset) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds what the model was trained on; where these are
     words and codes alone, rows that hold it all in one row."""
-    known = model.spec.trained_rows
-    held = held_by(data, known, proved=bool(model.spec.about.get("recordings")))
-    if "" in known and set(model.modalities) <= set(data.columns):
-        held &= np.isin(row_hashes(data.only(*model.modalities)), known[""])
-    return held
+    known, names = model.spec.trained_rows, model.modalities
+    held = held_by(data, known)
+    whole = lambda: np.isin(row_hashes(data, names), known.get("", ()))
+    if not model.spec.about.get("recordings"):
+        return held & whole() if "" in known and set(names) <= set(data.columns) else held
+    shown = proofs(data, names)
+    return held if shown is None or shown.all() else held & (shown | whole())
 
 
 def trained_in(

@@ -12,7 +12,15 @@ from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.data.formats.choice import beside_of
-from mmjax.data.hashes import hashes_of, held_by, held_in, recordings, row_hashes
+from mmjax.data.hashes import (
+    bare_hashes,
+    hashes_of,
+    held_by,
+    held_in,
+    proofs,
+    recordings,
+    row_hashes,
+)
 from mmjax.errors import InvalidInput, choose, counted, require, say
 from mmjax.models import Fusion, Model, fit, retrieval, trained_in, trained_on
 from mmjax.models.figures import probing
@@ -89,10 +97,10 @@ def check_held_out(data: Dataset) -> None:
     if not judged.num_rows or not seen.num_rows:
         return
     alone, known = recordings(seen), hashes_of(seen)
-    if alone:
-        equal = held_by(judged, known, proved=True)
-    else:  # words and codes come again in new rows, but not all of a row
-        equal = np.isin(row_hashes(judged), row_hashes(seen))
+    shown = proofs(judged, judged.columns) if alone else np.zeros(judged.num_rows, bool)
+    equal = held_by(judged, known)
+    if shown is not None and not shown.all():
+        equal &= shown | np.isin(row_hashes(judged), bare_hashes(seen, alone))
     held = held_in(judged.only(*alone), known) if alone else {}
     partly = np.any([equal, *(holds for holds, _ in held.values())], axis=0)
     rows = f"of {counted(judged.num_rows, 'row')} of split test"
