@@ -126,11 +126,8 @@ def test_rows_of_a_known_code_alone_are_new():
     data, nets = mm.Dataset.from_arrays(**given), {k: mm.nets.linear() for k in "xt"}
     options = dict(dim=2, steps=2, nets=nets, progress=False, validate_every=0)
     model = mm.fit(data, key=jax.random.key(0), **options)
-    assert mm.probe(model, data, "a", raw=False).scored == 40
-    trained = data.part("train")
-    same = trained._replace(split=np.array(["test"] * trained.num_rows))
-    with pytest.raises(InvalidInput, match="trained on"):
-        mm.probe(model, same, "a", raw=False)
+    assert not trained_on(model, data.part("test")).any()
+    assert trained_on(model, data.part("train"))[here["x"][data.split == "train"]].all()
 
 
 def test_rows_of_a_quantity_alone_are_known_again():

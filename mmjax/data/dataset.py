@@ -321,12 +321,13 @@ def contents_of(column: Column, n: int) -> np.ndarray:
 
 
 def _texts_in_any_order(column: Column) -> list[np.ndarray]:
-    """`[n]` int, equal where all texts of rows of several are; nothing of others."""
+    """`[n]` int, equal where all texts of rows of several are; none where no two rows are."""
     if column.others is None:
         return []
     every = zip(column.values, column.others, strict=True)
     rows = [repr(sorted([first, *others])) for first, others in every]
-    return [np.unique(np.array(rows), return_inverse=True)[1].reshape(-1)]
+    kinds, codes = np.unique(np.array(rows), return_inverse=True)
+    return [codes.reshape(-1)] if len(kinds) < len(rows) else []
 
 
 def parted(data: Dataset, judged: np.ndarray | None = None) -> list[str]:
