@@ -120,7 +120,7 @@ every_score = pytest.mark.parametrize(
 
 
 @every_score
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data(), st.sampled_from(TYPES), st.booleans())
 def test_the_type_of_the_numbers_changes_nothing(names, data, kind, on_device):
     name = data.draw(st.sampled_from(names))
