@@ -51,7 +51,7 @@ class Config(MultimodalOptions, RunOptions):
     hidden: tuple[int, ...] = option((256,), "hidden widths of the encoders")
     steps: int = option(1200, "training steps")
     augmentation_probability: float = option(1.0, "of noise and of drops, for each row, in [0, 1]")
-    noise: float = option(0.3, "its standard deviation, in units of the standardised values")
+    noise: float = option(0.3, "deviation of the noise, of standardised values")
     drop: float = option(0.5, "largest share of features left out, in [0, 1]")
     table: str = option("views", "what is fused", ("views", "speech"))
     data: str = option("", "an .npz file; empty: quadrants of scikit-learn's digits", file=True)

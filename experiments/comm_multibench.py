@@ -53,7 +53,7 @@ class Config(FusedOptions, RunOptions):
     """The data set, what is fused of it, and how the run is carried out."""
 
     dataset: str = option("mosi", "which", tuple(SOURCES))
-    data: str = option("", "its file or folder", file=True)
+    data: str = option("", "file or folder of the data set", file=True)
     modalities: str = option("", "comma-separated, in order; empty: those of the published row")
     task: str = option("", "mimic: a code such as 7, or -1 for mortality; vision_touch: position, "
                        "contact; empty: the published one")  # fmt: skip
@@ -71,7 +71,7 @@ class Config(FusedOptions, RunOptions):
     head_hidden: int = option(512, "width of the projection head")
     head_out: int = option(256, "dimension of what the loss compares")
     steps: int = option(0, "training steps; 0: as many as the epochs have")
-    learning_rate: float = option(1e-3, "its peak")
+    learning_rate: float = option(1e-3, "peak of the learning rate")
     warmup: int = option(0, "steps of linear warm-up")
     schedule: str = option("constant", "of the learning rate", ("constant", "cosine"))
     weight_decay: float = option(1e-2, "decoupled, of kernels only")

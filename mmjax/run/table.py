@@ -27,7 +27,7 @@ class SeedOptions:
     """What is repeated, in every experiment."""
 
     seeds: int = option(3, "number of seeds; each draws its own world, data and initial weights")
-    seed: int = option(0, "the first of them")
+    seed: int = option(0, "the first seed; others count on from it")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,7 +75,7 @@ class ContentStyleOptions(OptimiserOptions):
     temperature: float = option(1.0, "of the loss, > 0")
     batch_size: int = option(512, "tuples a step, over all devices")
     steps: int = option(1500, "training steps")
-    learning_rate: float = option(0.03, "its peak")
+    learning_rate: float = option(0.03, "peak of the learning rate")
 
 
 # The recipe of the paper's simulation.

@@ -42,14 +42,14 @@ class FusedOptions(OptimiserOptions):
     tokens: int = option(4, "tokens of a vector")
     width: int = option(48, "of a token and of Z")
     layers: int = option(1, "of the fusion")
-    heads: int = option(8, "of its attention")
+    heads: int = option(8, "of the fusion's attention")
     head_hidden: int = option(96, "width of the projection head")
     head_out: int = option(48, "dimension of what the loss compares")
     temperature: float = option(0.1, "of the loss, > 0")
     batch_size: int = option(64, "rows a step, over all devices")
     steps: int = option(600, "training steps")
     optimiser: str = option("adamw", OPTIMISER_HELP, tuple(OPTIMISERS))
-    learning_rate: float = option(3e-3, "its peak")
+    learning_rate: float = option(3e-3, "peak of the learning rate")
     warmup: int = option(50, "steps of linear warm-up")
     weight_decay: float = option(
         3.0, "decoupled, of kernels: makes it general beyond the rows seen"

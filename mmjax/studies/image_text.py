@@ -74,7 +74,7 @@ class ImageTextOptions(OptimiserOptions):
     )
     batch_size: int = option(256, "pairs a step, over all devices")
     steps: int = option(3500, "training steps")
-    learning_rate: float = option(0.03, "its peak")
+    learning_rate: float = option(0.03, "peak of the learning rate")
     clip_norm: float = option(2.0, "largest norm of a gradient; 0 for none")
 
 

@@ -57,7 +57,7 @@ class PairOptions(OptimiserOptions):
     learn_temperature: bool = option(False, "train the temperature too, from that start")
     batch_size: int = option(256, "pairs a step, over all devices")
     optimiser: str = option("adamw", OPTIMISER_HELP, tuple(OPTIMISERS))
-    learning_rate: float = option(3e-3, "its peak")
+    learning_rate: float = option(3e-3, "peak of the learning rate")
     weight_decay: float = option(1e-2, DECAY_HELP)
 
 

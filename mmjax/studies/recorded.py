@@ -25,8 +25,8 @@ class MultimodalOptions(FusedOptions):
 
     hidden: tuple[int, ...] = option((128,), "hidden widths of encoders of vectors and maps")
     augmentation: str = option("drop+noise", "what happens to a row, in order: noise, drop")
-    augmentation_probability: float = option(0.5, "of each of these, for each row, in [0, 1]")
-    noise: float = option(0.1, "its standard deviation, in units of the standardised values")
+    augmentation_probability: float = option(0.5, "of each augmentation, for each row, in [0, 1]")
+    noise: float = option(0.1, "deviation of the noise, of standardised values")
     drop: float = option(0.8, "largest share of features or steps left out, in [0, 1]")
 
 

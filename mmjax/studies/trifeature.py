@@ -56,7 +56,7 @@ class TrifeatureOptions(FusedOptions):
     batch_size: int = option(64, "pairs a step, over all devices")
     steps: int = option(2000, "training steps")
     optimiser: str = option("muon", OPTIMISER_HELP, tuple(OPTIMISERS))
-    learning_rate: float = option(0.03, "its peak")
+    learning_rate: float = option(0.03, "peak of the learning rate")
     weight_decay: float = option(
         0.3, "decoupled, of kernels: makes it general beyond the triples seen"
     )

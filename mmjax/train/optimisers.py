@@ -139,9 +139,9 @@ class OptimiserOptions:
 
     steps: int = option(1000, "training steps")
     optimiser: str = option("muon", OPTIMISER_HELP, tuple(OPTIMISERS))
-    learning_rate: float = option(0.02, "its peak")
+    learning_rate: float = option(0.02, "peak of the learning rate")
     warmup: int = option(100, "steps of linear warm-up")
-    schedule: str = option("cosine", "of the learning rate after that", SCHEDULES)
+    schedule: str = option("cosine", "of the learning rate, after its warmup", SCHEDULES)
     weight_decay: float = option(0.0, DECAY_HELP)
     clip_norm: float = option(0.0, "largest norm of a gradient; 0 for none")
 
