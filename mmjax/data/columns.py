@@ -58,10 +58,9 @@ def of_length(name: str, values: Any, n: int) -> np.ndarray:
 def _exact(values: Sequence[Any]) -> np.ndarray:
     """As NumPy has it, but for whole numbers that its dtype does not hold: names of the numbers."""
     array = np.asarray(values)
-    numbers = array.ndim == 1 and array.dtype.kind in "fO"
-    if not numbers or not all(
-        isinstance(v, int | float | np.integer | np.floating) for v in values
-    ):
+    sorts = int | float | np.integer | np.floating
+    may_lose = array.ndim == 1 and array.dtype.kind in "fO"
+    if not may_lose or not all(isinstance(v, sorts) for v in values):
         return array
     whole = [v for v in values if isinstance(v, int | np.integer)]
     finite = all(np.isfinite(v) for v in values if not isinstance(v, int))

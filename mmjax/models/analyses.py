@@ -235,11 +235,8 @@ def _one_a_group(
         return rest, rows, [f"left out: {of}; labels={alike} judges a row of each"]
     judged = np.zeros_like(rows)
     judged[chosen] = True
-    return (
-        names,
-        judged,
-        [f"{len(chosen)} of {counted(len(drawn), 'row')} judged, one a group: {of}"],
-    )
+    rows_of = f"{len(chosen)} of {counted(len(drawn), 'row')}"
+    return names, judged, [f"{rows_of} judged, one a group: {of}"]
 
 
 def _factors(

@@ -86,8 +86,8 @@ def read(
     Dataset.from_arrays does.
     """
     path = os.fspath(path)
-    if modalities is not None and not isinstance(modalities, Mapping):
-        require(False, "modalities", modalities, "a dict: name -> column")
+    by_name = modalities is None or isinstance(modalities, Mapping)
+    require(by_name, "modalities", modalities, "a dict: name -> column")
     table = open_table(path)
     with naming_file(path):
         index, labels = dict(index or {}), [labels] if isinstance(labels, str) else list(labels)
