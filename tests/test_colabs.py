@@ -2,12 +2,11 @@
 
 import ast
 import inspect
+import json
 import types
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
 # What the cell tagged `parameters` becomes in CI: a row a notebook.
@@ -28,10 +27,16 @@ def test_every_notebook_has_small_settings():
     assert {path.stem for path in (ROOT / "colabs").glob("*.ipynb")} == set(SMALL)
 
 
+def _cells(name, kind="code"):
+    """A notebook's cells; read as what they are, JSON, so that only who runs them needs Jupyter."""
+    cells = json.loads((ROOT / "colabs" / f"{name}.ipynb").read_text())["cells"]
+    joined = (cell | {"source": "".join(cell["source"])} for cell in cells)
+    return [types.SimpleNamespace(**cell) for cell in joined if cell["cell_type"] == kind]
+
+
 def _tree(name):
     """A notebook's code, without magics and the cell that installs."""
-    book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
-    cells = [c.source for c in book.cells if c.cell_type == "code" and "find_spec" not in c.source]
+    cells = [c.source for c in _cells(name) if "find_spec" not in c.source]
     lines = [line for cell in cells for line in cell.splitlines()]
     return ast.parse("\n".join(line for line in lines if not line.lstrip().startswith("%")))
 
@@ -89,8 +94,7 @@ def test_a_wrong_call_is_found():
 
 @pytest.mark.parametrize("name", SMALL)
 def test_small_settings_set_the_parameters_that_there_are(name):
-    book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
-    (cell,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", []))
+    (cell,) = (c for c in _cells(name) if "parameters" in c.metadata.get("tags", []))
     names = lambda code: [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Name)]
     stored = lambda code: {n.id for n in names(code) if isinstance(n.ctx, ast.Store)}
     assert stored(SMALL[name]) <= stored(cell.source)
@@ -99,6 +103,10 @@ def test_small_settings_set_the_parameters_that_there_are(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_notebook_runs_top_to_bottom(name, monkeypatch, tmp_path):
+    """Needs the extra `colabs`, which the quick tests do without."""
+    import nbformat
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
     (parameters,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", []))
@@ -117,8 +125,7 @@ def test_notebook_runs_top_to_bottom(name, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_notebook_defines_nothing(name):
-    book = nbformat.read(ROOT / "colabs" / f"{name}.ipynb", as_version=4)
-    for cell in (c for c in book.cells if c.cell_type == "code"):
+    for cell in _cells(name):
         source = "\n".join(
             line for line in cell.source.splitlines() if not line.lstrip().startswith("%")
         )
@@ -129,10 +136,7 @@ def test_notebook_defines_nothing(name):
 
 
 def test_all_install_in_the_same_way():
-    first = {
-        [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"][0]
-        for path in (ROOT / "colabs").glob("*.ipynb")
-    }
+    first = {_cells(path.stem)[0].source for path in (ROOT / "colabs").glob("*.ipynb")}
     (cell,) = first
     assert "find_spec" in cell and "git+https://" in cell and "pip install" in cell
 
@@ -140,10 +144,10 @@ def test_all_install_in_the_same_way():
 @pytest.mark.parametrize("name", SMALL)
 def test_notebook_is_stored_with_its_figures_and_little_else(name):
     path = ROOT / "colabs" / f"{name}.ipynb"
-    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    code = _cells(name)
     outputs = [output for cell in code for output in cell.outputs]
     assert [c.execution_count for c in code] == list(range(1, len(code) + 1)), "in one go, in order"
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
     assert sum("image/png" in o.get("data", {}) for o in outputs) >= 4
     assert path.stat().st_size < 800_000
     assert str(Path.home()) not in path.read_text() and "/tmp/" not in path.read_text()
