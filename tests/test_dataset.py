@@ -159,6 +159,10 @@ def test_what_stays_in_files_has_the_shape_of_what_does_not(kind):
         (dict(x={"a": 1}), "dict"),
         (dict(x=EYE * 1j), "complex"),
         (dict(x=np.full((3, 2), np.nan)), "row 0, column 0"),
+        (
+            dict(x=np.where(np.eye(10)[:, :1] > 0, np.nan, EYE)),
+            "1 row of it NaN throughout: present=",
+        ),
         (dict(x=EYE, labels={"k": [1, 2]}), "rows of labels k"),
         (dict(x=EYE, labels={"k": [np.nan] * 10}), "labels k has NaN"),
         (dict(x=EYE, split=(0.5, 0.5, 0.5)), "sum to 1"),

@@ -1,5 +1,6 @@
 """The front door: fit, embed, save, load; what is trained is what is said."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -18,9 +19,10 @@ from mmjax.data.values import Lazy
 from mmjax.encoders import mlp
 from mmjax.errors import InvalidInput
 from mmjax.models import figures, trained_on
+from mmjax.models.fit import cut_short as cut
 from mmjax.models.model import embedded
-from mmjax.run import launch
-from mmjax.tables.models import check_held_out, export_columns, write_embeddings
+from mmjax.run import Row, launch
+from mmjax.tables.models import check_held_out, export_columns, summary, write_embeddings
 from mmjax.train import Interrupted
 from tests.test_page import read_page
 
@@ -642,3 +644,21 @@ def test_rows_are_embedded_by_name(model):
         model.embed(arrays()[0]["a"])
     with pytest.raises(InvalidInput, match="the first axis is that of rows"):
         model.embed(a=arrays()[0]["a"][0])
+
+
+def test_what_a_short_training_cuts_is_told(model):
+    remarks = model.spec.about["remarks"]
+    assert "the warm-up takes half of the steps, 6 steps: warmup 100 asks for more" in remarks
+    assert not any("batch" in line for line in remarks)  # 16 of 36 rows
+    assert cut(64, 36, 6, 12) == ["a batch is all 36 training rows: batch_size 64 asks for more"]
+    with pytest.raises(InvalidInput, match="warmup: -1"):
+        fit(dataset(), warmup=-1)
+
+
+def test_a_summary_tells_how_many_rows_were_judged(data):
+    row = lambda name, metric, value: Row("fit", "dim=4", 0, name, "kind", metric, value)
+    rows = [row("a", "accuracy", 0.5), row("b", "accuracy", 0.75), row("b", "judged_rows", 7)]
+    every = [row("all", "judged_rows", 12), row("all", "chance", 0.25)]
+    config = dataclasses.make_dataclass("Config", ["seeds"])(1)
+    text = summary(config, data, rows + every, ["dim=4"], {})
+    assert "kind from a (accuracy, 12 rows)" in text and "kind from b (accuracy, 7 rows)" in text

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmjax.data.files.checks import check_finite, plain
 from mmjax.data.values import Lazy, padded
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, counted, require
 
 KINDS = ("features", "sequence", "image", "text")
 
@@ -301,5 +301,13 @@ def _numbers(
     if ignored.any():  # what is behind the end is no content of a row
         values = np.where(ignored, values.dtype.type(0), values)
     if values.dtype.kind == "f":
-        check_finite(name, values)
+        try:
+            check_finite(name, values)
+        except InvalidInput as error:
+            empty = np.isnan(values).reshape(len(values), -1).all(1)
+            if values.ndim < 2 or not empty.any():
+                raise
+            whole = f"{counted(int(empty.sum()), 'row')} of it NaN throughout"
+            how = f"present={{{name!r}: mask}} tells which rows have it"
+            raise InvalidInput(f"{error}; {whole}: {how}") from None
     return values

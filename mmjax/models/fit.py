@@ -11,7 +11,7 @@ import optax
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.hashes import known_by_name, seen_rows
 from mmjax.encoders import Encoder
-from mmjax.errors import InvalidInput, choose, counted, require, whole
+from mmjax.errors import InvalidInput, choose, counted, note, require, whole
 from mmjax.labels import encode_labels
 from mmjax.losses import Loss
 from mmjax.losses.told import told
@@ -146,7 +146,9 @@ def fit(
     coded = _coded(data, label)
     rows, held = coded.part("train"), coded.part("validation")
     require(rows.num_rows >= 2, "data", f"{counted(rows.num_rows, 'training row')}", "two or more")
-    batch_size = min(whole("batch_size", batch_size, 2), rows.num_rows)
+    batch_size, warmup = whole("batch_size", batch_size, 2), whole("warmup", warmup, 0)
+    cut = cut_short(batch_size, rows.num_rows, warmup, steps)
+    batch_size = min(batch_size, rows.num_rows)
     validate_every = _looks(validate_every, steps, held, patience)
     allowed = "loss where nothing is validated: no figure chooses a step"
     require(validate_every > 0 or monitor == "loss", "monitor", "a function", allowed)
@@ -157,9 +159,12 @@ def fit(
     design = Design(dim, checked, nets or {}, fusion, head, tokenizer, augment, label)
     parts = make_parts(rows, held, design, key=parts_key)
     remarks = try_loss(parts, batch_size, loss_name)
+    for line in cut:
+        note(f"note: {line}")
     seen = seen_rows(data, bool(validate_every))
     about = _about(data, bool(validate_every), loss_name, steps, remarks, seen.data_hash)
     kept = about | {"recordings": seen.recordings, "by_name": known_by_name(rows)}
+    kept["remarks"] = [*about["remarks"], *cut]  # of a folder's options they follow
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, seen.known, kept)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,
@@ -209,6 +214,17 @@ def fit(
         model = make_model(params, spec._replace(about=kept | {"validation": history}))
         record.finish(model)
         return model
+
+
+def cut_short(batch_size: int, rows: int, warmup: int, steps: int) -> list[str]:
+    """What was asked of a training that is too short or has too few rows for it."""
+    lines = []
+    if batch_size > rows:
+        lines.append(f"a batch is all {rows} training rows: batch_size {batch_size} asks for more")
+    if warmup > steps // 2:
+        half = counted(steps // 2, "step")
+        lines.append(f"the warm-up takes half of the steps, {half}: warmup {warmup} asks for more")
+    return lines
 
 
 def _coded(data: Dataset, label: str) -> Dataset:

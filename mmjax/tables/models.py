@@ -21,7 +21,7 @@ from mmjax.data.hashes import (
     recordings,
     row_hashes,
 )
-from mmjax.errors import InvalidInput, choose, counted, require, say
+from mmjax.errors import InvalidInput, choose, counted, note, require, say
 from mmjax.models import Fusion, Model, fit, retrieval, trained_in, trained_on
 from mmjax.models.figures import probing
 from mmjax.models.losses import loss_named
@@ -189,16 +189,24 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
     row = lambda *name: Row(EXPERIMENT, setting, seed, *name)
     embedded = cache(lambda: probing(model, data))
 
+    def remarked(lines: Sequence[str]) -> None:
+        for line in lines:
+            if not line.startswith("raw: "):  # what raw figures are stands below the table
+                note(f"note: {line}")
+
     def probed(label: str) -> list[Row]:
         result = embedded()(label)
         rows = [row(name, label, result.metric, v) for name, v in result.embedding.items()]
         rows += [row(name, label, f"{result.metric}_raw", v) for name, v in result.raw.items()]
         chances = {"all": result.chance} | {n: v for n, (_, v) in result.partial.items()}
         rows += [row(name, label, "chance", v) for name, v in chances.items()]
-        return rows + [row(n, label, "judged_rows", k) for n, (k, _) in result.partial.items()]
+        remarked(result.remarks)
+        counts = {"all": result.scored} | {n: k for n, (k, _) in result.partial.items()}
+        return rows + [row(name, label, "judged_rows", k) for name, k in counts.items()]
 
     def retrieved() -> list[Row]:
         recalls, rows = retrieval(model, data), []
+        remarked(recalls.remarks)
         for (query, candidates), recall in recalls.recall.items():
             rows += [row(query, candidates, f"recall_at_{k}", v) for k, v in recall.items()]
         return rows + [row("all", "pair", f"chance_at_{k}", v) for k, v in recalls.chance.items()]
@@ -229,11 +237,12 @@ def summary(
     lines = []
     for name, target, metric in read_from:
         counts = values(rows, settings[0], name, target, "judged_rows")
-        judged = f" (of {counts[0]:.0f} rows)" if len(counts) else ""
+        every = values(rows, settings[0], "all", target, "judged_rows")
+        judged = f", {[*counts, *every][0]:.0f} rows" if len(counts) + len(every) else ""
         figures = [show(s, name, target, metric) for s in settings]
         beside = [(name, f"{metric}_raw"), (name if len(counts) else "all", "chance")]
         figures += [show(settings[0], n, target, m) for n, m in beside]
-        lines.append([f"{target} from {name}, {metric}{judged}", *figures])
+        lines.append([f"{target} from {name} ({metric}{judged})", *figures])
     if lines:
         header = ["linear probes, held-out rows", *settings, "raw", "chance"]
         remarks += [markdown_table(header, lines), "", _BESIDE, ""]
