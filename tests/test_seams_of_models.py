@@ -8,8 +8,8 @@ import pytest
 
 import mmjax as mm
 from experiments import embed
-from mmjax.data.hashes import seen_rows
 from mmjax.data.scaling import features_in_float32, scaled, scaling_of
+from mmjax.data.seen import seen_rows
 from mmjax.errors import InvalidInput
 from mmjax.models import trained_in, trained_on
 from mmjax.models.analyses import SweepFigures
@@ -46,7 +46,7 @@ def test_rows_of_which_a_modality_was_trained_on_are_not_judged(model):
     assert mm.probe(model, half_new, "y", modalities=["b"]).scored < N  # b alone is new
     told = mm.probe(model, half_new, "y", use_trained_rows=True).remarks
     assert any(line.startswith(f"TRAINED ROWS: {N} of {N}") for line in told)
-    assert set(export_columns(model, half_new)["split"]) == {"train"}
+    assert set(export_columns(model, half_new)["split"]) == {"validation"}
     some = _data("test", a=np.r_[A[:10], FRESH[10:]], b=FRESH)
     said = "10 of 60 rows of split test left out: the model was trained on what they hold in a"
     assert said in mm.probe(model, some, "y").remarks

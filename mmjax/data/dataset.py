@@ -146,7 +146,7 @@ class Dataset(NamedTuple):
         sorts = None
         if ids is None:
             every = {key: sort_of(columns[key].kind, columns[key].values) for key in columns}
-            codes, of = _telling(codes, of, columns, every)
+            codes, of = _telling(codes, of, every)
             sorts = [every.get(key, "texts") for key in of]
         if linked:
             group = groups_in_order(asked_groups)
@@ -290,18 +290,10 @@ def _constant(of: Sequence[str], codes: np.ndarray) -> list[str]:
 
 
 def _telling(
-    codes: np.ndarray,
-    of: tuple[str, ...],
-    columns: Mapping[str, Column],
-    sorts: Mapping[str, str],
+    codes: np.ndarray, of: tuple[str, ...], sorts: Mapping[str, str]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The columns of contents `[n, k]` that name recordings or classes, see tell_apart."""
-
-    def tells(key: str, content: np.ndarray) -> bool:
-        shape = columns[key].values.shape if key in columns else ()
-        return tell_apart(content, sorts.get(key, "texts"), int(np.prod(shape[1:])))
-
-    kept = [k for k, key in enumerate(of) if tells(key, codes[:, k])]
+    kept = [k for k, key in enumerate(of) if tell_apart(codes[:, k], sorts.get(key, "texts"))]
     if len(codes) > 1 and not kept:
         return np.arange(len(codes), dtype=np.int32)[:, None], ("row",)
     return (codes[:, kept], tuple(of[k] for k in kept)) if kept else (codes, of)

@@ -21,14 +21,15 @@ _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is 
 _PER_CLASS = 4  # texts a class of a label, up to which they are how its classes are described
 _FEW_KINDS = 3  # contents of numbers, each of often as many rows, up to which they name nothing
 _BY_CHANCE = 3  # times as often as independent columns, up to which rows are alike by chance
-_COMBINATIONS = 100  # of answers, for each row, up to which rows are alike by chance
-_ALONE = 0.3  # share of different answers that one row alone has, or more
+_OWN, _AXES = 0.9, 3  # columns, so many, of which each tells so many of all contents: vectors
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
 
 # What contents of a column are: `texts`, which may name classes; `codes` and a `number`, which are
-# alike by chance; `recordings` (pictures, sounds); `vectors`, which stand for recordings, or for
-# classes where labels say so.
-SORTS = "texts", "codes", "number", "recordings", "vectors"
+# alike by chance; `steps`, numbers of few values each, that may be answers, codes or coarse
+# recordings; `recordings` (pictures, sounds); `vectors`, which stand for recordings, or for classes
+# where labels say so.
+SORTS = "texts", "codes", "number", "steps", "recordings", "vectors"
+WORDS = "texts", "codes", "number", "steps"  # equal ones often are a class
 
 
 class Contents(NamedTuple):
@@ -58,9 +59,12 @@ def sort_of(kind: str, values: Any) -> str:
     some = np.asarray(values.read(rows) if isinstance(values, Lazy) else values[rows])
     if _by_chance(some.reshape(len(rows), -1)):
         return "codes"
-    if kind == "features" and not isinstance(values, Lazy) and _are_answers(values, some):
-        return "codes"
-    return "vectors" if kind == "features" else "recordings"
+    if kind != "features":
+        return "recordings"
+    kinds = len(set(content_keys(some)))
+    if sum(len(np.unique(column)) >= _OWN * kinds for column in some.T) >= _AXES:
+        return "vectors"
+    return "codes" if kinds <= values.shape[1] + 1 else "steps"  # a class a column, and none
 
 
 def _by_chance(rows: np.ndarray) -> bool:
@@ -77,29 +81,13 @@ def _by_chance(rows: np.ndarray) -> bool:
     return alike <= _BY_CHANCE * chance
 
 
-def _are_answers(rows: np.ndarray, some: np.ndarray) -> bool:
-    """Whether rows `[n, f]` are answers of a questionnaire, that depend on each other: few kinds
-    each, not many combinations, and many that one row alone has. Copies have hardly any such.
-
-    Args:
-      rows: all of them.
-      some: a sample.
-    """
-    kinds = [len(np.unique(column)) for column in some.T]
-    combinations = float(np.sum(np.log(kinds)))
-    if combinations > np.log(_COMBINATIONS * len(rows)):
-        return False
-    counts = np.unique(np.array(content_keys(rows)), return_counts=True)[1]
-    return 3 * max(kinds) <= len(counts) and bool(np.mean(counts == 1) >= _ALONE)
-
-
 def _alike(values: np.ndarray) -> float:
     """Share of pairs of values `[n]` that are equal."""
     counts = np.unique(values, return_counts=True)[1].astype(float)
     return float(np.sum(counts * (counts - 1)) / max(1, len(values) * (len(values) - 1)))
 
 
-def tell_apart(codes: np.ndarray, sort: str, width: int) -> bool:
+def tell_apart(codes: np.ndarray, sort: str) -> bool:
     """Whether rows of equal contents are one recording, or one class, and no negatives of each
     other: not where all are equal, nor of quantities, nor of numbers of two or three sorts, where a
     row would have next to no negatives.
@@ -107,14 +95,16 @@ def tell_apart(codes: np.ndarray, sort: str, width: int) -> bool:
     Args:
       codes: `[n]` int of contents.
       sort: of SORTS.
-      width: numbers a row.
     """
     kinds = len(np.unique(codes))
     if sort == "texts":
         return kinds > 1
-    # A one-hot row is its class, as a word is.
-    chance = sort == "number" or (sort == "codes" and kinds > width)
-    return (kinds > _FEW_KINDS or len(codes) <= _OFTEN[0] * kinds) and not chance
+    return (kinds > _FEW_KINDS or len(codes) <= _OFTEN[0] * kinds) and sort != "number"
+
+
+def is_filler(rows: np.ndarray, n: int) -> np.ndarray:
+    """Whether contents that so many `[k]` of n rows hold are of no recording: a blank."""
+    return rows > max(_OFTEN[0], _TOO_LARGE * n)
 
 
 def name_classes(codes: np.ndarray, sort: str, labels: Sequence[np.ndarray]) -> bool:
@@ -164,7 +154,7 @@ def linked_rows(
     classes: list[str] = []
     if whole is not None:
         same = np.unique(whole, axis=0, return_inverse=True)[1].reshape(-1)
-        if set(contents.sorts) <= {"texts", "codes", "number"}:  # often alike, as classes are
+        if set(contents.sorts) <= set(WORDS):  # often alike, as classes are
             often = np.bincount(same)[same] > max(_OFTEN[0], _OFTEN[1] * n)
             if often.any():
                 rows = np.bincount(same).max()
@@ -176,8 +166,7 @@ def linked_rows(
             continue
         column = np.unique(column, return_inverse=True)[1].reshape(-1)
         rows = np.bincount(column)[column]
-        words = sort in ("texts", "codes")
-        often = rows > max(_OFTEN[0], (_OFTEN[1] if words else _TOO_LARGE) * n)
+        often = rows > max(_OFTEN[0], _OFTEN[1] * n) if sort in WORDS else is_filler(rows, n)
         if sort == "codes" and not often.any():
             continue
         if sort == "recordings" and name_classes(column, sort, labels):

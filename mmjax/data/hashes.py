@@ -1,20 +1,18 @@
 """What rows hold, as numbers that a model keeps of what it was trained on: whatever the dtype."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from mmjax.data.columns import Column
-from mmjax.data.dataset import Dataset, contents_of, is_classes
-from mmjax.data.groups import name_classes, sort_of
+from mmjax.data.dataset import Dataset
 from mmjax.data.values import Lazy
 from mmjax.errors import given
 
 _TELLING = 3  # values that rounding changes, from which on what is left tells rows apart
-_DIFFER = 0.9  # share of rows that differ from all others, from which on they are known again
 _AT_ONCE = 256  # rows of files read together
 _WHOLE = 2.0**53  # up to which float64 holds every whole number
 _HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
@@ -32,51 +30,6 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
             hashes[row] = _hash(content)
         results[name] = hashes
     return results
-
-
-class Seen(NamedTuple):
-    """What a training keeps of the rows that it saw.
-
-    Attributes:
-      data_hash: of the training rows.
-      known: see known_hashes; under an empty name hashes of whole rows without a recording, which
-        no modality alone tells again.
-      recordings: see recordings.
-      validation: hashes_of the validation rows, where they chose something.
-    """
-
-    data_hash: str
-    known: dict[str, np.ndarray]
-    recordings: list[str]
-    validation: dict[str, np.ndarray]
-
-
-def seen_rows(data: Dataset, validated: bool) -> Seen:
-    """What is kept of training rows, and of validation rows where these chose something. Rows that
-    stay in files are read for it, once."""
-    rows = data.part("train")
-    seen = data.part("train", "validation") if validated else rows
-    hashes = hashes_of(seen)
-    of = lambda part: {name: column[seen.split == part] for name, column in hashes.items()}
-    known, told = known_hashes(seen, rows, hashes), recordings(seen)
-    if len(bare := bare_hashes(seen, told)):
-        known |= {"": bare}
-    return Seen(data_hash(of("train")), known, told, of("validation") if validated else {})
-
-
-def bare_hashes(seen: Dataset, told: Sequence[str]) -> np.ndarray:
-    """`[k]` uint64 row_hashes, each once, of rows without any recording of these modalities: words
-    and codes come again in new rows, but not all of a row. Where there are recordings, only if
-    these rows do differ from each other."""
-    bare = seen.take(~_shows(seen, told))
-    hashes = np.unique(row_hashes(bare)) if bare.num_rows else np.zeros(0, np.uint64)
-    return hashes if not told or len(hashes) >= _DIFFER * bare.num_rows else hashes[:0]
-
-
-def _shows(data: Dataset, told: Sequence[str]) -> np.ndarray:
-    """`[n]` bool: rows that have one of these modalities."""
-    every = np.ones(data.num_rows, bool)
-    return np.any([np.zeros_like(every), *(data.present.get(k, every) for k in told)], axis=0)
 
 
 def known_hashes(
@@ -111,15 +64,6 @@ def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
     return result
 
 
-def proofs(data: Dataset, names: Iterable[str]) -> np.ndarray | None:
-    """`[n]` bool: rows that have more than codes and single numbers, which come again in new rows;
-    None where there is no modality of more."""
-    light = lambda column: sort_of(column.kind, column.values) in ("codes", "number")
-    there = [name for name in names if name in data.columns]
-    telling = [name for name in there if not light(data.columns[name])]
-    return _shows(data, telling) if telling else None
-
-
 def held_in(
     data: Dataset, known: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -133,20 +77,6 @@ def held_in(
             others, of = _others(data.columns[name], np.flatnonzero(~holds & ~lacks), _originals)
             holds[of[np.isin(others, known[name])]] = True
             results[name] = holds, lacks
-    return results
-
-
-def recordings(data: Dataset) -> list[str]:
-    """Modalities whose contents are recordings: an image, not a caption or the name of a class. A
-    row that holds one of them again is no new row, whatever else it holds."""
-    labels = [values for values in data.labels.values() if is_classes(values)]
-    results = []
-    for name, column in data.columns.items():
-        sort = sort_of(column.kind, column.values)
-        if sort == "recordings" or (
-            sort == "vectors" and not name_classes(contents_of(column, data.num_rows), sort, labels)
-        ):
-            results.append(name)
     return results
 
 

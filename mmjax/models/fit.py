@@ -9,7 +9,8 @@ import numpy as np
 import optax
 
 from mmjax.data.dataset import Dataset, is_classes
-from mmjax.data.hashes import known_by_name, seen_rows
+from mmjax.data.hashes import known_by_name
+from mmjax.data.seen import seen_rows
 from mmjax.encoders import Encoder
 from mmjax.errors import InvalidInput, choose, counted, note, require, whole
 from mmjax.labels import encode_labels
@@ -163,7 +164,8 @@ def fit(
         note(f"note: {line}")
     seen = seen_rows(data, bool(validate_every))
     about = _about(data, bool(validate_every), loss_name, steps, remarks, seen.data_hash)
-    kept = about | {"recordings": seen.recordings, "by_name": known_by_name(rows)}
+    kept = about | {key: getattr(seen, key) for key in ("recordings", "again", "fillers")}
+    kept["by_name"] = known_by_name(rows)
     kept["remarks"] = [*about["remarks"], *cut]  # of a folder's options they follow
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, seen.known, kept)
     optimising: dict[str, Any] = dict(

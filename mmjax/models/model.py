@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mmjax.data.dataset import Dataset
-from mmjax.data.hashes import held_by, held_in, proofs, row_hashes
+from mmjax.data.seen import Known, Seen, known_rows
 from mmjax.encoders import make_head
 from mmjax.errors import InvalidInput, choose, require
 from mmjax.nets import Net
@@ -223,13 +223,7 @@ def _nothing(preparation: Preparation, n: int) -> dict[str, Any]:
 def trained_on(model: Model, data: Dataset) -> np.ndarray:
     """`[n]` bool: rows whose every modality holds what the model was trained on; where these are
     words and codes alone, rows that hold it all in one row."""
-    known, names = model.spec.trained_rows, model.modalities
-    held = held_by(data, known)
-    whole = lambda: np.isin(row_hashes(data, names), known.get("", ()))
-    if not model.spec.about.get("recordings"):
-        return held & whole() if "" in known and set(names) <= set(data.columns) else held
-    shown = proofs(data, names)
-    return held if shown is None or shown.all() else held & (shown | whole())
+    return known_by(model, data, np.ones(data.num_rows, bool)).rows
 
 
 def trained_in(
@@ -237,10 +231,17 @@ def trained_in(
 ) -> dict[str, np.ndarray]:
     """name -> `[n]` bool: rows that hold there what the model was trained on, of modalities whose
     contents are recordings (see mmjax.data.hashes.recordings) and which are among the names."""
-    known, kinds = model.spec.trained_rows, model.spec.preparations
+    return known_by(model, data, np.ones(data.num_rows, bool), names).by
+
+
+def known_by(
+    model: Model, data: Dataset, judged: np.ndarray, names: Sequence[str] | None = None
+) -> Known:
+    """Which rows the model saw in its training; see mmjax.data.seen.known_rows."""
+    known, kinds, about = model.spec.trained_rows, model.spec.preparations, model.spec.about
     # Models of before 0.3 don't say it of vectors.
     usual = [name for name in known if name and kinds[name].kind in ("image", "sequence")]
-    told = model.spec.about.get("recordings", usual)
-    counted = [n for n in told if n in known and n in data.columns and (not names or n in names)]
-    held = held_in(data.only(*counted), known) if counted else {}
-    return {name: holds for name, (holds, _) in held.items()}
+    told = about.get("recordings", usual)
+    seen = Seen("", known, told, about.get("again", {}), about.get("fillers", {}), {})
+    own = data.only(*(name for name in model.modalities if name in data.columns))
+    return known_rows(own, seen, judged, names)

@@ -11,7 +11,7 @@ from mmjax.data.hashes import known_by_name
 from mmjax.data.scaling import features_in_float32
 from mmjax.errors import InvalidInput, choose, counted, require
 from mmjax.models.asked import check_switch
-from mmjax.models.model import Model, embedded, trained_in, trained_on
+from mmjax.models.model import Model, embedded, known_by
 from mmjax.nets.embedders import ALL
 from mmjax.nets.prepare import check_data, values_of
 
@@ -49,17 +49,17 @@ def judged_rows(
     score = data.split == "test"
     if not score.any():
         raise InvalidInput(f"{data.name}: no rows of split test; they are what is judged")
-    trained = trained_on(model, data) & score
+    known = known_by(model, data, score, names)
+    trained, held = known.rows & score, known.by
     remarks: tuple[str, ...] = ()
-    if trained.any() and not use_trained_rows:
+    if known.refused and not use_trained_rows:
         raise InvalidInput(
             f"{data.name}: {int(trained.sum())} of {int(score.sum())} rows of split test are rows "
             "that the model was trained on; use rows that it has not seen, or use_trained_rows=True"
         )
-    held = trained_in(model, data, names)
-    partly = score & np.any([*held.values(), np.zeros_like(score)], axis=0)
-    if use_trained_rows and (partly | trained).any():
-        remarks = (_trained_rows(partly | trained, score),)
+    partly = score & np.any([*held.values(), trained], axis=0)
+    if use_trained_rows and partly.any():
+        remarks = (_trained_rows(partly, score),)
     elif partly.any():
         of = ", ".join(name for name, rows in held.items() if (rows & score).any())
         rows = f"{int(partly.sum())} of {counted(int(score.sum()), 'row')} of split test"
@@ -71,6 +71,7 @@ def judged_rows(
         remarks = (f"{rows} left out: the model was trained on what they hold in {of}",)
         score = score & ~partly
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
+    remarks += known.remarks
     return Judged(fit, score, (*remarks, *_of_files(model, data), *_of_split(data, score)))
 
 

@@ -12,19 +12,12 @@ from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.data.formats.choice import beside_of
-from mmjax.data.hashes import (
-    bare_hashes,
-    hashes_of,
-    held_by,
-    held_in,
-    proofs,
-    recordings,
-    row_hashes,
-)
+from mmjax.data.seen import known_rows, seen_rows
 from mmjax.errors import InvalidInput, choose, counted, note, require, say
-from mmjax.models import Fusion, Model, fit, retrieval, trained_in, trained_on
+from mmjax.models import Fusion, Model, fit, retrieval
 from mmjax.models.figures import probing
 from mmjax.models.losses import loss_named
+from mmjax.models.model import known_by
 from mmjax.models.rows import features_of
 from mmjax.nets import Net, clip_image, clip_text
 from mmjax.nets.embedders import ALL
@@ -96,20 +89,15 @@ def check_held_out(data: Dataset) -> None:
     judged, seen = data.part("test"), data.part("train", "validation")
     if not judged.num_rows or not seen.num_rows:
         return
-    alone, known = recordings(seen), hashes_of(seen)
-    shown = proofs(judged, judged.columns) if alone else np.zeros(judged.num_rows, bool)
-    equal = held_by(judged, known)
-    if shown is not None and not shown.all():
-        equal &= shown | np.isin(row_hashes(judged), bare_hashes(seen, alone))
-    held = held_in(judged.only(*alone), known) if alone else {}
-    partly = np.any([equal, *(holds for holds, _ in held.values())], axis=0)
+    known = known_rows(judged, seen_rows(data, True), np.ones(judged.num_rows, bool))
+    partly = np.any([known.rows, *known.by.values()], axis=0)
     rows = f"of {counted(judged.num_rows, 'row')} of split test"
     advice = "use --groups, or drop the copies"
-    if equal.any():
-        message = f"{int(equal.sum())} {rows} equal training rows in every modality"
+    if known.refused:
+        message = f"{int(known.rows.sum())} {rows} equal training rows in every modality"
         raise InvalidInput(f"split: {message}; {advice}")
     if partly.all():
-        of = " or ".join(name for name, (holds, _) in held.items() if holds.any())
+        of = " or ".join(name for name, holds in known.by.items() if holds.any())
         message = f"all {rows} hold what training rows hold in {of}"
         raise InvalidInput(f"split: {message}; {advice}")
 
@@ -266,13 +254,16 @@ def summary(
 def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
     """Embeddings by modality, and what protects their rows: split, group, ids, labels.
 
-    A row that the model was trained on is of split train (or validation) wherever it stood.
+    A row of split test that the model saw, whole or in part, is of split validation there: as by
+    the model itself, it is neither judged nor fits what judges others.
 
     Raises InvalidInput for a label that is called as another array is.
     """
-    seen = np.any([trained_on(model, data), *trained_in(model, data).values()], axis=0)
-    where = np.where(data.split == "validation", "validation", "train")
-    split = np.where(seen, where, data.split)
+    known = known_by(model, data, data.split == "test")
+    seen = np.any([known.rows, *known.by.values()], axis=0) & (data.split == "test")
+    split = np.where(seen, "validation", data.split)
+    # Of what they share with rows of other parts, they are apart now: a split parts no group.
+    group = np.where(seen, 1 + data.groups.max() + data.groups, data.groups)
     columns = features_of(model, data)
     if ALL not in model.modalities:
         columns.pop(ALL, None)
@@ -289,7 +280,7 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
     return columns | {
         **data.labels,
         "split": split.astype(np.str_),
-        "group": data.groups,
+        "group": group,
         "is_test": split == "test",
         **{f"ids_{k}": column for k, column in enumerate(data.ids.T)},
     }

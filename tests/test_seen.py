@@ -1,0 +1,136 @@
+"""Which rows a training saw: copies are not new, and codes that come again in new rows are."""
+
+import numpy as np
+import pytest
+
+import mmjax as mm
+from mmjax.data.seen import known_rows, seen_rows
+from mmjax.tables.models import write_embeddings
+from tests.test_models import KEY
+
+N, NEW = 600, 100
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, 8))
+SPLIT = np.array(["train"] * (N - NEW) + ["test"] * NEW)
+
+
+def known(data, names=None, seen=None):
+    judged = data.part("test")
+    of = seen_rows(data if seen is None else seen, False)
+    return known_rows(judged, of, np.ones(judged.num_rows, bool), names)
+
+
+def left(result):
+    return int(np.any([result.rows, *result.by.values()], axis=0).sum())
+
+
+def copied(x, t, rows):
+    """Test rows, so many of which are training rows."""
+    take = np.arange(N)
+    take[N - NEW : N - NEW + rows] = np.arange(rows)
+    return mm.Dataset.from_arrays(x=x[take], t=t[take], split=SPLIT)
+
+
+HOUR, KIND = RNG.integers(0, 24, N), RNG.integers(0, 12, N)
+AGE, MOOD = RNG.integers(18, 80, N), RNG.normal(size=(N, 1))
+ILL = np.where(RNG.random(N) < 0.4, RNG.normal(1.2, 0.8, N), -1.5)
+CODES = {
+    "one-hot": np.eye(12)[KIND],
+    "dummies": np.eye(12)[KIND][:, 1:],
+    "shape and colour": np.c_[np.eye(4)[KIND % 4], np.eye(3)[KIND % 3]],
+    "hour": np.c_[np.sin(HOUR * np.pi / 12), np.cos(HOUR * np.pi / 12)],
+    "class and its kind": np.c_[np.eye(24)[HOUR], np.eye(6)[HOUR // 4]],
+    "thermometer": (np.arange(6) < (KIND % 7)[:, None]).astype(float),
+    "age and decade": np.c_[AGE, AGE // 10].astype(float),
+    "age and sex": np.c_[AGE, KIND % 2].astype(float),
+    "age and square": np.c_[AGE, AGE**2].astype(float),
+    "answers": np.clip(np.rint(3 + MOOD + 0.3 * RNG.normal(size=(N, 3))), 1, 5),
+    "answers, most zero": np.clip(np.rint(ILL[:, None] + 0.5 * RNG.normal(size=(N, 9))), 0, 3),
+    "numbers": KIND.astype(float),
+    "words": np.array([f"a photo of class {k}" for k in KIND]),
+}
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_new_rows_of_codes_are_new_and_copies_are_known(kind):
+    new = known(copied(X, CODES[kind], 0))
+    assert left(new) == 0 and not new.refused
+    assert len(new.remarks) == 1 and "hold what training rows hold" in new.remarks[0]
+    some = known(copied(X, CODES[kind], 30))
+    assert left(some) == 30 and some.refused
+    # Codes alone: as a whole they come again, too.
+    one = known(copied(X, CODES[kind], 0).only("t"))
+    assert left(one) == 0 and not one.refused
+
+
+@pytest.mark.parametrize("made", ["bits", "grid", "words", "vectors"])
+def test_recordings_of_one_to_three_captions_stay_together(made):
+    which = np.repeat(np.arange(250), RNG.choice([1, 2, 3], 250, p=[0.4, 0.3, 0.3]))
+    x = {
+        "bits": lambda: RNG.integers(0, 2, (250, 12)).astype(float)[which],
+        "grid": lambda: RNG.integers(0, 20, (250, 3)).astype(float)[which],
+        "words": lambda: np.array([f"a sentence, the {k}th" for k in which]),
+        "vectors": lambda: RNG.normal(size=(250, 4))[which],
+    }[made]()
+    data = mm.Dataset.from_arrays(x=x, t=RNG.normal(size=(len(which), 4)), split=(0.8, 0.1, 0.1))
+    test = data.split == "test"
+    assert not np.isin(which[test], which[data.split == "train"]).any()
+    assert left(known(data)) == 0
+
+
+def test_rare_copies_are_left_out_and_are_no_reason_to_refuse():
+    words = ["thank you" if k < 20 else f"message {k}" for k in RNG.permutation(N)]
+    data = mm.Dataset.from_arrays(text=words, split=SPLIT)
+    found = known(data)
+    assert 0 < left(found) < 12 and not found.refused
+    trained = mm.Dataset.from_arrays(text=words[:NEW] + words[: N - NEW], split=SPLIT[::-1])
+    assert known(trained, seen=data).refused
+
+
+def test_sentences_of_another_translation_are_known():
+    en, de = ([f"{word} number {k}, and so on" for k in range(N)] for word in ("one", "other"))
+    other = [f"new {k}" for k in range(N)]
+    seen = mm.Dataset.from_arrays(en=en, de=de, split=["train"] * N)
+    again = mm.Dataset.from_arrays(en=en, de=other, split=["test"] * N)
+    assert known(again, seen=seen).by["en"].all() and not known(again, seen=seen).rows.any()
+    assert not known(again, ["de"], seen=seen).by["de"].any()
+    absent = mm.Dataset.from_arrays(
+        en=en, de=de, present={"de": np.arange(N) < 1}, split=["test"] * N
+    )
+    assert known(absent, seen=seen).rows.all() and known(absent, seen=seen).refused
+
+
+def test_rows_without_a_recording_that_hold_a_class_are_new():
+    data = mm.Dataset.from_arrays(
+        x=X, t=CODES["words"], present={"x": RNG.random(N) > 0.2}, split=SPLIT
+    )
+    assert left(known(data)) == 0 and not known(data).refused
+
+
+def test_a_blank_is_no_recording():
+    x = np.where(RNG.random((N, 1)) < 0.3, 0, X)
+    data = mm.Dataset.from_arrays(x=x, t=RNG.normal(size=(N, 3)), split=SPLIT)
+    assert left(known(data)) == 0
+
+
+@pytest.mark.parametrize("kind", sorted(set(CODES) - {"numbers"}))
+def test_equal_codes_are_hits_and_no_negatives(kind):
+    data = mm.Dataset.from_arrays(x=X, t=CODES[kind], split=SPLIT)
+    kinds, codes = np.unique(CODES[kind], axis=0, return_inverse=True)
+    assert len(kinds) == len(np.unique(data.ids[:, 1])) == len(np.unique(codes))
+
+
+def test_an_export_is_judged_as_its_model_is(tmp_path):
+    x = X[:200].copy()
+    x[150:170] = x[:20]
+    split = np.array(["train"] * 120 + ["validation"] * 30 + ["test"] * 50)
+    t = RNG.normal(size=(200, 3))
+    data = mm.Dataset.from_arrays(x=x, t=t, labels={"q": x[:, 1]}, split=split)
+    nets = {name: mm.nets.linear() for name in "xt"}
+    model = mm.fit(data, dim=4, steps=2, nets=nets, key=KEY, progress=False, validate_every=0)
+    write_embeddings(model, data, str(tmp_path / "e.npz"))
+    export = mm.read(str(tmp_path / "e.npz"), modalities={"x": "x", "t": "t"}, labels=["q"])
+    own, other = mm.probe(model, data, "q", raw=False), mm.probe(None, export, "q")
+    assert (own.fitted, own.scored) == (other.fitted, other.scored) == (120, 30)
+    for name, value in own.embedding.items():
+        assert other.embedding[name] == pytest.approx(value, abs=1e-4)
