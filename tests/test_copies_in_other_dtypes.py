@@ -34,6 +34,20 @@ def test_copies_are_known_and_other_rows_are_not(kept, stored):
     assert held(X.astype(kept), NEW.astype(stored)) == 0
 
 
+def test_bytes_over_255_are_known_in_whatever_rounding():
+    pixels = RNG.integers(0, 256, (N, 6)).astype(np.uint8)
+    made = {
+        "bytes": pixels,
+        "over": pixels.astype(np.float32) / np.float32(255),
+        "times": pixels.astype(np.float32) * np.float32(1 / 255),
+        "wide": pixels / 255,
+    }
+    for kept in made.values():
+        for stored in made.values():
+            assert held(kept, stored) == N
+            assert held(kept, np.roll(stored, 1, axis=1)) == 0
+
+
 @pytest.mark.parametrize("stored", INTS)
 @pytest.mark.parametrize("kept", INTS)
 def test_whole_numbers_are_equal_in_every_dtype(kept, stored):

@@ -67,6 +67,17 @@ def test_units_of_features_do_not_matter(task):
 
 
 @tasks
+def test_a_column_that_only_validation_rows_have_drowns_no_other(task):
+    splits = _splits(task)
+    column = [np.zeros(len(s.features)) for s in splits]
+    column[1][0] = 1e8
+    wide = [
+        s._replace(features=np.c_[s.features, more]) for s, more in zip(splits, column, strict=True)
+    ]
+    _same(_probe(task, *wide), _probe(task, *splits))
+
+
+@tasks
 def test_test_rows_and_validation_rows_choose_nothing_but_what_they_should(task):
     """The shapes are alike everywhere: compiling is what takes long."""
     fit, validation, test = _splits(task)

@@ -236,3 +236,16 @@ def test_captions_in_another_order_are_the_same():
     data = mm.Dataset.from_arrays(x=x, text=texts, split=SHARES)
     assert len(np.unique(data.groups)) == 20
     assert len(np.unique(data.ids[:, 1])) == 60  # each first caption is another
+
+
+def test_a_rotation_that_seems_disentangled_is_told():
+    def remarks(n):
+        draw = rng()
+        z = draw.normal(size=(n, 4))
+        labels = {"y": (z[:, 0] > 0).astype(int), "q": z[:, 1] + 0.5 * draw.normal(size=n)}
+        turned = z @ np.linalg.qr(draw.normal(size=(4, 4)))[0]
+        data = mm.Dataset.from_arrays(x=turned, labels=labels, split=(0.5, 0, 0.5))
+        return mm.disentangle(None, data, key=jax.random.key(0)).remarks
+
+    assert any("compare better" in line for line in remarks(200))
+    assert not any("compare" in line for line in remarks(8000))

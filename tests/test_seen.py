@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import mmjax as mm
 from mmjax.data.seen import known_rows, seen_rows
@@ -118,6 +119,21 @@ def test_equal_codes_are_hits_and_no_negatives(kind):
     data = mm.Dataset.from_arrays(x=X, t=CODES[kind], split=SPLIT)
     kinds, codes = np.unique(CODES[kind], axis=0, return_inverse=True)
     assert len(kinds) == len(np.unique(data.ids[:, 1])) == len(np.unique(codes))
+
+
+def test_a_file_is_known_however_its_path_is_written(tmp_path, monkeypatch):
+    for row in range(4):
+        pixels = RNG.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{row}.png")
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["photo,a", *(f"{row}.png,{row / 7}" for row in range(4))]))
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    columns = {"photo": "photo", "a": "a"}
+    read = lambda path, *split: mm.read(path, modalities=columns, split=split, stream=True)
+    seen = read(table, 1, 0, 0)
+    for path in ("t.csv", "./t.csv", f"../{tmp_path.name}/t.csv", "link/t.csv", str(table)):
+        assert known(read(path, 0, 0, 1).only("photo"), seen=seen).rows.all()
 
 
 def test_an_export_is_judged_as_its_model_is(tmp_path):

@@ -186,17 +186,18 @@ def _others(
 def _copies(value: np.ndarray) -> list[bytes]:
     """How copies of a row that is known may be stored. Those in half precision are marked: only
     what is wholly of half precision is taken for one, so that no other row is."""
-    return _as_whole(value) + [_marked(half) for half in _halves(value)]
+    return _as_whole(value) + _of_255(value) + [_marked(half) for half in _halves(value)]
 
 
 def _originals(value: np.ndarray) -> list[bytes]:
     """What a row may be a copy of, or the original of where the known one is the copy."""
     if value.dtype.itemsize == 1:
-        return _as_whole(value)
+        return _as_whole(value) + _of_255(value)
     wide = value.astype(np.float64)
     with np.errstate(over="ignore"):
         halves = [value.astype(dtype) for dtype in _HALVES]
     marked = [_marked(half) for half in halves if np.array_equal(half.astype(np.float64), wide)]
+    marked += _of_255(value)
     return _as_whole(value) + marked + [_near(half).tobytes() for half in _halves(value)]
 
 
@@ -209,6 +210,18 @@ def _as_whole(value: np.ndarray) -> list[bytes]:
             return []
     small = not value.size or (value.min() >= 0 and value.max() <= 255)
     return [value.astype(np.uint8 if small else "<i8").tobytes()]
+
+
+def _of_255(value: np.ndarray) -> list[bytes]:
+    """Bytes, and floats that are bytes over 255 in whatever rounding."""
+    if value.dtype != np.uint8:
+        if value.dtype.kind in "biu" or not value.size or value.min() < 0 or value.max() > 1:
+            return []
+        near = np.rint(255 * value)
+        if np.abs(255 * value - near).max() > 1e-4:
+            return []
+        value = near.astype(np.uint8)
+    return [b"/255" + value.tobytes()]
 
 
 def _marked(half: np.ndarray) -> bytes:

@@ -206,9 +206,14 @@ def disentangle(
         figures[name] = _figures(y, factors, split_key, asked, len(score_x) >= least)
     turn = jax.random.orthogonal(turn_key, white.shape[1])
     chance = _figures(white @ turn, factors, split_key, asked, len(score_x) >= least)
+    random, enough = chance.get("dci") or 0, 4 * len(turn) * least
+    if random > _NO_CHANCE and len(score_x) < enough:
+        few = f"{counted(len(score_x), 'judged row')}; {enough} would compare better"
+        remarks.append(f"a random rotation has a dci of {random:.2f} by {few}")
     return DisentangleFigures(figures, chance, of, len(fit_x), len(score_x), tuple(remarks))
 
 
+_NO_CHANCE = 0.8  # dci of a random rotation: by few rows only the largest weights are seen
 _HANDFUL = 5  # rows of each of two classes, or of a quantity, that components are judged by
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmjax.data.clip.images import ClipPixels, fit_image
 from mmjax.data.files.pictures import as_rgb, decode_picture, jpeg_pixels, picture_sides
-from mmjax.data.formats.table import Files
+from mmjax.data.formats.table import Files, for_good
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, given, require
 
@@ -51,7 +51,7 @@ def picture_values(
         return out
 
     if (int(np.prod(shape)) > limit) if stream is None else stream:
-        return Lazy(shape, np.dtype(np.uint8), decode, lambda row: files.names[row])
+        return Lazy(shape, np.dtype(np.uint8), decode, lambda row: for_good(files.names[row]))
     values = np.empty(shape, np.uint8)
     parts = [slice(start, start + _CHUNK) for start in range(0, len(values), _CHUNK)]
 

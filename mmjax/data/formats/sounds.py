@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmjax.data.files.optional import needed
-from mmjax.data.formats.table import Files
+from mmjax.data.formats.table import Files, for_good
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, require
 
@@ -120,7 +120,7 @@ def sound_values(
 
     cut = sum(is_cut for _, is_cut in results)
     if (4 * int(np.prod(shape)) > limit) if stream is None else stream:
-        lazy = Lazy(shape, np.dtype(np.float32), decode, lambda row: files.names[row])
+        lazy = Lazy(shape, np.dtype(np.float32), decode, lambda row: for_good(files.names[row]))
         return lazy, steps, cut
     values = np.empty(shape, np.float32)
 

@@ -1,5 +1,6 @@
 """What every format hands over: named columns, read when they are asked for."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -28,6 +29,18 @@ class Files(NamedTuple):
     kind: str
     names: Sequence[str]
     read: Callable[[int], bytes]
+
+
+def for_good(name: str) -> str:
+    """What names a file, or a row of one (`a.tar: 1.jpg`), however its path is written: absolute,
+    without links.
+
+    Example:
+      >>> for_good("/../usr/./bin: 1.jpg")
+      '/usr/bin: 1.jpg'
+    """
+    path, colon, row = (name, "", "") if os.path.lexists(name) else name.partition(": ")
+    return os.path.realpath(path) + colon + row if os.path.lexists(path) else name
 
 
 # Numbers or text `[n, ...]`, such that stays in its file, cells of a table (None: empty), or files.
