@@ -45,7 +45,7 @@ def test_answers_of_a_questionnaire_are_no_recordings(items):
     mood = rng().normal(size=(200, 1))
     answers = np.clip(np.rint(3 + mood + 0.5 * rng().normal(size=(200, items))), 1, 5)
     assert sort_of("features", answers) in ("steps", "codes")
-    assert sort_of("features", rng().normal(size=(100, 4))[np.repeat(np.arange(100), 3)]) == (
+    assert sort_of("features", rng().normal(size=(100, 8))[np.repeat(np.arange(100), 3)]) == (
         "vectors"
     )
 

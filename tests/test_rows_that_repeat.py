@@ -52,7 +52,9 @@ def test_an_image_of_several_captions_is_not_fitted_and_judged(tmp_path):
 def test_a_text_that_many_rows_share_is_a_class(tmp_path):
     path = _saved(tmp_path, captions=np.eye(6, dtype=np.float32)[np.arange(40) % 2])
     world = read_world(FeatureOptions(features=path, text_values="captions"), 0)
-    assert any("20 rows hold the same text values: a class" in line for line in world.remarks)
+    assert any(
+        line.startswith("text values: ") and "up to 20: classes" in line for line in world.remarks
+    )
     assert len(world.fit) == 28
 
 
@@ -223,7 +225,7 @@ def test_vectors_of_class_names_link_nothing():
     data = mm.Dataset.from_arrays(
         x=rng.normal(size=(720, 16)), name_vector=rng.normal(size=(20, 16))[y], labels={"y": y}
     )
-    assert len(set(data.groups)) == 720 and "36 rows hold the same name_vector" in data.remarks[0]
+    assert len(set(data.groups)) == 720 and "up to 36: classes" in data.remarks[0]
 
 
 @pytest.mark.parametrize("kinds", [3, 30, 200])
@@ -263,7 +265,7 @@ def test_what_a_users_split_parts_is_told_beside_the_figures():
     said = "SEEN IN PART: 4 of 20 judged rows hold something that rows of split train hold, too"
     assert said in mm.probe(None, data, "y").remarks
     words = data.only("x")._replace(
-        remarks=("9 rows hold the same text: a class, which a split may part",)
+        remarks=("text: 1 of 9 contents in many rows, up to 9: classes, which a split may part",)
     )
     assert "a split may part" in str(mm.probe(None, words, "y"))
 
@@ -292,7 +294,10 @@ def test_blank_pictures_part_no_others():
     which = np.r_[np.repeat(np.arange(40), 5), np.full(80, 40)]
     pictures = np.r_[rng.integers(1, 255, (40, 6, 6, 1)), np.zeros((1, 6, 6, 1), int)]
     data = mm.Dataset.from_arrays(x=pictures.astype(np.uint8)[which], t=rng.normal(size=(280, 3)))
-    assert len(set(data.groups)) == 40 + 80 and "80 rows hold the same x" in data.remarks[0]
+    assert (
+        len(set(data.groups)) == 40 + 80
+        and "x: 1 of 41 contents in many rows, up to 80" in data.remarks[0]
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])

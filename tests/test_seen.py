@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 import mmjax as mm
-from mmjax.data.seen import known_rows, seen_rows
+from mmjax.data.seen import _as_often, known_rows, seen_rows
+from mmjax.data.values import Lazy
 from mmjax.tables.models import write_embeddings
 from tests.test_models import KEY
 
@@ -64,7 +65,7 @@ def test_new_rows_of_codes_are_new_and_copies_are_known(kind):
     assert left(one) == 0 and not one.refused
 
 
-@pytest.mark.parametrize("made", ["bits", "grid", "words", "vectors"])
+@pytest.mark.parametrize("made", ["bits", "grid", "words", "vectors", "fingerprint", "relu"])
 def test_recordings_of_one_to_three_captions_stay_together(made):
     which = np.repeat(np.arange(250), RNG.choice([1, 2, 3], 250, p=[0.4, 0.3, 0.3]))
     x = {
@@ -72,6 +73,8 @@ def test_recordings_of_one_to_three_captions_stay_together(made):
         "grid": lambda: RNG.integers(0, 20, (250, 3)).astype(float)[which],
         "words": lambda: np.array([f"a sentence, the {k}th" for k in which]),
         "vectors": lambda: RNG.normal(size=(250, 4))[which],
+        "fingerprint": lambda: (RNG.random((250, 1024)) < 0.05).astype(np.uint8)[which],
+        "relu": lambda: np.maximum(RNG.normal(size=(250, 512)), 0)[which],
     }[made]()
     data = mm.Dataset.from_arrays(x=x, t=RNG.normal(size=(len(which), 4)), split=(0.8, 0.1, 0.1))
     test = data.split == "test"
@@ -108,10 +111,57 @@ def test_rows_without_a_recording_that_hold_a_class_are_new():
     assert left(known(data)) == 0 and not known(data).refused
 
 
-def test_a_blank_is_no_recording():
-    x = np.where(RNG.random((N, 1)) < 0.3, 0, X)
-    data = mm.Dataset.from_arrays(x=x, t=RNG.normal(size=(N, 3)), split=SPLIT)
-    assert left(known(data)) == 0
+@pytest.mark.parametrize("stored", ["float64", "float32", "float16", "int32"])
+def test_a_blank_is_no_recording_and_is_told(stored):
+    x = np.where(RNG.random((N, 1)) < 0.3, 0, RNG.integers(-2048, 2048, (N, 8)))
+    t = RNG.normal(size=(N, 3))
+    data = mm.Dataset.from_arrays(x=x.astype(np.int16), t=t, split=SPLIT)
+    other = mm.Dataset.from_arrays(x=x.astype(stored), t=t, split=SPLIT)
+    found = known(other, seen=data)
+    assert left(found) == 0 and "very many training rows" in found.remarks[0]
+
+
+def test_rows_without_a_recording_are_compared_with_their_like():
+    """A tenth of all rows, of which each is a training row, are no new ones."""
+    words = np.array([f"word {k % 40} of {k % 7}" for k in RNG.integers(0, 280, N)])
+    here = {"x": np.arange(N) % 10 > 0}
+    seen = mm.Dataset.from_arrays(x=X, t=words, present=here, split=["train"] * N)
+    new = np.where(here["x"][:, None], RNG.normal(size=(N, 8)), 0)
+    again = mm.Dataset.from_arrays(x=new, t=words, present=here, split=["test"] * N)
+    assert known(again, seen=seen).rows.sum() == N // 10
+
+
+def test_what_is_streamed_is_what_it_is_in_memory():
+    codes = RNG.integers(0, 3, (N, 4)).astype(np.uint8)
+    same = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
+    lazy = Lazy(codes.shape, codes.dtype, lambda rows: codes[rows], same=same)  # as mm.read has it
+    made = [mm.Dataset.from_arrays(c=c, w=CODES["words"], split=SPLIT) for c in (codes, lazy)]
+    for seen in made:
+        for other in made:
+            swapped = other._replace(split=np.where(other.split == "test", "train", "test"))
+            assert known(swapped, seen=seen).refused
+            assert not known(other, seen=seen).refused
+
+
+def test_further_texts_of_a_row_count():
+    """Of five captions a row all are known, and any may come again."""
+    draw = lambda: [f"caption {k}" for k in RNG.zipf(1.6, 5) % 3000]
+    rows = [draw() for _ in range(N)]
+    data = mm.Dataset.from_arrays(x=X, t=rows, split=SPLIT)
+    assert left(known(data)) == 0 and not known(data).refused
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.9])
+def test_new_rows_are_hardly_ever_refused_and_many_copies_are(share):
+    rows, judged = 400, np.ones(100, bool)
+    again = int(share * rows), rows, rows
+    as_often = lambda hits: _as_often(np.arange(100) < hits, judged, again)
+    expected = 100 * again[0] / rows
+    assert as_often(0) and as_often(round(expected))
+    assert as_often(round(expected + 2 * np.sqrt(expected * (1 - share)))) or share == 0
+    assert not as_often(min(100, round(expected + 40))) or share == 0.9
+    chances = [as_often(k) for k in range(101)]
+    assert chances == sorted(chances, reverse=True)
 
 
 @pytest.mark.parametrize("kind", sorted(set(CODES) - {"numbers"}))
@@ -136,7 +186,7 @@ def test_a_file_is_known_however_its_path_is_written(tmp_path, monkeypatch):
         assert known(read(path, 0, 0, 1).only("photo"), seen=seen).rows.all()
 
 
-def test_an_export_is_judged_as_its_model_is(tmp_path):
+def test_an_export_is_judged_as_its_model_is(tmp_path, capsys):
     x = X[:200].copy()
     x[150:170] = x[:20]
     split = np.array(["train"] * 120 + ["validation"] * 30 + ["test"] * 50)
@@ -145,6 +195,7 @@ def test_an_export_is_judged_as_its_model_is(tmp_path):
     nets = {name: mm.nets.linear() for name in "xt"}
     model = mm.fit(data, dim=4, steps=2, nets=nets, key=KEY, progress=False, validate_every=0)
     write_embeddings(model, data, str(tmp_path / "e.npz"))
+    assert "20 rows of split test of split validation in the export" in capsys.readouterr().err
     export = mm.read(str(tmp_path / "e.npz"), modalities={"x": "x", "t": "t"}, labels=["q"])
     own, other = mm.probe(model, data, "q", raw=False), mm.probe(None, export, "q")
     assert (own.fitted, own.scored) == (other.fitted, other.scored) == (120, 30)

@@ -9,7 +9,7 @@ import numpy as np
 from mmjax.data.columns import of_length
 from mmjax.data.pair_ids import content_keys, linked_groups
 from mmjax.data.values import Lazy
-from mmjax.errors import InvalidInput, require
+from mmjax.errors import InvalidInput, counted, require
 
 SPLITS = ("train", "validation", "test")
 PARTED = "a split may part"  # of a remark on rows that are not linked though they hold the same
@@ -21,7 +21,8 @@ _TOO_LARGE = 0.2  # share of rows beyond which a group that nobody asked for is 
 _PER_CLASS = 4  # texts a class of a label, up to which they are how its classes are described
 _FEW_KINDS = 3  # contents of numbers, each of often as many rows, up to which they name nothing
 _BY_CHANCE = 3  # times as often as independent columns, up to which rows are alike by chance
-_OWN, _AXES = 0.9, 3  # columns, so many, of which each tells so many of all contents: vectors
+_OWN, _AXES = 0.6, 8  # share of contents that a column tells apart, in so many columns: vectors
+_NARROW, _UNLIKE = 3, 0.9  # columns that are enough where such a share of rows differ
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
 
 # What contents of a column are: `texts`, which may name classes; `codes` and a `number`, which are
@@ -62,9 +63,11 @@ def sort_of(kind: str, values: Any) -> str:
     if kind != "features":
         return "recordings"
     kinds = len(set(content_keys(some)))
-    if sum(len(np.unique(column)) >= _OWN * kinds for column in some.T) >= _AXES:
+    own = sum(len(np.unique(column)) >= _OWN * kinds for column in some.T)
+    if own >= _AXES or (own >= _NARROW and kinds >= _UNLIKE * len(some)):
         return "vectors"
-    return "codes" if kinds <= values.shape[1] + 1 else "steps"  # a class a column, and none
+    # A class a column, and perhaps one of none.
+    return "codes" if np.all(np.count_nonzero(some, 1) <= 1) else "steps"
 
 
 def _by_chance(rows: np.ndarray) -> bool:
@@ -176,7 +179,10 @@ def linked_rows(
         elif sort == "codes" or name_classes(column, sort, labels):
             often = np.ones(n, bool)
         if often.any():
-            remarks.append(f"{rows.max()} rows hold the same {name}: a class, which {PARTED}")
+            of = f"{len(np.unique(column[often]))} of {counted(len(np.unique(column)), 'content')}"
+            remarks.append(
+                f"{name}: {of} in many rows, up to {rows.max()}: classes, which {PARTED}"
+            )
         column = np.where(often, n + np.arange(n), column)
         group, more = _unless_most(group, column, asked_groups)
         remarks += [line for line in more if line not in remarks]

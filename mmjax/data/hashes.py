@@ -102,11 +102,18 @@ def row_hashes(data: Dataset, names: Iterable[str] | None = None) -> np.ndarray:
 
 def _known_as(column: Column, n: int) -> np.ndarray:
     """`[n]` uint64 of contents: text, or numbers as float32."""
-    if column.kind == "text" or isinstance(column.values, Lazy):
-        every = np.arange(n)
+    values, every = column.values, np.arange(n)
+    if column.kind == "text" or (isinstance(values, Lazy) and values.tell is not None):
         return np.array([_hash(content) for _, content in _contents(column, every)], np.uint64)
-    near = (_near(_numbers(column, row, column.values[row])).tobytes() for row in range(n))
+    near = (_near(_numbers(column, row, value)).tobytes() for row, value in _read(values, every))
     return np.array([_hash(content) for content in near], np.uint64)
+
+
+def _read(values: Any, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        read = values.read(some) if isinstance(values, Lazy) else values[some]
+        yield from zip(some.tolist(), read, strict=True)
 
 
 def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
@@ -115,11 +122,18 @@ def further_hashes(data: Dataset) -> dict[str, np.ndarray]:
     results: dict[str, np.ndarray] = {}
     for name, column in data.columns.items():
         if column.others is not None:
-            texts = np.array([t for several in column.others for t in several], object)
-            every = np.arange(len(texts))
-            one = Dataset({name: Column(texts, "text")}, {}, every, every, every[:, None], {})
-            results |= hashes_of(one)
+            results[name] = _hashes_of_texts(t for several in column.others for t in several)
     return results
+
+
+def further_texts(column: Column) -> np.ndarray:
+    """`[k]` uint64 of what rows of several texts hold beside the first, each once a row."""
+    pairs = () if column.others is None else zip(column.values, column.others, strict=True)
+    return _hashes_of_texts(t for first, others in pairs for t in {*others} - {first})
+
+
+def _hashes_of_texts(texts: Iterable[str]) -> np.ndarray:
+    return np.array([_hash(text.encode("utf-8", "surrogatepass")) for text in texts], np.uint64)
 
 
 def data_hash(hashes: Mapping[str, np.ndarray]) -> str:
@@ -137,10 +151,7 @@ def _hash(content: bytes) -> int:
 def _contents(column: Column, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
     values: Any = column.values
     if isinstance(values, Lazy) and values.tell is None:
-        for start in range(0, len(rows), _AT_ONCE):
-            some = rows[start : start + _AT_ONCE]
-            for row, value in zip(some.tolist(), values.read(some), strict=True):
-                yield row, _bytes(_numbers(column, row, value))
+        yield from ((row, _bytes(_numbers(column, row, v))) for row, v in _read(values, rows))
         return
     for row in rows.tolist():
         if isinstance(values, Lazy):

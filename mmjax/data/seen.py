@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import betaln, gammaln
 
 from mmjax.data.dataset import Dataset, contents_of, is_classes
 from mmjax.data.groups import is_filler, name_classes, sort_of
-from mmjax.data.hashes import data_hash, hashes_of, held_in, known_hashes, row_hashes
+from mmjax.data.hashes import data_hash, further_texts, hashes_of, held_in, known_hashes, row_hashes
 from mmjax.errors import counted
 
 WHOLE = ""  # stands for all that a row holds, where others are names of modalities
 _RARELY = 0.05  # share of rows that hold what others hold, up to which equal rows are copies
-_SLACK = 0.1  # share of the rows by which equal ones may be more than among training rows
-_DEVIATIONS = 4  # standard deviations of their number, too
+_UNLIKELY = 1e-3  # chance of so many equal rows, below which they are no new ones
 
 
 class Seen(NamedTuple):
@@ -24,17 +24,18 @@ class Seen(NamedTuple):
       known: see known_hashes; under WHOLE hashes of rows without any recording, which no modality
         alone need tell again.
       recordings: see recordings.
-      again: modality, or WHOLE, -> share of these rows that hold what another of them holds: so
-        often new rows hold it, too.
-      fillers: recording -> hashes of contents of so many rows that they tell none again (a blank).
+      again: modality, or WHOLE, -> (rows that hold what another of them holds, all rows, different
+        contents): as often new rows hold it, too.
+      fillers: recording -> known_hashes of contents of so many rows that they tell none again, such
+        as a blank.
       validation: hashes_of the validation rows, where they chose something.
     """
 
     data_hash: str
     known: Mapping[str, np.ndarray]
     recordings: list[str]
-    again: dict[str, float]
-    fillers: dict[str, list[int]]
+    again: Mapping[str, Sequence[int]]
+    fillers: Mapping[str, Sequence[int]]
     validation: dict[str, np.ndarray]
 
 
@@ -65,21 +66,33 @@ def seen_rows(data: Dataset, validated: bool) -> Seen:
     bare = seen.take(~_shows(seen, told))
     whole = row_hashes(bare) if bare.num_rows else np.zeros(0, np.uint64)
     known |= {WHOLE: np.unique(whole)} if len(whole) else {}
-    again = {name: _again(column[column != 0]) for name, column in hashes.items()}
-    fillers = {name: found for name in told if (found := _fillers(hashes[name]))}
+    again = {
+        name: _again(column[column != 0], further_texts(seen.columns[name]))
+        for name, column in hashes.items()
+    }
+    fillers = {name: found for name in told if (found := _fillers(seen.only(name), hashes[name]))}
     validation = of("validation") if validated else {}
     kept = again | {WHOLE: _again(whole)}
     return Seen(data_hash(of("train")), known, told, kept, fillers, validation)
 
 
-def _again(hashes: np.ndarray) -> float:
-    _, kind, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    return float(np.mean(counts[kind] > 1)) if len(hashes) else 0.0
+def _again(hashes: np.ndarray, further: np.ndarray | None = None) -> tuple[int, int, int]:
+    """Rows that hold what another one holds, also among its further texts; all rows; contents."""
+    held = hashes if further is None else np.r_[hashes, further]
+    kinds, counts = np.unique(held, return_counts=True)
+    return (
+        int(np.sum(counts[np.searchsorted(kinds, hashes)] > 1)),
+        len(hashes),
+        len(np.unique(hashes)),
+    )
 
 
-def _fillers(hashes: np.ndarray) -> list[int]:
-    kinds, counts = np.unique(hashes[hashes != 0], return_counts=True)
-    return [int(kind) for kind in kinds[is_filler(counts, len(hashes))]]
+def _fillers(seen: Dataset, hashes: np.ndarray) -> list[int]:
+    kinds, first, counts = np.unique(hashes, return_index=True, return_counts=True)
+    rows = first[(kinds != 0) & is_filler(counts, len(hashes))]
+    (name,) = seen.columns
+    some = seen.take(rows)
+    return [int(known) for known in known_hashes(some, some)[name]] if len(rows) else []
 
 
 def recordings(data: Dataset) -> list[str]:
@@ -116,43 +129,64 @@ def known_rows(
     evidence = list[tuple[np.ndarray, bool]]()  # of training, and whether there's too much of it
     for name, (holds, lacks) in held_in(data, seen.known).items():
         every &= holds | lacks
-        share, asked = seen.again.get(name, 1.0), not names or name in names
+        asked, rows = not names or name in names, judged & ~lacks
+        again = seen.again.get(name, (1, 1, 1))
         if name in seen.recordings:
-            filler = np.isin(hashes_of(data.only(name))[name], seen.fillers.get(name, ()))
-            holds, share = holds & ~filler, 0.0
-        elif _alike_by_chance(holds & judged, judged & ~lacks, share):
+            blank = _fills(data.only(name), seen.fillers.get(name, ()))
+            if asked and (blank & judged).any():
+                remarks.append(f"{name}: {_of(blank, judged)} hold what very many training rows do")
+            holds = holds & ~blank
+        elif _is_common(again) and _as_often(holds & rows, rows, again):
             if asked and (holds & judged).any():
-                remarks.append(_alike(name, holds & judged, judged))
+                remarks.append(f"{name}: {_of(holds, judged)} {_ALIKE}")
             continue
-        evidence.append((holds, not _as_often(holds & judged, judged & ~lacks, share)))
+        copies = name in seen.recordings or not _as_often(holds & rows, rows, again)
+        evidence.append((holds, copies))
         by |= {name: holds} if asked else {}
     if WHOLE in seen.known:
         whole = row_hashes(data, seen.known.keys() - {WHOLE})
-        holds, share = np.isin(whole, seen.known[WHOLE]), seen.again.get(WHOLE, 0.0)
-        if not _alike_by_chance(holds & judged, judged, share):
-            evidence.append((holds, not _as_often(holds & judged, judged, share)))
+        holds, again = np.isin(whole, seen.known[WHOLE]), seen.again.get(WHOLE, (0, 1, 1))
+        rows = judged & ~_shows(data, seen.recordings)
+        usual = _as_often(holds & rows, rows, again)
+        if not (usual and _is_common(again)):
+            evidence.append((holds, not usual))
     of = lambda least: every & np.any([~every & every, *(h for h, m in evidence if m >= least)], 0)
     return Known(of(False), by, bool((of(True) & judged).any()), tuple(remarks))
 
 
-def _alike_by_chance(hits: np.ndarray, rows: np.ndarray, share: float) -> bool:
-    """Whether equal rows are none of evidence: they are no rare ones, and no more than expected."""
-    return share > _RARELY and _as_often(hits, rows, share, _SLACK)
+_ALIKE = (
+    "hold what training rows hold, as often as training rows do each other's: no sign of copies "
+    "among words, codes or answers; if equal ones are one recording, leave these rows out (within "
+    "a file: groups=)"
+)
 
 
-def _as_often(hits: np.ndarray, rows: np.ndarray, share: float, slack: float = 0.0) -> bool:
-    """Whether hits among rows are about as many as by the share, with some slack of the rows."""
-    n = int(rows.sum())
-    spread = _DEVIATIONS * (n * share * (1 - share)) ** 0.5
-    return int(hits.sum()) <= n * (share + slack) + spread
+def _of(rows: np.ndarray, judged: np.ndarray) -> str:
+    return f"{int((rows & judged).sum())} of {counted(int(judged.sum()), 'judged row')}"
 
 
-def _alike(name: str, holds: np.ndarray, judged: np.ndarray) -> str:
-    rows = f"{int(holds.sum())} of {counted(int(judged.sum()), 'judged row')}"
-    return (
-        f"{name}: {rows} hold what training rows hold, as often as these each other's: taken for "
-        "words, codes or answers; if equal ones are one recording, groups= keeps them apart"
-    )
+def _fills(data: Dataset, fillers: Sequence[int]) -> np.ndarray:
+    (name,) = data.columns
+    known = np.array(fillers, np.uint64)
+    return held_in(data, {name: known})[name][0] if len(known) else np.zeros(data.num_rows, bool)
+
+
+def _is_common(again: Sequence[int]) -> bool:
+    """Whether equal rows are so many that a copy is none of evidence."""
+    return again[0] > _RARELY * again[1]
+
+
+def _as_often(hits: np.ndarray, rows: np.ndarray, again: Sequence[int]) -> bool:
+    """Whether hits among rows are as many as may be, if these came about as training rows did: by
+    the beta-binomial law of what follows a known number of hits (a uniform prior)."""
+    m, k = int(rows.sum()), int(hits.sum())
+    rows_alike, all_rows, contents = again
+    own = contents / max(1, 2 * all_rows)  # rows that hold the same are no independent ones
+    a, b = own * rows_alike + 1, own * (all_rows - rows_alike) + 1
+    j = np.arange(k, m + 1)
+    chances = gammaln(m + 1) - gammaln(j + 1) - gammaln(m - j + 1)
+    chances = chances + betaln(j + a, m - j + b) - betaln(a, b)
+    return k == 0 or float(np.exp(chances).sum()) > _UNLIKELY
 
 
 def _shows(data: Dataset, told: Sequence[str]) -> np.ndarray:

@@ -230,7 +230,7 @@ def trained_in(
     model: Model, data: Dataset, names: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
     """name -> `[n]` bool: rows that hold there what the model was trained on, of modalities whose
-    contents are recordings (see mmjax.data.hashes.recordings) and which are among the names."""
+    contents tell a row again (see mmjax.data.seen) and which are among the names."""
     return known_by(model, data, np.ones(data.num_rows, bool), names).by
 
 

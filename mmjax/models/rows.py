@@ -71,8 +71,9 @@ def judged_rows(
         remarks = (f"{rows} left out: the model was trained on what they hold in {of}",)
         score = score & ~partly
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
-    remarks += known.remarks
-    return Judged(fit, score, (*remarks, *_of_files(model, data), *_of_split(data, score)))
+    told = {line.split(":")[0] for line in known.remarks}
+    split = [line for line in _of_split(data, score) if line.split(":")[0] not in told]
+    return Judged(fit, score, (*remarks, *known.remarks, *_of_files(model, data), *split))
 
 
 def _of_files(model: Model, data: Dataset) -> list[str]:

@@ -254,16 +254,17 @@ def summary(
 def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
     """Embeddings by modality, and what protects their rows: split, group, ids, labels.
 
-    A row of split test that the model saw, whole or in part, is of split validation there: as by
-    the model itself, it is neither judged nor fits what judges others.
+    What the model would not judge, nor fit a probe of others on, is of split validation there:
+    rows of split test that it saw, whole or in part, and training rows of a group with judged ones.
 
     Raises InvalidInput for a label that is called as another array is.
     """
     known = known_by(model, data, data.split == "test")
-    seen = np.any([known.rows, *known.by.values()], axis=0) & (data.split == "test")
-    split = np.where(seen, "validation", data.split)
-    # Of what they share with rows of other parts, they are apart now: a split parts no group.
-    group = np.where(seen, 1 + data.groups.max() + data.groups, data.groups)
+    score = (data.split == "test") & ~np.any([known.rows, *known.by.values()], axis=0)
+    fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
+    split = np.where(score, "test", np.where(fit, "train", "validation"))
+    # What is left of a group in another part is a group of its own: a split parts none.
+    group = np.unique(np.c_[data.groups, score, fit], axis=0, return_inverse=True)[1].reshape(-1)
     columns = features_of(model, data)
     if ALL not in model.modalities:
         columns.pop(ALL, None)
@@ -294,10 +295,23 @@ def write_embeddings(model: Model, data: Dataset, out: str) -> str:
     require(out.endswith(".npz"), "--out", out, "a path that ends in .npz")
     columns = export_columns(model, data)
     save_arrays(out, **columns)
+    known = known_by(model, data, data.split == "test")
+    for line in (*known.remarks, *left_out(columns["split"], data.split)):
+        note(f"note: {line}")
     counts = ", ".join(
         f"{int(np.sum(columns['split'] == s))} {s}" for s in np.unique(columns["split"])
     )
     return f"{out}: {counted(data.num_rows, 'row')} ({counts})"
+
+
+def left_out(split: np.ndarray, before: np.ndarray) -> list[str]:
+    """A line on rows `[n]` that an export neither judges nor fits a probe on, where they were to
+    be."""
+    apart = (split != before) & (split == "validation")
+    counts = {name: int((apart & (before == name)).sum()) for name in ("test", "train")}
+    of = " and ".join(f"{counted(k, 'row')} of split {name}" for name, k in counts.items() if k)
+    why = "of split validation in the export: the model saw what they hold, or they share a group"
+    return [f"{of} {why} with rows that are judged"] if of else []
 
 
 def tell(lines: Sequence[str]) -> None:
