@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         module = choose(EXPERIMENTS, "experiment", argv[1])
     except InvalidInput as error:
-        say(f"error: {act_first(str(error))}")
+        say(f"error: {act_first(str(error))}; python -m experiments lists all")
         return 2
     del sys.argv[1]
     about = dict(doc=module.__doc__ or "", about=module.ABOUT, needs=NEEDS.get(argv[1], {}))

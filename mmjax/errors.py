@@ -4,6 +4,7 @@ import difflib
 import operator
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -161,6 +162,18 @@ def say(line: str) -> None:
 def _print(line: str) -> None:
     # On a terminal a progress line may stand there, which is written anew.
     print(("\r\x1b[K" if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def told_if_slow(line: str, after: float = 5.0) -> Iterator[None]:
+    """Says the line where what is inside takes longer than so many seconds."""
+    timer = threading.Timer(after, say, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def note(line: str) -> None:

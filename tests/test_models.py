@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import chex
 import jax
@@ -17,7 +18,7 @@ import mmjax as mm
 from mmjax import nets
 from mmjax.data.values import Lazy
 from mmjax.encoders import mlp
-from mmjax.errors import InvalidInput
+from mmjax.errors import InvalidInput, told_if_slow
 from mmjax.models import figures, trained_on
 from mmjax.models.fit import cut_short as cut
 from mmjax.models.model import embedded
@@ -647,10 +648,10 @@ def test_rows_are_embedded_by_name(model):
 
 
 def test_what_a_short_training_cuts_is_told(model):
-    remarks = model.spec.about["remarks"]
-    assert "the warm-up takes half of the steps, 6 steps: warmup 100 asks for more" in remarks
-    assert not any("batch" in line for line in remarks)  # 16 of 36 rows
+    assert not any("warm-up" in line for line in model.spec.about["remarks"])  # nobody asked
     assert cut(64, 36, 6, 12) == ["a batch is all 36 training rows: batch_size 64 asks for more"]
+    half = "the warm-up takes half of the steps, 6 steps: warmup 50 asks for more"
+    assert cut(16, 36, 50, 12) == [half] and cut(256, 36, 100, 12) == []
     with pytest.raises(InvalidInput, match="warmup: -1"):
         fit(dataset(), warmup=-1)
 
@@ -662,3 +663,18 @@ def test_a_summary_tells_how_many_rows_were_judged(data):
     config = dataclasses.make_dataclass("Config", ["seeds"])(1)
     text = summary(config, data, rows + every, ["dim=4"], {})
     assert "kind from a (accuracy, 12 rows)" in text and "kind from b (accuracy, 7 rows)" in text
+
+
+def test_what_takes_long_says_so(capsys):
+    with told_if_slow("still here", after=0.01):
+        time.sleep(0.2)
+    with told_if_slow("never said", after=60):
+        pass
+    assert capsys.readouterr().err == "still here\n"
+
+
+def test_channels_that_come_first_are_told():
+    pictures = np.zeros((8, 3, 12, 12), np.uint8)
+    data = mm.Dataset.from_arrays(face=pictures, a=np.eye(8), split=(1, 0, 0))
+    with pytest.raises(InvalidInput, match="channels of face: 12 .*moveaxis"):
+        mm.fit(data, dim=2, key=KEY, steps=1, progress=False)

@@ -258,6 +258,7 @@ def test_blocks_that_are_not_there_are_told():
         ({"blocks": {}}, "blocks: {}"),
         ({"blocks": {"x": [9]}}, "blocks: x: index 9 is out of bounds"),
         ({"blocks": {"x": slice(9, 12)}}, "blocks: x: slice(9, 12, None)"),
+        ({"blocks": {"x": slice(0, 99)}}, "blocks: x: slice(0, 99, None) ends behind"),
         ({"blocks": {"x": "ab"}}, "blocks: x: "),
         ({"use_y": True}, "y: None is not allowed; use classes, with use_y=True"),
     ):

@@ -10,11 +10,12 @@ import numpy as np
 from mmjax.data.dataset import Dataset, facts_of, is_classes
 from mmjax.data.scaling import features_in_float32
 from mmjax.disentangle import UNMIXINGS, components, determined
-from mmjax.errors import choose, counted, require, whole
+from mmjax.errors import choose, counted, require, say, told_if_slow, whole
 from mmjax.evaluate import dci, excess_kurtosis, least_dci_rows, sap
 from mmjax.labels import encode_labels
 from mmjax.models.asked import check_asked, check_names, check_numbers, check_page
 from mmjax.models.figures import (
+    WAIT,
     ProbeFigures,
     RetrievalFigures,
     chance_of,
@@ -98,6 +99,8 @@ def sweep(
         choose(dict(data.labels), "label", name)
     models, probes = {}, {}
     for dim in dims:
+        if options.get("progress", True):
+            say(f"sweep: dim={dim}")
         folder = workdir and os.path.join(workdir, f"dim={dim}")
         models[dim] = fit(data, dim=dim, key=key, workdir=folder, **options)
         read = probing(models[dim], data)
@@ -172,6 +175,19 @@ def disentangle(
     """
     check_asked(data, model=model, bare=True, key=key)
     check_names("labels", labels)
+    with told_if_slow(WAIT.format("disentangle")):
+        return _disentangled(model, data, key, of, num_components, labels, use_trained_rows)
+
+
+def _disentangled(
+    model: Model | None,
+    data: Dataset,
+    key: Key,
+    of: str | None,
+    num_components: int | None,
+    labels: Sequence[str] | None,
+    use_trained_rows: bool,
+) -> DisentangleFigures:
     result, rows = embeddings_and_rows(model, data, None, use_trained_rows)
     of = next(iter(result)) if of is None else of
     x = choose(result, "of", of)
@@ -196,6 +212,8 @@ def disentangle(
         remarks.append(
             f"{counted(len(score_x), 'judged row')}: too few for dci, use {least} or more"
         )
+    if len(factors) == 1:
+        remarks.append("one label: no component can hold two, so that dci is 1 or 0")
     ica_key, turn_key, split_key = jax.random.split(key, 3)
     figures: dict[str, Mapping[str, float | None]] = {}
     white: Any = None
@@ -326,9 +344,10 @@ def report(
     check_asked(data, model=model)
     path = check_page(path)
     several = sum(name in data.columns for name in model.modalities) > 1
-    read = probing(model, data, use_trained_rows=use_trained_rows) if data.labels else None
-    probes = {name: read(name) for name in data.labels} if read else {}
-    result = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
+    with told_if_slow(WAIT.format("report")):
+        read = probing(model, data, use_trained_rows=use_trained_rows) if data.labels else None
+        probes = {name: read(name) for name in data.labels} if read else {}
+        result = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
     figures = ReportFigures(str(model), str(data), probes, result, path)
     if path:
         html = path.lower().endswith((".html", ".htm"))

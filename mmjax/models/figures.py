@@ -7,7 +7,7 @@ import numpy as np
 
 from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.scaling import features_in_float32
-from mmjax.errors import InvalidInput, choose, counted, require
+from mmjax.errors import InvalidInput, choose, counted, require, told_if_slow
 from mmjax.evaluate import Labelled, recall_at
 from mmjax.evaluate import probe as linear_probe
 from mmjax.labels import encode_labels
@@ -115,6 +115,9 @@ def table(
     return "\n".join([title, *(line.rstrip() for line in lines), *remarks])
 
 
+WAIT = "{}: compiling, then judging; the first call of a process may take half a minute"
+
+
 def probe(
     model: Model | None,
     data: Dataset,
@@ -142,7 +145,8 @@ def probe(
     check_asked(data, model=model, bare=True)
     choose(dict(data.labels), "label", label)
     options: Any = dict(modalities=modalities, use_trained_rows=use_trained_rows, raw=raw)
-    return probing(model, data, **options)(label)
+    with told_if_slow(WAIT.format("probe")):
+        return probing(model, data, **options)(label)
 
 
 def probing(

@@ -1,5 +1,6 @@
 """Training a model on a data set: the front door."""
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -218,12 +219,17 @@ def fit(
         return model
 
 
+_USUAL = {
+    name: inspect.signature(fit).parameters[name].default for name in ("batch_size", "warmup")
+}
+
+
 def cut_short(batch_size: int, rows: int, warmup: int, steps: int) -> list[str]:
-    """What was asked of a training that is too short or has too few rows for it."""
+    """What was asked, other than by default, of a training too short or of too few rows for it."""
     lines = []
-    if batch_size > rows:
+    if batch_size > rows and batch_size != _USUAL["batch_size"]:
         lines.append(f"a batch is all {rows} training rows: batch_size {batch_size} asks for more")
-    if warmup > steps // 2:
+    if warmup > steps // 2 and warmup != _USUAL["warmup"]:
         half = counted(steps // 2, "step")
         lines.append(f"the warm-up takes half of the steps, {half}: warmup {warmup} asks for more")
     return lines

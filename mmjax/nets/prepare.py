@@ -67,7 +67,8 @@ def fit_preparation(
     if column.kind == "text":
         return Preparation("text", (), none, tokenizer=tokenizer)
     if column.kind == "image":
-        require(shape[-1] in (1, 3), f"channels of {name}", shape[-1], "1 or 3")
+        first = "; they come last here: np.moveaxis(pictures, 1, -1)" if shape[0] in (1, 3) else ""
+        require(shape[-1] in (1, 3), f"channels of {name}", shape[-1], f"1 or 3{first}")
         if column.values.dtype == np.uint8:
             return Preparation("image", shape, none)
         if floor is None:

@@ -159,6 +159,8 @@ def _columns(blocks: Mapping[str, Block] | None, f: int) -> dict[str, np.ndarray
     require(len(blocks) >= 1, "blocks", dict(blocks), "a name with columns, or None")
     results = {}
     for name, block in blocks.items():
+        if isinstance(block, slice) and max(block.start or 0, block.stop or 0) > f:
+            raise InvalidInput(f"blocks: {name}: {block} ends behind the last of {f} columns")
         try:
             results[name] = np.arange(f)[block if isinstance(block, slice) else list(block)]
         except (IndexError, TypeError) as error:

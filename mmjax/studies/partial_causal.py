@@ -118,9 +118,8 @@ def resolve(assumptions: Assumptions) -> Assumptions:
     require(a.spare_dims >= 0, "spare_dims", a.spare_dims, "a whole number >= 0")
     if not a.pre_steps:
         a = dataclasses.replace(a, spare_dims=0)  # nothing would ever choose among them
-    require(
-        0 <= a.pre_steps < a.steps, "pre_steps", a.pre_steps, f"0 to {a.steps - 1}, or more steps"
-    )
+    fewer = f"0 to {a.steps - 1}, or more than {a.pre_steps} steps"
+    require(0 <= a.pre_steps < a.steps, "pre_steps", a.pre_steps, fewer)
     require(a.warmup >= 0, "warmup", a.warmup, "a whole number >= 0")
     temperature, embedding_dim = a.temperature, a.embedding_dim
     if temperature == "matched":
