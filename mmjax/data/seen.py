@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaln, gammaln
 
 from mmjax.data.dataset import Dataset, contents_of, is_classes
 from mmjax.data.groups import is_filler, name_classes, sort_of
@@ -179,6 +178,8 @@ def _is_common(again: Sequence[int]) -> bool:
 def _as_often(hits: np.ndarray, rows: np.ndarray, again: Sequence[int]) -> bool:
     """Whether hits among rows are as many as may be, if these came about as training rows did: by
     the beta-binomial law of what follows a known number of hits (a uniform prior)."""
+    from scipy.special import betaln, gammaln  # a third of a second, for who judges
+
     m, k = int(rows.sum()), int(hits.sum())
     rows_alike, all_rows, contents = again
     own = contents / max(1, 2 * all_rows)  # rows that hold the same are no independent ones
