@@ -151,6 +151,16 @@ def test_further_texts_of_a_row_count():
     assert left(known(data)) == 0 and not known(data).refused
 
 
+def test_models_that_do_not_say_how_often_know_their_rows():
+    data = copied(CODES["answers"], CODES["numbers"], 0)
+    seen = seen_rows(data, False)
+    trained = data._replace(split=np.where(data.split == "train", "test", "train")).part("test")
+    every = np.ones(trained.num_rows, bool)
+    for known_too in (seen.known, {k: v for k, v in seen.known.items() if k}):
+        old = seen._replace(again={}, known=known_too)
+        assert known_rows(trained, old, every).refused
+
+
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.9])
 def test_new_rows_are_hardly_ever_refused_and_many_copies_are(share):
     rows, judged = 400, np.ones(100, bool)

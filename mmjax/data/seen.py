@@ -126,10 +126,13 @@ def known_rows(
     """
     every, by, remarks = np.ones(data.num_rows, bool), dict[str, np.ndarray](), list[str]()
     evidence = list[tuple[np.ndarray, bool]]()  # of training, and whether there's too much of it
+    unlike = {name: (0, len(held), len(held)) for name, held in seen.known.items()}
+    # Models of before 0.3 don't say how often; they keep whole rows, or had all told by parts.
+    usual = {} if WHOLE in seen.known or seen.recordings else unlike
     for name, (holds, lacks) in held_in(data, seen.known).items():
         every &= holds | lacks
         asked, rows = not names or name in names, judged & ~lacks
-        again = seen.again.get(name, (1, 1, 1))
+        again = seen.again.get(name, usual.get(name, (1, 1, 1)))
         if name in seen.recordings:
             blank = _fills(data.only(name), seen.fillers.get(name, ()))
             if asked and (blank & judged).any():
@@ -144,11 +147,11 @@ def known_rows(
         by |= {name: holds} if asked else {}
     if WHOLE in seen.known:
         whole = row_hashes(data, seen.known.keys() - {WHOLE})
-        holds, again = np.isin(whole, seen.known[WHOLE]), seen.again.get(WHOLE, (0, 1, 1))
+        holds, again = np.isin(whole, seen.known[WHOLE]), seen.again.get(WHOLE, unlike[WHOLE])
         rows = judged & ~_shows(data, seen.recordings)
-        usual = _as_often(holds & rows, rows, again)
-        if not (usual and _is_common(again)):
-            evidence.append((holds, not usual))
+        by_chance = _as_often(holds & rows, rows, again)
+        if not (by_chance and _is_common(again)):
+            evidence.append((holds, not by_chance))
     of = lambda least: every & np.any([~every & every, *(h for h, m in evidence if m >= least)], 0)
     return Known(of(False), by, bool((of(True) & judged).any()), tuple(remarks))
 

@@ -177,10 +177,13 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
     row = lambda *name: Row(EXPERIMENT, setting, seed, *name)
     embedded = cache(lambda: probing(model, data))
 
+    said = set(data.remarks)
+
     def remarked(lines: Sequence[str]) -> None:
         for line in lines:
-            if not line.startswith("raw: "):  # what raw figures are stands below the table
+            if line not in said and not line.startswith("raw: "):  # which stands below the table
                 note(f"note: {line}")
+            said.add(line)
 
     def probed(label: str) -> list[Row]:
         result = embedded()(label)
