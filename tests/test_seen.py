@@ -82,6 +82,21 @@ def test_recordings_of_one_to_three_captions_stay_together(made):
     assert left(known(data)) == 0
 
 
+def test_vectors_that_repeat_often_are_recordings():
+    x = RNG.normal(size=(24, 16))[np.arange(N) % 24]
+    data = mm.Dataset.from_arrays(x=x, t=RNG.normal(size=(N, 3)), split=SPLIT)
+    assert left(known(data)) == NEW
+    names = {"kind": np.arange(N) % 24}  # unless a label has a class for each
+    assert (
+        left(
+            known(
+                mm.Dataset.from_arrays(x=x, t=data.columns["t"].values, labels=names, split=SPLIT)
+            )
+        )
+        == 0
+    )
+
+
 def test_rare_copies_are_left_out_and_are_no_reason_to_refuse():
     words = ["thank you" if k < 20 else f"message {k}" for k in RNG.permutation(N)]
     data = mm.Dataset.from_arrays(text=words, split=SPLIT)
