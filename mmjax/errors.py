@@ -166,7 +166,8 @@ def _print(line: str) -> None:
 
 @contextmanager
 def told_if_slow(line: str, after: float = 5.0) -> Iterator[None]:
-    """Says the line where what is inside takes longer than so many seconds."""
+    """Says the line where what is inside, or the function that it decorates, takes longer than so
+    many seconds."""
     timer = threading.Timer(after, say, (line,))
     timer.daemon = True
     timer.start()

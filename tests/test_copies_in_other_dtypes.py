@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mmjax as mm
-from mmjax.data.hashes import data_hash, hashes_of, held_by, known_hashes
+from mmjax.data.hashes import data_hash, hashes_of, held_in, known_hashes
 from mmjax.errors import InvalidInput
 
 N = 180
@@ -19,6 +19,11 @@ INTS = ("uint8", "int16", "int64", "float32", "float16", "bool")
 
 def of(values, **more):
     return mm.Dataset.from_arrays(x=values, ids=np.arange(len(values)), split=(0, 0, 1), **more)
+
+
+def held_by(data, known):
+    """Rows whose every modality holds one of these."""
+    return np.all([holds | lacks for holds, lacks in held_in(data, known).values()], axis=0)
 
 
 def held(trained, judged) -> int:

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 import mmjax as mm
-from mmjax.data.hashes import hashes_of, held_by, known_hashes
+from mmjax.data.hashes import hashes_of, known_hashes
 from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 from mmjax.models.marks import mark_of
 from mmjax.tables.models import export_columns
+from tests.test_copies_in_other_dtypes import held_by
 
 RNG = np.random.default_rng(0)
 X, T, Y = RNG.normal(size=(40, 5)), RNG.normal(size=(40, 4)), RNG.integers(0, 3, 40)

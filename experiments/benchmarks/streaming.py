@@ -9,9 +9,9 @@ network and InfoNCE, batches of 64. Blocks of steps from memory and from disk ta
 another job on the machine slows both alike. Memory is the resident set, looked at every 20 ms,
 above that of the process once it has trained from memory.
 
-On two cores that other jobs use too, 200,000 pictures in shards: 125 MB; 20,000 pictures decoded a
-second of one core; of the step rate in memory .9 is kept by processor time (on the wall .8 to 1.0,
-as the other jobs have it). It is bound by libjpeg: 35 of the 45 microseconds of a picture, beside
+On two cores with no other job, 200,000 pictures in shards: 140 MB; 19,300 pictures decoded a second
+of one core; .89 of the step rate in memory is kept (quartiles .84 and .92; .88 by processor time).
+It is bound by libjpeg: taken apart on another day, 35 of the 45 microseconds of a picture, beside
 some 800 of its step; half of the rest finds and reads the member.
 """
 

@@ -20,7 +20,7 @@ _HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 
 def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
     """name -> `[n]` uint64 of what each row holds there, wherever the row stands: equal contents of
-    one dtype, equal hashes; held_by knows them in others. 0 where a row lacks the modality. What
+    one dtype, equal hashes; held_in knows them in others. 0 where a row lacks the modality. What
     stays in files stands for itself by the name that Lazy.tell gives, or is read."""
     results = {}
     for name, column in data.columns.items():
@@ -35,7 +35,7 @@ def hashes_of(data: Dataset) -> dict[str, np.ndarray]:
 def known_hashes(
     seen: Dataset, trained: Dataset, hashes: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """name -> `[k]` uint64, sorted, each once: what held_by needs to know rows again.
+    """name -> `[k]` uint64, sorted, each once: what held_in needs to know rows again.
 
     Args:
       seen: rows that training or the choice of its best step saw.
@@ -51,24 +51,16 @@ def known_hashes(
     return results
 
 
-def held_by(data: Dataset, known: Mapping[str, np.ndarray]) -> np.ndarray:
-    """`[n]` bool: rows whose every modality holds one of these, also as another dtype stores it.
+def held_in(
+    data: Dataset, known: Mapping[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """name -> (whether a row holds one of these there, also as another dtype stores it; whether it
+    lacks the modality), `[n]` bool each.
 
     Args:
       data: of any rows.
       known: name -> `[k]` hashes, of known_hashes, or of hashes_of for rows of the same dtypes.
     """
-    result = np.ones(data.num_rows, bool)
-    for holds, lacks in held_in(data, known).values():
-        result &= holds | lacks
-    return result
-
-
-def held_in(
-    data: Dataset, known: Mapping[str, np.ndarray]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """name -> (whether a row holds one of these there, whether it lacks the modality), `[n]` bool
-    each; arguments as of held_by."""
     results = {}
     for name, hashes in hashes_of(data).items():
         if name in known:

@@ -125,7 +125,8 @@ def known_rows(
       names: modalities of which `by` and remarks are; None: all.
     """
     every, by, remarks = np.ones(data.num_rows, bool), dict[str, np.ndarray](), list[str]()
-    evidence = list[tuple[np.ndarray, bool]]()  # of training, and whether there's too much of it
+    evidence = list[np.ndarray]()
+    beyond = list[np.ndarray]()  # evidence of which there is more than by chance
     unlike = {name: (0, len(held), len(held)) for name, held in seen.known.items()}
     # Models of before 0.3 don't say how often; they keep whole rows, or had all told by parts.
     usual = {} if WHOLE in seen.known or seen.recordings else unlike
@@ -142,8 +143,9 @@ def known_rows(
             if asked and (holds & judged).any():
                 remarks.append(f"{name}: {_of(holds, judged)} {_ALIKE}")
             continue
-        copies = name in seen.recordings or not _as_often(holds & rows, rows, again)
-        evidence.append((holds, copies))
+        evidence.append(holds)
+        if name in seen.recordings or not _as_often(holds & rows, rows, again):
+            beyond.append(holds)
         by |= {name: holds} if asked else {}
     if WHOLE in seen.known:
         whole = row_hashes(data, seen.known.keys() - {WHOLE})
@@ -151,9 +153,12 @@ def known_rows(
         rows = judged & ~_shows(data, seen.recordings)
         by_chance = _as_often(holds & rows, rows, again)
         if not (by_chance and _is_common(again)):
-            evidence.append((holds, not by_chance))
-    of = lambda least: every & np.any([~every & every, *(h for h, m in evidence if m >= least)], 0)
-    return Known(of(False), by, bool((of(True) & judged).any()), tuple(remarks))
+            evidence.append(holds)
+        if not by_chance:
+            beyond.append(holds)
+    none = np.zeros(data.num_rows, bool)
+    refused = (judged & every & np.any([none, *beyond], axis=0)).any()
+    return Known(every & np.any([none, *evidence], axis=0), by, bool(refused), tuple(remarks))
 
 
 _ALIKE = (

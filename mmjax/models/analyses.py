@@ -146,6 +146,7 @@ _METHODS = {
 }
 
 
+@told_if_slow(WAIT.format("disentangle"))
 def disentangle(
     model: Model | None,
     data: Dataset,
@@ -175,19 +176,6 @@ def disentangle(
     """
     check_asked(data, model=model, bare=True, key=key)
     check_names("labels", labels)
-    with told_if_slow(WAIT.format("disentangle")):
-        return _disentangled(model, data, key, of, num_components, labels, use_trained_rows)
-
-
-def _disentangled(
-    model: Model | None,
-    data: Dataset,
-    key: Key,
-    of: str | None,
-    num_components: int | None,
-    labels: Sequence[str] | None,
-    use_trained_rows: bool,
-) -> DisentangleFigures:
     result, rows = embeddings_and_rows(model, data, None, use_trained_rows)
     of = next(iter(result)) if of is None else of
     x = choose(result, "of", of)
@@ -321,6 +309,7 @@ class ReportFigures(NamedTuple):
         return "\n\n".join(parts + ([f"written to {self.path}"] if self.path else []))
 
 
+@told_if_slow(WAIT.format("report"))
 def report(
     model: Model,
     data: Dataset,
@@ -344,10 +333,9 @@ def report(
     check_asked(data, model=model)
     path = check_page(path)
     several = sum(name in data.columns for name in model.modalities) > 1
-    with told_if_slow(WAIT.format("report")):
-        read = probing(model, data, use_trained_rows=use_trained_rows) if data.labels else None
-        probes = {name: read(name) for name in data.labels} if read else {}
-        result = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
+    read = probing(model, data, use_trained_rows=use_trained_rows) if data.labels else None
+    probes = {name: read(name) for name in data.labels} if read else {}
+    result = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
     figures = ReportFigures(str(model), str(data), probes, result, path)
     if path:
         html = path.lower().endswith((".html", ".htm"))

@@ -118,6 +118,7 @@ def table(
 WAIT = "{}: compiling, then judging; the first call of a process may take half a minute"
 
 
+@told_if_slow(WAIT.format("probe"))
 def probe(
     model: Model | None,
     data: Dataset,
@@ -145,8 +146,7 @@ def probe(
     check_asked(data, model=model, bare=True)
     choose(dict(data.labels), "label", label)
     options: Any = dict(modalities=modalities, use_trained_rows=use_trained_rows, raw=raw)
-    with told_if_slow(WAIT.format("probe")):
-        return probing(model, data, **options)(label)
+    return probing(model, data, **options)(label)
 
 
 def probing(

@@ -167,7 +167,7 @@ def fit(
     about = _about(data, bool(validate_every), loss_name, steps, remarks, seen.data_hash)
     kept = about | {key: getattr(seen, key) for key in ("recordings", "again", "fillers")}
     kept["by_name"] = known_by_name(rows)
-    kept["remarks"] = [*about["remarks"], *cut]  # of a folder's options they follow
+    kept["remarks"] = [*about["remarks"], *cut]  # they follow from options that are compared
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, seen.known, kept)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,

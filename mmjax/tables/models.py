@@ -262,6 +262,11 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
 
     Raises InvalidInput for a label that is called as another array is.
     """
+    return _export(model, data)[0]
+
+
+def _export(model: Model, data: Dataset) -> tuple[dict[str, np.ndarray], list[str]]:
+    """See export_columns; and what is to be told of the rows."""
     known = known_by(model, data, data.split == "test")
     score = (data.split == "test") & ~np.any([known.rows, *known.by.values()], axis=0)
     fit = (data.split == "train") & ~np.isin(data.groups, data.groups[score])
@@ -281,13 +286,14 @@ def export_columns(model: Model, data: Dataset) -> dict[str, np.ndarray]:
         require(False, "modality", name, message)
     for name in sorted({*columns, *own, *beside_of(columns)} & {*data.labels}):
         require(False, "labels", name, message)
-    return columns | {
+    columns |= {
         **data.labels,
         "split": split.astype(np.str_),
         "group": group,
         "is_test": split == "test",
         **{f"ids_{k}": column for k, column in enumerate(data.ids.T)},
     }
+    return columns, [*known.remarks, *_left_out(split, data.split)]
 
 
 def write_embeddings(model: Model, data: Dataset, out: str) -> str:
@@ -296,18 +302,16 @@ def write_embeddings(model: Model, data: Dataset, out: str) -> str:
     Raises InvalidInput for another ending.
     """
     require(out.endswith(".npz"), "--out", out, "a path that ends in .npz")
-    columns = export_columns(model, data)
+    columns, remarks = _export(model, data)
     save_arrays(out, **columns)
-    known = known_by(model, data, data.split == "test")
-    for line in (*known.remarks, *left_out(columns["split"], data.split)):
-        note(f"note: {line}")
+    tell(remarks)
     counts = ", ".join(
         f"{int(np.sum(columns['split'] == s))} {s}" for s in np.unique(columns["split"])
     )
     return f"{out}: {counted(data.num_rows, 'row')} ({counts})"
 
 
-def left_out(split: np.ndarray, before: np.ndarray) -> list[str]:
+def _left_out(split: np.ndarray, before: np.ndarray) -> list[str]:
     """A line on rows `[n]` that an export neither judges nor fits a probe on, where they were to
     be."""
     apart = (split != before) & (split == "validation")
