@@ -96,7 +96,7 @@ def over_draws(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _FULL = 16, 4  # shots, and validation rows a class, up to which rows are repeated
-_MOST = 4096  # rows up to which they are
+_MOST = 2048  # rows up to which they are; of more, the work would cost more than a program
 
 
 def filled(draws: Draws, num_classes: int) -> tuple[Draws, Array]:
