@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -15,6 +16,7 @@ from mmjax.evaluate import (
     logistic_accuracy,
     search_c,
 )
+from mmjax.few_shot.probes import L1
 
 DIGITS = load_digits()
 X = jnp.asarray(DIGITS.data / 16 - 0.3, jnp.float32)
@@ -129,3 +131,31 @@ def test_search_returns_the_model_of_its_c():
     apart = np.linalg.norm(found.model.weights - again.weights)
     assert apart <= float(found.model.distance) + float(again.distance) + 1e-4
     assert float(logistic_accuracy(found.model, X[VALIDATION], Y[VALIDATION])) == found.accuracy
+
+
+@pytest.mark.parametrize("c", L1["coarse"])
+def test_an_l1_probe_of_the_tables_is_at_its_optimum_at_every_c(c):
+    """Ended by a small gradient, those of large C are the first step of none: all weights, larger
+    accuracy. The unit rows and the many classes of frozen features make their gradients small."""
+    classes = 60
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(classes, 24))
+    y = np.repeat(np.arange(classes), 2)
+    x = centres[y] + 0.7 * rng.normal(size=(len(y), 24))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True) * 24**0.5).astype(np.float32)
+
+    def fit(**how):
+        return fit_sparse_logistic(x, y, classes, 1 / c, **how)
+
+    def objective(found):
+        weights = np.asarray(found.weights, np.float64)
+        scores = x @ weights + np.asarray(found.bias)
+        losses = logsumexp(scores, 1) - scores[np.arange(len(y)), y]
+        return losses.sum() + np.abs(weights).sum() / c
+
+    options = {k: v for k, v in L1.items() if k != "coarse"}
+    found, best = fit(**options), fit(max_steps=20000, tolerance=1e-4)
+    assert found.converged
+    assert objective(found) <= 1.02 * objective(best)
+    share = np.mean(found.weights != 0), np.mean(best.weights != 0)
+    assert abs(share[0] - share[1]) < 0.1
