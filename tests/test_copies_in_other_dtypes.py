@@ -7,6 +7,7 @@ import pytest
 
 import mmjax as mm
 from mmjax.data.hashes import data_hash, hashes_of, held_in, known_hashes
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput
 
 N = 180
@@ -18,7 +19,8 @@ INTS = ("uint8", "int16", "int64", "float32", "float16", "bool")
 
 
 def of(values, **more):
-    return mm.Dataset.from_arrays(x=values, ids=np.arange(len(values)), split=(0, 0, 1), **more)
+    ids = np.arange(values.shape[0])
+    return mm.Dataset.from_arrays(x=values, ids=ids, split=(0, 0, 1), **more)
 
 
 def held_by(data, known):
@@ -59,6 +61,34 @@ def test_whole_numbers_are_equal_in_every_dtype(kept, stored):
     pixels = RNG.integers(0, 256, (N, 6)) if "bool" not in (kept, stored) else NEW[:, :4] > 0
     assert held(pixels.astype(kept), pixels.astype(stored)) == N
     assert held(np.arange(5, 50)[:, None].astype("int64"), np.arange(5)[:, None].astype(kept)) == 0
+
+
+@pytest.mark.parametrize("kept, stored", [("float64", "float32"), ("float32", "float64")])
+@pytest.mark.parametrize("far", ["amounts", "a time beside others", "counts"])
+def test_far_numbers_are_known_in_fewer_digits(kept, stored, far):
+    x, new = X.copy(), NEW.copy()
+    if far == "a time beside others":
+        x[:, 0] = new[:, 0] = 1.7e9 + 20 * np.arange(N)
+    else:
+        x, new = (np.round(1e8 + 2e7 * v, 0 if far == "counts" else 2) for v in (x, new))
+    whole = {"float64": "int64"}.get(kept, kept) if far == "counts" else kept
+    assert held(x.astype(whole), x.astype(stored)) == N
+    assert held(x.astype(whole), new.astype(stored)) == 0
+
+
+def _streamed(values):
+    return Lazy(values.shape, values.dtype, lambda rows: values[rows])
+
+
+@pytest.mark.parametrize("lazy", ["trained", "judged", "both"])
+@pytest.mark.parametrize("kept, stored", [("float32", "float16"), ("float16", "float64")])
+def test_what_is_streamed_is_known_in_other_dtypes(kept, stored, lazy):
+    trained, judged = X.astype(kept), X.astype(stored)
+    trained = trained if lazy == "judged" else _streamed(trained)
+    judged = judged if lazy == "trained" else _streamed(judged)
+    known = known_hashes(of(trained), of(trained))
+    assert held_by(of(judged), known).all()
+    assert not held_by(of(_streamed(NEW.astype(stored))), known).any()
 
 
 def test_rows_that_are_near_are_no_copies():

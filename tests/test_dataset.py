@@ -213,6 +213,9 @@ def test_what_is_behind_a_mask_is_never_read():
     "given, told",
     [
         (dict(labels={"k": ["a", ""] * 5}), "labels k: row 1 has an empty text"),
+        (dict(ids=["a", " "] * 5), "ids: row 1 has an empty text, which names nothing"),
+        (dict(groups=["a", ""] * 5), "groups: row 1 has an empty text, which names nothing"),
+        (dict(name=np.eye(10)), "name: 'ndarray' is not allowed; use text"),
         (
             dict(labels={"k": np.array(["a", "b"] * 4 + ["c", "  "])}),
             "labels k: row 9 has an empty",

@@ -174,7 +174,7 @@ def test_models_that_do_not_say_how_often_know_their_rows():
     trained = data._replace(split=np.where(data.split == "train", "test", "train")).part("test")
     every = np.ones(trained.num_rows, bool)
     for known_too in (seen.known, {k: v for k, v in seen.known.items() if k}):
-        old = seen._replace(again={}, known=known_too)
+        old = seen._replace(again={}, often={}, known=known_too)
         assert known_rows(trained, old, every).refused
 
 
@@ -228,3 +228,69 @@ def test_an_export_is_judged_as_its_model_is(tmp_path, capsys):
     assert (own.fitted, own.scored) == (other.fitted, other.scored) == (120, 30)
     for name, value in own.embedding.items():
         assert other.embedding[name] == pytest.approx(value, abs=1e-4)
+
+
+def answers(ill, columns, rows=600, rng=RNG):
+    """A questionnaire: most of the healthy have the same."""
+    level = np.where(rng.random(rows) < ill, rng.normal(1.2, 0.8, rows), -1.5)
+    return np.clip(np.rint(level[:, None] + 0.5 * rng.normal(size=(rows, columns))), 0, 3)
+
+
+@pytest.mark.parametrize("ill", [0.0, 0.2, 0.8])
+def test_others_who_are_asked_are_new_whoever_they_are(ill):
+    rng = np.random.default_rng(1)
+    seen = mm.Dataset.from_arrays(
+        a=answers(0.4, 9, rng=rng), b=answers(0.4, 7, rng=rng), split=["train"] * 600
+    )
+    new = mm.Dataset.from_arrays(
+        a=answers(ill, 9, 150, rng), b=answers(ill, 7, 150, rng), split=["test"] * 150
+    )
+    found = known(new, seen=seen)
+    assert left(found) == 0 and not found.refused
+    again = seen._replace(split=np.repeat(["test", "train"], [150, 450])).part("test")
+    assert known(again, seen=seen).refused
+
+
+def test_a_diary_is_answers_and_a_longer_sequence_is_a_recording():
+    draw = lambda steps: np.clip(np.rint(3 + MOOD + 0.4 * RNG.normal(size=(N, steps))), 1, 5)
+    mood, kind = draw(7)[..., None], CODES["words"]
+    data = mm.Dataset.from_arrays(mood=mood, kind=kind, split=SPLIT)
+    assert left(known(data)) == 0 and not known(data).refused
+    notes = RNG.integers(0, 4, (60, 50, 1)).astype(float)[np.arange(N) % 60]
+    parted = mm.Dataset.from_arrays(notes=notes, x=X, split=(0.8, 0.1, 0.1))
+    assert len(np.unique(parted.groups)) == 60
+
+
+def test_a_copy_among_many_rows_is_left_out_and_is_no_reason_to_refuse():
+    for rows, refused in ((1, False), (NEW // 2, True)):
+        found = known(copied(X, CODES["words"], rows))
+        assert left(found) == rows and found.refused == refused
+
+
+def test_vectors_of_class_names_are_such_where_some_rows_lack_them():
+    word = RNG.normal(size=(12, 32))[KIND]
+    more = dict(labels={"kind": KIND}, present={"word": RNG.random(N) < 0.8})
+    data = mm.Dataset.from_arrays(x=X, word=word, split=SPLIT, **more)
+    assert left(known(data)) == 0 and not known(data).refused
+    shares = mm.Dataset.from_arrays(x=X, word=word, split=(0.8, 0.1, 0.1), **more)
+    assert len(np.unique(shares.groups)) == N
+
+
+def test_two_kinds_of_numbers_make_no_hits_where_some_rows_lack_them():
+    here = RNG.random(N) > 0.01
+    data = mm.Dataset.from_arrays(x=X, sex=np.eye(2)[KIND % 2], present={"sex": here}, split=SPLIT)
+    assert all(len(np.unique(column)) == N for column in data.ids.T)
+
+
+@pytest.mark.parametrize("first", ["image", "text"])
+def test_pictures_stay_together_whatever_is_named_first(first):
+    """Captions that repeat would link most of them; it is these that are dropped."""
+    picture = np.repeat(np.arange(300), 5)
+    image, place = RNG.normal(size=(300, 64))[picture], RNG.integers(0, 150, 1500)
+    often = RNG.random(1500) < 0.2
+    text = [f"a {place[k]} on the street" if often[k] else f"caption {k}" for k in range(1500)]
+    given = {"image": image, "text": text}
+    order = [first, *({*given} - {first})]
+    data = mm.Dataset.from_arrays({name: given[name] for name in order}, split=(0.8, 0.1, 0.1))
+    test, train = (picture[data.split == part] for part in ("test", "train"))
+    assert not np.isin(test, train).any()

@@ -116,6 +116,7 @@ class Dataset(NamedTuple):
         _check_mappings(present=present)
         whole("seed", seed, 0)
         require(isinstance(linked, bool), "linked", linked, "True or False")
+        require(isinstance(name, str), "name", type(name).__name__, "text: a modality has another")
         twice = [key for key in more if key in (modalities or {})]
         require(not twice, "modalities", twice, "each name once")
         given = dict(modalities or {}) | more
@@ -256,6 +257,9 @@ def _codes(name: str, values: Any, n: int) -> np.ndarray:
         column = column.astype(np.str_)
     if column.dtype.kind in "US":
         column = np.char.strip(column)
+        empty = np.flatnonzero(column == column.dtype.type())
+        if empty.size:
+            raise InvalidInput(f"{name}: row {empty[0]} has an empty text, which names nothing")
     try:
         return encode_labels(column)[0]
     except InvalidInput as error:

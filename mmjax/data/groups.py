@@ -24,6 +24,7 @@ _BY_CHANCE = 3  # times as often as independent columns, up to which rows are al
 _OWN, _AXES = 0.6, 8  # share of contents that a column tells apart, in so many columns: vectors
 _NARROW, _UNLIKE = 3, 0.9  # columns that are enough where such a share of rows differ
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
+_FEW_STEPS = 32  # numbers of a sequence, up to which it may be answers: a diary, not a recording
 
 # What contents of a column are: `texts`, which may name classes; `codes` and a `number`, which are
 # alike by chance; `steps`, numbers of few values each, that may be answers, codes or coarse
@@ -57,15 +58,16 @@ def sort_of(kind: str, values: Any) -> str:
     if isinstance(values, Lazy) and (values.tell is not None or values.same is None):
         return "vectors" if kind == "features" else "recordings"  # unread: files take long
     rows = np.sort(np.random.default_rng(0).permutation(n)[:_LOOKED_AT])
-    some = np.asarray(values.read(rows) if isinstance(values, Lazy) else values[rows])
-    if _by_chance(some.reshape(len(rows), -1)):
+    read = np.asarray(values.read(rows) if isinstance(values, Lazy) else values[rows])
+    some = read.reshape(len(rows), -1)
+    if _by_chance(some):
         return "codes"
-    if kind != "features":
+    if kind == "image" or (kind == "sequence" and some.shape[1] > _FEW_STEPS):
         return "recordings"
     kinds = len(set(content_keys(some)))
     own = sum(len(np.unique(column)) >= _OWN * kinds for column in some.T)
     if own >= _AXES or (own >= _NARROW and kinds >= _UNLIKE * len(some)):
-        return "vectors"
+        return "vectors" if kind == "features" else "recordings"
     # A class a column, and perhaps one of none.
     return "codes" if np.all(np.count_nonzero(some, 1) <= 1) else "steps"
 
@@ -96,13 +98,14 @@ def tell_apart(codes: np.ndarray, sort: str) -> bool:
     row would have next to no negatives.
 
     Args:
-      codes: `[n]` int of contents.
+      codes: `[n]` int of contents, from n on where a row has none.
       sort: of SORTS.
     """
-    kinds = len(np.unique(codes))
+    here = codes[codes < len(codes)]
+    kinds = len(np.unique(here))
     if sort == "texts":
         return kinds > 1
-    return (kinds > _FEW_KINDS or len(codes) <= _OFTEN[0] * kinds) and sort != "number"
+    return (kinds > _FEW_KINDS or len(here) <= _OFTEN[0] * kinds) and sort != "number"
 
 
 def is_filler(rows: np.ndarray, n: int) -> np.ndarray:
@@ -142,8 +145,8 @@ def linked_rows(
     """Groups of rows that ids or the user's groups link, and what was not linked.
 
     Args:
-      contents: ids of the user, or of contents; those that are equal link rows unless they name
-        classes, are alike by chance, or would link most rows.
+      contents: ids of the user, or of contents, from n on where a row has none; those that are
+        equal link rows unless they name classes, are alike by chance, or would link most rows.
       asked_groups: the user's groups `[n]`, or None.
       labels: classes `[n]` each, which tell embeddings of class names from those of images.
       whole: `[n, j]` int, where rows that agree in all columns are equal in all that they hold.
@@ -164,19 +167,23 @@ def linked_rows(
                 classes = [f"{rows} rows hold the same of everything: a class, which {PARTED}"]
             same = np.where(often, n + np.arange(n), same)
         group, remarks = _unless_most(group, same, asked_groups)
-    for name, column, sort in zip(contents.of, ids.T, contents.sorts, strict=True):
+    # Recordings first: it is words that are dropped where all would be too much, in any order.
+    by = zip(contents.of, ids.T, contents.sorts, strict=True)
+    for name, column, sort in sorted(by, key=lambda of: of[2] in WORDS):
         if sort == "number":
             continue
+        here = column < n
+        classes_here = [values[here] for values in labels]
         column = np.unique(column, return_inverse=True)[1].reshape(-1)
         rows = np.bincount(column)[column]
         often = rows > max(_OFTEN[0], _OFTEN[1] * n) if sort in WORDS else is_filler(rows, n)
         if sort == "codes" and not often.any():
             continue
-        if sort == "recordings" and name_classes(column, sort, labels):
+        if sort == "recordings" and name_classes(column[here], sort, classes_here):
             remarks.append(
                 f"each class of a label has one {name}: its rows stay together without ids="
             )
-        elif sort == "codes" or name_classes(column, sort, labels):
+        elif sort == "codes" or name_classes(column[here], sort, classes_here):
             often = np.ones(n, bool)
         if often.any():
             of = f"{len(np.unique(column[often]))} of {counted(len(np.unique(column)), 'content')}"

@@ -176,10 +176,10 @@ def _others(
     column: Column, rows: np.ndarray, made: Callable[[np.ndarray], list[bytes]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """`[k]` hashes of what is made of rows of numbers, and `[k]` the row that each is of."""
-    hashes, of = list[int](), list[int]()
-    if column.kind != "text" and not isinstance(column.values, Lazy):
-        for row in rows.tolist():
-            numbers = _numbers(column, row, column.values[row])
+    hashes, of, values = list[int](), list[int](), column.values
+    if column.kind != "text" and not (isinstance(values, Lazy) and values.tell is not None):
+        for row, value in _read(values, rows):
+            numbers = _numbers(column, row, value)
             copies = [_hash(content) for content in made(numbers)]
             hashes += copies
             of += [row] * len(copies)
@@ -187,9 +187,10 @@ def _others(
 
 
 def _copies(value: np.ndarray) -> list[bytes]:
-    """How copies of a row that is known may be stored. Those in half precision are marked: only
-    what is wholly of half precision is taken for one, so that no other row is."""
-    return _as_whole(value) + _of_255(value) + [_marked(half) for half in _halves(value)]
+    """How copies of a row that is known may be stored. Those in fewer digits are marked: only what
+    is wholly of so few is taken for one, so that no other row is."""
+    marked = [_marked(fewer) for fewer in _halves(value) + _singles(value)]
+    return _as_whole(value) + _of_255(value) + marked
 
 
 def _originals(value: np.ndarray) -> list[bytes]:
@@ -199,9 +200,10 @@ def _originals(value: np.ndarray) -> list[bytes]:
     wide = value.astype(np.float64)
     with np.errstate(over="ignore"):
         halves = [value.astype(dtype) for dtype in _HALVES]
+        halves.append(value.astype(np.float32))
     marked = [_marked(half) for half in halves if np.array_equal(half.astype(np.float64), wide)]
-    marked += _of_255(value)
-    return _as_whole(value) + marked + [_near(half).tobytes() for half in _halves(value)]
+    fewer = [_near(few).tobytes() for few in _halves(value) + _singles(value)]
+    return _as_whole(value) + marked + _of_255(value) + fewer
 
 
 def _as_whole(value: np.ndarray) -> list[bytes]:
@@ -229,6 +231,15 @@ def _of_255(value: np.ndarray) -> list[bytes]:
 
 def _marked(half: np.ndarray) -> bytes:
     return half.dtype.name.encode() + _near(half).tobytes()
+
+
+def _singles(value: np.ndarray) -> list[np.ndarray]:
+    """The row in single precision, where that drops digits of it (amounts, times) and still tells
+    it from others."""
+    near = _near(value)
+    far = value.dtype.itemsize > 4 and np.any(np.abs(value) >= 2.0**24)
+    tells = far and np.count_nonzero(near) >= _TELLING and not np.array_equal(near, value)
+    return [near] if tells else []
 
 
 def _halves(value: np.ndarray) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from mmjax.errors import counted
 
 WHOLE = ""  # stands for all that a row holds, where others are names of modalities
 _RARELY = 0.05  # share of rows that hold what others hold, up to which equal rows are copies
+_OFTEN = 3  # training rows; how many hold what more do (a healthy patient's zeros) is who was asked
 _UNLIKELY = 1e-3  # chance of so many equal rows, below which they are no new ones
 
 
@@ -24,9 +25,9 @@ class Seen(NamedTuple):
         alone need tell again.
       recordings: see recordings.
       again: modality, or WHOLE, -> (rows that hold what another of them holds, all rows, different
-        contents): as often new rows hold it, too.
-      fillers: recording -> known_hashes of contents of so many rows that they tell none again, such
-        as a blank.
+        contents, rows that hold what one to _OFTEN others do): as often new rows hold it, too.
+      often: modality, or WHOLE, -> known_hashes of contents of more than _OFTEN rows; of a
+        recording, of so many rows that they tell none again, such as a blank.
       validation: hashes_of the validation rows, where they chose something.
     """
 
@@ -34,7 +35,7 @@ class Seen(NamedTuple):
     known: Mapping[str, np.ndarray]
     recordings: list[str]
     again: Mapping[str, Sequence[int]]
-    fillers: Mapping[str, Sequence[int]]
+    often: Mapping[str, Sequence[int]]
     validation: dict[str, np.ndarray]
 
 
@@ -69,29 +70,32 @@ def seen_rows(data: Dataset, validated: bool) -> Seen:
         name: _again(column[column != 0], further_texts(seen.columns[name]))
         for name, column in hashes.items()
     }
-    fillers = {name: found for name in told if (found := _fillers(seen.only(name), hashes[name]))}
+    often = {name: _often(seen.only(name), hashes[name], name in told) for name in hashes}
+    kinds, counts = np.unique(whole, return_counts=True)
+    often[WHOLE] = kinds[counts > _OFTEN]
     validation = of("validation") if validated else {}
     kept = again | {WHOLE: _again(whole)}
-    return Seen(data_hash(of("train")), known, told, kept, fillers, validation)
+    listed = {name: [int(known) for known in values] for name, values in often.items()}
+    return Seen(data_hash(of("train")), known, told, kept, listed, validation)
 
 
-def _again(hashes: np.ndarray, further: np.ndarray | None = None) -> tuple[int, int, int]:
-    """Rows that hold what another one holds, also among its further texts; all rows; contents."""
+def _again(hashes: np.ndarray, further: np.ndarray | None = None) -> tuple[int, int, int, int]:
+    """Rows that hold what another one holds, also among its further texts; all rows; contents; rows
+    that hold what one to _OFTEN others do."""
     held = hashes if further is None else np.r_[hashes, further]
     kinds, counts = np.unique(held, return_counts=True)
-    return (
-        int(np.sum(counts[np.searchsorted(kinds, hashes)] > 1)),
-        len(hashes),
-        len(np.unique(hashes)),
-    )
+    rows = counts[np.searchsorted(kinds, hashes)]
+    few = int(np.sum((rows > 1) & (rows <= _OFTEN + 1)))
+    return int(np.sum(rows > 1)), len(hashes), len(np.unique(hashes)), few
 
 
-def _fillers(seen: Dataset, hashes: np.ndarray) -> list[int]:
+def _often(seen: Dataset, hashes: np.ndarray, is_recording: bool) -> np.ndarray:
+    """known_hashes of what so many rows hold, see Seen."""
     kinds, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-    rows = first[(kinds != 0) & is_filler(counts, len(hashes))]
+    many = is_filler(counts, len(hashes)) if is_recording else counts > _OFTEN
     (name,) = seen.columns
-    some = seen.take(rows)
-    return [int(known) for known in known_hashes(some, some)[name]] if len(rows) else []
+    some = seen.take(first[many & (kinds != 0)])
+    return known_hashes(some, some)[name] if some.num_rows else kinds[:0]
 
 
 def recordings(data: Dataset) -> list[str]:
@@ -101,9 +105,13 @@ def recordings(data: Dataset) -> list[str]:
     results = []
     for name, column in data.columns.items():
         sort = sort_of(column.kind, column.values)
-        if sort == "recordings" or (
-            sort == "vectors" and not name_classes(contents_of(column, data.num_rows), sort, labels)
-        ):
+        if sort == "vectors":
+            here = data.present.get(name, np.ones(data.num_rows, bool))
+            codes = contents_of(column, data.num_rows)[here]
+            is_told = not name_classes(codes, sort, [values[here] for values in labels])
+        else:
+            is_told = sort == "recordings"
+        if is_told:
             results.append(name)
     return results
 
@@ -115,8 +123,9 @@ def known_rows(
 
     Copies of a recording are no new rows. Words, codes, answers and quantities come again in new
     rows: those that the training rows don't share among each other tell a row again, and others
-    where judged rows hold them more often than training rows hold each other's, for new rows and
-    training rows come about in the same way.
+    where judged rows hold what few training rows do more often than these hold each other's, for
+    new rows and training rows come about in the same way. How often they hold what many do says
+    who was asked: more of the healthy, say.
 
     Args:
       data: any rows.
@@ -134,24 +143,28 @@ def known_rows(
         every &= holds | lacks
         asked, rows = not names or name in names, judged & ~lacks
         again = seen.again.get(name, usual.get(name, (1, 1, 1)))
+        often = _held(data.only(name), seen.often.get(name, ()))
         if name in seen.recordings:
-            blank = _fills(data.only(name), seen.fillers.get(name, ()))
-            if asked and (blank & judged).any():
-                remarks.append(f"{name}: {_of(blank, judged)} hold what very many training rows do")
-            holds = holds & ~blank
-        elif _is_common(again) and _as_often(holds & rows, rows, again):
-            if asked and (holds & judged).any():
-                remarks.append(f"{name}: {_of(holds, judged)} {_ALIKE}")
-            continue
+            if asked and (often & judged).any():
+                remarks.append(f"{name}: {_of(often, judged)} hold what very many training rows do")
+            holds = holds & ~often
+            by_chance = (holds & rows).sum() <= _RARELY * rows.sum()
+        else:
+            by_chance = _as_often(holds & rows & ~often, rows, again)
+            if by_chance and _is_common(again):
+                if asked and (holds & judged).any():
+                    remarks.append(f"{name}: {_of(holds, judged)} {_ALIKE}")
+                continue
         evidence.append(holds)
-        if name in seen.recordings or not _as_often(holds & rows, rows, again):
+        if not by_chance:
             beyond.append(holds)
         by |= {name: holds} if asked else {}
     if WHOLE in seen.known:
         whole = row_hashes(data, seen.known.keys() - {WHOLE})
         holds, again = np.isin(whole, seen.known[WHOLE]), seen.again.get(WHOLE, unlike[WHOLE])
-        rows = judged & ~_shows(data, seen.recordings)
-        by_chance = _as_often(holds & rows, rows, again)
+        rows, often = judged & ~_shows(data, seen.recordings), seen.often.get(WHOLE, ())
+        often = np.array(often, np.uint64)
+        by_chance = _as_often(holds & rows & ~np.isin(whole, often), rows, again)
         if not (by_chance and _is_common(again)):
             evidence.append(holds)
         if not by_chance:
@@ -172,9 +185,9 @@ def _of(rows: np.ndarray, judged: np.ndarray) -> str:
     return f"{int((rows & judged).sum())} of {counted(int(judged.sum()), 'judged row')}"
 
 
-def _fills(data: Dataset, fillers: Sequence[int]) -> np.ndarray:
+def _held(data: Dataset, hashes: Sequence[int]) -> np.ndarray:
     (name,) = data.columns
-    known = np.array(fillers, np.uint64)
+    known = np.array(hashes, np.uint64)
     return held_in(data, {name: known})[name][0] if len(known) else np.zeros(data.num_rows, bool)
 
 
@@ -189,7 +202,7 @@ def _as_often(hits: np.ndarray, rows: np.ndarray, again: Sequence[int]) -> bool:
     from scipy.special import betaln, gammaln  # a third of a second, for who judges
 
     m, k = int(rows.sum()), int(hits.sum())
-    rows_alike, all_rows, contents = again
+    all_rows, contents, rows_alike = again[1], again[2], again[3 if len(again) > 3 else 0]
     own = contents / max(1, 2 * all_rows)  # rows that hold the same are no independent ones
     a, b = own * rows_alike + 1, own * (all_rows - rows_alike) + 1
     j = np.arange(k, m + 1)

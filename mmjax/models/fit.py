@@ -165,7 +165,7 @@ def fit(
         note(f"note: {line}")
     seen = seen_rows(data, bool(validate_every))
     about = _about(data, bool(validate_every), loss_name, steps, remarks, seen.data_hash)
-    kept = about | {key: getattr(seen, key) for key in ("recordings", "again", "fillers")}
+    kept = about | {key: getattr(seen, key) for key in ("recordings", "again", "often")}
     kept["by_name"] = known_by_name(rows)
     kept["remarks"] = [*about["remarks"], *cut]  # they follow from options that are compared
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, seen.known, kept)

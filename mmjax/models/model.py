@@ -242,6 +242,6 @@ def known_by(
     # Models of before 0.3 don't say it of vectors.
     usual = [name for name in known if name and kinds[name].kind in ("image", "sequence")]
     told = about.get("recordings", usual)
-    seen = Seen("", known, told, about.get("again", {}), about.get("fillers", {}), {})
+    seen = Seen("", known, told, about.get("again", {}), about.get("often", {}), {})
     own = data.only(*(name for name in model.modalities if name in data.columns))
     return known_rows(own, seen, judged, names)
