@@ -5,7 +5,7 @@
 
 Each is compared with the first: paired over the seeds that both have, else by Welch's interval.
 Rows of one name belong together; where a changed assumption renamed them, those that are left do,
-in order. Prints the table, writes report.html and compare.csv into --out (default: beside the
+in order. Prints what is set otherwise and the table of figures, writes report.html and compare.csv into --out (default: beside the
 first run), and prints the page's path last.
 """
 
@@ -39,11 +39,13 @@ def main(argv: Sequence[str]) -> int:
         print((__doc__ or "").strip())
         return 0
     try:
-        path, table = compare(*parse(argv))
+        path, configs, figures = compare(*parse(argv))
     except InvalidInput as error:
         say(f"error: {act_first(str(error))}")
         return 2
-    print(markdown_table(table.header, table.rows))
+    for table in (configs, figures):
+        if table.rows:
+            print(markdown_table(table.header, table.rows) + "\n")
     print(path)
     return 0
 

@@ -81,11 +81,11 @@ def test_a_page_and_a_table(tmp_path, capsys):
     out = tmp_path / "side by side"
     assert main([first, second, third, f"--out={out}"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert (
-        printed[-1] == str(out / "report.html")
-        and "95 % interval" in printed[0]
-        and "| run" in printed[0]
-    )
+    assert printed[-1] == str(out / "report.html")
+    configs, figures = "\n".join(printed[:-1]).split("\n\n")[:2]
+    assert "| steps | 10  | 20  | 10    |" in configs
+    header = figures.splitlines()[0]
+    assert "95 % interval" in header and "| run" in header
     page = read_page((out / "report.html").read_text())
     for words in ("steps", "20", "a<b> -> a<b>/edge=$c$", "paired", "Welch", "differs", "one"):
         assert words in page.text, words

@@ -304,8 +304,9 @@ def page_of(runs: Sequence[Held], comparisons: Sequence[Compared], out: str) -> 
     )
 
 
-def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
-    """Writes `out`/report.html and `out`/compare.csv; the page's path and the table.
+def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table, Table]:
+    """Writes `out`/report.html and `out`/compare.csv; the page's path, what differs in the configs,
+    and the table of figures.
 
     Raises InvalidInput for a folder that holds no run, and for runs that share no figure.
     """
@@ -335,4 +336,5 @@ def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table]:
     except OSError as error:
         message = f"--out: {out!r} can't be written ({error.strerror}); use another folder"
         raise InvalidInput(message) from error
-    return path("report.html"), differences_table(result, [run.name for run in runs])
+    names = [run.name for run in runs]
+    return path("report.html"), config_differences(runs), differences_table(result, names)
