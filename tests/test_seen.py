@@ -261,6 +261,20 @@ def test_a_diary_is_answers_and_a_longer_sequence_is_a_recording():
     assert len(np.unique(parted.groups)) == 60
 
 
+@pytest.mark.parametrize("stored", ["pixels", "embeddings in bytes"])
+def test_pictures_and_embeddings_of_few_values_are_recordings(stored):
+    """Of answers none has so many; as columns [n, 64] these were a class each."""
+    from sklearn.datasets import load_digits
+
+    which = np.repeat(np.arange(50), 12)
+    bytes_ = RNG.normal(size=(50, 64)) * 30
+    x = load_digits().data[:50] if stored == "pixels" else bytes_.astype(np.int8)
+    data = mm.Dataset.from_arrays(x=x[which], t=RNG.normal(size=(N, 4)), split=(0.8, 0.1, 0.1))
+    assert len(np.unique(data.groups)) == 50
+    own = data._replace(split=SPLIT)
+    assert left(known(own)) == np.isin(which[-NEW:], which[:-NEW]).sum() > 0
+
+
 def test_a_copy_among_many_rows_is_left_out_and_is_no_reason_to_refuse():
     for rows, refused in ((1, False), (NEW // 2, True)):
         found = known(copied(X, CODES["words"], rows))

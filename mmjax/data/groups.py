@@ -22,6 +22,7 @@ _PER_CLASS = 4  # texts a class of a label, up to which they are how its classes
 _FEW_KINDS = 3  # contents of numbers, each of often as many rows, up to which they name nothing
 _BY_CHANCE = 3  # times as often as independent columns, up to which rows are alike by chance
 _OWN, _AXES = 0.6, 8  # share of contents that a column tells apart, in so many columns: vectors
+_SCALE = 12  # values, of which hardly an answer has so many (0 to 10): pixels, embeddings in bytes
 _NARROW, _UNLIKE = 3, 0.9  # columns that are enough where such a share of rows differ
 _LOOKED_AT = 1000  # rows whose numbers are counted, drawn once for all
 _FEW_STEPS = 32  # numbers of a sequence, up to which it may be answers: a diary, not a recording
@@ -65,8 +66,9 @@ def sort_of(kind: str, values: Any) -> str:
     if kind == "image" or (kind == "sequence" and some.shape[1] > _FEW_STEPS):
         return "recordings"
     kinds = len(set(content_keys(some)))
-    own = sum(len(np.unique(column)) >= _OWN * kinds for column in some.T)
-    if own >= _AXES or (own >= _NARROW and kinds >= _UNLIKE * len(some)):
+    values = np.array([len(np.unique(column)) for column in some.T])
+    wide = np.sum(values >= min(_OWN * kinds, _SCALE)) >= _AXES
+    if wide or (np.sum(values >= _OWN * kinds) >= _NARROW and kinds >= _UNLIKE * len(some)):
         return "vectors" if kind == "features" else "recordings"
     # A class a column, and perhaps one of none.
     return "codes" if np.all(np.count_nonzero(some, 1) <= 1) else "steps"

@@ -162,9 +162,9 @@ def known_rows(
     if WHOLE in seen.known:
         whole = row_hashes(data, seen.known.keys() - {WHOLE})
         holds, again = np.isin(whole, seen.known[WHOLE]), seen.again.get(WHOLE, unlike[WHOLE])
-        rows, often = judged & ~_shows(data, seen.recordings), seen.often.get(WHOLE, ())
-        often = np.array(often, np.uint64)
-        by_chance = _as_often(holds & rows & ~np.isin(whole, often), rows, again)
+        rows = judged & ~_shows(data, seen.recordings)
+        many = np.isin(whole, np.array(seen.often.get(WHOLE, ()), np.uint64))
+        by_chance = _as_often(holds & rows & ~many, rows, again)
         if not (by_chance and _is_common(again)):
             evidence.append(holds)
         if not by_chance:
