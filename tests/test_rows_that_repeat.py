@@ -265,7 +265,7 @@ def test_what_a_users_split_parts_is_told_beside_the_figures():
     said = "SEEN IN PART: 4 of 20 judged rows hold something that rows of split train hold, too"
     assert said in mm.probe(None, data, "y").remarks
     words = data.only("x")._replace(
-        remarks=("text: 1 of 9 contents in many rows, up to 9: classes, which a split may part",)
+        remarks=("text: 1 of 9 contents in several rows, up to 9: classes, which a split may part",)
     )
     assert "a split may part" in str(mm.probe(None, words, "y"))
 
@@ -296,7 +296,7 @@ def test_blank_pictures_part_no_others():
     data = mm.Dataset.from_arrays(x=pictures.astype(np.uint8)[which], t=rng.normal(size=(280, 3)))
     assert (
         len(set(data.groups)) == 40 + 80
-        and "x: 1 of 41 contents in many rows, up to 80" in data.remarks[0]
+        and "x: 1 of 41 contents in several rows, up to 80" in data.remarks[0]
     )
 
 

@@ -188,9 +188,10 @@ def linked_rows(
         elif sort == "codes" or name_classes(column[here], sort, classes_here):
             often = np.ones(n, bool)
         if often.any():
-            of = f"{len(np.unique(column[often]))} of {counted(len(np.unique(column)), 'content')}"
+            parted = len(np.unique(column[often & (rows > 1)]))
+            of = f"{parted} of {counted(len(np.unique(column[here])), 'content')}"
             remarks.append(
-                f"{name}: {of} in many rows, up to {rows.max()}: classes, which {PARTED}"
+                f"{name}: {of} in several rows, up to {rows.max()}: classes, which {PARTED}"
             )
         column = np.where(often, n + np.arange(n), column)
         group, more = _unless_most(group, column, asked_groups)
