@@ -168,6 +168,22 @@ def test_further_texts_of_a_row_count():
     assert left(known(data)) == 0 and not known(data).refused
 
 
+def test_captions_that_many_rows_have_among_others_say_who_was_asked():
+    """A caption of a third of the pictures, never the first."""
+    rng = np.random.default_rng(0)
+    draw = lambda rows, share: [
+        [f"caption {k}", "a photo" if often else f"more {k}"]
+        for k, often in zip(rng.integers(0, 10**9, rows), rng.random(rows) < share, strict=True)
+    ]
+    seen = mm.Dataset.from_arrays(t=draw(N, 0.3), split=["train"] * N)
+    new = mm.Dataset.from_arrays(t=[row[::-1] for row in draw(NEW, 0.6)], split=["test"] * NEW)
+    assert not known(new, seen=seen).refused
+    copies = mm.Dataset.from_arrays(
+        t=[r[0] for r in seen.columns["t"].others[:NEW]], split=["test"] * NEW
+    )
+    assert known(copies, seen=seen).refused
+
+
 def test_models_that_do_not_say_how_often_know_their_rows():
     data = copied(CODES["answers"], CODES["numbers"], 0)
     seen = seen_rows(data, False)

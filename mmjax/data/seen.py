@@ -66,36 +66,41 @@ def seen_rows(data: Dataset, validated: bool) -> Seen:
     bare = seen.take(~_shows(seen, told))
     whole = row_hashes(bare) if bare.num_rows else np.zeros(0, np.uint64)
     known |= {WHOLE: np.unique(whole)} if len(whole) else {}
-    again = {
-        name: _again(column[column != 0], further_texts(seen.columns[name]))
+    further = {name: further_texts(column) for name, column in seen.columns.items()}
+    again = {name: _again(v[v != 0], further[name]) for name, v in hashes.items()}
+    often = {
+        name: _often(seen.only(name), column, further[name], name in told)
         for name, column in hashes.items()
     }
-    often = {name: _often(seen.only(name), hashes[name], name in told) for name in hashes}
     kinds, counts = np.unique(whole, return_counts=True)
     often[WHOLE] = kinds[counts > _OFTEN]
     validation = of("validation") if validated else {}
-    kept = again | {WHOLE: _again(whole)}
+    kept = again | {WHOLE: _again(whole, whole[:0])}
     listed = {name: [int(known) for known in values] for name, values in often.items()}
     return Seen(data_hash(of("train")), known, told, kept, listed, validation)
 
 
-def _again(hashes: np.ndarray, further: np.ndarray | None = None) -> tuple[int, int, int, int]:
+def _again(hashes: np.ndarray, further: np.ndarray) -> tuple[int, int, int, int]:
     """Rows that hold what another one holds, also among its further texts; all rows; contents; rows
     that hold what one to _OFTEN others do."""
-    held = hashes if further is None else np.r_[hashes, further]
+    held = np.r_[hashes, further]
     kinds, counts = np.unique(held, return_counts=True)
     rows = counts[np.searchsorted(kinds, hashes)]
     few = int(np.sum((rows > 1) & (rows <= _OFTEN + 1)))
     return int(np.sum(rows > 1)), len(hashes), len(np.unique(hashes)), few
 
 
-def _often(seen: Dataset, hashes: np.ndarray, is_recording: bool) -> np.ndarray:
+def _often(
+    seen: Dataset, hashes: np.ndarray, further: np.ndarray, is_recording: bool
+) -> np.ndarray:
     """known_hashes of what so many rows hold, see Seen."""
-    kinds, first, counts = np.unique(hashes, return_index=True, return_counts=True)
-    many = is_filler(counts, len(hashes)) if is_recording else counts > _OFTEN
-    (name,) = seen.columns
-    some = seen.take(first[many & (kinds != 0)])
-    return known_hashes(some, some)[name] if some.num_rows else kinds[:0]
+    held = np.r_[hashes, further]
+    kinds, first, counts = np.unique(held, return_index=True, return_counts=True)
+    many = (is_filler(counts, len(hashes)) if is_recording else counts > _OFTEN) & (kinds != 0)
+    if len(further) or not many.any():  # of texts there are no copies in other dtypes
+        return kinds[many]
+    some = seen.take(first[many])
+    return next(iter(known_hashes(some, some).values()))
 
 
 def recordings(data: Dataset) -> list[str]:
