@@ -263,3 +263,13 @@ def test_linear_r2_between_is_that_of_scikit_learn():
         linear_r2_between(fit_x, fit_y[:-1], score_x, score_y)
     with pytest.raises(InvalidInput):
         linear_r2(_array(x[:1]), _array(y[:1]))
+
+
+def test_many_columns_are_not_all_far_from_each_other():
+    """The published widths are for few columns: of 512 they see no row beside itself."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(600, 4))
+    x = np.tanh(z @ rng.normal(size=(4, 512)) / 2) + 0.1 * rng.normal(size=(600, 512))
+    found = kernel_r2(x, z**2)
+    published = kernel_r2(x, z**2, gammas=GAMMAS)
+    assert float(found.r2) > 0.8 > 0.7 > float(published.r2)

@@ -23,8 +23,10 @@ def resampled_means(gains: Array, key: Key, *, resamples: int = 2000) -> Array:
     """Means of a table whose rows and columns are drawn anew, each axis with replacement.
 
     Both axes by themselves, since draws share classes and classes share draws (the pigeonhole
-    bootstrap, Owen 2007: never too narrow by much, at worst too wide). An axis of length 1 adds
-    nothing: what is left is the ordinary bootstrap of the other.
+    bootstrap, Owen 2007). Of few draws it is too narrow where these differ more than classes do:
+    of 400 simulated tables of 37 classes, draws differing by twice as much, intervals of 95 % held
+    the mean in 81 % with 3 draws, 85 % with 5 and 93 % with 20; else in 94 to 99 %. An axis of
+    length 1 adds nothing: what is left is the ordinary bootstrap of the other.
 
     Args:
       gains: `[draws, classes]`, such as accuracy of one method less that of another in each.

@@ -18,6 +18,7 @@ from mmjax.types import Array, Key, Tree
 ALPHAS = (1.0, 0.1, 0.01, 0.001)
 GAMMAS = tuple(float(gamma) for gamma in np.logspace(-2, 2, 4))
 
+_WIDE = 64  # columns, beyond which rows are so far apart that these widths see none beside itself
 _ROWS_AT_ONCE = 1024
 _REFINEMENTS = 2
 
@@ -88,7 +89,8 @@ def kernel_r2_between(
       split_key: of the folds and subsets of the fitting rows; None is key 0.
       alphas: ridges > 0. In float32, those below about 1e-4 at n = 4096 are raised to the smallest
         that rounding leaves invertible: 10 sqrt(n) times the precision of the type.
-      gammas: inverse squared widths > 0.
+      gammas: inverse squared widths > 0; None: the published ones, for more than 64 columns
+        divided by each 64 of these, since squared distances grow with the columns.
       folds: >= 2.
       centre: subtract the fitting rows' mean from the targets. The model has no intercept, so that
         without it the mean is shrunk too, as in the published protocol; it matters only for
@@ -128,7 +130,7 @@ def _between(
     score_y: Tree,
     *,
     alphas: Sequence[float] = ALPHAS,
-    gammas: Sequence[float] = GAMMAS,
+    gammas: Sequence[float] | None = None,
     folds: int = 3,
     centre: bool = True,
     max_samples: int | None = None,
@@ -144,6 +146,9 @@ def _between(
     for block, score_block in zip(blocks, score_blocks, strict=True):
         require(block.ndim == 2, "fit_y", block.shape, "two axes, [rows, targets]")
         check_split(fit_x, block, score_x, score_block)
+    if gammas is None:
+        wide = max(1.0, fit_x.shape[1] / _WIDE)
+        gammas = tuple(gamma / wide for gamma in GAMMAS)
     for name, grid in (("alphas", alphas), ("gammas", gammas)):
         require(len(grid) > 0 and all(v > 0 for v in grid), name, grid, "numbers > 0")
     require(folds >= 2, "folds", folds, "2 or more")
