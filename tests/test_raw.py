@@ -82,12 +82,24 @@ def test_what_is_not_there_is_said_to_be_missing(sequences):
 def test_remarks_name_modalities_and_widths():
     raw = {"a": np.zeros((2, 5)), "b": np.zeros((2, 1200)), "all": np.zeros((2, 1205))}
     (line,) = components_remark(raw)
-    told = "the probe reads the first 256 principal components of a row's values"
+    told = "the probe reads a row's leading principal components, 256 at most"
     assert line == f"raw: of b (1,200), all (1,205) {told}"
     assert not components_remark({"a": raw["a"]})
     (line,) = widths_remark(raw, ["a", "b"])
     assert line.endswith("different numbers of values a row (a has 5, b has 1,200)")
     assert not widths_remark(raw, ["a"])
+
+
+def test_wide_values_of_few_rows_are_no_noise():
+    """A probe takes every column in its own unit: of components the last would drown the first."""
+    rng = np.random.default_rng(0)
+    level, rows = rng.normal(size=300), np.arange(300) < 240
+    x = level[:, None] + rng.normal(size=(300, 5000))
+    split = np.where(rows, "train", "test")
+    wide = mm.Dataset.from_arrays(
+        x=shortened(x.astype(np.float32), rows), labels={"level": level}, split=split
+    )
+    assert mm.probe(None, wide, "level").embedding["x"] > 0.95
 
 
 def test_wide_values_are_shortened():

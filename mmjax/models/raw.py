@@ -95,7 +95,7 @@ def _vectors(data: Dataset, name: str, p: Preparation) -> tuple[np.ndarray, str]
 def components_remark(raw: Mapping[str, np.ndarray]) -> list[str]:
     """What a probe reads of raw values where they are shortened (see shortened)."""
     wide = [f"{name} ({x.shape[1]:,})" for name, x in raw.items() if x.shape[1] > _KEPT]
-    message = f"the probe reads the first {_KEPT} principal components of a row's values"
+    message = f"the probe reads a row's leading principal components, {_KEPT} at most"
     return [f"raw: of {', '.join(wide)} {message}"] if wide else []
 
 
@@ -109,12 +109,17 @@ def widths_remark(raw: Mapping[str, np.ndarray], names: Collection[str]) -> list
 
 
 def shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
-    """`[n, f]` as its leading principal components of the fitting rows, if there are many columns.
+    """`[n, f]` as its leading principal components of the fitting rows, if there are many columns:
+    turned, in _KEPT columns that all vary alike.
+
+    A probe sees no rotation, but takes every column in its own unit: of the components themselves
+    the last ones, which are noise, would be as loud as the first.
 
     Args:
       x: raw values; rows with NaN stay so.
       fit: `[n]` bool, the fitting rows.
     """
+    from scipy.linalg import hadamard
     from sklearn.decomposition import PCA  # heavy, and only needed here
 
     if x.shape[1] <= _KEPT:
@@ -125,7 +130,8 @@ def shortened(x: np.ndarray, fit: np.ndarray) -> np.ndarray:
     rows, x = rows / scale, x / scale
     kept = max(1, min(_KEPT, len(rows) - 1))
     result = PCA(kept, svd_solver="randomized", random_state=0).fit(rows)
-    out = np.full((len(x), kept), np.nan, np.float32)
+    out = np.full((len(x), _KEPT), np.nan, np.float32)
     whole = np.isfinite(x).all(1)
-    out[whole] = result.transform(x[whole])
+    turn = hadamard(_KEPT)[:kept] / np.sqrt(_KEPT)
+    out[whole] = result.transform(x[whole]) @ turn
     return out

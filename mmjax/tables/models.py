@@ -210,9 +210,9 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
 
 
 _BESIDE = (
-    "raw: the same probe on what the networks see, values of a row side by side (of sequences of "
-    "several lengths their mean and deviation over steps; of text none). chance: always the most "
-    "frequent class, or the mean."
+    "raw: the same probe on what the networks see, values of a row side by side (of more than 256 "
+    "their leading principal components, 256 at most; of sequences of several lengths their mean "
+    "and deviation over steps; of text none). chance: always the most frequent class, or the mean."
 )
 
 
