@@ -152,6 +152,10 @@ def test_a_damaged_folder_is_told_in_a_line(tmp_path, model):
             mm.load(str(folder))
     with pytest.raises(InvalidInput, match=r"can't be read"):
         mm.load(str(tmp_path / "nothing"))
+    run = tmp_path / "run"
+    model.save(str(run / "models" / "dim=8_seed=0" / "model"))
+    with pytest.raises(InvalidInput, match=r"use a model of this run: .*dim=8_seed=0/model"):
+        mm.load(str(run))
     other = tmp_path / "later"
     model.save(str(other))
     body = json.loads((other / "model.json").read_text())

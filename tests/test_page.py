@@ -140,7 +140,8 @@ def test_numeric_columns():
         ([0.4, 0.6], 0.8, None, "below"),  # 0.3 off, 2 x 0.141
         ([0.4, 0.6], 0.78, None, "as expected"),
         ([0.9], 0.5, 0.21, "as expected"),
-        ([0.9], 0.5, 0.19, "above"),
+        ([0.9], 0.5, 0.19, "above, one seed"),
+        ([0.9, 0.9], 0.5, 0.19, "above"),
         ([0.9], 0.5, None, "no error bar"),
         ([np.nan], 0.5, 0.1, "not a number"),
     ],

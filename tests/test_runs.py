@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -305,6 +306,17 @@ def test_a_bad_file_is_one_clear_line(file, flags, told, broken_files, tmp_path,
     err = capsys.readouterr().err.strip()
     assert told in err and len(err.splitlines()) == 1
     assert not run.exists()
+
+
+def test_who_has_read_enough_of_the_help_is_told_nothing(monkeypatch, capsys):
+    def closed(*words, **how):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", closed)
+    monkeypatch.setattr("os.dup2", lambda there, here: None)
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(fileno=lambda: 1))
+    assert _launch("partial_causal", "--help") == 128 + signal.SIGPIPE
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

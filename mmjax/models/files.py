@@ -1,5 +1,6 @@
 """A model as a folder: `model.json` says what it is, `params.safetensors` holds its numbers."""
 
+import glob
 import hashlib
 import json
 import os
@@ -141,7 +142,9 @@ def _body(path: str) -> dict[str, Any]:
         with open(where, encoding="utf-8") as file:
             body = dict(json.load(file))
     except OSError as error:
-        message = f"{where}: can't be read ({error.strerror}); use a folder that Model.save wrote"
+        inside = sorted(glob.glob(os.path.join(glob.escape(path), "models", "*", "model")))
+        use = f"a model of this run: {', '.join(inside[:3])}" if inside else "what Model.save wrote"
+        message = f"{where}: can't be read ({error.strerror}); use {use}"
         raise InvalidInput(message) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"{where}: no model's description ({error})") from error

@@ -34,7 +34,8 @@ class Judged(NamedTuple):
     Attributes:
       expected: see Expected.
       values: of the seeds.
-      verdict: as expected, above, below, or can't be said.
+      verdict: as expected, above, below (", one seed" behind it: of how many more nobody knows), or
+        can't be said.
     """
 
     expected: Expected
@@ -43,13 +44,14 @@ class Judged(NamedTuple):
 
     @property
     def surprises(self) -> bool:
-        """Whether it lies outside the bars."""
+        """Whether it lies outside the bars, of two seeds or more."""
         return self.verdict in ("above", "below")
 
 
 RULE = (
     "A row surprises where its mean is further from what is expected than twice the two standard "
-    "deviations together: of the seeds, and of what was published."
+    "deviations together: of the seeds, and of what was published. One seed has no deviation, and "
+    "surprises nobody."
 )
 
 
@@ -69,7 +71,7 @@ def judge(values: Sequence[float], expected: Expected) -> Judged:
     elif abs(far) <= 2 * float(np.hypot.reduce(known)) + 1e-12:
         verdict = "as expected"
     else:
-        verdict = "above" if far > 0 else "below"
+        verdict = ("above" if far > 0 else "below") + (", one seed" if len(values) == 1 else "")
     return Judged(expected, values, verdict)
 
 

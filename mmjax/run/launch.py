@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -196,7 +197,7 @@ def launch(
     try:
         parse_flags(values, sys.argv if argv is None else argv)
         if values.help:
-            print(help_text(doc, values))
+            print(help_text(doc, values), flush=True)
             return 0
         config = read_config(config_class, presets, values)
         require_one_process()
@@ -236,6 +237,9 @@ def launch(
     except NotFinite as error:
         say(f"error: {error}")
         return 1
+    except BrokenPipeError:  # who reads has enough: `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left
+        return 128 + signal.SIGPIPE
     except (OSError, MemoryError, JaxRuntimeError) as error:
         # The machine's failures: a full disk, no memory left on the host or the device.
         say(_failed(workdir, error))

@@ -233,6 +233,8 @@ def _findings(judged: Sequence[Judged], warnings: Sequence[str]) -> list[str]:
             f"{e.setting}: {e.metric} of {e.target} from {e.modality} is {mean:.4f}, "
             f"{result.verdict} {e.value:.4g} ({e.source})."
         )
+    if len(odd) > 3:
+        remarks.append(f"{len(odd) - 3} more are marked in the table.")
     if warnings:
         remarks.append(f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}, see below.")
     return remarks

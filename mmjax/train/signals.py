@@ -28,7 +28,7 @@ def _watch(read_end: int, over: threading.Event, grace: float) -> None:
     if over.wait(grace):
         return
     name = signal.Signals(signum).name
-    message = f"stopped by {name}; the same command goes on from what was saved last\n"
+    message = f"stopped by {name}; the same command goes on from what was saved last, if anything\n"
     os.write(2, message.encode())  # no buffers, no locks: another thread may hold them
     os._exit(128 + signum)
 
