@@ -156,9 +156,9 @@ def _exported(data: Dataset, modalities: Sequence[str] | None) -> dict[str, np.n
         fits = column.kind == "features"
         require(
             fits,
-            f"modality {name}",
+            f"kind of {name}",
             column.kind,
-            "features [n, f]: embeddings of experiments.embed",
+            "embeddings, features [n, f] (of experiments.embed), or give the model (--model=)",
         )
         here = data.present.get(name, np.ones(data.num_rows, bool))
         values = features_in_float32(values_of(column, np.flatnonzero(here)))
