@@ -201,7 +201,7 @@ def disentangle(
             f"{counted(len(score_x), 'judged row')}: too few for dci, use {least} or more"
         )
     if len(factors) == 1:
-        remarks.append("one label: no component can hold two, so that dci is 1 or 0")
+        remarks.append("one label: no component can hold two, so that dci would be 1 or 0")
     ica_key, turn_key, split_key = jax.random.split(key, 3)
     figures: dict[str, Mapping[str, float | None]] = {}
     white: Any = None
@@ -273,13 +273,13 @@ def _factors(
 def _figures(
     y: jax.Array, factors: Mapping[str, Any], key: Key, asked: bool, enough: bool
 ) -> dict[str, float | None]:
-    """Of components `[n, k]`; None for what was asked and can't be told of so few rows."""
+    """Of components `[n, k]`; None for what can't be told of so few rows or labels."""
     figures: dict[str, float | None] = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
     if asked:
         figures |= dict.fromkeys(("dci", "completeness", "sap"))
     if factors and enough:
         scores = dci(y, factors, split_key=key)
-        figures["dci"] = float(scores.disentanglement)
+        figures["dci"] = float(scores.disentanglement) if len(factors) > 1 else None
         figures["completeness"] = float(scores.completeness)
     if factors:
         figures["sap"] = float(sap(y, factors, split_key=key).mean)
