@@ -8,8 +8,7 @@ Example:
   ...     unit = lambda v: (v - v.mean(0)) / jnp.sqrt(v.var(0) + 1e-4)
   ...     c = unit(a).T @ unit(b) / len(a)
   ...     return jnp.sum(jnp.where(jnp.eye(len(c)), (1 - c) ** 2, 0.005 * c**2)), {}
-  >>> own = losses.Loss(lambda key, dim: {}, barlow_twins)
-  >>> print(testing.check_loss(own))  # doctest: +SKIP
+  >>> testing.check_loss(losses.Loss(lambda key, dim: {}, barlow_twins))  # doctest: +SKIP
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from mmjax.errors import require
+from mmjax.errors import require, told_if_slow
 from mmjax.losses import Context, Loss, no_gather
 from mmjax.losses.told import fault_of, loss_name, told
 from mmjax.train import Collectives, collectives
@@ -325,6 +324,7 @@ def _memory(checked: _Checked, params: Tree, batch: _Batch) -> tuple[tuple[int, 
     return tuple(used), "O(N^2)" if growth > 1.5 else "O(N)"
 
 
+@told_if_slow("check_loss: compiling and comparing, about half a minute")
 def check_loss(
     loss: Loss,
     *,

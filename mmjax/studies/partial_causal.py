@@ -14,7 +14,7 @@ from mmjax.conditionals import CONDITIONALS, MARGINALS, make_conditional, make_m
 from mmjax.config import option
 from mmjax.disentangle import canonical_directions, fast_ica, transform
 from mmjax.encoders import HEADS, check_temperature, make_head, mlp, two_towers
-from mmjax.errors import InvalidInput, choose, require
+from mmjax.errors import InvalidInput, choose, require, told_if_slow
 from mmjax.evaluate import geometry_of, linear_r2, mcc
 from mmjax.generative import EDGES, partial_causal_model
 from mmjax.losses import SIMILARITIES, Context, Loss, info_nce, make_similarity
@@ -340,6 +340,7 @@ def make_study(
     return Study(a, world.init, init_params, recipe, embed, world.invert, losses)
 
 
+@told_if_slow("train_study: compiling, then training; on_chunk= tells how far it is")
 def train_study(
     study: Study, key: Key, *, on_chunk: Callable[[int, Array], None] = lambda step, loss: None
 ) -> tuple[Tree, Environment]:
