@@ -5,8 +5,8 @@
 
 Each is compared with the first: paired over the seeds that both have, else by Welch's interval.
 Rows of one name belong together; where a changed assumption renamed them, those that are left do,
-in order. Prints what is set otherwise and the table of figures, writes report.html and compare.csv into --out (default: beside the
-first run), and prints the page's path last.
+in order. Prints what is set otherwise and the figures that are not the same, writes report.html and
+compare.csv into --out (default: beside the first run), and prints the page's path last.
 """
 
 import os
@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
     for table in (configs, figures):
         if table.rows:
             print(markdown_table(table.header, table.rows) + "\n")
+    if not figures.rows:
+        print("All figures are the same.\n")
     print(path)
     return 0
 

@@ -306,7 +306,7 @@ def page_of(runs: Sequence[Held], comparisons: Sequence[Compared], out: str) -> 
 
 def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table, Table]:
     """Writes `out`/report.html and `out`/compare.csv; the page's path, what differs in the configs,
-    and the table of figures.
+    and the table of figures that are not the same.
 
     Raises InvalidInput for a folder that holds no run, and for runs that share no figure.
     """
@@ -337,4 +337,4 @@ def compare(workdirs: Sequence[str], out: str) -> tuple[str, Table, Table]:
         message = f"--out: {out!r} can't be written ({error.strerror}); use another folder"
         raise InvalidInput(message) from error
     names = [run.name for run in runs]
-    return path("report.html"), config_differences(runs), differences_table(result, names)
+    return path("report.html"), config_differences(runs), differences_table(other, names)
