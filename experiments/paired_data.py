@@ -1,6 +1,6 @@
 """What do two encoders trained on YOUR paired recordings keep, and what do they drop?
 
-  python -m experiments.paired_data                       # halves of scikit-learn's digits, seconds
+  python -m experiments.paired_data                      # halves of scikit-learn's digits, a minute
   python -m experiments.paired_data --data=pairs.npz --x=audio --t=image \\
       --label_x=word --label_t=word --private_x=speaker   # your arrays, by name
   python -m experiments.paired_data --data=coco.npz --x=caption --t=image --ids_t=image_id
