@@ -56,8 +56,8 @@ class Known(NamedTuple):
 
 
 def seen_rows(data: Dataset, validated: bool) -> Seen:
-    """What is kept of training rows, and of validation rows where these chose something. Arrays that
-    stay in files are read for it."""
+    """What is kept of training rows, and of validation rows where these chose something. Arrays
+    that stay in files are read for it."""
     rows = data.part("train")
     seen = data.part("train", "validation") if validated else rows
     hashes = hashes_of(seen)
