@@ -80,7 +80,7 @@ def test_equal_contents_are_one_recording_unless_they_are_a_class():
     words = MAKE(image=rng.normal(size=(40, 4)), text=["cat", "dog"] * 20)
     assert (
         len(set(words.groups)) == 40
-        and "text: 2 of 2 contents in several rows, up to 20: classes" in words.remarks[0]
+        and "text: 2 of 2 contents in several rows, up to 20: taken for classes" in words.remarks[0]
     )
     assert (words.ids[0] == words.ids[2]).any()  # but no negatives of each other
     asked = MAKE(x=rng.normal(size=(40, 4)), ids=np.arange(40) // 10, split=(0.5, 0, 0.5))

@@ -53,7 +53,8 @@ def test_a_text_that_many_rows_share_is_a_class(tmp_path):
     path = _saved(tmp_path, captions=np.eye(6, dtype=np.float32)[np.arange(40) % 2])
     world = read_world(FeatureOptions(features=path, text_values="captions"), 0)
     assert any(
-        line.startswith("text values: ") and "up to 20: classes" in line for line in world.remarks
+        line.startswith("text values: ") and "up to 20: taken for classes" in line
+        for line in world.remarks
     )
     assert len(world.fit) == 28
 
@@ -225,7 +226,7 @@ def test_vectors_of_class_names_link_nothing():
     data = mm.Dataset.from_arrays(
         x=rng.normal(size=(720, 16)), name_vector=rng.normal(size=(20, 16))[y], labels={"y": y}
     )
-    assert len(set(data.groups)) == 720 and "up to 36: classes" in data.remarks[0]
+    assert len(set(data.groups)) == 720 and "up to 36: taken for classes" in data.remarks[0]
 
 
 @pytest.mark.parametrize("kinds", [3, 30, 200])
@@ -265,7 +266,9 @@ def test_what_a_users_split_parts_is_told_beside_the_figures():
     said = "SEEN IN PART: 4 of 20 judged rows hold something that rows of split train hold, too"
     assert said in mm.probe(None, data, "y").remarks
     words = data.only("x")._replace(
-        remarks=("text: 1 of 9 contents in several rows, up to 9: classes, which a split may part",)
+        remarks=(
+            "text: 1 of 9 contents in several rows: taken for classes, which a split may part",
+        )
     )
     assert "a split may part" in str(mm.probe(None, words, "y"))
 

@@ -190,9 +190,8 @@ def linked_rows(
         if often.any():
             parted = len(np.unique(column[often & (rows > 1)]))
             of = f"{parted} of {counted(len(np.unique(column[here])), 'content')}"
-            remarks.append(
-                f"{name}: {of} in several rows, up to {rows.max()}: classes, which {PARTED}"
-            )
+            up_to = f"in several rows, up to {rows.max()}"
+            remarks.append(f"{name}: {of} {up_to}: taken for classes, which {PARTED}")
         column = np.where(often, n + np.arange(n), column)
         group, more = _unless_most(group, column, asked_groups)
         remarks += [line for line in more if line not in remarks]

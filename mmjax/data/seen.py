@@ -180,9 +180,8 @@ def known_rows(
 
 
 _ALIKE = (
-    "hold what training rows hold, as often as training rows do each other's: no sign of copies "
-    "among words, codes or answers; if equal ones are one recording, leave these rows out (within "
-    "a file: groups=)"
+    "hold what training rows hold, no more often than these share it: taken for new rows; if equal "
+    "words, codes or answers are one recording, leave them out (within a file: groups=)"
 )
 
 
