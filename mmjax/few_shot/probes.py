@@ -25,8 +25,8 @@ from mmjax.types import AnyArray, Array, Tree
 # draws of CLIP's features by more than .005, and takes four times as long.
 L2 = dict(coarse=(1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6), max_steps=200, flatness=1e-4)
 # Below, all weights are 0; above, the penalty is none. Each weight's own penalty is within a tenth
-# of 1 / C, a third of the search's last step. A flatness, as above, would end the search's larger C
-# after a step or two: not sparse, and better than any optimum.
+# of 1 / C, less than the search's last step (a 16th of a decade). A flatness, as above, would end
+# the search's larger C after a step or two: not sparse, and better than any optimum.
 L1 = dict(coarse=(1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3), max_steps=500, tolerance=0.1)
 _SHOTS = 4, 8, 16  # a class, to which rows are repeated, so that few programs are compiled
 
