@@ -11,9 +11,10 @@ from experiments import embed
 from mmjax.data.scaling import features_in_float32, scaled, scaling_of
 from mmjax.data.seen import seen_rows
 from mmjax.errors import InvalidInput
-from mmjax.models import trained_in, trained_on
+from mmjax.models import trained_on
 from mmjax.models.analyses import SweepFigures
 from mmjax.models.figures import ProbeFigures
+from mmjax.models.model import known_by
 from mmjax.run import launch
 from mmjax.run.files import slug
 from mmjax.tables.models import DataOptions, check_held_out, export_columns, read_data
@@ -210,7 +211,8 @@ def test_a_model_of_before_knows_pictures(model):
     model = _fit(_data(b=pictures), validate_every=0)
     about = {k: v for k, v in model.spec.about.items() if k != "recordings"}
     old = model._replace(spec=model.spec._replace(about=about))
-    assert trained_in(old, _data("test", a=FRESH, b=pictures))["b"].all()
+    judged = _data("test", a=FRESH, b=pictures)
+    assert known_by(old, judged, np.ones(judged.num_rows, bool)).by["b"].all()
 
 
 def test_what_is_left_out_is_not_counted_again(model):

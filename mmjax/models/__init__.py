@@ -16,7 +16,7 @@ from mmjax.models.figures import (
 )
 from mmjax.models.files import load, save
 from mmjax.models.fit import fit
-from mmjax.models.model import Model, Spec, trained_in, trained_on
+from mmjax.models.model import Model, Spec, trained_on
 from mmjax.nets.embedders import JOINT, Fusion
 
 __all__ = [
@@ -37,6 +37,5 @@ __all__ = [
     "retrieval",
     "save",
     "sweep",
-    "trained_in",
     "trained_on",
 ]

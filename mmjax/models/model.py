@@ -226,14 +226,6 @@ def trained_on(model: Model, data: Dataset) -> np.ndarray:
     return known_by(model, data, np.ones(data.num_rows, bool)).rows
 
 
-def trained_in(
-    model: Model, data: Dataset, names: Sequence[str] | None = None
-) -> dict[str, np.ndarray]:
-    """name -> `[n]` bool: rows that hold there what the model was trained on, of modalities whose
-    contents tell a row again (see mmjax.data.seen) and which are among the names."""
-    return known_by(model, data, np.ones(data.num_rows, bool), names).by
-
-
 def known_by(
     model: Model, data: Dataset, judged: np.ndarray, names: Sequence[str] | None = None
 ) -> Known:
