@@ -66,9 +66,9 @@ def sort_of(kind: str, values: Any) -> str:
     if kind == "image" or (kind == "sequence" and some.shape[1] > _FEW_STEPS):
         return "recordings"
     kinds = len(set(content_keys(some)))
-    values = np.array([len(np.unique(column)) for column in some.T])
-    wide = np.sum(values >= min(_OWN * kinds, _SCALE)) >= _AXES
-    if wide or (np.sum(values >= _OWN * kinds) >= _NARROW and kinds >= _UNLIKE * len(some)):
+    tells = np.array([len(np.unique(column)) for column in some.T])  # so many values apart
+    wide = np.sum(tells >= min(_OWN * kinds, _SCALE)) >= _AXES
+    if wide or (np.sum(tells >= _OWN * kinds) >= _NARROW and kinds >= _UNLIKE * len(some)):
         return "vectors" if kind == "features" else "recordings"
     # A class a column, and perhaps one of none.
     return "codes" if np.all(np.count_nonzero(some, 1) <= 1) else "steps"

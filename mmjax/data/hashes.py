@@ -189,8 +189,7 @@ def _others(
 def _copies(value: np.ndarray) -> list[bytes]:
     """How copies of a row that is known may be stored. Those in fewer digits are marked: only what
     is wholly of so few is taken for one, so that no other row is."""
-    marked = [_marked(fewer) for fewer in _halves(value) + _singles(value)]
-    return _as_whole(value) + _of_255(value) + marked
+    return _as_whole(value) + _of_255(value) + [_marked(near) for near in _rounded(value)]
 
 
 def _originals(value: np.ndarray) -> list[bytes]:
@@ -199,11 +198,10 @@ def _originals(value: np.ndarray) -> list[bytes]:
         return _as_whole(value) + _of_255(value)
     wide = value.astype(np.float64)
     with np.errstate(over="ignore"):
-        halves = [value.astype(dtype) for dtype in _HALVES]
-        halves.append(value.astype(np.float32))
-    marked = [_marked(half) for half in halves if np.array_equal(half.astype(np.float64), wide)]
-    fewer = [_near(few).tobytes() for few in _halves(value) + _singles(value)]
-    return _as_whole(value) + marked + _of_255(value) + fewer
+        stored = [value.astype(dtype) for dtype in (*_HALVES, np.float32)]
+    marked = [_marked(v) for v in stored if np.array_equal(v.astype(np.float64), wide)]
+    near = [_near(v).tobytes() for v in _rounded(value)]
+    return _as_whole(value) + marked + _of_255(value) + near
 
 
 def _as_whole(value: np.ndarray) -> list[bytes]:
@@ -229,8 +227,13 @@ def _of_255(value: np.ndarray) -> list[bytes]:
     return [b"/255" + value.tobytes()]
 
 
-def _marked(half: np.ndarray) -> bytes:
-    return half.dtype.name.encode() + _near(half).tobytes()
+def _marked(value: np.ndarray) -> bytes:
+    return value.dtype.name.encode() + _near(value).tobytes()
+
+
+def _rounded(value: np.ndarray) -> list[np.ndarray]:
+    """The row in fewer digits, where these still tell it from others."""
+    return _halves(value) + _singles(value)
 
 
 def _singles(value: np.ndarray) -> list[np.ndarray]:

@@ -12,7 +12,9 @@ from mmjax.errors import counted
 
 WHOLE = ""  # stands for all that a row holds, where others are names of modalities
 _RARELY = 0.05  # share of rows that hold what others hold, up to which equal rows are copies
-_OFTEN = 3  # training rows; how many hold what more do (a healthy patient's zeros) is who was asked
+# Training rows: what more of them hold (the zeros of the healthy) says who was asked, not that a
+# row came again.
+_OFTEN = 3
 _UNLIKELY = 1e-3  # chance of so many equal rows, below which they are no new ones
 
 

@@ -21,8 +21,8 @@ from mmjax.few_shot.base import (
 from mmjax.numerics import normalise
 from mmjax.types import AnyArray, Array, Tree
 
-# Of L2 a small gradient is near enough (scikit-learn's default): its optimum moves no mean of five
-# draws of CLIP's features by more than .005, and takes four times as long.
+# Of L2 a small gradient is near enough (scikit-learn's default): the optimum moved no mean of three
+# draws of Pets by more than .005, and took four times as long.
 L2 = dict(coarse=(1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6), max_steps=200, flatness=1e-4)
 # Below, all weights are 0; above, the penalty is none. Each weight's own penalty is within a tenth
 # of 1 / C, less than the search's last step (a 16th of a decade). A flatness, as above, would end

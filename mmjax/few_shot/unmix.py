@@ -15,8 +15,8 @@ LATENTS = 2  # of the sparse dictionary: directions for each feature
 ACTIVE = 32  # of them, what a row uses at most, of 512 features; of fewer a 16th of them
 SPARSE_STEPS = 400  # more of them fit a few thousand rows better, and others worse
 # FastICA ends where no entry of the gradient is larger. Of a few thousand rows 64 components are
-# known to some hundredths; of 256 each start finds others as independent, and going on changes no
-# accuracy. With nearly as many directions as rows that takes hundreds of passes.
+# known to some hundredths; of 256 each start finds others, and going on changes no mean accuracy.
+# With nearly as many directions as rows that takes hundreds of passes.
 _FLAT, _PASSES = 1e-3, 500
 FLOOR = 1e-6  # directions of less variance than this share of the largest are rounding
 

@@ -34,8 +34,8 @@ class Judged(NamedTuple):
     Attributes:
       expected: see Expected.
       values: of the seeds.
-      verdict: as expected, above, below (", one seed" behind it: of how many more nobody knows), or
-        can't be said.
+      verdict: as expected, above, below (with ", one seed" where there is no deviation), or that
+        it can't be said.
     """
 
     expected: Expected
