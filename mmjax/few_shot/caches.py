@@ -10,7 +10,8 @@ from mmjax.numerics import normalise
 from mmjax.types import Array, Tree
 
 # The published grids (Zhang et al. 2022) of ImageNet and Pets: `i (top - .1) / steps + .1`. Those
-# of other sets go further (13, 30), where the best point may lie.
+# of other sets go further (up to 50). One grid up to there, for all, chose worse points on the few
+# validation rows (experiments/RESULTS.md).
 # NumPy's: an array of JAX would look for devices when this is imported.
 _F32 = np.float32
 BETAS = _F32(0.1) + _F32(6.9 / 200) * np.arange(200, dtype=_F32)
