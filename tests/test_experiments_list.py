@@ -67,7 +67,7 @@ def test_a_wrong_name_suggests_the_nearest(capsys):
 @pytest.mark.parametrize(
     "flags, meant",
     [
-        (["--losss=comm"], "'loss'? --losss: there is no such flag"),
+        (["--losss=comm"], "'--loss'? there is no flag --losss"),
         (["--loss=info_nec"], "'info_nce'? use info_nce, "),
         (["--preset=fussion"], "'fusion'? use quick, fusion"),
     ],

@@ -203,14 +203,18 @@ class Dataset(NamedTuple):
         codes = encode_labels(of_length("ids", ids, self.num_rows))[0]
         return self._replace(ids=np.column_stack([self.ids, codes]).astype(np.int32))
 
-    def __str__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """Rows, parts and modalities, in a line."""
         counts = ", ".join(f"{int(np.sum(self.split == s))} {s}" for s in SPLITS)
         message = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
         groups = len(np.unique(self.groups))
         # What is equal, or was asked for, is on one side of a split.
         linked = "" if groups == self.num_rows else f" in {counted(groups, 'group')}"
-        told = f"; {counted(len(self.remarks), 'remark')} in .remarks" if self.remarks else ""
-        return f"{self.name}: {counted(self.num_rows, 'row')}{linked} ({counts}) of {message}{told}"
+        return f"{self.name}: {counted(self.num_rows, 'row')}{linked} ({counts}) of {message}"
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary, *(f"  {line}" for line in self.remarks)])
 
 
 def _shape(column: Column) -> str:

@@ -336,7 +336,7 @@ def report(
     read = probing(model, data, use_trained_rows=use_trained_rows) if data.labels else None
     probes = {name: read(name) for name in data.labels} if read else {}
     result = retrieval(model, data, use_trained_rows=use_trained_rows) if several else None
-    figures = ReportFigures(str(model), str(data), probes, result, path)
+    figures = ReportFigures(str(model), data.summary, probes, result, path)
     if path:
         html = path.lower().endswith((".html", ".htm"))
         atomic_write(path, render(_html(figures, model, data)) if html else _page(figures))

@@ -31,8 +31,8 @@ def heat_map_figure(correlations: Mapping[str, np.ndarray], *, title: str) -> "F
         image = ax.imshow(values, vmin=0, vmax=1, cmap="magma")
         shown = figure_text(name)
         ax.set(xlabel=f"f_{shown}", ylabel=f"z_{shown}", title=f"modality {shown}")
-        ax.set_xticks(range(values.shape[1]))
-        ax.set_yticks(range(values.shape[0]))
+        for axis, size in zip((ax.yaxis, ax.xaxis), values.shape, strict=True):
+            axis.set_ticks(range(size), [str(k + 1) for k in range(size)])  # as scatter_figure has
         if values.size <= 64:
             for (i, j), value in np.ndenumerate(values):
                 colour = "white" if value < 0.6 else "black"

@@ -114,8 +114,9 @@ def _told(said: str, values: flags.FlagValues) -> str:
         allowed = f"use {', '.join(known)}{did_you_mean(wrong[2], known)}"
         return f"--{wrong[1]}: {wrong[2]!r} is not allowed; {allowed}"
     if unknown := re.match(r"Unknown command line flag '(\w+)'", said):
-        more = did_you_mean(unknown[1], values) or "; --help lists all"
-        return f"--{unknown[1]}: there is no such flag{more}"
+        known = [f"--{name}" for name in values]
+        more = did_you_mean(f"--{unknown[1]}", known) or "; --help lists all"
+        return f"there is no flag --{unknown[1]}{more}"
     return said
 
 
@@ -140,5 +141,7 @@ def help_text(doc: str, values: flags.FlagValues) -> str:
                 if hasattr(flag.parser, "enum_values")
                 else ""
             )
-            lines.append(f"  --{name}{allowed}: {flag.help}")
+            # absl writes the values of an enum before its help, too.
+            said = re.sub(r"^<[^>]*>: ", "", flag.help)
+            lines.append(f"  --{name}{allowed}: {said}")
     return "\n".join(lines)

@@ -221,7 +221,7 @@ def summary(
 ) -> str:
     """Tables of probes and of retrieval: mean and deviation over seeds."""
     show = lambda setting, *name: mean_and_deviation(values(rows, setting, *name), digits=3)
-    remarks = [f"# {data}", "", f"{counted(config.seeds, 'seed')}; {machine()}", ""]
+    remarks = [f"# {data.summary}", "", f"{counted(config.seeds, 'seed')}; {machine()}", ""]
     read_from = dict.fromkeys(
         (r.modality, r.target, r.metric) for r in rows if r.metric in ("accuracy", "r2")
     )
