@@ -660,6 +660,16 @@ def test_what_a_short_training_cuts_is_told(model):
         fit(dataset(), warmup=-1)
 
 
+def test_where_nothing_is_validated_the_last_step_is_said_to_be_kept(model, capsys):
+    line = "no validation rows: the last step is kept, whether it overfits or not"
+    assert line not in model.spec.about["remarks"]
+    asked = fit(dataset(split=(0.7, 0, 0.3)), validate_every=0, steps=1)
+    assert line not in asked.spec.about["remarks"]  # who asks for none knows
+    none = fit(dataset(split=(0.7, 0, 0.3)), validate_every=None, steps=1)
+    assert line in none.spec.about["remarks"]
+    assert capsys.readouterr().err.count(f"note: {line}") == 1
+
+
 def test_a_summary_tells_how_many_rows_were_judged(data):
     row = lambda name, metric, value: Row("fit", "dim=4", 0, name, "kind", metric, value)
     rows = [row("a", "accuracy", 0.5), row("b", "accuracy", 0.75), row("b", "judged_rows", 7)]

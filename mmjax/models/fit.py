@@ -149,8 +149,10 @@ def fit(
     rows, held = coded.part("train"), coded.part("validation")
     require(rows.num_rows >= 2, "data", f"{counted(rows.num_rows, 'training row')}", "two or more")
     batch_size, warmup = whole("batch_size", batch_size, 2), whole("warmup", warmup, 0)
-    cut = cut_short(batch_size, rows.num_rows, warmup, steps)
+    notes = cut_short(batch_size, rows.num_rows, warmup, steps)
     batch_size = min(batch_size, rows.num_rows)
+    if validate_every is None and held.num_rows < 2:
+        notes.append("no validation rows: the last step is kept, whether it overfits or not")
     validate_every = _looks(validate_every, steps, held, patience)
     allowed = "loss where nothing is validated: no figure chooses a step"
     require(validate_every > 0 or monitor == "loss", "monitor", "a function", allowed)
@@ -161,13 +163,13 @@ def fit(
     design = Design(dim, checked, nets or {}, fusion, head, tokenizer, augment, label)
     parts = make_parts(rows, held, design, key=parts_key)
     remarks = try_loss(parts, batch_size, loss_name)
-    for line in cut:
+    for line in notes:
         note(f"note: {line}")
     seen = seen_rows(data, bool(validate_every))
     about = _about(data, bool(validate_every), loss_name, steps, remarks, seen.data_hash)
     kept = about | {key: getattr(seen, key) for key in ("recordings", "again", "often")}
     kept["by_name"] = known_by_name(rows)
-    kept["remarks"] = [*about["remarks"], *cut]  # they follow from options that are compared
+    kept["remarks"] = [*about["remarks"], *notes]  # they follow from options that are compared
     spec = Spec(dim, parts.nets, parts.preparations, head, fusion, seen.known, kept)
     optimising: dict[str, Any] = dict(
         learning_rate=learning_rate,
