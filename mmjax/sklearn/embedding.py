@@ -107,6 +107,7 @@ class ContrastiveEmbedding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             optimiser=self.optimiser,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
+            validate_every=0,  # a fold's held-out rows are scikit-learn's
             progress=self.progress,
         )
         return self

@@ -87,7 +87,8 @@ def features_of(
     rows = Dataset.from_arrays(
         picture=data.images[fit_rows], partner=partner[fit_rows], split=(1.0, 0, 0), seed=0
     )
-    options = dict(dim=config.dim, steps=config.steps, batch_size=config.batch_size)
+    options: dict[str, Any] = dict(dim=config.dim, steps=config.steps)
+    options |= dict(batch_size=config.batch_size, validate_every=0)
     loss = info_nce(temperature=config.temperature)
     folder = run.path("models", f"seed{seed}")
     model = fit(rows, key=keys["features"], loss=loss, **options, workdir=folder, stop=run.stop)
