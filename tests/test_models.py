@@ -663,6 +663,8 @@ def test_what_a_short_training_cuts_is_told(model):
 def test_where_nothing_is_validated_the_last_step_is_said_to_be_kept(model, capsys):
     line = "no validation rows: the last step is kept, whether it overfits or not"
     assert line not in model.spec.about["remarks"]
+    looks = dict(model.spec.about["validation"])
+    assert model.spec.about["kept_step"] == min(looks, key=looks.get)
     asked = fit(dataset(split=(0.7, 0, 0.3)), validate_every=0, steps=1)
     assert line not in asked.spec.about["remarks"]  # who asks for none knows
     none = fit(dataset(split=(0.7, 0, 0.3)), validate_every=None, steps=1)
@@ -675,7 +677,9 @@ def test_a_summary_tells_how_many_rows_were_judged(data):
     rows = [row("a", "accuracy", 0.5), row("b", "accuracy", 0.75), row("b", "judged_rows", 7)]
     every = [row("all", "judged_rows", 12), row("all", "chance", 0.25)]
     config = dataclasses.make_dataclass("Config", ["seeds"])(1)
+    every.append(Row("fit", "dim=4", 0, "all", "", "kept_step", 8))
     text = summary(config, data, rows + every, ["dim=4"], {})
+    assert "Kept is the step that is best at the validation rows: dim=4 8." in text
     assert "kind from a (accuracy, 12 rows)" in text and "kind from b (accuracy, 7 rows)" in text
 
 

@@ -214,9 +214,9 @@ def fit(
                 folder=record.path("validation"),
                 say=record.validated,
             )
-        params, history = _trained(recipe, parts, record, watcher, layout, init_key, train_key)
+        params, looks = _trained(recipe, parts, record, watcher, layout, init_key, train_key)
         params = whole_params(parts, params)
-        model = make_model(params, spec._replace(about=kept | {"validation": history}))
+        model = make_model(params, spec._replace(about=kept | looks))
         record.finish(model)
         return model
 
@@ -337,8 +337,9 @@ def _trained(
     layout: Layout,
     init_key: Key,
     train_key: Key,
-) -> tuple[Tree, list[tuple[int, float]]]:
-    """Trains; the best parameters, and what was seen of the validation rows."""
+) -> tuple[Tree, dict[str, Any]]:
+    """Trains; the best parameters, and what was seen of the validation rows: `(step, figure)` at
+    each look, and the step that is kept."""
     size = recipe.stages[-1].until
 
     def resumed(step):
@@ -365,11 +366,12 @@ def _trained(
     )
     last = jax.tree.map(lambda leaf: np.asarray(leaf)[0], states.params)
     if watcher is None:
-        return last, []
+        return last, {"validation": []}
     folder = record.path("validation")
     best = restored_best(watcher, folder, like) if folder else watcher.best()
     if best is None:
         message = f"validation: no figure of {size} steps is finite"
         raise InvalidInput(message)
-    record.say(f"validation: step {best[0]} is the best of {len(watcher.history())} looks")
-    return jax.tree.map(np.asarray, best[1]), [(s, float(v)) for s, v in watcher.history()]
+    history = [(step, float(figure)) for step, figure in watcher.history()]
+    record.say(f"validation: step {best[0]} is the best of {len(history)} looks")
+    return jax.tree.map(np.asarray, best[1]), {"validation": history, "kept_step": int(best[0])}

@@ -206,7 +206,8 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
     several = sum(name in data.columns for name in model.modalities) > 1
     jobs = [*(partial(probed, label) for label in data.labels), *([retrieved] if several else [])]
     say(name)
-    return [line for job in run.tracked(jobs, name, "tables") for line in job()]
+    kept = [row("all", "", k, model.spec.about[k]) for k in ("kept_step",) if k in model.spec.about]
+    return kept + [line for job in run.tracked(jobs, name, "tables") for line in job()]
 
 
 _BESIDE = (
@@ -250,6 +251,10 @@ def summary(
         remarks += [markdown_table(["retrieval, held-out rows", *settings, "chance"], lines), ""]
     seconds = ", ".join(f"{s} {spent[s] / config.seeds:.0f} s" for s in settings if s in spent)
     remarks += [f"A model takes: {seconds}.", ""] if seconds else []
+    steps = {s: values(rows, s, "all", "", "kept_step") for s in settings}
+    kept = ", ".join(f"{s} {'/'.join(f'{k:.0f}' for k in v)}" for s, v in steps.items() if len(v))
+    if kept:
+        remarks += [f"Kept is the step that is best at the validation rows: {kept}.", ""]
     remarks += [f"- {line}" for line in data.remarks]
     return "\n".join(remarks).rstrip() + "\n"
 
