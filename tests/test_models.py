@@ -647,8 +647,22 @@ def test_copies_of_training_rows_are_told_before_a_training(data):
 def test_rows_are_embedded_by_name(model):
     with pytest.raises(InvalidInput, match=r"embed: 'ndarray' .*rows by name: embed\(a=..., b="):
         model.embed(arrays()[0]["a"])
-    with pytest.raises(InvalidInput, match="the first axis is that of rows"):
+    one = r"shape of a: \[6\] is not allowed; use a\[None\] for one row: the first axis is that of"
+    with pytest.raises(InvalidInput, match=one):
         model.embed(a=arrays()[0]["a"][0])
+
+
+def test_a_run_and_a_model_share_no_folder(model, tmp_path):
+    model.save(tmp_path / "mine")
+    before = sorted(os.listdir(tmp_path / "mine"))
+    with pytest.raises(InvalidInput, match="mine' holds a saved model; use another workdir"):
+        fit(dataset(), workdir=tmp_path / "mine")
+    assert sorted(os.listdir(tmp_path / "mine")) == before
+    (tmp_path / "run").mkdir()
+    with pytest.raises(
+        InvalidInput, match="run' exists; use another path: it is no model's folder"
+    ):
+        model.save(tmp_path / "run", overwrite=True)
 
 
 def test_what_a_short_training_cuts_is_told(model):

@@ -44,7 +44,10 @@ def rows_of(name: str, rows: Any) -> int:
             raise TypeError
         return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)
     except (TypeError, IndexError):
-        raise InvalidInput(f"{name}: {type(rows).__name__} is no array or list of rows") from None
+        text = "; use a list of texts" if isinstance(rows, str) else ""
+        raise InvalidInput(
+            f"{name}: {type(rows).__name__} is no array or list of rows{text}"
+        ) from None
 
 
 def of_length(name: str, values: Any, n: int) -> np.ndarray:

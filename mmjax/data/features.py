@@ -128,7 +128,8 @@ def _values_of(path: str, arrays: Arrays, given: str) -> str:
     matrices = [name for name, read in arrays.items() if _is_matrix(read)]
     if len(matrices) != 1:
         raise InvalidInput(
-            f"{path}: which array has the features? It holds {', '.join(sorted(arrays))}; name one"
+            f"{path}: which array has the features? It holds {', '.join(sorted(arrays))}; "
+            "name one by --values"
         )
     return matrices[0]
 

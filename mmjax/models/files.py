@@ -75,7 +75,8 @@ def save(model: Model, path: str, *, overwrite: bool = False) -> None:
     path = os.path.abspath(path)
     there = os.path.lexists(path)
     if there and not (overwrite and os.path.isfile(os.path.join(path, _JSON))):
-        message = "use another path, or overwrite=True for a model"
+        no_model = "use another path: it is no model's folder"
+        message = no_model if overwrite else "use another path, or overwrite=True for a model"
         raise InvalidInput(f"save: {path!r} exists; {message}")
     arrays: dict[str, np.ndarray] = {}
     form = _written(model.params, "params", arrays)

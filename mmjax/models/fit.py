@@ -373,5 +373,7 @@ def _trained(
         message = f"validation: no figure of {size} steps is finite"
         raise InvalidInput(message)
     history = [(step, float(figure)) for step, figure in watcher.history()]
-    record.say(f"validation: step {best[0]} is the best of {len(history)} looks")
+    early = best[0] <= history[-1][0] / 4
+    more = "; what came later fits the training rows alone: fewer steps will do" if early else ""
+    record.say(f"validation: step {best[0]} is the best of {len(history)} looks, and is kept{more}")
     return jax.tree.map(np.asarray, best[1]), {"validation": history, "kept_step": int(best[0])}

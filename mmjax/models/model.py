@@ -92,6 +92,7 @@ class Model(NamedTuple):
             require(bool(modalities), "embed", "nothing", "rows of " + ", ".join(self.modalities))
             for name in modalities:
                 choose(dict(self.spec.nets), "modality", name)
+                _check_several(name, modalities[name], self.spec.preparations[name])
             data = Dataset.from_arrays(modalities, split=(0, 0, 1), ids=None, seed=0)
         else:
             if not isinstance(data, Dataset):
@@ -178,6 +179,15 @@ def make_model(params: Tree, spec: Spec) -> Model:
 def _batch_size(n: int) -> int:
     """A power of two: few shapes are compiled, and a row's embedding depends on no other row."""
     return min(_BATCH, 1 << max(3, (n - 1).bit_length()))
+
+
+def _check_several(name: str, rows: Any, preparation: Preparation) -> None:
+    """A single row without an axis of rows, which would be read as rows of other values."""
+    p, shape = preparation, tuple(getattr(rows, "shape", ()))
+    whole = {tuple(p.shape), tuple(p.shape[:2])} if p.kind == "image" else {tuple(p.shape)}
+    one = p.kind in ("features", "image") and shape in whole
+    allowed = f"{name}[None] for one row: the first axis is that of rows"
+    require(not one, f"shape of {name}", list(shape), allowed)
 
 
 def embedded(model: Model, data: Dataset) -> dict[str, np.ndarray]:

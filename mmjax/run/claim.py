@@ -42,6 +42,8 @@ def claim_folder(
     """
     here = json.loads(json.dumps(described))  # tuples become lists, as in the file
     path = os.path.join(folder, name)
+    if os.path.exists(os.path.join(folder, "model.json")):
+        raise InvalidInput(f"{flag}: {folder!r} holds a saved model; use another {flag}")
     try:
         os.makedirs(folder, exist_ok=True)
         keep(locked(folder))
@@ -59,7 +61,7 @@ def claim_folder(
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{path}: not the config of a run") from error
     if differing := differences(_flat(there, opened, ignored), _flat(here, opened, ignored)):
-        raise InvalidInput(f"{flag}: {folder!r} holds {holds}: {differing}")
+        raise InvalidInput(f"{flag}: {folder!r} holds {holds}: {differing}; use another {flag}")
     return there
 
 

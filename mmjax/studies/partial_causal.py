@@ -340,7 +340,7 @@ def make_study(
     return Study(a, world.init, init_params, recipe, embed, world.invert, losses)
 
 
-@told_if_slow("train_study: compiling, then training; on_chunk= tells how far it is")
+@told_if_slow("train_study: compiling, then training; on_chunk=print shows steps and losses")
 def train_study(
     study: Study, key: Key, *, on_chunk: Callable[[int, Array], None] = lambda step, loss: None
 ) -> tuple[Tree, Environment]:

@@ -257,7 +257,8 @@ def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Seq
     remarks.append(f"split by column {split!r}" if isinstance(split, str) else "")
     remarks.append(f"split anew: column {left[0]!r} says another" if left else "")
     if table.usual is None:
-        remarks.append(left_out(where, others, "columns that nobody named"))
+        unnamed = left_out(where, others, "columns that nobody named")
+        remarks.append(f"{unnamed}; modalities, labels and groups name them" if unnamed else "")
     return [remark for remark in remarks if remark]
 
 
