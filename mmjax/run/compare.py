@@ -258,8 +258,11 @@ _RULES = {
 def _findings(comparisons: Sequence[Compared]) -> list[str]:
     bars = [one for one in comparisons if one.difference.kind]
     differ = [one for one in bars if one.difference.differs]
-    remarks = [f"{len(differ)} of {len(bars)} intervals leave 0 out."]
+    if not comparisons:
+        return ["All figures are the same."]
+    remarks = []
     if bars:
+        remarks.append(f"{len(differ)} of {len(bars)} intervals leave 0 out.")
         remarks.append(f"If nothing differed, about {len(bars) / 20:.1f} would by chance.")
     if short := len(comparisons) - len(bars):
         remarks.append(
