@@ -249,6 +249,10 @@ def summary(
     ]
     if lines:
         remarks += [markdown_table(["retrieval, held-out rows", *settings, "chance"], lines), ""]
+        remarks += [
+            "chance: any order, where rows that hold the same are hits of each other, too.",
+            "",
+        ]
     seconds = ", ".join(f"{s} {spent[s] / config.seeds:.0f} s" for s in settings if s in spent)
     remarks += [f"A model takes: {seconds}.", ""] if seconds else []
     steps = {s: values(rows, s, "all", "", "kept_step") for s in settings}
