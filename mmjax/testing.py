@@ -277,7 +277,7 @@ def _check_finite(checked: _Checked, params: Tree, batch: _Batch) -> None:
         value, slopes = checked.compiled(params, case)
         if not _finite((value, slopes)):
             where = "its gradient is not finite" if _finite(value) else f"it is {float(value)}"
-            advice = "guard roots, logarithms and divisions at 0 (mmjax.numerics.normalise)"
+            advice = "guard roots, logarithms, divisions at 0 (numerics.normalise) and empty sums"
             _fail("finite", f"at {name} {where}", advice)
 
 
