@@ -42,6 +42,7 @@ def claim_folder(
     """
     here = json.loads(json.dumps(described))  # tuples become lists, as in the file
     path = os.path.join(folder, name)
+    # As Model.save has it: files of a run among a model's would be neither's.
     if os.path.exists(os.path.join(folder, "model.json")):
         raise InvalidInput(f"{flag}: {folder!r} holds a saved model; use another {flag}")
     try:
