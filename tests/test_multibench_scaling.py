@@ -28,6 +28,4 @@ def test_no_held_out_row_moves_the_scaling(source, name, far):
     before, after = of(x)[name].scaling, of(moved)[name].scaling
     np.testing.assert_array_equal(before.mean, after.mean)
     np.testing.assert_array_equal(before.scale, after.scale)
-    assert np.abs(before.mean).max() < 1 and not np.array_equal(
-        before.mean, np.zeros_like(before.mean)
-    )
+    assert 0 < np.abs(before.mean).max() < 1

@@ -201,9 +201,8 @@ def _row(name: str, number: int, row: Any) -> np.ndarray:
         return np.asarray(row)
     except ValueError:
         message = f"{name}: row {number} is of lists of different lengths"
-        several = "several modalities are arguments each" if isinstance(row, tuple) else ""
-        asked = "; ".join(filter(None, [several, "use as many numbers in each"]))
-        raise InvalidInput(f"{message}; {asked}") from None
+        of = ", or an argument a modality" if isinstance(row, tuple) else ""
+        raise InvalidInput(f"{message}; use as many numbers in each{of}") from None
 
 
 def _alike(name: str, rows: Sequence[np.ndarray]) -> None:

@@ -206,7 +206,8 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
     several = sum(name in data.columns for name in model.modalities) > 1
     jobs = [*(partial(probed, label) for label in data.labels), *([retrieved] if several else [])]
     say(name)
-    kept = [row("all", "", k, model.spec.about[k]) for k in ("kept_step",) if k in model.spec.about]
+    step = model.spec.about.get("kept_step")
+    kept = [] if step is None else [row("all", "", "kept_step", step)]
     return kept + [line for job in run.tracked(jobs, name, "tables") for line in job()]
 
 
@@ -249,10 +250,7 @@ def summary(
     ]
     if lines:
         remarks += [markdown_table(["retrieval, held-out rows", *settings, "chance"], lines), ""]
-        remarks += [
-            "chance: any order, where rows that hold the same are hits of each other, too.",
-            "",
-        ]
+        remarks += ["chance: of any order; rows that hold the same are hits of each other.", ""]
     seconds = ", ".join(f"{s} {spent[s] / config.seeds:.0f} s" for s in settings if s in spent)
     remarks += [f"A model takes: {seconds}.", ""] if seconds else []
     steps = {s: values(rows, s, "all", "", "kept_step") for s in settings}

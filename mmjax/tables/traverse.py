@@ -87,11 +87,17 @@ def features_of(
     rows = Dataset.from_arrays(
         picture=data.images[fit_rows], partner=partner[fit_rows], split=(1.0, 0, 0), seed=0
     )
-    options: dict[str, Any] = dict(dim=config.dim, steps=config.steps)
-    options |= dict(batch_size=config.batch_size, validate_every=0)
-    loss = info_nce(temperature=config.temperature)
-    folder = run.path("models", f"seed{seed}")
-    model = fit(rows, key=keys["features"], loss=loss, **options, workdir=folder, stop=run.stop)
+    model = fit(
+        rows,
+        dim=config.dim,
+        key=keys["features"],
+        loss=info_nce(temperature=config.temperature),
+        steps=config.steps,
+        batch_size=config.batch_size,
+        validate_every=0,  # all rows are training rows
+        workdir=run.path("models", f"seed{seed}"),
+        stop=run.stop,
+    )
     return np.asarray(model.embed(picture=data.images))
 
 
