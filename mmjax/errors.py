@@ -1,16 +1,20 @@
 """The one error that users cause: bad input, told in one line; and lines that are no error."""
 
 import difflib
+import inspect
 import operator
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 _LONG = 160  # letters of a value, or of a list of names, that a line shows
 _NEAREST = 5  # names shown of a longer list
 
@@ -130,6 +134,19 @@ def choose(table: Mapping[str, T], name: str, value: str) -> T:
         raise InvalidInput(f"{name}: {_short(value)} is not there, for there are none")
     require(fits, name, value, one_of(sorted(table), value))
     return table[value]
+
+
+def told_of_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which tells by InvalidInput of an argument that it lacks, and what is near."""
+    known = dict(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            choose(known, f"an argument of {function.__name__}", name)
+        return function(*args, **kwargs)
+
+    return called
 
 
 @contextmanager

@@ -65,9 +65,8 @@ class LossFigures(NamedTuple):
     memory: str
 
     def __str__(self) -> str:
-        sizes = [
-            f"{b / 2**20:.1f} MiB at {n} rows" for b, n in zip(self.bytes, SIZES, strict=False)
-        ]
+        at = lambda used, rows: f"{used / 2**20:.1f} MiB at {rows} rows"
+        sizes = map(at, self.bytes, SIZES)
         lines = {
             "value": f"{self.value:.6g}",
             "gradient against differences": f"{self.gradient_error:.1e}",
@@ -255,8 +254,8 @@ def _device_error(checked: _Checked, params: Tree, batch: _Batch, alone) -> tupl
     return error, count
 
 
-def _order_error(what: str, one: Array, two: Array, advice: str, allowed: float = 1e-4) -> float:
-    if (error := _apart(two, one)) > allowed:
+def _order_error(what: str, one: Array, two: Array, advice: str) -> float:
+    if (error := _apart(two, one)) > 1e-4:
         _fail(what, f"{float(one):.6g} in one order, {float(two):.6g} in another", advice)
     return error
 
@@ -356,8 +355,9 @@ def check_loss(
     Returns:
       The figures; `print` shows them as a table.
 
-    Raises AssertionError for the first property that fails: a line with its name, numbers, and
-    what to do. Raises InvalidInput for options out of range, and for a loss that fails.
+    Raises AssertionError with a line for each property that fails: its name, numbers, advice (one
+    alone where it isn't finite, or differs compiled). Raises InvalidInput for bad options, and for
+    a loss that fails.
     """
     require(batch >= 4, "batch", batch, "a whole number >= 4")
     require(set(needs) <= set(NEEDS), "needs", tuple(needs), "some of " + ", ".join(NEEDS))
@@ -367,34 +367,34 @@ def check_loss(
     alone = checked.compiled(params, given)
     if not _finite(alone):
         _fail("finite", f"of normal embeddings it is {float(alone[0])}", "look for a NaN")
-    eager = checked.value(params, given)
-    if (jit_error := _apart(alone[0], eager)) > 1e-4:
+    if (jit_error := _apart(alone[0], eager := checked.value(params, given))) > 1e-4:
         message = f"{float(alone[0]):.6g} compiled, {float(eager):.6g} not"
         _fail("jit", message, "a loss is a pure function: no state, no random numbers but of key")
-    row_error = 0.0
-    gradient_error = float("nan") if stops_gradients else _gradient_error(checked, params, given)
+    failed: list[str] = []
+
+    def found(check: Callable[..., Any], *arguments: Any) -> Any:
+        """What the check returns; where it fails, that is told with what else does."""
+        try:
+            return check(*arguments)
+        except AssertionError as error:
+            failed.append(str(error))
+
+    at = checked, params, given
+    errors = [float("nan") if stops_gradients else found(_gradient_error, *at), jit_error, 0.0]
     if "key" not in needs:
-        order = np.random.default_rng(2).permutation(batch)
-        moved = checked.compiled(params, _rows(given, order))[0]
+        shuffled = _rows(given, np.random.default_rng(2).permutation(batch))
+        moved = checked.compiled(params, shuffled)[0]
         advice = "compare rows of one place across modalities only; a positive is the same row"
-        row_error = _order_error("rows", alone[0], moved, advice)
+        errors[2] = found(_order_error, "rows", alone[0], moved, advice)
     turned = jax.jit(partial(checked.value, names=tuple(modalities)[::-1]))(params, given)
     advice = "find modalities by name, or take the mean over all pairs: jax.jit sorts names"
-    name_error = _order_error("names", alone[0], turned, advice)
-    device_error, devices = _device_error(checked, params, given, alone)
-    half_error = _half_error(checked, params, given)
-    _check_finite(checked, params, given)
-    absent = _absent_rows(checked, params, given, modalities[0])
-    used: Any = _memory(checked, params, given) if memory else ((), "not measured")
-    return LossFigures(
-        float(alone[0]),
-        gradient_error,
-        jit_error,
-        row_error,
-        name_error,
-        device_error,
-        devices,
-        half_error,
-        absent,
-        *used,
-    )
+    name_error = found(_order_error, "names", alone[0], turned, advice)
+    device_error = found(_device_error, *at, alone)
+    half_error = found(_half_error, *at)
+    found(_check_finite, *at)
+    absent = found(_absent_rows, *at, modalities[0])
+    if failed:
+        raise AssertionError("\n".join(failed))
+    used: Any = _memory(*at) if memory else ((), "not measured")
+    errors += [name_error, *device_error, half_error]
+    return LossFigures(*[float(alone[0]), *errors, absent, *used])

@@ -1,5 +1,7 @@
 """check_loss: our losses and a user's pass, broken ones are caught by the property they break."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -150,7 +152,16 @@ def test_a_broken_loss_is_caught_by_what_it_breaks(name):
     told, value = BROKEN[name]
     with pytest.raises(AssertionError, match=f"^check_loss: {told}") as error:
         check_loss(_own(value), memory=False)
-    assert "\n" not in str(error.value)
+    lines = str(error.value).splitlines()
+    assert all(re.match("check_loss: [a-z ]+: .+", line) for line in lines)
+
+
+def test_all_that_a_loss_breaks_is_told_at_once():
+    wrong = lambda p, z, c: (jnp.sum(jnp.sqrt(_pulls(z))), {})
+    with pytest.raises(AssertionError) as error:
+        check_loss(_own(wrong), memory=False)
+    properties = [line.split(": ")[1] for line in str(error.value).splitlines()]
+    assert properties == ["devices", "finite"]
 
 
 def test_all_pairs_at_once_are_told_as_quadratic():

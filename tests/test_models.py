@@ -705,6 +705,11 @@ def test_what_takes_long_says_so(capsys):
     assert capsys.readouterr().err == "still here\n"
 
 
+def test_an_argument_that_fit_lacks_is_told_with_what_is_near():
+    with pytest.raises(InvalidInput, match="an argument of fit: 'lr' .*learning_rate"):
+        mm.fit(None, dim=1, lr=1e-3)
+
+
 def test_channels_that_come_first_are_told():
     pictures = np.zeros((8, 3, 12, 12), np.uint8)
     data = mm.Dataset.from_arrays(face=pictures, a=np.eye(8), split=(1, 0, 0))

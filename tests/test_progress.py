@@ -1,7 +1,9 @@
 """Progress lines of jobs, and rows that are judged in pieces."""
 
+import contextlib
 import io
 import sys
+import threading
 import time
 
 import pytest
@@ -18,7 +20,7 @@ from mmjax.run import (
     run_table,
     tracked,
 )
-from mmjax.run.progress import Line, columns_of, fitted
+from mmjax.run.progress import Line, columns_of, fitted, still_compiling
 from mmjax.train import Interrupted
 
 
@@ -95,6 +97,28 @@ def test_wide_names_and_strange_ones_keep_the_width():
         shown = fitted(line, columns)
         assert columns_of(shown) <= columns and shown.isprintable()
     assert columns_of("音a\u0301") == 3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_long_compilation_is_heard_of_until_there_are_figures(fails):
+    out = io.StringIO()
+    told = lambda: out.getvalue().count("job  still compiling, or in the first steps  ")
+    with (
+        contextlib.suppress(ValueError),
+        still_compiling("job", progress_line("job", 9, out=out), out=out, every=0.02) as show,
+    ):
+        time.sleep(0.1)
+        assert told() == 0, "nothing has begun"
+        show(0)
+        while told() < 2:
+            time.sleep(0.01)
+        if fails:
+            raise ValueError
+        show(1)
+    before = told()
+    time.sleep(0.1)
+    assert told() == before
+    assert not any(thread.name == "compiling" for thread in threading.enumerate())
 
 
 def test_a_line_for_people_clears_the_progress_line(monkeypatch):

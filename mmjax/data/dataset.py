@@ -210,7 +210,7 @@ class Dataset(NamedTuple):
         message = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
         groups = len(np.unique(self.groups))
         # What is equal, or was asked for, is on one side of a split.
-        linked = "" if groups == self.num_rows else f" in {counted(groups, 'group')}"
+        linked = "" if groups == self.num_rows else f" in {counted(groups, 'group')} kept whole"
         return f"{self.name}: {counted(self.num_rows, 'row')}{linked} ({counts}) of {message}"
 
     def __str__(self) -> str:

@@ -13,7 +13,15 @@ from mmjax.data.dataset import Dataset, is_classes
 from mmjax.data.hashes import known_by_name
 from mmjax.data.seen import seen_rows
 from mmjax.encoders import Encoder
-from mmjax.errors import InvalidInput, choose, counted, note, require, whole
+from mmjax.errors import (
+    InvalidInput,
+    choose,
+    counted,
+    note,
+    require,
+    told_of_arguments,
+    whole,
+)
 from mmjax.labels import encode_labels
 from mmjax.losses import Loss
 from mmjax.losses.told import told
@@ -53,6 +61,7 @@ from mmjax.types import Key, Tree
 Monitor = Callable[[Model, Dataset], float]
 
 
+@told_of_arguments
 def fit(
     data: Dataset,
     *,

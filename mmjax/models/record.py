@@ -11,7 +11,7 @@ from mmjax.models.marks import check_marks
 from mmjax.models.model import Model
 from mmjax.run.claim import claim_folder
 from mmjax.run.metrics import MetricsLog
-from mmjax.run.progress import Show, progress_line
+from mmjax.run.progress import Show, progress_line, still_compiling
 from mmjax.train import Checkpoints, noted_signals, open_checkpoints
 
 _NAME = "fit"  # of the training in metrics.csv
@@ -71,23 +71,26 @@ def open_record(
     """
     name = os.path.basename(os.path.abspath(workdir)) if workdir else "fit"
     quiet: Show = lambda count, loss=None, gap=None: None
-    line = progress_line(name, steps, compiles="the training step") if progress else quiet
     tell = say if progress else lambda text: None
-    if workdir is None:
-        yield Record(
-            lambda name: None,
-            None,
-            line,
-            lambda step, metrics: None,
-            lambda step, value: None,
-            line,
-            stop or (lambda: None),
-            tell,
-            lambda nets: None,
-            lambda model: None,
-        )
-        return
     with ExitStack() as stack:
+        line = quiet
+        if progress:
+            shown = progress_line(name, steps, compiles="the training step")
+            line = stack.enter_context(still_compiling(name, shown))
+        if workdir is None:
+            yield Record(
+                lambda name: None,
+                None,
+                line,
+                lambda step, metrics: None,
+                lambda step, value: None,
+                line,
+                stop or (lambda: None),
+                tell,
+                lambda nets: None,
+                lambda model: None,
+            )
+            return
         held = claim_folder(
             workdir,
             "fit.json",

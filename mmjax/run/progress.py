@@ -6,6 +6,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, TextIO, TypeVar
 
 from mmjax.data.files.tables import printable
@@ -156,6 +157,47 @@ def progress_line(
         _write(out, line, terminal, last=count >= total)
 
     return show
+
+
+@contextmanager
+def still_compiling(
+    name: str, show: Show, *, out: TextIO | None = None, every: float | None = None
+) -> Iterator[Show]:
+    """The same function, with a line now and then between its first call, which says what is
+    compiled, and its second, which has figures.
+
+    Args:
+      name, show: see progress_line.
+      out: where lines go; default stderr.
+      every: seconds between two lines; None: 5 on a terminal, 30 elsewhere.
+    """
+    out = out or sys.stderr
+    terminal = out.isatty()
+    pause = (5 * ON_TERMINAL if terminal else EVERY) if every is None else every
+    over = threading.Event()
+    tickers: list[threading.Thread] = []
+
+    def tick() -> None:
+        start = time.monotonic()
+        while not over.wait(pause):
+            spent = duration(time.monotonic() - start)
+            line = Line(name, "still compiling, or in the first steps", (spent,), "")
+            _write(out, line, terminal, last=False)
+
+    def shown(count: int, loss: float | None = None, gap: float | None = None) -> None:
+        if tickers:
+            over.set()
+        show(count, loss, gap)
+        if not tickers:
+            tickers.append(threading.Thread(target=tick, name="compiling", daemon=True))
+            tickers[0].start()
+
+    try:
+        yield shown
+    finally:
+        over.set()
+        for ticker in tickers:
+            ticker.join()
 
 
 def tracked(
