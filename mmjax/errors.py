@@ -75,6 +75,10 @@ def given(value: T | None, name: str, allowed: str) -> T:
     return value
 
 
+def _initials(name: str) -> str:
+    return "".join(part[0] for part in re.split("[-_]", name) if part)
+
+
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """`; did you mean 'that'?` of the known name that is nearest, or nothing where none is near.
 
@@ -83,8 +87,13 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
       "; did you mean 'info_nce'?"
       >>> did_you_mean("audio", ("image", "text"))
       ''
+      >>> did_you_mean("lr", ("layers", "learning_rate"))
+      "; did you mean 'learning_rate'?"
     """
     known = {name.lower(): name for name in known}
+    short = {initials: name for name in known if len(initials := _initials(name)) > 1}
+    if name := short.get(str(value).lower().strip("-")):
+        return f"; did you mean {known[name]!r}?"
     result = difflib.get_close_matches(str(value).lower(), known, n=1, cutoff=0.6)
     return f"; did you mean {known[result[0]]!r}?" if result else ""
 

@@ -22,65 +22,17 @@ from jax.sharding import Mesh, PartitionSpec
 
 from mmjax.errors import require, told_if_slow
 from mmjax.losses import Context, Loss, no_gather
+from mmjax.losses.checked import SIZES, LossFigures
 from mmjax.losses.told import fault_of, loss_name, told
 from mmjax.train import Collectives, collectives
 from mmjax.types import Array, Tree
 
 NEEDS = ("views", "labels", "ids", "key")
-SIZES = 2048, 8192  # of batches whose memory is compared
-_PASSES = "passes all checks; what was compared, and how far apart (relative where above 1):"
+_NO_SLOPE = "its gradient is not finite"
+_GUARD = "guard roots, logarithms, divisions at 0 (numerics.normalise) and empty sums"
 _AXIS, _DIRECTIONS = "devices", 3
 # Steps of differences and errors allowed: in float64, and where a loss casts to float32.
 _STEPS = (1e-5, 1e-6), (1e-2, 1e-2)
-
-
-class LossFigures(NamedTuple):
-    """What check_loss has measured. Errors are relative to the larger of 1 and what is compared.
-
-    Attributes:
-      value: the loss of the batch, float32.
-      gradient_error: of the gradient against central differences, the worst of three directions;
-        NaN where they were not taken.
-      jit_error: compiled against not compiled.
-      row_error: rows in another order.
-      name_error: names in another order.
-      device_error: value and gradient on `devices` devices against one.
-      devices: how many; simulated where there are none.
-      half_error: bfloat16 embeddings against the same numbers in float32.
-      absent_rows: `left out`, or `not left out` where the loss ignores context.present.
-      bytes: temporary memory of value and gradient at the two batch sizes SIZES.
-      memory: `O(N)` or `O(N^2)`, after these; `not measured`.
-    """
-
-    value: float
-    gradient_error: float
-    jit_error: float
-    row_error: float
-    name_error: float
-    device_error: float
-    devices: int
-    half_error: float
-    absent_rows: str
-    bytes: tuple[int, ...]
-    memory: str
-
-    def __str__(self) -> str:
-        at = lambda used, rows: f"{used / 2**20:.1f} MiB at {rows} rows"
-        sizes = map(at, self.bytes, SIZES)
-        lines = {
-            "value": f"{self.value:.6g}",
-            "gradient against differences": f"{self.gradient_error:.1e}",
-            "compiled against not": f"{self.jit_error:.1e}",
-            "rows in another order": f"{self.row_error:.1e}",
-            "names in another order": f"{self.name_error:.1e}",
-            f"{self.devices} devices against one": f"{self.device_error:.1e}",
-            "bfloat16 against float32": f"{self.half_error:.1e}",
-            "rows that lack a modality": self.absent_rows,
-            "memory": ", ".join([self.memory, *sizes]),
-        }
-        wide = max(map(len, lines))
-        table = [f"{name:{wide}}  {figure}" for name, figure in lines.items()]
-        return "\n".join([_PASSES, *table])
 
 
 class _Batch(NamedTuple):
@@ -111,8 +63,12 @@ def _as(tree: Tree, dtype) -> Tree:
     return jax.tree.map(lambda x: jnp.asarray(x, dtype) if floats(x) else jnp.asarray(x), tree)
 
 
+def _said(what: str, problem: str, advice: str) -> str:
+    return f"check_loss: {what}: {problem}; {advice}"
+
+
 def _fail(what: str, problem: str, advice: str) -> None:
-    raise AssertionError(f"check_loss: {what}: {problem}; {advice}")
+    raise AssertionError(_said(what, problem, advice))
 
 
 def _apart(a: Tree, b: Tree) -> float:
@@ -248,6 +204,8 @@ def _device_error(checked: _Checked, params: Tree, batch: _Batch, alone) -> tupl
             else ("candidates are the rows of all devices: context.gather(rows)")
         )
         _fail("devices", message, advice)
+    if not _finite(alone):
+        return 0.0, count
     if (error := _apart((value, slopes), alone)) > 1e-3:
         advice = "use context.gather, which has the right gradient, for what other devices hold"
         _fail("devices", f"{message}, but gradients are {error:.1e} apart", advice)
@@ -275,9 +233,13 @@ def _check_finite(checked: _Checked, params: Tree, batch: _Batch) -> None:
     for name, case in cases.items():
         value, slopes = checked.compiled(params, case)
         if not _finite((value, slopes)):
-            where = "its gradient is not finite" if _finite(value) else f"it is {float(value)}"
-            advice = "guard roots, logarithms, divisions at 0 (numerics.normalise) and empty sums"
-            _fail("finite", f"at {name} {where}", advice)
+            where = _NO_SLOPE if _finite(value) else f"it is {float(value)}"
+            _fail("finite", f"at {name} {where}", _GUARD)
+
+
+def _check_slope(alone) -> None:
+    if not any(np.any(np.asarray(slope)) for slope in jax.tree.leaves(alone[1][1])):
+        _fail("gradient", "it is 0 of every embedding", "a loss compares the embeddings in z")
 
 
 def _half_error(checked: _Checked, params: Tree, batch: _Batch) -> float:
@@ -365,8 +327,9 @@ def check_loss(
     given = jax.tree.map(jnp.asarray, _drawn(batch, modalities, dim, needs))
     params = told(loss).init(jax.random.key(0), dim)
     alone = checked.compiled(params, given)
-    if not _finite(alone):
+    if not _finite(alone[0]):
         _fail("finite", f"of normal embeddings it is {float(alone[0])}", "look for a NaN")
+    sloped = _finite(alone)
     if (jit_error := _apart(alone[0], eager := checked.value(params, given))) > 1e-4:
         message = f"{float(alone[0]):.6g} compiled, {float(eager):.6g} not"
         _fail("jit", message, "a loss is a pure function: no state, no random numbers but of key")
@@ -379,22 +342,28 @@ def check_loss(
         except AssertionError as error:
             failed.append(str(error))
 
-    at = checked, params, given
-    errors = [float("nan") if stops_gradients else found(_gradient_error, *at), jit_error, 0.0]
+    at, gradient_error = (checked, params, given), float("nan")
+    if not sloped:
+        failed.append(_said("finite", f"of normal embeddings {_NO_SLOPE}", _GUARD))
+    elif not stops_gradients:
+        gradient_error = found(_gradient_error, *at)
+    row_error = 0.0
     if "key" not in needs:
         shuffled = _rows(given, np.random.default_rng(2).permutation(batch))
         moved = checked.compiled(params, shuffled)[0]
         advice = "compare rows of one place across modalities only; a positive is the same row"
-        errors[2] = found(_order_error, "rows", alone[0], moved, advice)
+        row_error = found(_order_error, "rows", alone[0], moved, advice)
     turned = jax.jit(partial(checked.value, names=tuple(modalities)[::-1]))(params, given)
     advice = "find modalities by name, or take the mean over all pairs: jax.jit sorts names"
     name_error = found(_order_error, "names", alone[0], turned, advice)
     device_error = found(_device_error, *at, alone)
-    half_error = found(_half_error, *at)
-    found(_check_finite, *at)
-    absent = found(_absent_rows, *at, modalities[0])
+    if sloped:  # else all of these tell of it again
+        found(_check_slope, alone)
+        half_error = found(_half_error, *at)
+        found(_check_finite, *at)
+        absent = found(_absent_rows, *at, modalities[0])
     if failed:
         raise AssertionError("\n".join(failed))
     used: Any = _memory(*at) if memory else ((), "not measured")
-    errors += [name_error, *device_error, half_error]
+    errors = [gradient_error, jit_error, row_error, name_error, *device_error, half_error]
     return LossFigures(*[float(alone[0]), *errors, absent, *used])

@@ -136,6 +136,7 @@ BROKEN = {
     "narrow sums": ("dtypes: .* bfloat16", lambda p, z, c: (_narrow(z), {})),
     "draws by itself": ("jit: .* no random numbers", lambda p, z, c: (_drawn(z), {})),
     "absent rows leak": ("absent rows: .*NaN", lambda p, z, c: (_leaking(z, c), {})),
+    "reads nothing": ("gradient: it is 0 of every", lambda p, z, c: (jnp.float32(1.0), {})),
     "a scalar alone": ("value: it must return", lambda p, z, c: jnp.mean(_pulls(z))),
     "a vector": ("value: it must return", lambda p, z, c: (_pulls(z), {})),
 }
@@ -162,6 +163,15 @@ def test_all_that_a_loss_breaks_is_told_at_once():
         check_loss(_own(wrong), memory=False)
     properties = [line.split(": ")[1] for line in str(error.value).splitlines()]
     assert properties == ["devices", "finite"]
+    apart = lambda x: jnp.sqrt(jnp.sum((x[:, None] - x[None]) ** 2, axis=-1))
+    nowhere = lambda p, z, c: (jnp.mean(apart(z["x"].astype(jnp.float32))), {})
+    with pytest.raises(AssertionError) as error:
+        check_loss(_own(nowhere), memory=False)
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith(
+        "check_loss: finite: of normal embeddings its gradient is not finite"
+    )
+    assert [line.split(": ")[1] for line in lines] == ["finite", "devices"]
 
 
 def test_all_pairs_at_once_are_told_as_quadratic():

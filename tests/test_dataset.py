@@ -67,7 +67,7 @@ def test_parts_and_modalities():
         data.part("valid")
     assert "10 rows (6 train, 2 validation, 2 test)" in str(data)
     twice = Dataset.from_arrays(x=np.repeat(np.random.default_rng(0).normal(size=(9, 4)), 2, 0))
-    assert "18 rows in 9 groups kept whole (" in str(twice)
+    assert "18 rows in 9 groups of what is equal or linked (" in str(twice)
 
 
 def test_equal_contents_are_one_recording_unless_they_are_a_class():

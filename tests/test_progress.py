@@ -20,7 +20,7 @@ from mmjax.run import (
     run_table,
     tracked,
 )
-from mmjax.run.progress import Line, columns_of, fitted, still_compiling
+from mmjax.run.progress import Line, columns_of, fitted, never_silent
 from mmjax.train import Interrupted
 
 
@@ -100,25 +100,32 @@ def test_wide_names_and_strange_ones_keep_the_width():
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_long_compilation_is_heard_of_until_there_are_figures(fails):
-    out = io.StringIO()
-    told = lambda: out.getvalue().count("job  still compiling, or in the first steps  ")
+def test_a_silent_job_is_heard_of_until_it_ends(fails, capsys):
+    told = []
+
+    def waited(lines):
+        while len(told) < lines:
+            time.sleep(0.01)
+            told.extend(capsys.readouterr().err.splitlines())
+
     with (
         contextlib.suppress(ValueError),
-        still_compiling("job", progress_line("job", 9, out=out), out=out, every=0.02) as show,
+        never_silent("job", every=0.05),
+        never_silent("inside", every=0.001),
     ):
-        time.sleep(0.1)
-        assert told() == 0, "nothing has begun"
-        show(0)
-        while told() < 2:
-            time.sleep(0.01)
+        for _ in range(20):
+            say("here")
+            time.sleep(0.002)
+        told += capsys.readouterr().err.splitlines()
+        assert told.count("here") == 20 and len(told) < 25
+        waited(len(told) + 2)
+        assert [line.split("  ")[:2] for line in told[-2:]] == [["job", "still at work"]] * 2
         if fails:
             raise ValueError
-        show(1)
-    before = told()
-    time.sleep(0.1)
-    assert told() == before
-    assert not any(thread.name == "compiling" for thread in threading.enumerate())
+    capsys.readouterr()
+    time.sleep(0.15)
+    assert not capsys.readouterr().err
+    assert not any(thread.name == "silence" for thread in threading.enumerate())
 
 
 def test_a_line_for_people_clears_the_progress_line(monkeypatch):

@@ -44,7 +44,7 @@ def rows_of(name: str, rows: Any) -> int:
             raise TypeError
         return int(rows.shape[0]) if hasattr(rows, "shape") else len(rows)
     except (TypeError, IndexError):
-        text = "; use a list of texts" if isinstance(rows, str) else ""
+        text = "; use a list of texts" if isinstance(rows, str) else "; use an array [rows, ...]"
         raise InvalidInput(
             f"{name}: {type(rows).__name__} is no array or list of rows{text}"
         ) from None
@@ -105,7 +105,8 @@ def of_objects(name: str, values: np.ndarray) -> np.ndarray:
         return _exact(rows)
     lacking = [row for row, v in enumerate(rows) if v is None or v != v]
     if lacking:
-        raise InvalidInput(f"{name}: row {lacking[0]} has {rows[lacking[0]]}, which names nothing")
+        message = f"{name}: row {lacking[0]} has {rows[lacking[0]]}, which names nothing"
+        raise InvalidInput(f"{message}; leave such rows out")
     strange = sorted({type(v).__name__ for v in rows})
     raise InvalidInput(f"{name}: {', '.join(strange)} together; use text or numbers")
 
@@ -173,6 +174,9 @@ def column_of(name: str, rows: Any, kind: str | None, lengths: Any, mask: np.nda
     require(0 not in values.shape[1:], f"shape of {name}", values.shape, "one or more columns")
     fits = values.ndim == wanted.get(kind)
     require(fits, f"shape of {name}", values.shape, f"one with {wanted.get(kind)} axes, for {kind}")
+    if kind == "image" and values.shape[1] in (1, 3):
+        last = "1 or 3 of them last: np.moveaxis(pictures, 1, -1)"
+        require(values.shape[3] in (1, 3), f"channels of {name}", values.shape[3], last)
     return Column(values, kind, seen)
 
 

@@ -48,6 +48,7 @@ class Dataset(NamedTuple):
       present: name -> `[n]` bool, of modalities that some rows lack; what stands there is ignored.
       name: of the data, for reports.
       remarks: sentences on how it was read that a report should have.
+      files: `[n]` str, of rows that were read from files the file of each; None of others.
     """
 
     columns: Mapping[str, Column]
@@ -58,6 +59,7 @@ class Dataset(NamedTuple):
     present: Mapping[str, np.ndarray]
     name: str = "data"
     remarks: tuple[str, ...] = ()
+    files: np.ndarray | None = None
 
     @classmethod
     def from_arrays(
@@ -95,7 +97,7 @@ class Dataset(NamedTuple):
           lengths: name -> `[n]` steps of a sequence, or `[n, length]` bool; what is behind them is
             padding.
           kinds: name -> kind, where shape and dtype don't say it: a uint8 `[n, h, w]` that is a
-            sequence.
+            sequence; of a label `text`, where "nan" is the name of a class.
           linked: whether groups hold all that belongs together already, as an export's do: then
             ids link nothing more.
           seed: of the split by shares.
@@ -122,9 +124,11 @@ class Dataset(NamedTuple):
         given = dict(modalities or {}) | more
         require(bool(given), "modalities", (), "one or more")
         kinds, lengths, shown = dict(kinds or {}), dict(lengths or {}), dict(present or {})
+        words = {k for k in labels or () if k not in given and kinds.get(k) == "text"}
         for argument, named in (("kinds", kinds), ("lengths", lengths), ("present", shown)):
             for key in named:
-                require(key in given, argument, key, "names of modalities: " + ", ".join(given))
+                known = key in given or (argument == "kinds" and key in words)
+                require(known, argument, key, "names of modalities: " + ", ".join(given))
         columns: dict[str, Column] = {}
         absent: dict[str, np.ndarray] = {}
         n = 0
@@ -140,7 +144,7 @@ class Dataset(NamedTuple):
                 absent[key] = mask
         some_present(absent, columns, n)
         codes, of = _ids(columns, absent, ids, n)
-        kept = {key: _labels(key, values, n) for key, values in (labels or {}).items()}
+        kept = {k: _labels(k, values, n, k in words) for k, values in (labels or {}).items()}
         asked_groups = None if groups is None else _codes("groups", groups, n)
         notes = [f"{key} is the same in all rows" for key in _constant(of, codes)]
         whole_rows = codes if ids is None and set(of) == set(columns) else None
@@ -184,6 +188,7 @@ class Dataset(NamedTuple):
             split=self.split[chosen],
             ids=self.ids[chosen],
             present={k: v for k, v in some(self.present).items() if not v.all()},
+            files=pick(self.files),
         )
 
     def part(self, *names: str) -> "Dataset":
@@ -210,7 +215,11 @@ class Dataset(NamedTuple):
         message = ", ".join(f"{key} {_shape(column)}" for key, column in self.columns.items())
         groups = len(np.unique(self.groups))
         # What is equal, or was asked for, is on one side of a split.
-        linked = "" if groups == self.num_rows else f" in {counted(groups, 'group')} kept whole"
+        linked = (
+            ""
+            if groups == self.num_rows
+            else f" in {counted(groups, 'group')} of what is equal or linked"
+        )
         return f"{self.name}: {counted(self.num_rows, 'row')}{linked} ({counts}) of {message}"
 
     def __str__(self) -> str:
@@ -229,13 +238,20 @@ def is_classes(values: np.ndarray) -> bool:
     return values.dtype.kind != "f"
 
 
-def _labels(name: str, values: Any, n: int) -> np.ndarray:
+def _labels(name: str, values: Any, n: int, words: bool) -> np.ndarray:
+    """words: whether `nan` is the name of a class."""
     said = f"labels {name}"
     column = plain(of_objects(said, of_length(said, values, n)), name, "labels")
     if column.ndim == 1 and column.dtype.kind == "U":
         empty = np.flatnonzero(np.char.strip(column) == "")
         if empty.size:
-            raise InvalidInput(f"{said}: row {empty[0]} has an empty text, which names nothing")
+            message = f"{said}: row {empty[0]} has an empty text, which names nothing"
+            raise InvalidInput(f"{message}; leave such rows out")
+        lacking = np.flatnonzero(np.char.lower(np.char.strip(column)) == "nan")
+        if lacking.size and not words:
+            message = f"{said}: row {lacking[0]} has {str(column[lacking[0]])!r}, which stands for"
+            advice = f"leave such rows out, or kinds={{{name!r}: 'text'}} where it names a class"
+            raise InvalidInput(f"{message} a value that is missing; {advice}")
     if column.ndim == 1 and column.dtype.kind == "f" and not _are_whole(column):
         check_finite(f"labels {name}", column)
         return column.astype(np.float64)
@@ -263,7 +279,8 @@ def _codes(name: str, values: Any, n: int) -> np.ndarray:
         column = np.char.strip(column)
         empty = np.flatnonzero(column == column.dtype.type())
         if empty.size:
-            raise InvalidInput(f"{name}: row {empty[0]} has an empty text, which names nothing")
+            message = f"{name}: row {empty[0]} has an empty text, which names nothing"
+            raise InvalidInput(f"{message}; leave such rows out")
     try:
         return encode_labels(column)[0]
     except InvalidInput as error:
@@ -349,5 +366,7 @@ def facts_of(data: Dataset) -> dict[str, Any]:
         for name, column in data.columns.items()
     }
     labels = {f"label {k}": counted(len(np.unique(v)), "value") for k, v in data.labels.items()}
-    groups = {"groups, which no split parts": len(np.unique(data.groups))}
+    groups = {
+        "groups (rows that are equal or linked), which no split parts": len(np.unique(data.groups))
+    }
     return {"data set": data.name, "rows": data.num_rows} | counts | groups | columns | labels

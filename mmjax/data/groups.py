@@ -249,7 +249,9 @@ def split_of(
 
 def _by_shares(shares: Sequence[float], group: np.ndarray, seed: int, n: int) -> np.ndarray:
     good = len(shares) == 3 and min(shares) >= 0 and abs(sum(shares) - 1) < 1e-6
-    require(good, "split", tuple(shares), "shares of train, validation and test that sum to 1")
+    require(
+        good, "split", tuple(shares), "three shares, of train, validation and test, that sum to 1"
+    )
     sizes = np.bincount(group)
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]  # what is large finds its place first

@@ -86,4 +86,5 @@ def loss_of(
         loss, metrics = value(now, z, context)
         return loss, metrics | {"temperature": now}
 
+    of.__qualname__ = value.__qualname__  # by which a model's description names the loss
     return Loss(init, of)

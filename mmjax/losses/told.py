@@ -96,6 +96,8 @@ def _hint(error: Exception) -> str:
         )
     if isinstance(error, ValueError) and "values to unpack (expected 2" in str(error):
         return "; use mmjax.losses.in_pairs(loss), which gives it two at a time"
+    if isinstance(error, jax.errors.JAXTypeError):
+        return "; in a compiled function use jnp, not float(), int(), if or numpy"
     return ""
 
 

@@ -143,8 +143,13 @@ def _body(path: str) -> dict[str, Any]:
         with open(where, encoding="utf-8") as file:
             body = dict(json.load(file))
     except OSError as error:
-        inside = sorted(glob.glob(os.path.join(glob.escape(path), "models", "*", "model")))
-        use = f"a model of this run: {', '.join(inside[:3])}" if inside else "what Model.save wrote"
+        within = lambda *parts: sorted(glob.glob(os.path.join(glob.escape(path), *parts)))
+        inside = within("models", "*", "model")
+        nearer = [os.path.dirname(name) for name in within("model", _JSON)]
+        if os.path.isfile(path) and os.path.basename(path) == _JSON:
+            nearer = [os.path.dirname(path) or "."]
+        use = nearer[0] if nearer else "what Model.save wrote"
+        use = f"a model of this run: {', '.join(inside[:3])}" if inside else use
         message = f"{where}: can't be read ({error.strerror}); use {use}"
         raise InvalidInput(message) from error
     except (ValueError, TypeError, RecursionError) as error:

@@ -11,7 +11,7 @@ from mmjax.models.marks import check_marks
 from mmjax.models.model import Model
 from mmjax.run.claim import claim_folder
 from mmjax.run.metrics import MetricsLog
-from mmjax.run.progress import Show, progress_line, still_compiling
+from mmjax.run.progress import Show, never_silent, progress_line
 from mmjax.train import Checkpoints, noted_signals, open_checkpoints
 
 _NAME = "fit"  # of the training in metrics.csv
@@ -75,8 +75,8 @@ def open_record(
     with ExitStack() as stack:
         line = quiet
         if progress:
-            shown = progress_line(name, steps, compiles="the training step")
-            line = stack.enter_context(still_compiling(name, shown))
+            stack.enter_context(never_silent(name))
+            line = progress_line(name, steps, compiles="the training step")
         if workdir is None:
             yield Record(
                 lambda name: None,

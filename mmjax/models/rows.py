@@ -112,7 +112,9 @@ def modalities_of(model: Model, data: Dataset, modalities: Sequence[str] | None)
     for name in names:
         choose(dict(data.columns), "modality", name)
         choose(dict(model.spec.nets), "modality", name)
-    require(bool(names), "modalities", list(data.columns), "one of " + ", ".join(model.modalities))
+    form = ",".join(f"{name}:COLUMN" for name in model.modalities)
+    allowed = f"those of the model, of which modalities={form} tells the columns"
+    require(bool(names), "modalities", ", ".join(data.columns), allowed)
     return names
 
 

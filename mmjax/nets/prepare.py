@@ -131,6 +131,8 @@ def check_column(name: str, column: Column, preparation: Preparation) -> None:
     require(column.kind == p.kind, f"kind of {name}", column.kind, f"{p.kind}, as in training")
     if p.kind in ("features", "image"):
         allowed = f"rows of {list(p.shape)}, as trained; the first axis is that of rows"
+        if p.kind == "image" and len(set(p.shape[:2])) == 1:
+            allowed += f", and pictures are read at image_size {p.shape[0]}"
         require(shape == p.shape, f"shape of {name}", list(shape), allowed)
     if p.kind == "image":
         _check_range(name, column.values, p.scaling)

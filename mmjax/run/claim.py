@@ -55,7 +55,9 @@ def claim_folder(
             atomic_write(path, json.dumps(here, indent=2) + "\n")
             return None
     except OSError as error:
-        raise InvalidInput(f"{flag}: {folder!r} can't be written ({error.strerror})") from error
+        raise InvalidInput(
+            f"{flag}: {folder!r} can't be written ({error.strerror}); use another folder"
+        ) from error
     try:
         with open(path, encoding="utf-8") as file:
             there = dict(json.load(file))

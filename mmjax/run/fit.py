@@ -11,7 +11,7 @@ from mmjax.errors import say
 from mmjax.run.files import slug
 from mmjax.run.launch import Run
 from mmjax.run.metrics import MetricsLog
-from mmjax.run.progress import progress_line, still_compiling
+from mmjax.run.progress import progress_line
 from mmjax.train import (
     NotFinite,
     Outcome,
@@ -90,7 +90,7 @@ def fit_seeds(
             else setting
         )
         known = log.compile_seconds()
-        line = progress_line(name, total, compiles="the training step", compile_seconds=known)
+        show = progress_line(name, total, compiles="the training step", compile_seconds=known)
         begun = time.monotonic()
         level = None if oracle is None else float(np.mean(oracle[index]))
 
@@ -112,21 +112,20 @@ def fit_seeds(
 
         checkpoints = open_checkpoints(run.path("checkpoints", slug(setting), f"attempt{number}"))
         try:
-            with still_compiling(name, line) as show:
-                states = train(
-                    recipe,
-                    init_states(recipe, init_params, init_keys),
-                    constants
-                    if recipe.shared_constants
-                    else jax.tree.map(lambda x: x[index], constants),
-                    train_keys,
-                    layout=layout,
-                    checkpoints=checkpoints,
-                    on_resume=begin,
-                    on_chunk=on_chunk,
-                    on_metrics=on_metrics,
-                    stop=run.stop,
-                )
+            states = train(
+                recipe,
+                init_states(recipe, init_params, init_keys),
+                constants
+                if recipe.shared_constants
+                else jax.tree.map(lambda x: x[index], constants),
+                train_keys,
+                layout=layout,
+                checkpoints=checkpoints,
+                on_resume=begin,
+                on_chunk=on_chunk,
+                on_metrics=on_metrics,
+                stop=run.stop,
+            )
         except NotFinite as error:
             numbers = [seeds[rows[row]] for row in error.rows]
             raise NotFinite(error.step, numbers, error.saved, setting) from error

@@ -111,7 +111,7 @@ def _told(said: str, values: flags.FlagValues) -> str:
     wrong = re.match(r"flag --(\w+)=(.*?): value should be one of", said)
     if wrong and wrong[1] in values:
         known = getattr(values[wrong[1]].parser, "enum_values", [])
-        allowed = f"use {', '.join(known)}{did_you_mean(wrong[2], known)}"
+        allowed = f"use {', '.join(filter(None, known))}{did_you_mean(wrong[2], known)}"
         return f"--{wrong[1]}: {wrong[2]!r} is not allowed; {allowed}"
     if unknown := re.match(r"Unknown command line flag '(\w+)'", said):
         known = [f"--{name}" for name in values]

@@ -24,7 +24,7 @@ from mmjax.run.claim import claim_folder, claimed_for_good, differences
 from mmjax.run.flags import help_text, make_flags, parse_flags, read_config
 from mmjax.run.identity import code_of, data_of
 from mmjax.run.loggers import DEFAULT, parse_loggers
-from mmjax.run.progress import tracked
+from mmjax.run.progress import never_silent, tracked
 from mmjax.run.report import RunDescription, keep_notes, write_report
 from mmjax.train import GRACE, Interrupted, NotFinite, noted_signals, require_one_process
 
@@ -207,6 +207,7 @@ def launch(
         if about and not about.trains and values["loggers"].present:
             notes.append("note: --loggers changes nothing here: it needs an experiment that trains")
         with ExitStack() as stack:
+            stack.enter_context(never_silent(experiment))
             workdir = values.workdir or stack.enter_context(fresh_workdir(experiment))
             stop = stack.enter_context(noted_signals(grace=GRACE if argv is None else None))
             run = Run(experiment, workdir, stop, stack.enter_context, notes, loggers)

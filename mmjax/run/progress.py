@@ -6,8 +6,8 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol, TextIO, TypeVar
+from contextlib import contextmanager, redirect_stderr
+from typing import Any, NamedTuple, Protocol, TextIO, TypeVar
 
 from mmjax.data.files.tables import printable
 from mmjax.train import Interrupted
@@ -159,45 +159,51 @@ def progress_line(
     return show
 
 
+class _Watched:
+    """A stream that knows when it was last written to."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.last = stream, time.monotonic()
+
+    def write(self, text: str) -> int:
+        self.last = time.monotonic()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
-def still_compiling(
-    name: str, show: Show, *, out: TextIO | None = None, every: float | None = None
-) -> Iterator[Show]:
-    """The same function, with a line now and then between its first call, which says what is
-    compiled, and its second, which has figures.
+def never_silent(name: str, *, every: float | None = None) -> Iterator[None]:
+    """Says on stderr that a job is at work, wherever nothing was said there for a while: what is
+    inside may compile, or judge, for minutes. Of a job in another one the outer one tells.
 
     Args:
-      name, show: see progress_line.
-      out: where lines go; default stderr.
-      every: seconds between two lines; None: 5 on a terminal, 30 elsewhere.
+      name: of the job.
+      every: seconds; None: 10 on a terminal, 30 elsewhere.
     """
-    out = out or sys.stderr
-    terminal = out.isatty()
-    pause = (5 * ON_TERMINAL if terminal else EVERY) if every is None else every
-    over = threading.Event()
-    tickers: list[threading.Thread] = []
+    if isinstance(sys.stderr, _Watched):
+        yield
+        return
+    out: Any = _Watched(sys.stderr)
+    terminal, start, over = out.isatty(), time.monotonic(), threading.Event()
+    pause = (10 * ON_TERMINAL if terminal else EVERY) if every is None else every
 
-    def tick() -> None:
-        start = time.monotonic()
-        while not over.wait(pause):
-            spent = duration(time.monotonic() - start)
-            line = Line(name, "still compiling, or in the first steps", (spent,), "")
-            _write(out, line, terminal, last=False)
+    def watch() -> None:
+        while not over.wait(max(out.last + pause - time.monotonic(), pause / 100)):
+            now = time.monotonic()
+            if now - out.last >= pause:
+                line = Line(name, "still at work", (duration(now - start),), "")
+                _write(out, line, terminal, last=False)
 
-    def shown(count: int, loss: float | None = None, gap: float | None = None) -> None:
-        if tickers:
-            over.set()
-        show(count, loss, gap)
-        if not tickers:
-            tickers.append(threading.Thread(target=tick, name="compiling", daemon=True))
-            tickers[0].start()
-
+    watcher = threading.Thread(target=watch, name="silence", daemon=True)
+    watcher.start()
     try:
-        yield shown
+        with redirect_stderr(out):
+            yield
     finally:
         over.set()
-        for ticker in tickers:
-            ticker.join()
+        watcher.join()
 
 
 def tracked(

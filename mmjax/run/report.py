@@ -225,7 +225,9 @@ def _findings(judged: Sequence[Judged], warnings: Sequence[str]) -> list[str]:
     odd = [outcome for outcome in judged if outcome.surprises]
     if judged:
         rest = f"{len(judged)} figures with an expectation: "
-        remarks.append(rest + (f"{len(odd)} surprise." if odd else "none surprises."))
+        above = sum(outcome.verdict == "above" for outcome in odd)
+        told = f"{len(odd)} surprise ({above} above it, {len(odd) - above} below)."
+        remarks.append(rest + (told if odd else "none surprises."))
     for result in odd[:3]:
         e = result.expected
         mean = sum(result.values) / len(result.values)

@@ -13,7 +13,7 @@ from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.data.formats.choice import beside_of
 from mmjax.data.seen import known_rows, seen_rows
-from mmjax.errors import InvalidInput, choose, counted, note, require, say
+from mmjax.errors import InvalidInput, choose, counted, note, require, say, whole
 from mmjax.models import Fusion, Model, fit, retrieval
 from mmjax.models.figures import probing
 from mmjax.models.losses import loss_named
@@ -140,6 +140,8 @@ def fusion_of(config: Any) -> Fusion | None:
 
 def trained_model(config: Any, data: Dataset, run: Run, dim: int, seed: int) -> Model:
     """Trains a model in the run's folder, or reads the one that is there."""
+    whole("--dim", dim)
+    whole("--steps", config.steps)
     say(f"dim={dim}_seed={seed}: networks and first weights are made")
     nets = clip_nets(data, config.clip, config.tune)
     options = dict(temperature=config.temperature, learn_temperature=config.learn_temperature)
@@ -286,6 +288,7 @@ def _export(model: Model, data: Dataset) -> tuple[dict[str, np.ndarray], list[st
     columns |= {f"{k}_present": v for k, v in data.present.items() if k in columns}
     columns = {k: np.nan_to_num(v) if v.dtype.kind == "f" else v for k, v in columns.items()}
     own = {"split", "group", "is_test", *(f"ids_{k}" for k in range(data.ids.shape[1]))}
+    own |= set() if data.files is None else {"files"}
     message = (
         "names that no array of the export has, nor what is read beside one: rename its column"
     )
@@ -299,6 +302,7 @@ def _export(model: Model, data: Dataset) -> tuple[dict[str, np.ndarray], list[st
         "group": group,
         "is_test": split == "test",
         **{f"ids_{k}": column for k, column in enumerate(data.ids.T)},
+        **({} if data.files is None else {"files": data.files}),
     }
     return columns, [*known.remarks, *_left_out(split, data.split)]
 

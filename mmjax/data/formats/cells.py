@@ -130,7 +130,8 @@ def _paths(table: Table, name: str, cells: Sequence[Any], root: str, kind: str) 
     for row, path in enumerate(paths):
         if path and not os.path.isfile(path):
             message = f"{table.path}: column {name!r} names {path} {at(table, row)}"
-            raise InvalidInput(f"{message}, and there is no such file")
+            folder = "root is the folder that paths begin from"
+            raise InvalidInput(f"{message}, and there is no such file; {folder}")
     return Files(kind, paths, lambda row: read_file(paths[row]))
 
 

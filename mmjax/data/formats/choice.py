@@ -40,6 +40,7 @@ class Modality(NamedTuple):
     present: np.ndarray | None = None
     kind: str | None = None
     remark: str = ""
+    files: Sequence[str] | None = None
 
 
 def parse_modalities(text: str) -> dict[str, str | list[str]] | None:
@@ -307,10 +308,10 @@ def _of_files(name: str, files: Files, shown: np.ndarray | None, options: Option
     stream, limit = options.stream, options.limit
     if files.kind == "image":
         pictures = picture_values(files, size=options.image_size, stream=stream, limit=limit)
-        return Modality(pictures, None, present, "image")
+        return Modality(pictures, None, present, "image", files=files.names)
     values, steps, cut = sound_values(files, options.sound, stream=stream, limit=limit)
     message = f"{name}: {cut} sounds cut to {options.sound.seconds} seconds" if cut else ""
-    return Modality(values, steps, present, "sequence", message)
+    return Modality(values, steps, present, "sequence", message, files.names)
 
 
 def _of_numbers(

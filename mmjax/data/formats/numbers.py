@@ -50,8 +50,8 @@ def typed(cells: Sequence[str]) -> list[Any]:
 def stray(cells: Sequence[str]) -> tuple[int, str] | None:
     """The row of a cell that makes text of a column of numbers, and what to do; None without one.
 
-    Such is NA beside numbers, any word beside fractions, and a number with a comma or in percent.
-    Words beside whole numbers are names of classes.
+    Such is NA beside numbers, any word beside fractions, and a number with a comma or in percent;
+    and nan among words. Words beside whole numbers are names of classes.
     """
     plain = list(map(_plain, cells))
     full = [row for row, cell in enumerate(plain) if cell]
@@ -61,6 +61,9 @@ def stray(cells: Sequence[str]) -> tuple[int, str] | None:
     first = odd[0]
     if all(_FOR_PEOPLE.fullmatch(plain[row]) for row in odd):
         return first, "write numbers with a point and nothing else, as 1234.5"
+    lacking = [row for row in odd if plain[row].lower() == "nan"]
+    if lacking:
+        return lacking[0], "that stands for a value that is missing; leave out such rows"
     numbers = [plain[row] for row in full if _NUMBER.fullmatch(plain[row])]
     if 2 * len(numbers) <= len(full):
         return None

@@ -140,12 +140,13 @@ def read(
             linked=bool(ids and groups and ids == numbered),
             present=_some("present", results),
             lengths=_some("lengths", results),
-            kinds={**_some("kind", results), **options.kinds},
+            kinds={**_some("kind", results), **options.kinds, **dict.fromkeys(words, "text")},
             seed=seed,
             name=os.path.basename(path.rstrip("/\\")) or path,
             remarks=[*table.remarks, *_remarks(table, used, results, split)],
         )
-        return _and_what_lacks(data)
+        files = [one.files for one in results.values() if one.files is not None]
+        return _and_what_lacks(data._replace(files=np.array(files[0]) if files else None))
 
 
 def open_table(path: str) -> Table:
@@ -249,7 +250,8 @@ def _some(what: str, modalities: Mapping) -> dict:
 
 def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Sequence[float]):
     usual = set(table.usual or ())
-    others = [name for name in table.columns if name not in used | usual]
+    ours = {"is_test", "files"} if {"split", "is_test"} <= {*table.columns} else set()  # an export
+    others = [name for name in table.columns if name not in used | usual | ours]
     where = os.path.basename(table.path.rstrip("/\\")) or table.path
     remarks = [one.remark for one in modalities.values()]
     left = [_called(name, others) for name in SPLITS if not isinstance(split, str)]

@@ -73,7 +73,8 @@ def column(table: Table, name: str) -> Raw:
     """A column by its name; InvalidInput that lists the names where there is none such."""
     if name not in table.columns:
         there = ", ".join(table.columns) or "none"
-        raise InvalidInput(f"{table.path}: no column {name!r}; it has {there}")
+        form = "; columns are told as modality:column" if "=" in name else ""
+        raise InvalidInput(f"{table.path}: no column {name!r}; it has {there}{form}")
     return table.columns[name]()
 
 
@@ -114,7 +115,8 @@ def label_values(table: Table, name: str, values: Raw, *, checked: bool = False)
         return values
     for row, cell in enumerate(values):
         if is_empty(cell):
-            raise InvalidInput(f"{table.path}: column {name!r} is empty {at(table, row)}")
+            message = f"{table.path}: column {name!r} is empty {at(table, row)}"
+            raise InvalidInput(f"{message}; leave such rows out")
         if not isinstance(cell, str | bool | int | float):
             message = f"{table.path}: column {name!r} holds {type(cell).__name__} {at(table, row)}"
             raise InvalidInput(f"{message}; use one number or text a row")
@@ -136,7 +138,8 @@ def check_numbers(table: Table, name: str, cells: Sequence[Any]) -> None:
     """Raises InvalidInput that names file, column and row of a cell that is NaN or infinite."""
     for row, cell in enumerate(cells):
         if isinstance(cell, float) and not np.isfinite(cell):
-            raise InvalidInput(f"{table.path}: column {name!r} has {cell} {at(table, row)}")
+            message = f"{table.path}: column {name!r} has {cell} {at(table, row)}"
+            raise InvalidInput(f"{message}; leave such rows out")
 
 
 def check_text(table: Table, name: str, cells: Sequence[Any]) -> None:
