@@ -253,7 +253,10 @@ def _labels(name: str, values: Any, n: int, words: bool) -> np.ndarray:
             advice = f"leave such rows out, or kinds={{{name!r}: 'text'}} where it names a class"
             raise InvalidInput(f"{message} a value that is missing; {advice}")
     if column.ndim == 1 and column.dtype.kind == "f" and not _are_whole(column):
-        check_finite(f"labels {name}", column)
+        try:
+            check_finite(said, column)
+        except InvalidInput as error:
+            raise InvalidInput(f"{error}; leave such rows out") from error
         return column.astype(np.float64)
     return label_column(column, name, "labels")
 
