@@ -220,6 +220,12 @@ def test_what_is_behind_a_mask_is_never_read():
             dict(labels={"k": np.array(["a", "b"] * 4 + ["c", "  "])}),
             "labels k: row 9 has an empty",
         ),
+        (
+            dict(labels={"k": ["a", "NaN"] * 5}),
+            "labels k: row 1 has 'NaN', .*; leave such rows out",
+        ),
+        (dict(labels={"k": [0.5, np.nan] * 5}), "labels k has NaN .* row 1; leave such rows out"),
+        (dict(kinds={"k": "text"}), "kinds: 'k'"),
         (dict(groups=[None] * 10), "groups: row 0 has None, which names nothing"),
         (dict(ids=["a", None] * 5), "ids: row 1 has None"),
         (dict(ids={"user": [1.0, None] * 5}), "ids user: row 1 has None"),
@@ -229,3 +235,8 @@ def test_what_is_behind_a_mask_is_never_read():
 def test_what_names_nothing_is_refused_by_its_own_name(given, told):
     with pytest.raises(InvalidInput, match=told):
         MAKE(x=EYE, **given)
+
+
+def test_nan_is_a_class_where_it_is_said_to_be_one():
+    data = MAKE(x=EYE, labels={"k": ["a", "nan"] * 5}, kinds={"k": "text"})
+    assert data.labels["k"].tolist() == ["a", "nan"] * 5

@@ -244,7 +244,7 @@ def test_faults_of_tables_name_file_column_row_and_line(tmp_path):
     assert "where others are image files" in faulty(
         "x.png,1,1\ny.PNG,1,1\nz.pdf,1,1\n", modalities={"image": "text"}
     )
-    assert "x.png in row 0 (line 2), and there is no such file" in faulty("x.png,1,1\n")
+    assert "x.png in row 0 (line 2), and there is no such file; root" in faulty("x.png,1,1\n")
     told = faulty(ten, modalities={"x": "text"}, split="class")
     assert "'class' has 2 in row 2" in told
     assert "index" in faulty(ten, index={"nope": "age"})
@@ -613,3 +613,22 @@ def test_files_of_a_row_each_are_not_a_modality_each(tmp_path):
         read(tmp_path)
     with pytest.raises(InvalidInput, match="modalities: 'x:x' is not allowed; use a dict"):
         read(tmp_path, modalities="x:x")
+
+
+def test_rows_of_files_are_known_by_them_and_nan_among_words_is_refused(tmp_path):
+    data = read(_delimited(tmp_path), modalities={"image": "image", "text": "text"})
+    expected = ["" if k == NO_PICTURE else str(tmp_path / f"{k}.png") for k in range(N)]
+    assert data.files.tolist() == expected
+    assert data.part("test").files.tolist() == [
+        expected[k] for k in np.flatnonzero(data.split == "test")
+    ]
+    table = tmp_path / "words.csv"
+    table.write_text(
+        "a,b,kind\n" + "".join(f"{k},{k * k},{'nan' if k == 4 else 'x'}\n" for k in range(9))
+    )
+    options = dict(modalities={"a": "a", "b": "b"}, labels=["kind"])
+    with pytest.raises(
+        InvalidInput, match=r"'kind' holds 'nan' in row 4 \(line 6\).*leave out such"
+    ):
+        read(table, **options)
+    assert read(table, **options, kinds={"kind": "text"}).labels["kind"].tolist().count("nan") == 1

@@ -156,6 +156,10 @@ def test_a_damaged_folder_is_told_in_a_line(tmp_path, model):
     model.save(str(run / "models" / "dim=8_seed=0" / "model"))
     with pytest.raises(InvalidInput, match=r"use a model of this run: .*dim=8_seed=0/model"):
         mm.load(str(run))
+    nearer = run / "models" / "dim=8_seed=0"
+    for near in (nearer, nearer / "model" / "model.json"):
+        with pytest.raises(InvalidInput, match=r"; use .*dim=8_seed=0/model$"):
+            mm.load(str(near))
     other = tmp_path / "later"
     model.save(str(other))
     body = json.loads((other / "model.json").read_text())
@@ -429,9 +433,14 @@ def test_the_front_door_is_light():
 
 
 def test_an_export_keeps_split_groups_and_ids_and_is_probed_alike(tmp_path, data, model):
-    told = write_embeddings(model, data, str(tmp_path / "z.npz"))
+    named = data._replace(files=np.array([f"{k}.png" for k in range(data.num_rows)]))
+    told = write_embeddings(model, named, str(tmp_path / "z.npz"))
     assert "36 train" in told and "12 test" in told
+    with np.load(tmp_path / "z.npz") as arrays:
+        np.testing.assert_array_equal(arrays["files"], named.files)
+    assert named.take([3, 1]).files.tolist() == ["3.png", "1.png"]
     back = mm.read(str(tmp_path / "z.npz"), modalities={"a": "a", "b": "b"}, labels=["kind"])
+    assert not any(name in line for line in back.remarks for name in ("is_test", "files"))
     np.testing.assert_array_equal(back.split, data.split)
     np.testing.assert_array_equal(back.ids, data.ids)
     np.testing.assert_array_equal(back.groups, data.groups)
@@ -712,6 +721,5 @@ def test_an_argument_that_fit_lacks_is_told_with_what_is_near():
 
 def test_channels_that_come_first_are_told():
     pictures = np.zeros((8, 3, 12, 12), np.uint8)
-    data = mm.Dataset.from_arrays(face=pictures, a=np.eye(8), split=(1, 0, 0))
     with pytest.raises(InvalidInput, match="channels of face: 12 .*moveaxis"):
-        mm.fit(data, dim=2, key=KEY, steps=1, progress=False)
+        mm.Dataset.from_arrays(face=pictures, a=np.eye(8), split=(1, 0, 0))
