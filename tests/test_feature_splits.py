@@ -443,3 +443,14 @@ def test_retrieval_takes_any_row_of_the_group_and_divides_none(monkeypatch):
     x, t = image[group], image[group] + 1e-3 * NOISE[100:200]
     found = frozen.retrieval_after(x, t, KEY, num_components=2, group=group)
     assert {v for (_, _, metric), v in found.items() if metric == "recall_at_1"} == {1.0}
+
+
+def test_parts_are_drawn_from_all_places_of_a_sorted_file():
+    labels, groups = np.repeat([0, 1], 300), np.arange(600) // 2
+    for of in (None, groups):
+        parts = [stratified_split(labels, [0.2, 0.3], seed, of) for seed in (0, 1)]
+        for part in parts[0]:
+            for start in (0, 300):  # of a class, whose rows may be sorted by anything
+                inside = part[(part >= start) & (part < start + 300)] - start
+                assert abs(np.mean(inside) - 149.5) < 60, "by position 120 of the first"
+        assert set(parts[0][0]) != set(parts[1][0]), "another seed draws other rows"
