@@ -58,7 +58,10 @@ def mean_scores(params: Tree, x: Array, z: Array) -> Array:
 
 def _fit_linear(penalty: str, draws: Draws, num_classes: int) -> Fitted:
     """C by the grid and bisection of search_c, weights of z."""
-    width = max(draws.z.shape[2], draws.x.shape[2])
+    # A program for each width takes some seconds to compile: more than L2 needs for all its fits,
+    # less than L1 would lose on columns of 0.
+    own = draws.z.shape[2]
+    width = own if penalty == "l1" else max(own, draws.x.shape[2])
     copies = repeats(draws.z.shape[1], num_classes, *_SHOTS)
     z, val = (_widened(v, width) for v in (draws.z, draws.val_z))
     val_copies = repeats(val.shape[1], num_classes, *_SHOTS)
@@ -74,7 +77,7 @@ def _fit_linear(penalty: str, draws: Draws, num_classes: int) -> Fitted:
     weights, bias = result.model.weights, result.model.bias
     if penalty == "l2":
         weights, bias = _from_axes(weights, bias, mean, axes)
-    weights = weights[:, : draws.z.shape[2]]
+    weights = weights[:, :own]
     return Fitted({"weights": weights, "bias": bias}, {"C": result.c * copies}, result.accuracy)
 
 
