@@ -443,6 +443,7 @@ def test_an_export_keeps_split_groups_and_ids_and_is_probed_alike(tmp_path, data
     assert not any(name in line for line in back.remarks for name in ("is_test", "files"))
     np.testing.assert_array_equal(back.split, data.split)
     np.testing.assert_array_equal(back.ids, data.ids)
+    np.testing.assert_array_equal(back.files, named.files)
     np.testing.assert_array_equal(back.groups, data.groups)
     assert mm.probe(None, back, "kind").embedding == mm.probe(model, data, "kind").embedding
     how = dict(key=KEY, labels=["kind"], num_components=2)

@@ -145,8 +145,10 @@ def read(
             name=os.path.basename(path.rstrip("/\\")) or path,
             remarks=[*table.remarks, *_remarks(table, used, results, split)],
         )
-        files = [one.files for one in results.values() if one.files is not None]
-        return _and_what_lacks(data._replace(files=np.array(files[0]) if files else None))
+        files = [np.array(one.files) for one in results.values() if one.files is not None]
+        if not files and "files" in _of_export(table) - used:
+            files = [_words(table, "files", index)]
+        return _and_what_lacks(data._replace(files=files[0] if files else None))
 
 
 def open_table(path: str) -> Table:
@@ -250,8 +252,7 @@ def _some(what: str, modalities: Mapping) -> dict:
 
 def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Sequence[float]):
     usual = set(table.usual or ())
-    ours = {"is_test", "files"} if {"split", "is_test"} <= {*table.columns} else set()  # an export
-    others = [name for name in table.columns if name not in used | usual | ours]
+    others = [name for name in table.columns if name not in used | usual | _of_export(table)]
     where = os.path.basename(table.path.rstrip("/\\")) or table.path
     remarks = [one.remark for one in modalities.values()]
     left = [_called(name, others) for name in SPLITS if not isinstance(split, str)]
@@ -262,6 +263,12 @@ def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Seq
         unnamed = left_out(where, others, "columns that nobody named")
         remarks.append(f"{unnamed}; modalities, labels and groups name them" if unnamed else "")
     return [remark for remark in remarks if remark]
+
+
+def _of_export(table: Table) -> set[str]:
+    """Columns of an export of ours that are no modality, label, group nor id."""
+    columns = {*table.columns}
+    return {"is_test", "files"} & columns if {"split", "is_test"} <= columns else set()
 
 
 def _and_what_lacks(data: Dataset) -> Dataset:
