@@ -13,7 +13,7 @@ from mmjax.types import Array
 
 _PATIENCE = 100  # steps without progress after which rounding is all that is left
 _PROGRESS = 0.9
-_GROWTH = 1.2  # of a step's length after one that did not overshoot
+_GROWTH = 1.1  # of a step's length after one that did not overshoot
 
 
 class _State(NamedTuple):
