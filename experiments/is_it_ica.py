@@ -15,7 +15,7 @@ beside Normal rows of the same covariance; zero-shot of images and texts mapped 
 import dataclasses
 import sys
 
-from mmjax.config import names_in, option
+from mmjax.config import different, option
 from mmjax.errors import require
 from mmjax.few_shot.by_class import PROBES
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
@@ -66,7 +66,7 @@ PRESETS = {"quick": {}, "paper": dict(num_components=(64, 256), shots=(1, 2, 4, 
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all rows, writes results, figures, names of components and summary."""
     check_counts(config, "validation_shots", "seeds", "splits", "resamples", "names_shown")
-    for name in names_in(config.probes) or ("",):
+    for name in different("probes", config.probes) or ("",):
         require(name in PROBES, "probes", name, f"one or more of {', '.join(PROBES)}")
     sets = read_sets(config)
     names = read_names(config, sets)

@@ -14,7 +14,7 @@ components, how far a factor moves with its own component, and how much the othe
 import dataclasses
 import sys
 
-from mmjax.config import option
+from mmjax.config import different, option
 from mmjax.errors import require
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables.needs import NEEDS
@@ -69,6 +69,7 @@ def main(config: Config, run: Run) -> None:
     require(config.rows == 0 or config.rows >= LEAST, "rows", config.rows, few)
     require(config.noise >= 0, "noise", config.noise, "a number >= 0")
     require(config.temperature > 0, "temperature", config.temperature, "a number > 0")
+    different("labels", config.labels)
     check_file(config)
     name = name_of(config)
 

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mmjax.errors import require
+
 
 def option(
     default: Any,
@@ -35,6 +37,16 @@ def names_in(text: str) -> tuple[str, ...]:
       ('image', 'text')
     """
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def different(flag: str, text: str) -> tuple[str, ...]:
+    """Those names, each once.
+
+    Raises InvalidInput where one is there twice.
+    """
+    names = names_in(text)
+    require(len(set(names)) == len(names), flag, text, "different names, comma-separated")
+    return names
 
 
 class Need(NamedTuple):

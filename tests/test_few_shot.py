@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from mmjax.errors import InvalidInput
 from mmjax.evaluate import (
     PROBES,
     fit_logistic,
@@ -33,6 +34,43 @@ def _accuracy(probe, x):
     return float(
         PROBES[probe](x[FIT], Y[FIT], x[VALIDATION], Y[VALIDATION], [(x[TEST], Y[TEST])], 10)[0]
     )
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e-5, 1e5, 1e20, 1e30])
+def test_an_l1_probe_does_not_know_units(scale):
+    options = dict(max_steps=3000, tolerance=1e-3)
+    x = np.asarray(X[FIT], np.float64)[:, :20]
+    own = fit_sparse_logistic(x, Y[FIT], 10, 1.0, **options)
+    scaled = fit_sparse_logistic((x * scale).astype(np.float32), Y[FIT], 10, scale, **options)
+    assert bool(own.converged) and bool(scaled.converged)
+    np.testing.assert_allclose(
+        np.asarray(scaled.weights, np.float64) * scale, own.weights, atol=0.02
+    )
+    np.testing.assert_allclose(scaled.bias, own.bias, atol=0.02)
+
+
+@pytest.mark.parametrize("fit", [fit_logistic, fit_sparse_logistic])
+def test_what_is_no_number_never_converges(fit):
+    for odd in (np.nan, np.inf):
+        model = fit(X[FIT].at[3, 2].set(odd), Y[FIT], 10)
+        assert not bool(model.converged) and np.isnan(model.weights).all()
+    penalty = "l1" if fit is fit_sparse_logistic else "l2"
+    given = X[FIT].at[3, 2].set(np.nan), Y[FIT], X[VALIDATION], Y[VALIDATION], 10
+    assert np.isnan(search_c(*given, penalty=penalty, coarse=(0.1, 1.0)).accuracy)
+
+
+@pytest.mark.parametrize("fit", [fit_logistic, fit_sparse_logistic])
+def test_rows_that_no_classifier_fits_are_told(fit):
+    x, y = X[FIT], Y[FIT]
+    for given, told in (
+        ((x, y[:5], 10), r"labels: \(5,\) is not allowed; use \[100\], one of each row"),
+        ((x, y * 0, 1), "num_classes: 1 is not allowed; use 2 or more"),
+        ((x[:, 0], y, 10), r"x: \(100,\) is not allowed; use \[rows, features\]"),
+        ((x[:0], y[:0], 10), r"x: \(0, 64\) is not allowed"),
+        ((x, y, 10, -1.0), "-1.0 is not allowed; use a number >= 0"),
+    ):
+        with pytest.raises(InvalidInput, match=told):
+            fit(*given)
 
 
 @pytest.mark.parametrize("probe", ["l2", "knn"])

@@ -216,7 +216,7 @@ def test_texts_of_some_classes_make_a_smaller_set(written):
         (dict(text=np.ones((3, WIDTH))), "array 'text' has 3 rows for 4 classes; use"),
         (
             dict(text=np.ones((1, WIDTH)), text_labels=np.array(["d"]), class_names=NAMES),
-            "array 'text_labels' has 'd' in row 0; use names of the classes; did you mean 'dd'",
+            "array 'text_labels' has 'd' in row 0, which is no class; use its class names; did",
         ),
         (
             dict(val_labels=np.arange(20) % 4 - 1),
@@ -454,7 +454,10 @@ def test_shifted_rows_are_judged_and_nothing_else(written, tmp_path):
             dict(features=np.ones((3, WIDTH)), labels=np.arange(3), split=["test"] * 2),
             "array 'features' has 3 rows, array 'split' 2",
         ),
-        (dict(features=np.ones((1, WIDTH)), labels=np.array(["zebra"])), "'zebra' is no class of"),
+        (
+            dict(features=np.ones((1, WIDTH)), labels=np.array(["zebra"])),
+            "has 'zebra' in row 0, which is no class of",
+        ),
         (
             dict(features=np.ones((2, WIDTH)), labels=np.arange(3)),
             "'features' has 2 rows, array 'labels' 3",

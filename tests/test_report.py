@@ -12,6 +12,17 @@ NAMES = ("price_$_a", "$_$", "$x^2$", r"\alpha $", "_hidden", "50%", "{a}", r"a\
 NAMES += ("a\nb", "a\x00b", "a\udc80")
 
 
+def test_an_interval_need_not_hold_its_mean():
+    """As a bootstrap of one resample does not."""
+    aside = report.Difference(0.3, 0.0, 0.2, "paired")
+    options = dict(columns=1, xlabel="shots", ylabel="gain")
+    figure = report.gain_panels_figure({"a": {"b": {1.0: aside}}}, **options)
+    for made in (figure, report.intervals_figure({"a": [("b", aside)]}, xlabel="gain")):
+        ends = [c.get_segments()[0] for c in made.axes[0].collections]
+        along = 1 if made is figure else 0
+        np.testing.assert_allclose(np.sort(ends[0][:, along]), [0.0, 0.2], atol=1e-12)
+
+
 def _figures(name):
     """What draws each kind of figure, with the name wherever a name can stand."""
     points = {name: {1.0: [0.5, 0.6], 2.0: [0.7, 0.8]}}

@@ -8,7 +8,7 @@ import pytest
 from experiments import traverse
 from mmjax.disentangle import Affine
 from mmjax.errors import InvalidInput
-from mmjax.evaluate.decoded import decoded_moves, scored
+from mmjax.evaluate.decoded import Moves, decoded_moves, scored
 from mmjax.run import launch
 from mmjax.studies.decoding import judge_skill, train_decoder, train_judge
 from mmjax.studies.pictures import parted, partner_of, read_pictures
@@ -33,6 +33,17 @@ def test_the_true_axes_move_one_factor_each_and_turned_ones_both():
     turn = jnp.array([[1.0, 1.0], [1.0, -1.0]]) / 2**0.5
     turned = decoded_moves(Affine(jnp.zeros(2), turn, turn), jnp.asarray(Z), read, anchors=100)
     assert turned.others > 0.35
+
+
+def test_what_few_pictures_or_one_factor_can_not_tell_is_left_out():
+    rng = np.random.default_rng(0)
+    for rows, names, told in ((400, "ab", True), (12, "ab", False), (400, "a", False)):
+        x = rng.normal(size=(rows, 2)).astype(np.float32)
+        truth = {name: x[:, k] for k, name in enumerate(names)}
+        moves = Moves(tuple(names), *[np.zeros(2)] * 2, 0.0, 0.0, np.zeros(2, int))
+        figures = ways_figures(EYE, x, truth, moves)
+        assert ("disentanglement" in figures) == ("completeness" in figures) == told
+        assert ("others" in figures) == (len(names) > 1) and "informativeness" in figures
 
 
 def test_moves_are_matched_one_to_one():

@@ -72,8 +72,17 @@ def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
     name = stem(path)
     arrays = open_cache(path) if is_cache(path) else open_arrays(path, flag="data")
     parts = _parts(path, arrays)
-    classes = classes_of(path, parts, class_names(path, arrays))
-    return assembled(name, path, parts, classes, texts_of(path, arrays, classes), same)
+    classes, named = classes_of(path, parts, class_names(path, arrays))
+    texts = texts_of(path, arrays, classes, named)
+    few = assembled(name, path, parts, classes, texts, same)
+    return few._replace(remarks=(*few.remarks, *_left_aside(arrays)))
+
+
+def _left_aside(arrays: Arrays) -> list[str]:
+    """What another array of the file makes moot."""
+    if "train" in arrays and any(_SHOTS.fullmatch(name) for name in arrays):
+        return ["array 'train' is left out beside train_K"]
+    return []
 
 
 def assembled(
@@ -101,9 +110,8 @@ def assembled(
     gone = sum(len(rows.labels) for rows in checked["train"]) - len(pool.labels)
     result = FewShotSet(name, classes, pool, one("val"), one("test"), texts, {}, (), gone)
     for part in ("val", "test"):
-        if (judged := one(part)) is not None and (count := repeated(pool, judged, same)):
-            copies = f"{count} of {len(judged.x)} {part} rows"
-            remarks.append(f"{copies} repeat a training row (cosine above {same})")
+        if (judged := one(part)) is not None:
+            remarks += copies_told(pool, None if part == "val" else one("val"), part, judged, same)
     return result._replace(remarks=tuple(remarks))
 
 
@@ -178,6 +186,18 @@ def _pooled(rows: Sequence[LabelledRows], same: float, remarks: list[str]) -> La
     return LabelledRows(x[keep], labels[keep])
 
 
+def copies_told(
+    pool: LabelledRows, val: LabelledRows | None, name: str, rows: LabelledRows, same: float
+) -> list[str]:
+    """How many rows of a part are copies of what is trained or chosen on, a line each."""
+    others = {"training": pool} | ({} if val is None else {"validation": val})
+    return [
+        f"{count} of {len(rows.x)} {name} rows repeat a {kind} row (cosine above {same})"
+        for kind, seen in others.items()
+        if (count := repeated(seen, rows, same))
+    ]
+
+
 def repeated(pool: LabelledRows, rows: LabelledRows, same: float) -> int:
     """How many rows have a cosine above `same` with a row of the pool."""
     parts = np.array_split(rows.x, 1 + len(rows.x) // 1024)
@@ -203,6 +223,7 @@ def restricted(few: FewShotSet, classes: np.ndarray) -> FewShotSet:
         test=some(few.test),
         texts={name: v[classes] for name, v in few.texts.items()},
         shifts={name: some(rows) for name, rows in few.shifts.items()},
+        remarks=tuple(f"of all {len(few.classes)} classes: {line}" for line in few.remarks),
     )
 
 

@@ -67,7 +67,36 @@ def class_names(path: str, arrays: Arrays) -> np.ndarray | None:
     """Those that a file gives."""
     if "class_names" not in arrays:
         return None
-    return label_column(arrays["class_names"](), "class_names", path)
+    names = label_column(arrays["class_names"](), "class_names", path)
+    blank = [row for row, name in enumerate(names.tolist()) if not str(name).strip()]
+    if blank:
+        message = f"{path}: array 'class_names' is empty in row {blank[0]}"
+        raise InvalidInput(f"{message}; use a name of each class")
+    return names
+
+
+def codes_by_name(
+    path: str, array: str, labels: np.ndarray, names: np.ndarray, of: str = ""
+) -> np.ndarray:
+    """`[rows]` int32, the places of labels in the names of the classes (of a set, for messages).
+
+    Raises InvalidInput that names the row of a label that is no name, or that of two classes (two
+    of ImageNet's are called missile): codes tell them apart.
+    """
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(np.asarray(names).astype(str).tolist()):
+        places.setdefault(name, []).append(place)
+    kinds, first, inverse = np.unique(labels.astype(str), return_index=True, return_inverse=True)
+    for kind, row in zip(kinds.tolist(), first.tolist(), strict=True):
+        if len(places.get(kind, ())) == 1:
+            continue
+        told = f"{path}: array {array!r} has {kind!r} in row {row}, "
+        if kind in places:
+            two = " and ".join(map(str, places[kind]))
+            raise InvalidInput(f"{told}the name of classes {two}; use their codes")
+        near = did_you_mean(kind, places)
+        raise InvalidInput(f"{told}which is no class{of}; use its class names{near}")
+    return np.array([places[kind][0] for kind in kinds.tolist()], np.int32)[inverse]
 
 
 def split_name(arrays: Arrays) -> str:
@@ -81,6 +110,8 @@ def split_column(path: str, arrays: Arrays, split: str) -> np.ndarray:
     if given.dtype.kind == "b":  # as every other reader here has it
         return np.where(given, "test", "train")
     column = label_column(given, split, path)
+    if column.dtype.kind == "U":  # Train is train, as in every other reader here
+        column = np.char.lower(np.char.strip(column))
     if column.dtype.kind in "iu" and set(np.unique(column).tolist()) == {0, 1}:
         raise InvalidInput(
             f"{path}: array {split!r} has 0 and 1 alone, which may be validation or test; use "
@@ -99,9 +130,15 @@ def matrix_of(path: str, arrays: Arrays, name: str) -> np.ndarray:
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
         message = f"{matrix.dtype} {matrix.shape}"
         raise InvalidInput(f"{path}: array {name!r} is {message}; use numbers [rows, features]")
-    matrix = finite(matrix, name, path).astype(np.float32)
+    given = finite(matrix, name, path)
+    # Row by row, so that sums do not depend on how the file lies in memory.
+    matrix = np.ascontiguousarray(given, np.float32)
     if not (some := matrix.any(1)).all():
-        message = f"{path}: array {name!r} is all zeros in row {int(np.argmin(some))}"
+        row = int(np.argmin(some))
+        if np.any(given[row]):
+            message = f"{path}: array {name!r} is smaller than float32 holds in row {row}"
+            raise InvalidInput(f"{message}; scale its features, whose length does not matter")
+        message = f"{path}: array {name!r} is all zeros in row {row}"
         raise InvalidInput(f"{message}; leave the row out, for it has no direction")
     return matrix
 
@@ -115,8 +152,12 @@ def labels_of(path: str, arrays: Arrays, name: str) -> np.ndarray:
 
 def classes_of(
     path: str, parts: Mapping[str, list[LabelledRows]], names: np.ndarray | None
-) -> np.ndarray:
-    """Class names; labels in parts become codes."""
+) -> tuple[np.ndarray, bool]:
+    """Class names, and whether their order is ours; labels in parts become codes.
+
+    They are the file's names in their order where it has some. Labels that are names without are
+    sorted: nothing else of the file is in that order but by chance.
+    """
     every = np.concatenate([r.labels for rows in parts.values() for r in rows])
     kinds = np.unique(every)
     if every.dtype.kind in "iu":
@@ -125,6 +166,9 @@ def classes_of(
             raise InvalidInput(f"{message}; use 0, 1, 2, ... without gaps, or names of classes")
         classes = names if names is not None else np.arange(int(kinds[-1]) + 1).astype(str)
         code = lambda labels: labels.astype(np.int32)
+    elif names is not None:
+        classes = names
+        code = lambda labels: codes_by_name(path, "labels", labels, names)
     else:
         classes = kinds
         code = lambda labels: np.searchsorted(kinds, labels).astype(np.int32)
@@ -133,7 +177,7 @@ def classes_of(
     if len(classes) < 2:
         message = f"{path}: all of the labels are of class {str(classes[0])!r}"
         raise InvalidInput(f"{message}; use rows of two classes or more")
-    return np.asarray(classes).astype(str)
+    return np.asarray(classes).astype(str), names is None and every.dtype.kind not in "iu"
 
 
 def same_rows(path: str, name: str, rows: int, other: str, count: int) -> None:
@@ -179,49 +223,65 @@ def no_unit_vectors(counts: Mapping[str, int]) -> list[str]:
     return [f"{listed}: rows that are no unit vectors, and are made so"]
 
 
-def texts_of(path: str, arrays: Arrays, classes: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays whose name begins with `text`, a row a class."""
+def texts_of(path: str, arrays: Arrays, classes: np.ndarray, named: bool) -> dict[str, np.ndarray]:
+    """Arrays whose name begins with `text`, a row a class.
+
+    Args:
+      path: of the file.
+      arrays: its.
+      classes: names of the classes, in order of the codes.
+      named: whether nothing tells in which order the file has them; see classes_of.
+    """
     results = {}
     for name in arrays:
         if not name.startswith("text") or name.endswith(("_labels", "_source")):
             continue
         values = matrix_of(path, arrays, name)
         labelled = f"{name}_labels" if f"{name}_labels" in arrays else ""
-        codes = (
-            _codes_of_texts(path, arrays, labelled, classes)
-            if labelled
-            else np.arange(len(classes))
-        )
         if labelled:
+            codes = _codes_of_texts(path, arrays, labelled, classes, named)
             same_rows(path, name, len(values), labelled, len(codes))
-        elif len(codes) != len(values):
+        elif len(classes) != len(values):
             raise InvalidInput(
                 f"{path}: array {name!r} has {counted(len(values), 'row')} for {len(classes)} "
                 f"classes; use one a class, or add {name}_labels, the class of each"
             )
+        elif named:
+            raise InvalidInput(
+                f"{path}: labels are names, and nothing says of which class a row of array "
+                f"{name!r} is; add {name}_labels, the name of each, or class_names, in their order"
+            )
+        else:
+            codes = np.arange(len(classes))
         results[name] = mean_texts(values, codes, len(classes))
+        gone = np.setdiff1d(codes, np.flatnonzero(np.isfinite(results[name]).all(1)))
+        if len(gone):
+            message = f"{path}: the rows of array {name!r} that are of class"
+            raise InvalidInput(f"{message} {classes[gone[0]].item()!r} sum to 0; use others")
     return results
 
 
-def _codes_of_texts(path: str, arrays: Arrays, name: str, classes: np.ndarray) -> np.ndarray:
+def _codes_of_texts(
+    path: str, arrays: Arrays, name: str, classes: np.ndarray, named: bool
+) -> np.ndarray:
     labels = labels_of(path, arrays, name)
-    if labels.dtype.kind in "iu":
-        codes_within(path, name, labels, len(classes))
-        return labels.astype(int)
-    code = {kind: k for k, kind in enumerate(classes.tolist())}
-    for row, label in enumerate(labels.tolist()):
-        if label not in code:
-            message = f"{path}: array {name!r} has {label!r} in row {row}"
-            raise InvalidInput(f"{message}; use names of the classes{did_you_mean(label, code)}")
-    return np.array([code[label] for label in labels.tolist()])
+    if labels.dtype.kind not in "iu":
+        return codes_by_name(path, name, labels, classes)
+    codes_within(path, name, labels, len(classes))
+    if named:
+        message = f"{path}: array {name!r} has codes where labels are names"
+        raise InvalidInput(f"{message}; use names, or add class_names, in the order of the codes")
+    return labels.astype(int)
 
 
 def mean_texts(values: np.ndarray, codes: np.ndarray, num_classes: int) -> np.ndarray:
     """`[classes, d]` the normalised mean of a class's normalised texts; NaN where there is none."""
     sums = np.zeros((num_classes, values.shape[1]), np.float64)
     np.add.at(sums, codes, directions(values))
-    with np.errstate(invalid="ignore"):
-        return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    # What opposite texts leave is rounding, which has no direction.
+    lengths = np.where(lengths > 1e-5, lengths, np.nan)
+    return (sums / lengths).astype(np.float32)
 
 
 def stem(path: str) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmjax.data.features import Arrays, open_arrays
-from mmjax.data.few_shot_files import FewShotSet, assembled, repeated
+from mmjax.data.few_shot_files import FewShotSet, assembled, copies_told
 from mmjax.data.few_shot_parts import (
     LabelledRows,
     class_names,
     classes_of,
+    codes_by_name,
     codes_within,
     labels_name,
     labels_of,
@@ -29,7 +30,7 @@ from mmjax.data.few_shot_parts import (
 )
 from mmjax.data.files.checks import label_column
 from mmjax.data.torch_caches import is_cache, open_cache
-from mmjax.errors import InvalidInput, did_you_mean, require
+from mmjax.errors import InvalidInput, require
 
 
 def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) -> FewShotSet:
@@ -61,11 +62,7 @@ def _odd_shift(few: FewShotSet, name: str, rows: LabelledRows, same: float) -> l
     remarks, kinds = [], len(np.unique(rows.labels))
     if kinds < len(few.classes):
         remarks.append(f"{name} has rows of {kinds} of {len(few.classes)} classes")
-    if count := repeated(few.pool, rows, same):
-        remarks.append(
-            f"{count} of {len(rows.x)} {name} rows repeat a training row (cosine above {same})"
-        )
-    return remarks
+    return remarks + copies_told(few.pool, few.val, name, rows, same)
 
 
 def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotSet]:
@@ -90,8 +87,11 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
     for name, values in ((column, domains), (split, parts_in)):
         same_rows(path, part, len(rows.x), name, len(values))
     every = {"all": [rows]}
-    classes = classes_of(path, every, class_names(path, arrays))
-    kinds, texts = np.unique(domains), texts_of(path, arrays, classes)
+    classes, named = classes_of(path, every, class_names(path, arrays))
+    kinds, texts = np.unique(domains), texts_of(path, arrays, classes, named)
+    for kind in {"test", "validation"} & {str(kind) for kind in kinds}:
+        message = f"{path}: array {column!r} has a domain called {kind!r}, as our tables call parts"
+        raise InvalidInput(f"{message}; rename it")
     if len(kinds) < 2:
         message = f"{path}: array {column!r} holds one domain, {kinds[0].item()!r}"
         raise InvalidInput(f"{message}; use an array of two or more domains")
@@ -154,10 +154,4 @@ def _codes_of(
         codes_within(path, name, labels, len(few.classes))
         return labels.astype(np.int32)
     labels = labels if labels.dtype.kind not in "iu" else np.asarray(names)[labels]
-    code = {kind: k for k, kind in enumerate(few.classes.tolist())}
-    kinds, places = np.unique(labels.astype(str), return_inverse=True)
-    for kind in kinds.tolist():
-        if kind not in code:
-            message = f"{path}: {kind!r} is no class of {few.name}; use its class names"
-            raise InvalidInput(f"{message}{did_you_mean(kind, code)}")
-    return np.array([code[kind] for kind in kinds.tolist()], np.int32)[places]
+    return codes_by_name(path, name, labels, few.classes, of=f" of {few.name}")

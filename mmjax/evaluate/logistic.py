@@ -96,7 +96,8 @@ def fit_logistic(
       memory: steps that L-BFGS remembers.
       start: weights `[f, classes]` and bias `[classes]`, such as those of another l2; None for 0.
 
-    Raises InvalidInput for labels out of range, unless traced.
+    Raises InvalidInput for rows and labels that do not fit, fewer than two classes, and, unless
+    traced, for labels out of range and a negative l2.
 
     Example:
       >>> x = jnp.array([[-1.0], [-2.0], [1.0], [3.0]])
@@ -104,9 +105,27 @@ def fit_logistic(
       >>> jnp.argmax(x @ found.weights + found.bias, 1).tolist()
       [0, 0, 1, 1]
     """
-    (labels,) = as_codes(labels, num_classes=num_classes)
+    x, labels = fitted_rows(x, labels, num_classes, l2=l2)
     options = max_steps, tolerance, flatness
-    return _fit_logistic(floating(x), labels, num_classes, l2, *options, memory, start)
+    return _fit_logistic(x, labels, num_classes, l2, *options, memory, start)
+
+
+def fitted_rows(
+    x: AnyArray, labels: AnyArray, num_classes: int, **penalties: float | Array
+) -> tuple[Array, Array]:
+    """Features `[n, f]` and int32 codes `[n]` that a classifier can be fitted on.
+
+    Raises InvalidInput as fit_logistic does; penalties are told by their names.
+    """
+    x = floating(x)
+    require(x.ndim == 2 and len(x) > 0, "x", x.shape, "[rows, features], a row or more")
+    require(num_classes >= 2, "num_classes", num_classes, "2 or more")
+    (codes,) = as_codes(labels, num_classes=num_classes)
+    require(codes.shape == x.shape[:1], "labels", codes.shape, f"[{len(x)}], one of each row")
+    for name, value in penalties.items():
+        if not isinstance(value, jax.core.Tracer):
+            require(bool(np.all(np.asarray(value) >= 0)), name, value, "a number >= 0")
+    return x, codes
 
 
 def zeros_for(x: Array, num_classes: int) -> tuple[Array, Array]:

@@ -6,13 +6,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mmjax.evaluate.labels import as_codes
-from mmjax.evaluate.logistic import Logistic, cross_entropies, zeros_for
-from mmjax.numerics import floating
+from mmjax.evaluate.logistic import Logistic, cross_entropies, fitted_rows, zeros_for
 from mmjax.types import Array
 
 _PATIENCE = 100  # steps without progress after which rounding is all that is left
 _PROGRESS = 0.9
+_SMALL = 1e-3  # largest feature below which, or above its inverse, the unit is changed
 _GROWTH = 1.1  # of a step's length after one that did not overshoot
 
 
@@ -67,7 +66,7 @@ def fit_sparse_logistic(
       Logistic; its distance is inf, since this penalty gives no curvature. It has converged too
       where rounding leaves no progress.
 
-    Raises InvalidInput for labels out of range, unless traced.
+    Raises InvalidInput as fit_logistic does.
 
     Example:
       >>> x = jnp.array([[-1.0, 0.1], [-2.0, -0.1], [1.0, 0.0], [3.0, 0.1]])
@@ -77,13 +76,19 @@ def fit_sparse_logistic(
       >>> bool((found.weights[1] == 0).all())
       True
     """
-    (labels,) = as_codes(labels, num_classes=num_classes)
-    return _fit(floating(x), labels, num_classes, l1, max_steps, tolerance, flatness, start)
+    x, labels = fitted_rows(x, labels, num_classes, l1=l1)
+    return _fit(x, labels, num_classes, l1, max_steps, tolerance, flatness, start)
 
 
 @partial(jax.jit, static_argnums=(2, 4))
 def _fit(x, labels, num_classes, l1, max_steps, tolerance, flatness, start) -> Logistic:
     count, width = x.shape
+    # Features far larger or smaller than the intercept's 1 are fitted in a unit of their own, where
+    # its steps and their squares are right: a power of two, by which nothing is rounded.
+    largest = jnp.max(jnp.abs(x), initial=0)
+    usual = (largest > _SMALL) & (largest < 1 / _SMALL) | (largest == 0)
+    unit = jnp.where(usual, 1, jnp.exp2(jnp.round(jnp.log2(largest)))).astype(x.dtype)
+    x, l1, flatness = x / unit, l1 / unit, flatness / unit
     # The intercept is a column of ones, not penalised.
     design = jnp.concatenate([x, jnp.ones((count, 1), x.dtype)], 1)
     # Written out once: on CPUs a product with rows that lie across takes half as long again.
@@ -135,8 +140,12 @@ def _fit(x, labels, num_classes, l1, max_steps, tolerance, flatness, start) -> L
     ended = lambda state: near(state) | (state.idle >= _PATIENCE)
     going = lambda state: ~ended(state) & (state.steps < max_steps)
     weights, bias = zeros_for(x, num_classes) if start is None else start
+    weights = weights * unit
     first, far = jnp.concatenate([weights, bias[None]]), jnp.array(jnp.inf, x.dtype)
     one, none, outputs = jnp.ones((), x.dtype), jnp.int32(0), design @ first
     begun = _State(first, outputs, first, outputs, one, one, none, far, (far, far), none)
     end = jax.lax.while_loop(going, step, begun)
-    return Logistic(end.w[:-1], end.w[-1], end.steps, ended(end), far)
+    # What is no number lowers nothing, as what is at its optimum.
+    finite = jnp.isfinite(loss(end.outputs)) & jnp.all(jnp.isfinite(end.w))
+    w = jnp.where(finite, end.w, jnp.nan)
+    return Logistic(w[:-1] / unit, w[-1], end.steps, ended(end) & finite, far)

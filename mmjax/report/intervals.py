@@ -79,11 +79,10 @@ def intervals_figure(
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=ratios)[:, 0]
     for ax, (title, bars) in zip(axes, panels.items(), strict=True):
         for place, (_, result) in enumerate(bars):
-            bar = [[result.mean - result.low], [result.high - result.mean]]
+            (middle,), bar = _bars([result])
             colour = "C3" if result.differs else "0.45"
-            ax.errorbar(
-                [result.mean], [place], xerr=bar, fmt="o", ms=3.5, capsize=2.5, color=colour
-            )
+            ax.errorbar([middle], [place], xerr=bar, fmt="none", capsize=2.5, color=colour)
+            ax.plot([result.mean], [place], "o", ms=3.5, color=colour)
         ax.axvline(0, color="0.3", ls="--", lw=1)
         ax.set_yticks(range(len(bars)), [figure_text(name) for name, _ in bars], fontsize=7)
         ax.set_ylim(len(bars) - 0.5, -0.5)
@@ -91,6 +90,12 @@ def intervals_figure(
         ax.tick_params(labelsize=7)
     axes[-1].set_xlabel(figure_text(xlabel), fontsize=8)
     return figure
+
+
+def _bars(results: Sequence[Difference]) -> tuple[list[float], list[float]]:
+    """Middles and half lengths: a bootstrap's interval need not hold the mean."""
+    ends = [(result.low, result.high) for result in results]
+    return [(low + high) / 2 for low, high in ends], [(high - low) / 2 for low, high in ends]
 
 
 def gain_panels_figure(
@@ -119,9 +124,9 @@ def gain_panels_figure(
             where = [x * 2 ** (0.08 * (number - (len(names) - 1) / 2)) for x in points]
             results = list(points.values())
             means = [f.mean for f in results]
-            bars = [[f.mean - f.low for f in results], [f.high - f.mean for f in results]]
-            look = dict(color=f"C{number}", marker="o", ms=2.5, capsize=2, lw=1.0)
-            ax.errorbar(where, means, bars, label=legend_text(name), **look)
+            look = dict(color=f"C{number}", lw=1.0)
+            ax.errorbar(where, *_bars(results), fmt="none", capsize=2, **look)
+            ax.plot(where, means, marker="o", ms=2.5, label=legend_text(name), **look)
         ax.axhline(0, color="0.3", ls="--", lw=1)
         ax.set_xscale("log", base=2)
         ticks = sorted({x for points in lines.values() for x in points})

@@ -47,10 +47,34 @@ def read_sets(config: Any) -> list[FewShotSet]:
     for few in _read(config, paths, shifts):
         known = with_texts(few)
         if config.classes == "all" or known is None or known is few:
-            results.append(few)
+            results.append(few._replace(remarks=(*few.remarks, *_without_texts(config, few))))
         else:
             results += [few, known] if config.classes == "both" else [known]
-    return check_sets(config, results)
+    told = [few._replace(remarks=(*few.remarks, *_without_parts(config, few))) for few in results]
+    return check_sets(config, told)
+
+
+def _without_texts(config: Any, few: FewShotSet) -> list[str]:
+    """What a set without a text of each class leaves out, or makes moot."""
+    if has_texts(few):
+        return []
+    names = [method.name for method in chosen_methods(config) if method.texts]
+    told = [f"no text of each class, so without {', '.join(names)}"] if names else []
+    moot = config.classes == "texts"
+    return told + (["fewer than two classes with texts: all classes are judged"] if moot else [])
+
+
+def _without_parts(config: Any, few: FewShotSet) -> list[str]:
+    """What a set makes moot that has no validation or no test rows."""
+    told = []
+    maps = {method.unmixing for method in chosen_methods(config)} - {None, PLAIN.name}
+    if few.test is None and config.unmix == "source" and maps:
+        message = "no test rows of its own: they are left of the training rows, so that maps are"
+        told.append(f"{message} fitted on the rows of each draw, as by --unmix=draw")
+    if few.val is None and config.validation == "full":
+        message = "no validation rows of its own: as many training rows of a class are chosen on as"
+        told.append(f"{message} there are shots")
+    return told
 
 
 def _read(config: Any, paths: Sequence[str], shifts: Sequence[str]) -> Iterator[FewShotSet]:

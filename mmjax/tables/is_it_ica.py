@@ -117,6 +117,7 @@ def make_drawn(config: Any, sets: Sequence[FewShotSet]) -> Drawn:
     """Draws and maps of the sets. Maps never see a test row: where these are drawn from the pool,
     a map is of each draw's own rows, and elsewhere of the pool, so that all shots share it."""
     by_name, keys = {few.name: few for few in sets}, seed_keys(config, PURPOSES)["draw"]
+    told: set[str] = set()
 
     @lru_cache(maxsize=1)
     def draws(name, shots):
@@ -130,7 +131,10 @@ def make_drawn(config: Any, sets: Sequence[FewShotSet]) -> Drawn:
         most = min(rows.shape[1] - 1, rows.shape[2])
         if most < (spans_of(config)[span] or 0):
             all_of = f"{span} is {most} directions, all of {rows.shape[1]} rows"
-            say(f"note: {name}, {shots} shots: {all_of}")
+            line = f"note: {name}, {shots} shots: {all_of}"
+            if line not in told:  # by the first of the maps
+                say(line)
+            told.add(line)
         return fit_map(which, spans_of(config)[span], rows, drawn.keys)
 
     def fitted(name, span, which, shots):

@@ -13,7 +13,7 @@ from mmjax.config import names_in
 from mmjax.data.dataset import Dataset
 from mmjax.disentangle import Affine, components
 from mmjax.errors import InvalidInput, counted
-from mmjax.evaluate import Moves, dci, decoded_moves, mcc, traversed
+from mmjax.evaluate import Moves, dci, decoded_moves, least_dci_rows, mcc, traversed
 from mmjax.few_shot.unmix import KINDS
 from mmjax.losses import info_nce
 from mmjax.models import fit
@@ -178,17 +178,18 @@ def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
 def ways_figures(
     affine: Affine, x: Array, truth: Mapping[str, np.ndarray], moves: Moves
 ) -> dict[str, float]:
-    """MCC with the quantities, DCI of all factors, and what the judge saw move."""
+    """MCC with the quantities, DCI of all factors, and what the judge saw move: what the pictures
+    and factors can tell, and no more."""
     y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
     scores = dci(y, truth)
     results = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
-    return results | {
-        "disentanglement": scores.disentanglement,
-        "completeness": scores.completeness,
-        "informativeness": scores.informativeness,
-        "own": moves.own,
-        "others": moves.others,
-    }
+    results |= {"informativeness": scores.informativeness, "own": moves.own}
+    if len(truth) < 2:  # no component can hold two
+        return results
+    if len(x) >= least_dci_rows(y.shape[1], truth):
+        results["disentanglement"] = scores.disentanglement
+        results["completeness"] = scores.completeness
+    return results | {"others": moves.others}
 
 
 def settings(config: Any, run: Run, name: str) -> dict[str, Callable | list[Piece]]:
@@ -211,7 +212,9 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
         [f"judge of {of}", *(look(f"judge of {of}: {f}", "skill") for f in factors)]
         for of in ("pictures", "decoded")
     ]
-    remarks = pictures_of(config, jax.random.key(config.seed)).remarks if config.data else ()
+    remarks = list(pictures_of(config, jax.random.key(config.seed)).remarks if config.data else ())
+    if not any(row.metric == "disentanglement" for row in rows):
+        remarks.append("D and C take two factors or more, and more pictures: see least_dci_rows")
     errors = ", ".join(f"{of} {look(of, 'mse')}" for of in ("decoder", "mean picture"))
     return (
         "\n\n".join(
