@@ -216,7 +216,7 @@ def test_texts_of_some_classes_make_a_smaller_set(written):
         (dict(text=np.ones((3, WIDTH))), "array 'text' has 3 rows for 4 classes; use"),
         (
             dict(text=np.ones((1, WIDTH)), text_labels=np.array(["d"]), class_names=NAMES),
-            "array 'text_labels' has 'd' in row 0, which is no class; use its class names; did",
+            "'d' in row 0 of array 'text_labels' is no class; use its class names; did you mean",
         ),
         (
             dict(val_labels=np.arange(20) % 4 - 1),
@@ -456,7 +456,7 @@ def test_shifted_rows_are_judged_and_nothing_else(written, tmp_path):
         ),
         (
             dict(features=np.ones((1, WIDTH)), labels=np.array(["zebra"])),
-            "has 'zebra' in row 0, which is no class of",
+            "'zebra' in row 0 of array 'labels' is no class of",
         ),
         (
             dict(features=np.ones((2, WIDTH)), labels=np.arange(3)),

@@ -76,9 +76,10 @@ def class_names(path: str, arrays: Arrays) -> np.ndarray | None:
 
 
 def codes_by_name(
-    path: str, array: str, labels: np.ndarray, names: np.ndarray, of: str = ""
+    path: str, where: str, labels: np.ndarray, names: np.ndarray, of: str = ""
 ) -> np.ndarray:
-    """`[rows]` int32, the places of labels in the names of the classes (of a set, for messages).
+    """`[rows]` int32, the places of labels in the names of the classes; where they stand, and of
+    which set, is for messages.
 
     Raises InvalidInput that names the row of a label that is no name, or that of two classes (two
     of ImageNet's are called missile): codes tell them apart.
@@ -90,12 +91,12 @@ def codes_by_name(
     for kind, row in zip(kinds.tolist(), first.tolist(), strict=True):
         if len(places.get(kind, ())) == 1:
             continue
-        told = f"{path}: array {array!r} has {kind!r} in row {row}, "
+        told = f"{path}: {kind!r} in row {row} of {where} is "
         if kind in places:
             two = " and ".join(map(str, places[kind]))
             raise InvalidInput(f"{told}the name of classes {two}; use their codes")
         near = did_you_mean(kind, places)
-        raise InvalidInput(f"{told}which is no class{of}; use its class names{near}")
+        raise InvalidInput(f"{told}no class{of}; use its class names{near}")
     return np.array([places[kind][0] for kind in kinds.tolist()], np.int32)[inverse]
 
 
@@ -168,7 +169,7 @@ def classes_of(
         code = lambda labels: labels.astype(np.int32)
     elif names is not None:
         classes = names
-        code = lambda labels: codes_by_name(path, "labels", labels, names)
+        code = lambda labels: codes_by_name(path, "the labels", labels, names)
     else:
         classes = kinds
         code = lambda labels: np.searchsorted(kinds, labels).astype(np.int32)
@@ -266,7 +267,7 @@ def _codes_of_texts(
 ) -> np.ndarray:
     labels = labels_of(path, arrays, name)
     if labels.dtype.kind not in "iu":
-        return codes_by_name(path, name, labels, classes)
+        return codes_by_name(path, f"array {name!r}", labels, classes)
     codes_within(path, name, labels, len(classes))
     if named:
         message = f"{path}: array {name!r} has codes where labels are names"

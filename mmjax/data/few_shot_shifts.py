@@ -154,4 +154,4 @@ def _codes_of(
         codes_within(path, name, labels, len(few.classes))
         return labels.astype(np.int32)
     labels = labels if labels.dtype.kind not in "iu" else np.asarray(names)[labels]
-    return codes_by_name(path, name, labels, few.classes, of=f" of {few.name}")
+    return codes_by_name(path, f"array {name!r}", labels, few.classes, of=f" of {few.name}")
