@@ -92,6 +92,9 @@ def test_halves_are_drawn_by_the_key_in_random_order():
     first, again, other = (half_rows(jax.random.key(k), 50)[0].tolist() for k in (0, 0, 1))
     assert first == again == half_rows(None, 50)[0].tolist() != other
     assert first != sorted(first)
+    # Not only their order: which rows they are is of the key, and no matter of places.
+    assert set(first) != set(other)
+    assert 5 < sum(row % 2 == 0 for row in first) < 20
     with jax.enable_x64(True):
         assert half_rows(jax.random.key(0), 50)[0].tolist() == first
     assert sorted(shuffled_rows(None, 9).tolist()) == list(range(9))
