@@ -1,15 +1,28 @@
 """What a run is told of its flags, and what its tables and figures must not lose."""
 
 import importlib
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
+import mmjax as mm
 from mmjax.config import moot
+from mmjax.errors import InvalidInput
+from mmjax.run import Row
+from mmjax.studies.feature_worlds import FeatureOptions, read_world
+from mmjax.studies.pictures import read_pictures
+from mmjax.tables import disentangle_report, few_shot, is_it_ica
+from mmjax.tables.few_shot_report import domain_tables
 from mmjax.tables.models import DataOptions, read_data
 from mmjax.tables.needs import NEEDS
+from mmjax.tables.recorded import named_subsets
+from mmjax.tables.traverse import summary as traverse_summary
 
 RNG = np.random.default_rng(0)
+KEY = jax.random.key(0)
+PLACE = np.array(["p", "q"])[np.arange(48) // 24]
 
 
 def config_of(name, **flags):
@@ -68,3 +81,116 @@ def test_root_of_a_table_of_pictures_is_not_told(tmp_path):
     (tmp_path / "t.csv").write_text("photo,caption\n" + rows)
     options = DataOptions(data=str(tmp_path / "t.csv"), root=str(tmp_path / "in"))
     assert not any("changes nothing" in line for line in read_data(options).remarks)
+
+
+# Names that are a user's, beside those of ours
+
+
+def test_labels_of_the_file_are_not_replaced_by_measured_factors(tmp_path):
+    ink, slant = np.arange(30) % 3, RNG.normal(size=30)
+    images = RNG.integers(0, 255, (30, 6, 6), np.uint8)
+    np.savez(tmp_path / "p.npz", images=images, ink=ink, slant=slant, flat=images[:1].repeat(30, 0))
+    read = lambda **how: read_pictures(str(tmp_path / "p.npz"), **dict(images="images") | how)
+    data = read(labels=["ink"], rows=30, key=KEY)
+    order = np.asarray(jax.random.permutation(KEY, 30))
+    np.testing.assert_array_equal(data.factors["ink"], ink[order])
+    assert list(data.factors) == ["ink", "slant"]
+    assert [line for line in data.remarks if "ink" in line and "not measured" in line]
+    both = read(labels=["slant", "ink"], key=KEY).factors
+    of = np.corrcoef(both["slant"], slant[order])[0, 1]
+    assert of == pytest.approx(1, abs=1e-5) and len(both) == 2
+
+
+def test_a_factor_whose_name_has_a_colon_keeps_its_moves():
+    config = SimpleNamespace(data="", seeds=1, seed=0)
+    named = [("FastICA: a: b", "move", 0.7125), ("judge of pictures: a: b", "skill", 0.9375)]
+    rows = [Row("traverse", "scenes", 0, "x", *one) for one in named]
+    text = traverse_summary(config, "scenes", rows, {})
+    assert "| a: b" in text and "0.71" in text and "0.93" in text
+
+
+@pytest.mark.parametrize("domain", ["zero", "zero-shot", "paper-shot"])
+def test_a_domain_may_be_called_as_a_part_of_a_setting(tmp_path, domain):
+    n = 240
+    site = np.array([domain, "other"])[np.arange(n) % 2]
+    path = str(tmp_path / "f.npz")
+    np.savez(path, image=RNG.normal(size=(n, 4)), labels=np.arange(n) // 2 % 3, site=site)
+    options = FeatureOptions(features=path, values="image", domains="site", source=domain)
+    world = read_world(options, 0)
+    (prefix,) = world.sources
+    rows = [
+        Row("disentangle", f"{prefix}{name}/1-shot", 0, "x", test, metric, 0.625)
+        for name in ("linear probe", "whitening")
+        for test in ("source", "site=other")
+        for metric in ("accuracy", "accuracy_l1")
+    ]
+    rows.append(Row("disentangle", f"{prefix}zero-shot", 0, "x", "source", "accuracy", 0.375))
+    assert disentangle_report._metrics(rows) == ["accuracy", "accuracy_l1"]
+    config = SimpleNamespace(num_components=(2,), shots=(1,))
+    *tables, zero = disentangle_report.shot_tables(config, world, rows)
+    assert all(table.split().count("l1") == table.split().count("l2") == 6 for table in tables)
+    assert "0.375" in zero and "0.625" not in zero
+
+
+def test_a_modality_is_not_called_as_a_subset_is():
+    assert list(named_subsets(["a", "b"])) == ["a", "b", "joint"]
+    assert list(named_subsets(["joint"])) == ["joint"]
+    assert list(named_subsets(list("abcd"))) == [*"abcd", "joint"]
+    for names, told in ((["a", "joint"], "joint"), (["a", "b", "a+b"], r"a\+b")):
+        with pytest.raises(InvalidInput, match=f"modality: '{told}' is not allowed"):
+            named_subsets(names)
+
+
+def test_a_fused_modality_is_not_called_joint():
+    from mmjax.studies.fused import FusedOptions, FusedTask, make_fused_study
+
+    task = FusedTask((None, None), (), None, None, 1, names=("image", "joint"))
+    with pytest.raises(InvalidInput, match="modality: 'joint' is not allowed"):
+        make_fused_study(FusedOptions(), task, "comm", chunk_steps=1, save_every=1)
+
+
+def few_shot_file(path, **more):
+    label = np.tile(np.arange(3), 16)
+    x = np.eye(8)[label] + 0.3 * RNG.normal(size=(48, 8))
+    np.savez(path, features=x, labels=label, **more)
+    return str(path)
+
+
+def test_no_set_is_called_as_all_sets_are(tmp_path):
+    for table, name in ((is_it_ica, "all sets"), (few_shot, "mean of the sets")):
+        split = np.repeat(["train", "val", "test"], 16)
+        paths = [few_shot_file(tmp_path / f"{n}.npz", split=split) for n in (name, "other")]
+        config = config_of(table.EXPERIMENT, data=",".join(paths))
+        with pytest.raises(InvalidInput, match=f"data: '{name}' is not allowed"):
+            table.read_sets(config)
+        alone = config_of(table.EXPERIMENT, data=paths[0])
+        assert [few.name for few in table.read_sets(alone)] == [name]
+
+
+def test_a_file_of_domains_may_have_our_word_in_its_name(tmp_path):
+    path = few_shot_file(
+        tmp_path / "a-without-b.npz", place=np.array(["p", "q"])[np.arange(48) // 24]
+    )
+    config = config_of("few_shot", data=path, domains="place", methods="linear probe", shots=(1,))
+    sets = few_shot.read_sets(config)
+    rows = [
+        Row("few_shot", few_shot.setting_name(few, "linear probe", 1), 0, "x", t, "accuracy", 0.5)
+        for few in sets
+        for t in few.shifts
+    ]
+    (table,) = domain_tables(config, sets, rows)
+    assert "a-without-b, 3 classes" in table
+
+
+# What a monitor returns
+
+
+@pytest.mark.parametrize("value", [None, "good", "0.5", [1.0, 2.0], 1j])
+def test_a_monitor_returns_a_number(value):
+    x = RNG.normal(size=(30, 3))
+    data = mm.Dataset.from_arrays(x=x, t=x + 1, split=(0.6, 0.2, 0.2))
+    options = dict(dim=2, key=KEY, steps=2, batch_size=8, validate_every=1, progress=False)
+    with pytest.raises(InvalidInput, match="monitor: .* is not allowed; use a function that"):
+        mm.fit(data, monitor=lambda model, rows: value, **options)
+    good = mm.fit(data, monitor=lambda model, rows: np.float32(0.5), **options)
+    assert len(good.spec.about["validation"]) == 2
