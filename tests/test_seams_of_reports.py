@@ -36,6 +36,8 @@ def config_of(name, **flags):
         ("disentangle", dict(group="tree", use_trained_rows=True), {"group", "use_trained_rows"}),
         ("disentangle", dict(split="part", features="f.npz"), set()),
         ("disentangle", dict(split="part", twin="f.npz"), set()),
+        # It says how many rows components are judged on, too.
+        ("disentangle", dict(test_share=0.4, test="t.npz", features="f.npz"), set()),
         ("paired_data", dict(ids_x="i", ids_t="i"), {"ids_x", "ids_t"}),
         ("paired_data", dict(ids_x="i", ids_t="i", data="f.npz"), set()),
         ("fit", dict(loss="factor_cl", temperature=0.2), {"temperature"}),
@@ -81,6 +83,35 @@ def test_root_of_a_table_of_pictures_is_not_told(tmp_path):
     (tmp_path / "t.csv").write_text("photo,caption\n" + rows)
     options = DataOptions(data=str(tmp_path / "t.csv"), root=str(tmp_path / "in"))
     assert not any("changes nothing" in line for line in read_data(options).remarks)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_files_beside_features_without_labels_are_said_to_be_unused(tmp_path, labelled):
+    site = np.arange(60) % 2
+    paths = {name: str(tmp_path / f"{name}.npz") for name in ("f", "v", "s")}
+    for name, path in paths.items():
+        labels = dict(labels=np.arange(60) % 3) if labelled and name != "f" else {}
+        np.savez(path, features=RNG.normal(size=(60, 4)), site=site, **labels)
+    flags = dict(validation=paths["v"], test=paths["v"], shifted=paths["s"], domains="site")
+    world = read_world(FeatureOptions(features=paths["f"], **flags), 0)
+    assert not world.sources
+    said = "no labels: nothing is classified, so that --validation, --test, --shifted, --domains"
+    assert world.remarks[-1].startswith(said)
+    plain = read_world(FeatureOptions(features=paths["f"]), 0)
+    assert plain.remarks[-1] == "no labels: nothing is classified"
+
+
+def test_prompts_of_features_without_labels_are_said_to_be_unused(tmp_path, monkeypatch):
+    from experiments import disentangle
+
+    said = []
+    monkeypatch.setattr(disentangle, "say", said.append)
+    monkeypatch.setattr(disentangle, "run_table", lambda *args: None)
+    np.save(tmp_path / "f.npy", RNG.normal(size=(60, 4)))
+    np.save(tmp_path / "p.npy", RNG.normal(size=(3, 4)))
+    files = dict(features=str(tmp_path / "f.npy"), prompts=str(tmp_path / "p.npy"))
+    disentangle.main(config_of("disentangle", **files), None)
+    assert any("--prompts changes nothing" in line for line in said)
 
 
 # Names that are a user's, beside those of ours

@@ -88,7 +88,6 @@ _DISENTANGLE = {
     **dict.fromkeys(("split", "group", "use_trained_rows"), _FILES),  # a control's too
     "source": Need("--domains", lambda c: bool(c.domains)),
     "validation_share": Need("no --validation", lambda c: not c.validation),
-    "test_share": Need("no --test", lambda c: not c.test),
     "prompt_values": Need("--prompts", lambda c: bool(c.prompts)),
     **dict.fromkeys(("twin_values", "twin_text_values"), Need("--twin", lambda c: bool(c.twin))),
 }
