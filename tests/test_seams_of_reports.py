@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import mmjax as mm
+from mmjax import report
 from mmjax.config import moot
 from mmjax.errors import InvalidInput
 from mmjax.run import Row
@@ -15,7 +16,7 @@ from mmjax.studies.feature_worlds import FeatureOptions, read_world
 from mmjax.studies.pictures import read_pictures
 from mmjax.tables import disentangle_report, few_shot, is_it_ica
 from mmjax.tables.few_shot_report import domain_tables
-from mmjax.tables.models import DataOptions, read_data
+from mmjax.tables.models import DataOptions, judged, read_data, summary
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.recorded import named_subsets
 from mmjax.tables.traverse import summary as traverse_summary
@@ -112,6 +113,22 @@ def test_prompts_of_features_without_labels_are_said_to_be_unused(tmp_path, monk
     files = dict(features=str(tmp_path / "f.npy"), prompts=str(tmp_path / "p.npy"))
     disentangle.main(config_of("disentangle", **files), None)
     assert any("--prompts changes nothing" in line for line in said)
+
+
+def test_why_there_are_no_raw_figures_is_told(tmp_path, capsys):
+    word, x = np.arange(60) % 3, RNG.normal(size=(60, 4))
+    np.savez(tmp_path / "pairs.npz", x=x + word[:, None], t=x, word=word)
+    options = DataOptions(data=str(tmp_path / "pairs.npz"), labels="word", stream=True)
+    data = read_data(options)
+    model = mm.fit(data, dim=2, key=KEY, steps=1, batch_size=8, progress=False)
+    run = SimpleNamespace(tracked=lambda jobs, *args: jobs)
+    capsys.readouterr()
+    rows = judged(model, data, run, "dim=2", 0)
+    told = capsys.readouterr().err
+    why = "its rows stay in files"
+    assert told.count(f"note: raw: none of x: {why}; t: {why}; all: fewer than two") == 1
+    text = summary(config_of("fit"), data, rows, ["dim=2"], {})
+    assert "of what stays in files" in text
 
 
 # Names that are a user's, beside those of ours
@@ -225,3 +242,41 @@ def test_a_monitor_returns_a_number(value):
         mm.fit(data, monitor=lambda model, rows: value, **options)
     good = mm.fit(data, monitor=lambda model, rows: np.float32(0.5), **options)
     assert len(good.spec.about["validation"]) == 2
+
+
+# Legends
+
+
+def legend(figure):
+    (found,) = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+    return [text.get_text() for text in found.get_texts()]
+
+
+def test_a_legend_has_what_later_panels_alone_have():
+    line = {1: [0.5, 0.6], 2: [0.7, 0.8]}
+    panels = {"p": {"a": line}, "q": {"a": line, "b": line}, "r": {"c": line, "a": line}}
+    kept = dict(xlabel="x", ylabel="y")
+    assert legend(report.line_panels_figure(panels, **kept)) == ["a", "b", "c"]
+    gain = report.Difference(0.1, 0.0, 0.2, "paired")
+    gains = {t: {name: {1: gain, 2: gain} for name in lines} for t, lines in panels.items()}
+    assert legend(report.gain_panels_figure(gains, columns=2, **kept)) == ["a", "b", "c"]
+    bars = {t: {name: [0.5, 0.6] for name in lines} for t, lines in panels.items()}
+    figure = report.grouped_bars_figure(bars, levels=dict.fromkeys(bars, 0.1), ylabel="y")
+    assert legend(figure) == ["a", "b", "c"]
+    curves = {t: {name: ([1, 2], [3.0, 2.0]) for name in lines} for t, lines in panels.items()}
+    assert legend(report.loss_panels_figure(curves)) == ["a", "b", "c"]
+
+
+def test_a_legend_has_what_earlier_panels_alone_have():
+    line = [np.arange(3.0), np.arange(3.0)]
+    panels = {"x": {"a": line, "c": line, "b": line}, "t": {"a": line, "b": line}}
+    figure = report.spectrum_figure(panels, ylabel="y")
+    assert legend(figure) == ["a", "c", "b"]
+    colours = [{n.get_label(): n.get_color() for n in ax.lines} for ax in figure.axes]
+    assert all(colours[0][name] == colours[1][name] for name in "ab")
+
+
+def test_the_oracle_is_in_the_legend_whichever_seed_has_one():
+    curves = {0: ([1, 2], [3.0, 2.0]), 1: ([1, 2], [3.0, 2.0]), 2: ([1, 2], [3.0, 2.0])}
+    figure = report.curves_figure(curves, {1: 1.0, 2: 1.0}, title="t")
+    assert legend(figure).count("oracle (true latents)") == 1

@@ -196,7 +196,9 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
 
     def remarked(lines: Sequence[str]) -> None:
         for line in lines:
-            if line not in said and not line.startswith("raw: "):  # which stands below the table
+            # What raw figures are stands below the table; not why there are none.
+            below = line.startswith("raw: ") and not line.startswith("raw: none of ")
+            if line not in said and not below:
                 note(f"note: {line}")
             said.add(line)
 
@@ -229,7 +231,8 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
 _BESIDE = (
     "raw: the same probe on what the networks see, values of a row side by side (of more than 256 "
     "their leading principal components, 256 at most; of sequences of several lengths their mean "
-    "and deviation over steps; of text none). chance: always the most frequent class, or the mean."
+    "and deviation over steps; of text, of what stays in files and of too many values none). "
+    "chance: always the most frequent class, or the mean."
 )
 
 
