@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 import mmjax as mm
+from experiments import paired_data
 from mmjax import report
 from mmjax.config import moot
 from mmjax.errors import InvalidInput
 from mmjax.run import Row
 from mmjax.studies.feature_worlds import FeatureOptions, read_world
+from mmjax.studies.paired import check_probes, probe_figures
 from mmjax.studies.pictures import read_pictures
 from mmjax.tables import disentangle_report, few_shot, is_it_ica
 from mmjax.tables.few_shot_report import domain_tables
@@ -129,6 +131,31 @@ def test_why_there_are_no_raw_figures_is_told(tmp_path, capsys):
     assert told.count(f"note: raw: none of x: {why}; t: {why}; all: fewer than two") == 1
     text = summary(config_of("fit"), data, rows, ["dim=2"], {})
     assert "of what stays in files" in text
+
+
+# What can be known before a training
+
+
+def test_a_quantity_of_one_training_group_is_refused_before_anything_runs(tmp_path):
+    n, path = 60, str(tmp_path / "p.npz")
+    arrays = dict(x=RNG.normal(size=(n, 3)), t=RNG.normal(size=(n, 3)), f=RNG.normal(size=n))
+    ids = np.maximum(np.arange(n), 39)
+    np.savez(path, **arrays, ids=ids, test=ids > 39, word=np.arange(n) % 3)
+    flags = dict(data=path, x="x", t="t", ids_x="ids", ids_t="ids", test_x="test", test_t="test")
+    run = SimpleNamespace(workdir=str(tmp_path / "run"))  # nothing of it is read before
+    for more, told in (
+        (dict(private_x="f"), "x: label f is a quantity, groups of its 40 probed rows: 1 is not"),
+        (dict(private_t="f"), "t: label f is a quantity"),
+        (dict(private_x="word", probe_samples=0), "probe_samples: 0 is not allowed"),
+        (dict(private_x="word", retrieval_samples=0), "retrieval_samples: 0 is not allowed"),
+    ):
+        with pytest.raises(InvalidInput, match=told):
+            paired_data.main(config_of("paired_data", **flags, **more), run)
+    data = paired_data.read_data(config_of("paired_data", **flags, private_x="word"))
+    check_probes(data.x, limit=10)  # classes need no group to choose on
+    quantity = paired_data.read_data(config_of("paired_data", **flags, private_x="f"))
+    with pytest.raises(InvalidInput, match="label f is a quantity"):
+        probe_figures(quantity.x, lambda values: values, limit=10)
 
 
 # Names that are a user's, beside those of ours
