@@ -60,7 +60,7 @@ class Config(MultimodalOptions, RunOptions):
     view_names: str = option("", "views in order, comma-separated; empty: all that are known")
     split_seed: int = option(0, "of the split of views, the same for all seeds")
     image_rows: int = option(10_000, "training and test images of table speech, at most")
-    probe_samples: int = option(3000, "training pairs that probes of speech are fitted on")
+    probe_samples: int = option(3000, "training rows or pairs that probes are fitted on, at most")
 
 
 PRESETS = {"quick": {}, "paper": {}}
@@ -73,6 +73,7 @@ def view_cases(config: Config) -> list[Case]:
     require(known >= 2, "view_names", config.view_names, "two or more names")
     good = len(config.views) > 0 and min(config.views) >= 2
     require(good, "views", config.views, f"numbers from 2 to {known}")
+    require(config.probe_samples >= 2, "probe_samples", config.probe_samples, "2 or more")
     cases = []
     for count in dict.fromkeys(min(count, known) for count in config.views):
         names = list(data.columns)[:count]

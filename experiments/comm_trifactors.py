@@ -29,6 +29,7 @@ from mmjax.studies.trifactors import (
 )
 from mmjax.tables.factors import BIASES, TableOptions, expected, summary, table_of
 from mmjax.tables.fused import Judge, control_rows, trained_rows
+from mmjax.tables.needs import NEEDS
 
 EXPERIMENT = "comm_trifactors"
 
@@ -111,4 +112,5 @@ def main(config: Config, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(main, Config, PRESETS, experiment=EXPERIMENT, doc=__doc__, about=ABOUT))
+    how = dict(experiment=EXPERIMENT, doc=__doc__, about=ABOUT, needs=NEEDS[EXPERIMENT])
+    sys.exit(launch(main, Config, PRESETS, **how))

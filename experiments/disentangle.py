@@ -82,6 +82,8 @@ def main(config: Config, run: Run) -> None:
     table = settings(config, world, controls, run)
     width = min(x.shape[1] for x in world.whole.sides().values())
     remarks = [*world.remarks, *all_columns(config.num_components, width)]
+    if config.prompts and not world.sources:
+        remarks.append("no labels: --prompts changes nothing")
     notes = [f"note: {world.name}: {line}" for line in remarks]
     for line in notes + [f"rows: {line}" for line in world.counts]:
         say(line)

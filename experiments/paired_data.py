@@ -24,6 +24,7 @@ from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
 from mmjax.errors import require
 from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies import PairOptions, make_pair_study
+from mmjax.studies.paired import check_probes
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.paired import (
     EXPERIMENT,
@@ -90,7 +91,12 @@ def read_data(config: Config) -> PairedData:
 def main(config: Config, run: Run) -> None:
     """Runs or resumes all embedding dimensions, writes results, figure and summary."""
     require(len(config.embedding_dims) > 0, "embedding_dims", config.embedding_dims, "one or more")
+    require(
+        config.retrieval_samples >= 1, "retrieval_samples", config.retrieval_samples, "1 or more"
+    )
     data = read_data(config)
+    for side in (data.x, data.t):
+        check_probes(side, limit=config.probe_samples)
 
     def produce(setting, study, log):
         return trained_rows(

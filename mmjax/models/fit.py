@@ -326,7 +326,8 @@ def _figure(
 ) -> Callable[[Tree], float]:
     """`params -> figure`, lower is better."""
     if callable(monitor):
-        return lambda params: -float(monitor(make_model(whole_params(parts, params), spec), held))
+        own = monitor
+        return lambda params: -_number(own(make_model(whole_params(parts, params), spec), held))
     return validation_loss(
         parts.embedder,
         parts.loss,
@@ -336,6 +337,17 @@ def _figure(
         label,
         batch_size,
     )
+
+
+def _number(value: Any) -> float:
+    """What a monitor returned; raises InvalidInput where it is no number."""
+    good = not isinstance(value, str | bytes)
+    try:
+        figure = float(value)
+    except (TypeError, ValueError):
+        good, figure = False, np.nan
+    require(good, "monitor", value, "a function that returns one number, more is better")
+    return figure
 
 
 def _trained(

@@ -1,8 +1,10 @@
 """Where figures are drawn. matplotlib is imported by the first one: a run's --help needs none."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -19,3 +21,12 @@ def blank_figure(width: float, height: float, *, reading: str = "") -> "Figure":
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.set_label(reading)
     return figure
+
+
+def legend_entries(axes: "Iterable[Axes]") -> tuple[list[Any], list[str]]:
+    """Handles and names of a legend for several panels: each name once, as they come."""
+    known: dict[str, Any] = {}
+    for ax in axes:
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            known.setdefault(name, handle)
+    return list(known.values()), list(known)

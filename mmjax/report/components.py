@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmjax.report.canvas import blank_figure
+from mmjax.report.canvas import blank_figure, legend_entries
 from mmjax.report.text import figure_text, legend_text
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ def spectrum_figure(
     )
     figure = blank_figure(3.4 * len(panels) + 0.6, 3.0, reading=reading)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
-        for number, (name, arrays) in enumerate(lines.items()):
+        for name, arrays in lines.items():
+            number = names.index(name)
             values = np.stack([np.asarray(a) for a in arrays])
             mean, band = values.mean(0), values.std(0)
             where = np.arange(1, len(mean) + 1)
@@ -38,7 +40,7 @@ def spectrum_figure(
         ax.title.set_fontsize(9)
         ax.tick_params(labelsize=7)
     axes[0].set_ylabel(figure_text(ylabel))
-    axes[-1].legend(fontsize=7, frameon=False)
+    axes[-1].legend(*legend_entries(axes), fontsize=7, frameon=False)
     return figure
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mmjax.report.canvas import blank_figure
+from mmjax.report.canvas import blank_figure, legend_entries
 from mmjax.report.text import figure_text, legend_text
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ def curves_figure(
     if not oracle:
         reading = "Lower is better; a flat line has nothing more to learn"
     figure = blank_figure(5.6, 3.2, reading=f"{reading}.")
-    ax = figure.subplots()
+    ax, told = figure.subplots(), False
     for number, (seed, (steps, losses)) in enumerate(sorted(curves.items())):
         ax.plot(steps, losses, color=f"C{number}", lw=1.2, label=f"seed {seed}")
         if seed in oracle:
-            label = "oracle (true latents)" if number == 0 else None
+            label = None if told else "oracle (true latents)"
+            told = True
             ax.axhline(oracle[seed], color=f"C{number}", ls="--", lw=0.9, label=label)
     levels = [*oracle.values(), *(v for _, losses in curves.values() for v in losses)]
     if levels:
@@ -89,11 +90,9 @@ def loss_panels_figure(
         ax.set_ylabel("loss", fontsize=8)
     for ax in axes[len(panels) :]:
         ax.axis("off")
-    handles: dict[str, Any] = {}
-    for ax in axes[: len(panels)]:
-        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    handles, names = legend_entries(axes[: len(panels)])
     options: dict[str, Any] = dict(
-        fontsize=7, frameon=False, ncols=min(6, len(handles)), loc="outside lower center"
+        fontsize=7, frameon=False, ncols=min(6, len(names)), loc="outside lower center"
     )
-    figure.legend(list(handles.values()), list(handles), **options)
+    figure.legend(handles, names, **options)
     return figure

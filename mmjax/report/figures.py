@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmjax.report.canvas import blank_figure
+from mmjax.report.canvas import blank_figure, legend_entries
 from mmjax.report.text import figure_text, legend_text
 
 if TYPE_CHECKING:
@@ -138,8 +138,9 @@ def line_panels_figure(
         ax.title.set_fontsize(9)
         ax.tick_params(labelsize=7)
     axes[0, 0].set_ylabel(figure_text(ylabel))
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=6, loc="outside lower center")
+    figure.legend(
+        *legend_entries(axes[0]), fontsize=7, frameon=False, ncols=6, loc="outside lower center"
+    )
     return figure
 
 
@@ -187,12 +188,14 @@ def grouped_bars_figure(
     width = 1.2 + 0.24 * len(names) * len(groups) + 0.4
     figure = blank_figure(width, 3.2, reading=reading)
     ax, width = figure.subplots(), 0.8 / len(names)
+    told: set[str] = set()  # names that the legend has
     for place, (title, bars) in enumerate(groups.items()):
         for number, name in enumerate(names):
             if seen := bars.get(name):
                 error = float(np.std(seen, ddof=1)) if len(seen) > 1 else 0.0
                 x = place + (number - (len(names) - 1) / 2) * width
-                label = legend_text(name) if place == 0 else None
+                label = None if name in told else legend_text(name)
+                told.add(name)
                 look: dict[str, Any] = dict(color=f"C{number}", label=label, yerr=error, capsize=2)
                 ax.bar(x, float(np.mean(seen)), 0.92 * width, **look)
         ax.hlines(levels[title], place - 0.45, place + 0.45, colors="0.2", linestyles=":", lw=1.2)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mmjax.report.canvas import blank_figure
+from mmjax.report.canvas import blank_figure, legend_entries
 from mmjax.report.text import figure_text, legend_text
 
 if TYPE_CHECKING:
@@ -137,6 +137,11 @@ def gain_panels_figure(
         ax.set_ylabel(figure_text(ylabel), fontsize=8)
     for ax in axes[-1]:
         ax.set_xlabel(figure_text(xlabel), fontsize=8)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=6, loc="outside lower center")
+    figure.legend(
+        *legend_entries(axes.ravel()),
+        fontsize=7,
+        frameon=False,
+        ncols=6,
+        loc="outside lower center",
+    )
     return figure

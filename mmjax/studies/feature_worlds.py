@@ -62,7 +62,11 @@ class FeatureOptions:
     domains: str = option("", "name of an array of domains: other domains are shifted test sets")
     source: str = option("", "the domain to learn from; empty: each in turn")
     validation_share: float = option(0.2, "share of rows for validation, where no file is named")
-    test_share: float = option(0.3, "share of rows for the source's test, where no file is named")
+    test_share: float = option(
+        0.3,
+        "share of rows for the source's test, where no file is named, and "
+        "of those that components are judged on",
+    )
     normalise: bool = option(False, "features are scaled to unit length first")
     latents: str = option("", "name of an array of true latents [n, d], to be compared with")
     attributes: str = option("", "comma-separated names of arrays of attributes, for traversals")
@@ -173,9 +177,11 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
     _check_shares(o)
     if o.features:
         whole = read_feature_set(o.features, _column_names(o), o.text)
-        named = {"validation": o.validation, "test": o.test}
+        named, listed = {"validation": o.validation, "test": o.test}, names_in(o.shifted)
+        if LABEL not in whole.rows.labels:
+            named, listed = {}, ()  # see _without_labels
         files = {part: _other_file(o, path, whole, part) for part, path in named.items() if path}
-        shifted = {path: _other_file(o, path, whole, "shifted") for path in names_in(o.shifted)}
+        shifted = {path: _other_file(o, path, whole, "shifted") for path in listed}
     else:
         require(o.generated >= 64, "generated", o.generated, "a whole number >= 64")
         (whole, shifted), files = generated_features(seed, o.generated), {}
@@ -192,7 +198,7 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
     sources: dict[str, dict[str, Source]] = {}
     places: dict[str, dict[str, str]] = {}
     if LABEL not in whole.rows.labels:
-        lines.append("no labels: nothing is classified")
+        lines.append(_without_labels(o))
     else:
         classes = np.unique(whole.rows.labels[LABEL])
         require(len(classes) >= 2, "labels", str(classes[0]), "two or more classes")
@@ -220,6 +226,13 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
         lines,
         counts,
     )
+
+
+def _without_labels(o: FeatureOptions) -> str:
+    """What follows where features have no labels; it names the flags that are given in vain."""
+    flags = ("validation", "test", "shifted", "domains", "source")
+    unused = ", ".join(f"--{flag}" for flag in flags if getattr(o, flag))
+    return "no labels: nothing is classified" + (unused and f", so that {unused} changes nothing")
 
 
 def _coded(features: FeatureSet, classes: np.ndarray) -> FeatureSet:

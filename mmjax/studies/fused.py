@@ -20,7 +20,7 @@ from mmjax.losses import Loss
 from mmjax.losses.told import told
 from mmjax.nets.embedders import of_fusion
 from mmjax.numerics import normalise
-from mmjax.studies.fusing_methods import METHODS, Method, side_by_side, view_names
+from mmjax.studies.fusing_methods import JOINT, METHODS, Method, side_by_side, view_names
 from mmjax.train import (
     OPTIMISER_HELP,
     OPTIMISERS,
@@ -141,7 +141,9 @@ def _network(options: FusedOptions, task: FusedTask, **changes) -> Fusion:
 
 
 def _named(task: FusedTask) -> list[str]:
-    """A name for each modality."""
+    """A name for each modality; raises InvalidInput for that of all of them."""
+    message = "another name of a modality: it is that of all of them"
+    require(JOINT not in task.names or len(task.names) == 1, "modality", JOINT, message)
     return list(task.names) or [f"modality{k}" for k in range(len(task.modalities))]
 
 

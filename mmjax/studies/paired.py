@@ -143,6 +143,23 @@ def make_pair_study(
     return PairStudy(rows.constants, init_params, recipe, embed)
 
 
+def check_probes(side: Dataset, *, limit: int) -> None:
+    """Raises InvalidInput where probe_figures can fit no probe: before a training, not after it."""
+    require(limit >= 1, "probe_samples", limit, "a whole number >= 1")
+    rows = _probed_rows(side, limit)
+    groups = len(np.unique(side.groups[rows]))
+    for name, values in side.labels.items():
+        message = f"{side.name}: label {name} is a quantity, groups of its {len(rows)} probed rows"
+        allowed = "two or more, for a probe's penalty is chosen on one that it isn't fitted on"
+        require(is_classes(values) or groups >= 2, message, groups, allowed)
+
+
+def _probed_rows(side: Dataset, limit: int) -> np.ndarray:
+    """Rows that probes are fitted on, in order."""
+    train = np.flatnonzero(side.split == "train")
+    return np.sort(np.random.default_rng(0).permutation(train)[:limit])
+
+
 def probe_figures(
     side: Dataset, features: Callable[[np.ndarray], Array], *, limit: int
 ) -> dict[tuple[str, str], float]:
@@ -155,11 +172,13 @@ def probe_figures(
 
     Returns:
       (name of the label, accuracy or r2) -> figure.
+
+    Raises InvalidInput as check_probes does.
     """
     if not side.labels:
         return {}
-    train, test = (np.flatnonzero(side.split == part) for part in ("train", "test"))
-    train = np.sort(np.random.default_rng(0).permutation(train)[:limit])
+    check_probes(side, limit=limit)
+    train, test = _probed_rows(side, limit), np.flatnonzero(side.split == "test")
     fitted, scored = (features(matrix_of(side)[rows]) for rows in (train, test))
     chosen_on = _fifth(side.groups[train])
     results = {}

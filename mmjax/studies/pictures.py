@@ -1,6 +1,6 @@
 """Pictures whose factors are known, and features of them: what a traversal is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -79,8 +79,9 @@ def read_pictures(
     """Pictures, their labels and, where there are any, features of a file.
 
     Grey pictures have two factors more, which are measured: slant and ink; one that is the same in
-    all pictures is left out. Quantities among the labels are standardised, and features that
-    float32 would round away, so that nothing depends on their offset or unit.
+    all pictures is left out, and so is one that a label is called as. Quantities among the labels
+    are standardised, and features that float32 would round away, so that nothing depends on their
+    offset or unit.
 
     Args:
       path: an .npz or .safetensors.
@@ -123,7 +124,7 @@ def read_pictures(
             message = f"{path}: labels {name!r} are all {values[0].item()!r}"
             raise InvalidInput(f"{message}; use labels of two values or more")
     factors = {k: _standardised(v) if v.dtype.kind == "f" else v for k, v in factors.items()}
-    measured, remarks = _measured(path, pixels)
+    measured, remarks = _measured(path, pixels, without=labels)
     factors |= measured
     if not factors and remarks:
         raise InvalidInput(f"{remarks[0]}, and no labels are given; use labels")
@@ -148,16 +149,21 @@ def _standardised(values: np.ndarray) -> np.ndarray:
     return standardised_by(values[:, None], np.ones(len(values), bool))[:, 0]
 
 
-def _measured(path: str, pixels: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Factors `[n]` of grey pictures `[n, h, w, 1]`, and a line about those that do not vary."""
+def _measured(
+    path: str, pixels: np.ndarray, without: Collection[str]
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Factors `[n]` of grey pictures `[n, h, w, 1]`, and a line about each that is left out: it
+    does not vary, or a label of the file is called so."""
     if pixels.shape[3] > 1:
         return {}, ()
     grey = pixels[..., 0]
     factors = {"slant": slant_of(grey), "ink": grey.mean((1, 2)) / 255}
     # Both are shares: what differs by less is rounding.
-    same = [name for name, values in factors.items() if np.ptp(values) < 1e-9]
+    given = [name for name in factors if name in without]
+    same = [name for name, v in factors.items() if name not in given and np.ptp(v) < 1e-9]
     lines = [f"{path}: {name} is the same in all pictures and left out" for name in same]
-    measured = {k: v.astype(np.float32) for k, v in factors.items() if k not in same}
+    lines += [f"{path}: {name} is the file's label and not measured" for name in given]
+    measured = {k: v.astype(np.float32) for k, v in factors.items() if k not in (*same, *given)}
     return measured, tuple(lines)
 
 

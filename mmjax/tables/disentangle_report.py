@@ -51,7 +51,9 @@ def _accuracies(world, rows, branch, method, shots, metric, shifted: bool) -> li
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
-    probed = (r for r in rows if r.setting.endswith("-shot") and "zero" not in r.setting)
+    # What is before the last part is of the user: a domain may be called zero.
+    last = lambda r: r.setting.rpartition("/")[2]
+    probed = (r for r in rows if last(r).endswith("-shot") and last(r) != "zero-shot")
     return list(dict.fromkeys(r.metric for r in probed))
 
 
@@ -80,7 +82,7 @@ def shot_tables(config: Any, world: FeatureWorld, rows: Sequence[Row]) -> list[s
             name = marked(world, f"{BRANCHES[branch]}, {title}")
             header = [name, "probe", *(f"{n}-shot" for n in config.shots)]
             parts.append(markdown_table(header, lines))
-    zero = [r for r in rows if r.setting.endswith("zero-shot")]
+    zero = [r for r in rows if r.setting.rpartition("/")[2] == "zero-shot"]
     if zero:
         lines = [[r.setting, r.target, f"{r.value:.3f}"] for r in zero]
         header = [marked(world, "zero-shot"), "test set", "accuracy"]

@@ -34,6 +34,7 @@ from mmjax.run import Piece, Row, seed_keys
 from mmjax.tables.few_shot_options import check_sets
 
 EXPERIMENT = "few_shot"
+EVERY = "mean of the sets"
 _LONG = 2**31  # rows x features x classes of a fit from which each draw is a piece of its own
 
 
@@ -51,7 +52,7 @@ def read_sets(config: Any) -> list[FewShotSet]:
         else:
             results += [few, known] if config.classes == "both" else [known]
     told = [few._replace(remarks=(*few.remarks, *_without_parts(config, few))) for few in results]
-    return check_sets(config, told)
+    return check_sets(config, told, EVERY)
 
 
 def _without_texts(config: Any, few: FewShotSet) -> list[str]:

@@ -20,11 +20,13 @@ def check_counts(config: Any, *names: str) -> None:
         require(getattr(config, name) >= 1, name, getattr(config, name), "a whole number >= 1")
 
 
-def check_sets(config: Any, sets: Sequence[FewShotSet]) -> list[FewShotSet]:
-    """The sets, of which there are some, each of a name of its own."""
+def check_sets(config: Any, sets: Sequence[FewShotSet], every: str) -> list[FewShotSet]:
+    """The sets, of which there are some, each of a name of its own, and none of that of all."""
     names = [few.name for few in sets]
     require(bool(sets), "data", config.data, "one or more files, comma-separated")
     require(len(set(names)) == len(names), "data", ", ".join(names), "files of different names")
+    message = "a file of another name: all sets together are called so"
+    require(len(names) < 2 or every not in names, "data", every, message)
     return list(sets)
 
 

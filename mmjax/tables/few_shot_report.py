@@ -10,7 +10,7 @@ from mmjax.data import FewShotSet
 from mmjax.errors import counted
 from mmjax.report import line_panels_figure, markdown_table, mean_and_deviation, save_figure
 from mmjax.run import Row, Run, machine, values
-from mmjax.tables.few_shot import chosen_methods, setting_name, shots_of
+from mmjax.tables.few_shot import EVERY, chosen_methods, setting_name, shots_of
 
 SHOWN = ("zero-shot", "linear probe", "whitening", "FastICA", "Tip-Adapter", "CCA", "GDA")
 
@@ -39,7 +39,8 @@ def domain_tables(config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row]) 
     """For each number of shots methods by the domain that was left out, and their mean."""
     groups: dict[tuple[str, int], list[FewShotSet]] = {}
     for few in sets:
-        groups.setdefault((few.name.split("-without-")[0], len(few.classes)), []).append(few)
+        whole = few.name.rpartition(f"-without-{next(iter(few.shifts))}")[0]
+        groups.setdefault((whole, len(few.classes)), []).append(few)
     tables = []
     for ((name, count), group), n in product(groups.items(), config.shots):
         lines = []
@@ -100,7 +101,7 @@ def draw_shots(config: Any, run: Run, sets: Sequence[FewShotSet], rows: Sequence
         panels[few.name] = {name: points for name, points in lines.items() if points}
     panels = {title: lines for title, lines in panels.items() if lines}
     if len(panels) > 1:
-        panels = {"mean of the sets": _mean_panel(panels)} | panels
+        panels = {EVERY: _mean_panel(panels)} | panels
     if panels:
         figure = line_panels_figure(panels, xlabel="shots", ylabel="accuracy")
         save_figure(figure, run.path("figures", "accuracy_by_shots.png"))

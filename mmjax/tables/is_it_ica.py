@@ -47,7 +47,7 @@ SAME = 0.99  # cosine of training rows above which they are one picture
 def read_sets(config: Any) -> list[FewShotSet]:
     """The data sets of the run, all of their classes."""
     results = [read_few_shot(path, same=SAME) for path in names_in(config.data)]
-    return check_sets(config, results)
+    return check_sets(config, results, EVERY)
 
 
 def read_names(config: Any, sets: Sequence[FewShotSet]) -> Words | None:

@@ -12,7 +12,9 @@ from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
 from mmjax.data.formats.choice import beside_of
+from mmjax.data.formats.tables import is_table
 from mmjax.data.seen import known_rows, seen_rows
+from mmjax.data.values import Lazy
 from mmjax.errors import InvalidInput, choose, counted, note, require, say, whole
 from mmjax.models import Fusion, Model, fit, retrieval
 from mmjax.models.figures import probing
@@ -75,8 +77,19 @@ def read_data(options: DataOptions) -> Dataset:
     )
     pictures = any(column.kind == "image" for column in data.columns.values())
     anew = not any(line.startswith("split by column") for line in data.remarks)
-    moot = {"image_size": not pictures and o.image_size, "split_seed": not anew and o.split_seed}
-    why = {"image_size": "no modality is pictures", "split_seed": "the data say their split"}
+    lazy = any(isinstance(column.values, Lazy) for column in data.columns.values())
+    moot = {
+        "image_size": not pictures and o.image_size,
+        "split_seed": not anew and o.split_seed,
+        "root": not (is_table(o.data) and data.files is not None) and o.root,
+        "stream": not lazy and o.stream,
+    }
+    why = {
+        "image_size": "no modality is pictures",
+        "split_seed": "the data say their split",
+        "root": "no modality is paths in a table",
+        "stream": "no modality can stay in its files",
+    }
     notes = [
         f"--{flag}={value} changes nothing: {why[flag]}" for flag, value in moot.items() if value
     ]
@@ -183,7 +196,9 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
 
     def remarked(lines: Sequence[str]) -> None:
         for line in lines:
-            if line not in said and not line.startswith("raw: "):  # which stands below the table
+            # What raw figures are stands below the table; not why there are none.
+            below = line.startswith("raw: ") and not line.startswith("raw: none of ")
+            if line not in said and not below:
                 note(f"note: {line}")
             said.add(line)
 
@@ -216,7 +231,8 @@ def judged(model: Model, data: Dataset, run: Run, setting: str, seed: int) -> li
 _BESIDE = (
     "raw: the same probe on what the networks see, values of a row side by side (of more than 256 "
     "their leading principal components, 256 at most; of sequences of several lengths their mean "
-    "and deviation over steps; of text none). chance: always the most frequent class, or the mean."
+    "and deviation over steps; of text, of what stays in files and of too many values none). "
+    "chance: always the most frequent class, or the mean."
 )
 
 

@@ -1,5 +1,6 @@
 """What makes a flag moot: given one whose need is not met, a run says so in a line."""
 
+from mmjax.config import names_in
 from mmjax.run import Need
 from mmjax.studies.aligned import NEEDS as LOSS_NEEDS
 
@@ -8,6 +9,8 @@ _MIXING = {
     "slope": Need("hidden layers", lambda c: bool(c.hidden)),
 }
 _FILE = Need("--features", lambda c: bool(c.features))
+_FILES = Need("--features or --twin", lambda c: bool(c.features or c.twin))
+_DATA = Need("--data", lambda c: bool(c.data))
 _SAMPLED = Need("rendered pairs, no --data", lambda c: not c.data)
 _FOLDER = Need("--data that is a folder", lambda c: not c.data.endswith((".h5", ".hdf5")))
 
@@ -62,19 +65,17 @@ _PAIRED_DATA = (
         "pair_index": Need("--data and --pairs=index", lambda c: c.data and c.pairs == "index"),
     }
     | {
-        name: Need("--data", lambda c: bool(c.data))
-        for name in (
-            *("x", "t", "label_x", "label_t", "private_x", "private_t", "test_x", "test_t"),
-            "pairs",
-        )
+        f"{name}_{side}": _DATA
+        for name in ("label", "private", "ids", "test")
+        for side in ("x", "t")
     }
+    | dict.fromkeys(("x", "t", "pairs"), _DATA)
 )
 
 _IMAGE_TEXT = LOSS_NEEDS | {
     "negatives": Need("loss info_nce", lambda c: c.loss == "info_nce"),
     "text_layers": Need("text_encoder transformer", lambda c: c.text_encoder == "transformer"),
-    "on_corrupt": Need("--data", lambda c: bool(c.data)),
-    "cache": Need("--data", lambda c: bool(c.data)),
+    **dict.fromkeys(("on_corrupt", "cache"), _DATA),
     **dict.fromkeys(("rendered", "position_dependent_color", "eval_pairs", "data_seed"), _SAMPLED),
 }
 
@@ -84,9 +85,9 @@ _DISENTANGLE = {
         ("values", "labels", "names", "text", "text_values", "validation", "test", "shifted"), _FILE
     ),
     **dict.fromkeys(("domains", "latents", "attributes", "images"), _FILE),
+    **dict.fromkeys(("split", "group", "use_trained_rows"), _FILES),  # a control's too
     "source": Need("--domains", lambda c: bool(c.domains)),
     "validation_share": Need("no --validation", lambda c: not c.validation),
-    "test_share": Need("no --test", lambda c: not c.test),
     "prompt_values": Need("--prompts", lambda c: bool(c.prompts)),
     **dict.fromkeys(("twin_values", "twin_text_values"), Need("--twin", lambda c: bool(c.twin))),
 }
@@ -103,25 +104,29 @@ _IS_IT_ICA = {
 
 _TRAINED = Need("features that are trained, no --values", lambda c: not c.values)
 _TRAVERSE = {
-    **dict.fromkeys(
-        ("images", "labels", "index", "values"), Need("--data", lambda c: bool(c.data))
-    ),
+    **dict.fromkeys(("images", "labels", "index", "values"), _DATA),
     **dict.fromkeys(("noise", "dim", "steps", "batch_size", "temperature"), _TRAINED),
 }
 
-_COMM_DIGITS = {
+# FactorCL compares by critics that it trains.
+_METHODS = {
+    "temperature": Need(
+        "a method other than factor_cl and factor_cl_supervised",
+        lambda c: not {*names_in(c.methods)} <= {"factor_cl", "factor_cl_supervised"},
+    )
+}
+
+_COMM_DIGITS = _METHODS | {
     **dict.fromkeys(
         ("views", "view_names", "split_seed"), Need("table views", lambda c: c.table == "views")
     ),
-    **dict.fromkeys(
-        ("image_rows", "probe_samples"), Need("table speech", lambda c: c.table == "speech")
-    ),
+    "image_rows": Need("table speech", lambda c: c.table == "speech"),
     "noise": _augmented("noise"),
     "drop": _augmented("drop"),
     "augmentation_probability": Need("an augmentation", lambda c: bool(c.augmentation)),
 }
 
-_EPOCHS = {"epochs": Need("--steps=0", lambda c: c.steps == 0)}
+_EPOCHS = _METHODS | {"epochs": Need("--steps=0", lambda c: c.steps == 0)}
 
 _COMM_MULTIBENCH = _EPOCHS | {
     "image_width": Need("dataset vision_touch", lambda c: c.dataset == "vision_touch"),
@@ -151,9 +156,13 @@ _FIT = {
         "a loss whose temperature is not always learned",
         lambda c: c.loss not in ("siglip", "factor_cl", "factor_cl_supervised"),
     ),
+    "temperature": Need(
+        "a loss other than factor_cl and factor_cl_supervised",
+        lambda c: c.loss not in ("factor_cl", "factor_cl_supervised"),
+    ),
     "head": Need("towers, no --fusion", lambda c: not c.fusion),
     "tune": Need("--clip", lambda c: bool(c.clip)),
-    "train_label": Need("a loss of labels", lambda c: "sup" in c.loss),
+    "train_label": Need("a loss of labels", lambda c: "sup" in c.loss or c.loss == "factor_cl"),
     "patience": Need("validate_every other than 0", lambda c: c.validate_every != 0),
     **{name: _FUSED for name in ("tokens", "layers", "heads", "masking", "noise", "drop")},
 }
@@ -171,5 +180,7 @@ NEEDS = {
     "comm_digits": _COMM_DIGITS,
     "comm_multibench": _COMM_MULTIBENCH,
     "comm_mmimdb": _COMM_MMIMDB,
+    "comm_trifactors": _METHODS,
+    "comm_trifeature": _METHODS,
     "extract_features": _EXTRACT_FEATURES,
 }

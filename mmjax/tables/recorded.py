@@ -81,11 +81,17 @@ def most_frequent(case: Case, target: str) -> float:
 
 
 def named_subsets(names: Sequence[str], *, most: int = 3) -> dict[str, np.ndarray]:
-    """Every subset of up to `most` modalities; of more, each alone and all of them: `joint`."""
+    """Every subset of up to `most` modalities; of more, each alone and all of them: `joint`.
+
+    Raises InvalidInput where a modality is called as a subset of others is.
+    """
     masks = subset_masks(len(names)) if len(names) <= most else single_and_joint_masks(len(names))
     ordered = sorted(masks, key=lambda mask: mask.sum())  # stable
-    results = {"+".join(np.array(names)[mask]): mask for mask in ordered[:-1]}
-    return results | {"joint": ordered[-1]}
+    called = ["+".join(np.array(names)[mask]) for mask in ordered[:-1]] + ["joint"]
+    for name in called:
+        message = "a name of its own: a subset of modalities is called so in the tables"
+        require(called.count(name) == 1, "modality", name, message)
+    return dict(zip(called, ordered, strict=True))
 
 
 def judge_of(case: Case, limit: int) -> Judge:

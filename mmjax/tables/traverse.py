@@ -206,7 +206,7 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
     look = lambda of, m: mean_and_deviation(values(rows, name, "x", of, m), digits=3)
     lines = [[way, *(look(way, m) for m in METRICS)] for way in WAYS]
     head = ["components", "MCC", "D", "C", "I", "own factor moves", "share that others move"]
-    factors = list(dict.fromkeys(r.target.split(": ")[1] for r in rows if r.metric == "move"))
+    factors = list(dict.fromkeys(r.target.partition(": ")[2] for r in rows if r.metric == "move"))
     moved = [[way, *(look(f"{way}: {f}", "move") for f in factors)] for way in WAYS]
     skill = [
         [f"judge of {of}", *(look(f"judge of {of}: {f}", "skill") for f in factors)]
