@@ -5,6 +5,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+import mmjax as mm
 from mmjax.data import FeatureNames, read_feature_set, read_features, read_few_shot
 from mmjax.data.few_shot_shifts import read_domains
 from mmjax.errors import InvalidInput
@@ -55,3 +56,37 @@ def test_a_table_of_labels_alone_has_no_features(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"y": CLASSES.astype(float)}), path)
     with pytest.raises(InvalidInput, match="which array has the features"):
         read_features(path)
+
+
+def _saved(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def _torn(groups, ids):
+    """How many ids lie in two groups."""
+    return sum(len(np.unique(groups[ids == one])) > 1 for one in np.unique(ids))
+
+
+@pytest.mark.parametrize("how", [dict(ids="ids_0", groups="g"), dict(groups="g"), {}])
+def test_ids_of_a_user_link_whatever_their_column_is_called(tmp_path, how):
+    ids, g = np.arange(N) // 2, np.arange(N)
+    arrays = dict(a=X, b=X[::-1], ids_0=ids, **{how.get("groups", "group"): g})
+    data = mm.read(_saved(tmp_path / "a.npz", **arrays), **how)
+    assert _torn(data.groups, ids) == 0
+
+
+def test_what_is_named_as_another_is_no_id(tmp_path):
+    path = _saved(tmp_path / "a.npz", a=X, b=X[::-1], ids_0=CLASSES, ids_1=np.arange(N) // 2)
+    data = mm.read(path, labels=["ids_0"])
+    assert data.ids.shape == (N, 1) and len(np.unique(data.ids)) == N // 2
+    path = _saved(tmp_path / "b.npz", a=X, b=X[::-1], ids_0=np.arange(N) // 2, ids_1=np.arange(N))
+    data = mm.read(path, groups="ids_0")
+    assert data.ids.shape == (N, 1) and len(np.unique(data.ids)) == N
+
+
+def test_groups_of_an_export_hold_what_ids_link(tmp_path):
+    ids, split = np.zeros(N, int), np.array(["train", "test"] * (N // 2))
+    columns = dict(split=split, group=np.arange(N), is_test=split == "test", ids_0=ids)
+    path = _saved(tmp_path / "a.npz", a=X, b=X[::-1], **columns)
+    assert len(np.unique(mm.read(path).groups)) == N

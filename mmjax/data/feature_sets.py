@@ -73,8 +73,9 @@ def read_feature_set(
     if text_path or names.text_values:
         beside = text_path or path
         apart = (*apart, *filter(None, (names.labels, names.names)))
-        options = dict(apart=apart, flag=flags[1], **protected)
-        other = read_features(beside, values=names.text_values, **options).rows
+        other = read_features(
+            beside, values=names.text_values, apart=apart, flag=flags[1], **protected
+        ).rows
         if other.num_rows != n:
             raise InvalidInput(
                 f"{beside}: {other.num_rows} rows, but {path} has {n}; pairs are by row"

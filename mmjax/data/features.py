@@ -61,8 +61,9 @@ def read_features(
     holds Python objects, has another shape than the others, or has NaN or infinity.
     """
     told = [name for name in (labels, names, split, group) if name]
-    usual = [n for n, given in ((LABELS, labels), (SPLITS, split), (GROUPS, group)) if not given]
-    arrays = open_arrays(path, flag=flag, apart=(*usual, *((n,) for n in (*told, *apart))))
+    kinds = ((LABELS, labels), (SPLITS, split), (GROUPS, group))
+    others = [usual for usual, given in kinds if not given]
+    arrays = open_arrays(path, flag=flag, apart=(*others, *((n,) for n in (*told, *apart))))
     chosen = _values_of(path, arrays, values, told)
     results = {}
     for what, given, usual in (("labels", labels, LABELS), ("names", names, NAMES)):
@@ -120,8 +121,8 @@ def open_arrays(
     kind = os.path.splitext(path)[1].lower()
     require(kind in _READERS, flag, path, f"a file that ends in {', '.join(_READERS)}")
     checked = lambda read, name: cache(lambda: plain(np.asanyarray(read()), name, path))
-    of_floats = {"apart": apart} if kind == ".parquet" else {}
-    return {name: checked(read, name) for name, read in _READERS[kind](path, **of_floats).items()}
+    arrays = _read_parquet(path, apart) if kind == ".parquet" else _READERS[kind](path)
+    return {name: checked(read, name) for name, read in arrays.items()}
 
 
 def _present(path: str, arrays: Arrays, name: str) -> str:
@@ -278,7 +279,7 @@ def _read_safetensors(path: str) -> Arrays:
     return {name: reader(name) for name in keys}
 
 
-def _read_parquet(path: str, apart: Sequence[Sequence[str]]) -> Arrays:
+def _read_parquet(path: str, apart: Sequence[Sequence[str]] = APART) -> Arrays:
     needed("pyarrow", path)
     import pyarrow
     import pyarrow.parquet

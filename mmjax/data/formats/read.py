@@ -26,6 +26,7 @@ from mmjax.errors import InvalidInput, counted, require
 
 _OPENERS = {**arrays.OPENERS, **tables.OPENERS, ".tar": lambda path: open_shards(path, [path])}
 _SHARES = (0.8, 0.1, 0.1)
+_OF_EXPORT = {"split", "group", "is_test"}  # what each of ours has: its groups are linked by ids
 _SOUND = MelOptions()
 
 
@@ -102,8 +103,9 @@ def read(
             "",
         )
         groups = groups or free((*GROUPS, "groups"))
-        numbered = _numbered(table.columns)
-        ids = _listed(ids) or [name for name in [free(("ids",))] if name] or numbered
+        numbered, exported = _numbered(table.columns), {*table.columns} >= _OF_EXPORT
+        left = [name for name in numbered if name not in (*named, *labels, groups)]
+        ids = _listed(ids) or [name for name in [free(("ids",))] if name] or left
         split = (free(SPLITS) or _SHARES) if split is None else split
         rest = [*labels, groups, *ids, split if isinstance(split, str) else ""]
         rest = [name for name in rest if name]
@@ -137,7 +139,7 @@ def read(
             groups=named_rows.get(groups),
             split=_split(path, split, labelled),
             ids={name: named_rows[name] for name in ids} if ids else None,
-            linked=bool(ids and groups and ids == numbered),
+            linked=bool(ids) and groups == "group" and exported and {*ids} <= {*numbered},
             present=_some("present", results),
             lengths=_some("lengths", results),
             kinds={**_some("kind", results), **options.kinds, **dict.fromkeys(words, "text")},
