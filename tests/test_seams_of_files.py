@@ -1,6 +1,7 @@
 """Where a name or a file might be taken for two things: nothing is lost, and nothing leaks."""
 
 import numpy as np
+import PIL.Image
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -90,3 +91,85 @@ def test_groups_of_an_export_hold_what_ids_link(tmp_path):
     columns = dict(split=split, group=np.arange(N), is_test=split == "test", ids_0=ids)
     path = _saved(tmp_path / "a.npz", a=X, b=X[::-1], **columns)
     assert len(np.unique(mm.read(path).groups)) == N
+
+
+HERE = np.arange(N) % 4 > 0
+
+
+@pytest.mark.parametrize("name", ["x_present", "present_x", "x_mask"])
+@pytest.mark.parametrize("how", ["labels", "groups", "ids"])
+def test_a_mask_is_nothing_else(tmp_path, name, how):
+    arrays = {"x": X[:, :, None], "t": X[::-1], name: HERE}
+    path = _saved(tmp_path / "a.npz", **arrays)
+    with pytest.raises(InvalidInput, match=f"'{name}' is read as .* named as something else"):
+        mm.read(path, **{how: [name] if how != "groups" else name})
+
+
+def test_lengths_may_be_a_label_too(tmp_path):
+    steps = 1 + np.arange(N) % 4
+    data = mm.read(_saved(tmp_path / "a.npz", x=X[:, :, None], x_lengths=steps), labels="x_lengths")
+    np.testing.assert_array_equal(data.labels["x_lengths"], steps)
+    np.testing.assert_array_equal(data.columns["x"].seen.sum(1), steps)
+
+
+def test_lengths_of_what_is_no_sequence_may_be_a_label(tmp_path):
+    data = mm.read(
+        _saved(tmp_path / "a.npz", x=X, t=X[::-1], x_lengths=CLASSES), labels="x_lengths"
+    )
+    assert data.columns["x"].seen is None
+    np.testing.assert_array_equal(data.labels["x_lengths"], CLASSES)
+
+
+@pytest.mark.parametrize("mask", ["x_present", "person_present"])
+def test_joined_columns_lack_what_their_masks_say(tmp_path, mask):
+    x = np.where(HERE, X[:, 0], 0)
+    masks = {mask: HERE} | ({"y_present": HERE} if mask == "x_present" else {})
+    path = _saved(tmp_path / "a.npz", x=x, y=X[:, 1], t=X, **masks)
+    data = mm.read(path, modalities={"person": ["x", "y"], "t": "t"})
+    np.testing.assert_array_equal(data.present["person"], HERE)
+
+
+def test_joined_columns_lack_all_or_nothing(tmp_path):
+    path = _saved(tmp_path / "a.npz", x=X[:, 0], y=X[:, 1], t=X, x_present=HERE)
+    with pytest.raises(InvalidInput, match="column 'x' of person is not present in row 0"):
+        mm.read(path, modalities={"person": ["x", "y"], "t": "t"})
+
+
+def test_presence_of_files_is_true_or_false(tmp_path):
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    lines = [f"a.png,word {k},no" for k in range(8)]
+    (tmp_path / "a.csv").write_text("\n".join(["photo,text,photo_present", *lines]))
+    with pytest.raises(InvalidInput, match="present photo: 'no' in row 0"):
+        mm.read(tmp_path / "a.csv", modalities={"photo": "photo", "text": "text"})
+
+
+PICTURES = RNG.integers(0, 255, (N, 6, 5, 3), np.uint8)
+
+
+def test_masks_of_pictures_are_no_lengths(tmp_path):
+    masks = RNG.integers(0, 2, (N, 6, 5)).astype(np.uint8)
+    path = _saved(tmp_path / "a.npz", image=PICTURES, t=X, image_mask=masks)
+    data = mm.read(path)
+    assert [*data.columns] == ["image", "t"] and data.columns["image"].kind == "image"
+    assert any("image_mask" in line for line in data.remarks)
+    data = mm.read(path, modalities={"image": "image", "mask": "image_mask"})
+    np.testing.assert_array_equal(data.columns["mask"].values[..., 0], masks)
+
+
+def test_masks_of_tables_are_modalities_where_a_user_names_them(tmp_path):
+    path = _saved(tmp_path / "a.npz", x=X, x_mask=(X > 0).astype(np.float32))
+    data = mm.read(path, modalities={"x": "x", "x_mask": "x_mask"})
+    assert {name: column.kind for name, column in data.columns.items()} == {
+        "x": "features",
+        "x_mask": "features",
+    }
+    with pytest.raises(InvalidInput, match="'x_mask' is read as where sequences of x end.*rename"):
+        mm.read(path)
+
+
+@pytest.mark.parametrize("lengths", [np.ones((N, 4, 1)), np.ones((N, 4, 4))])
+def test_lengths_of_three_axes_are_refused(lengths):
+    with pytest.raises(InvalidInput, match="lengths x: .* use .24. or .24, 4."):
+        mm.Dataset.from_arrays(x=X[:, :, None], lengths={"x": lengths})
+    with pytest.raises(InvalidInput, match="shape of x"):
+        mm.Dataset.from_arrays(x=X[:, 0], lengths={"x": np.ones(N)})

@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
-from mmjax.data.formats.choice import beside_of
+from mmjax.data.formats.beside import beside_of
 from mmjax.data.seen import known_rows, seen_rows
 from mmjax.errors import InvalidInput, choose, counted, note, require, say, whole
 from mmjax.models import Fusion, Model, fit, retrieval

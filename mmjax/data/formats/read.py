@@ -12,7 +12,6 @@ from mmjax.data.files.pictures import left_out
 from mmjax.data.formats import arrays, tables
 from mmjax.data.formats.choice import (
     Options,
-    beside_of,
     check_as_many,
     modality,
     picked_rows,
@@ -80,7 +79,9 @@ def read(
 
     Of arrays, `NAME_mask` or `NAME_lengths` say where a sequence ends, `NAME_present` or
     `present_NAME` which rows have the modality. An empty cell, text or a missing file of a name
-    says that the row lacks it. What was left out is in the data set's remarks.
+    says that the row lacks it. These are nothing else: a label or a modality of such a name is
+    refused, where the array can be what its name says (`NAME_lengths` may be a label, too). What
+    was left out is in the data set's remarks.
 
     Raises InvalidInput, naming the file, for an ending that is not known, a missing or broken file,
     a column that is not there, NaN, pictures of different sizes without image_size, and whatever
@@ -125,14 +126,15 @@ def read(
         for name in index:
             require(name in known, "index", name, "a column or modality: " + ", ".join(known))
         place = root or os.path.dirname(path)
-        options = Options(image_size, sound, stream, limit, place, dict(kinds or {}))
+        used = {column for value in modalities.values() for column in _listed(value)}
+        used |= {*rest, *index.values()}
+        options = Options(image_size, sound, stream, limit, place, dict(kinds or {}), used)
         results = {
             name: modality(table, name, columns, _rows(table, index, name, columns), options)
             for name, columns in modalities.items()
         }
         check_as_many(table, {name: row_count(one.rows) for name, one in results.items()})
-        used = {column for value in modalities.values() for column in _listed(value)}
-        used |= {*rest, *index.values()} | beside_of({*used, *modalities})
+        used = used.union(*(one.beside for one in results.values()))
         data = Dataset.from_arrays(
             {name: one.rows for name, one in results.items()},
             labels={name: labelled[name] for name in labels},
