@@ -23,7 +23,7 @@ from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
 from mmjax.errors import require
 from mmjax.run import About, Run, RunOptions, launch, run_table
-from mmjax.studies import PairOptions, make_pair_study
+from mmjax.studies import PairOptions, check_export, make_pair_study
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.paired import (
     EXPERIMENT,
@@ -91,6 +91,8 @@ def main(config: Config, run: Run) -> None:
     """Runs or resumes all embedding dimensions, writes results, figure and summary."""
     require(len(config.embedding_dims) > 0, "embedding_dims", config.embedding_dims, "one or more")
     data = read_data(config)
+    for side in (data.x, data.t) if config.export_features else ():
+        check_export(side)
 
     def produce(setting, study, log):
         return trained_rows(

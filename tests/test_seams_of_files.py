@@ -1,5 +1,8 @@
 """Where a name or a file might be taken for two things: nothing is lost, and nothing leaks."""
 
+import os
+
+import jax
 import numpy as np
 import PIL.Image
 import pyarrow
@@ -7,9 +10,12 @@ import pyarrow.parquet
 import pytest
 
 import mmjax as mm
+from experiments import paired_data
 from mmjax.data import FeatureNames, read_feature_set, read_features, read_few_shot
 from mmjax.data.few_shot_shifts import read_domains
 from mmjax.errors import InvalidInput
+from mmjax.run import launch, save_arrays
+from mmjax.tables.models import export_columns, write_embeddings
 
 RNG = np.random.default_rng(0)
 N = 24
@@ -59,7 +65,7 @@ def test_a_table_of_labels_alone_has_no_features(tmp_path):
         read_features(path)
 
 
-def _saved(path, **arrays):
+def _saved(path, /, **arrays):
     np.savez(path, **arrays)
     return str(path)
 
@@ -173,3 +179,72 @@ def test_lengths_of_three_axes_are_refused(lengths):
         mm.Dataset.from_arrays(x=X[:, :, None], lengths={"x": lengths})
     with pytest.raises(InvalidInput, match="shape of x"):
         mm.Dataset.from_arrays(x=X[:, 0], lengths={"x": np.ones(N)})
+
+
+def _model(data):
+    return mm.fit(data, dim=2, key=jax.random.key(0), steps=1, validate_every=0, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return _model(mm.Dataset.from_arrays(x=X, t=X[::-1]))
+
+
+def test_an_export_keeps_labels_of_any_name(model, tmp_path):
+    names = ["path", "file", "allow_pickle", "args", "self", "arrays"]
+    data = mm.Dataset.from_arrays(x=X, t=X[::-1], labels=dict.fromkeys(names, CLASSES))
+    out = str(tmp_path / "out.npz")
+    write_embeddings(model, data, out)
+    with np.load(out) as file:
+        for name in names:
+            np.testing.assert_array_equal(file[name], CLASSES)
+        assert file["x"].shape == (N, 2)
+    assert mm.read(out, labels=names).labels["allow_pickle"].tolist() == CLASSES.tolist()
+
+
+def test_saved_arrays_are_those_of_numpy(tmp_path):
+    arrays = dict(a=X, b=np.array(["é", "bb"]), c=np.asfortranarray(X), d=np.array(1))
+    save_arrays(str(tmp_path / "a.npz"), **arrays)
+    np.savez(tmp_path / "b.npz", **arrays)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with pytest.raises(ValueError, match="allow_pickle"):
+        save_arrays(str(tmp_path / "c.npz"), a=np.array([None]))
+    assert sorted(os.listdir(tmp_path)) == ["a.npz", "b.npz"]
+
+
+def test_no_mask_of_an_export_replaces_a_modality():
+    present = {"x": HERE}
+    data = mm.Dataset.from_arrays(x=X, x_present=X[::-1], split=(1, 0, 0), present=present)
+    with pytest.raises(InvalidInput, match="modality: 'x_present'"):
+        export_columns(_model(data), data)
+
+
+@pytest.mark.parametrize("name", ["ids_7", "ids", "IDS"])
+def test_an_export_has_no_label_that_is_read_as_ids(model, name):
+    data = mm.Dataset.from_arrays(x=X, t=X[::-1], split=(1, 0, 0), labels={name: CLASSES})
+    with pytest.raises(InvalidInput, match=f"labels: '{name}'"):
+        export_columns(model, data)
+
+
+def _run(module, *argv, capsys):
+    options = dict(experiment=module.EXPERIMENT, doc="", argv=["x", *argv])
+    code = launch(module.main, module.Config, module.PRESETS, **options)
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["split", "group", "is_test", "label_list", "feature_list", "pair_list", "path"]
+)
+def test_an_export_of_pairs_loses_no_factor(tmp_path, name, capsys):
+    y = np.tile([0, 1], N // 2)
+    path = _saved(tmp_path / "a.npz", a=X, b=X[::-1], c=CLASSES, **{name: y})
+    flags = [f"--data={path}", "--x=a", "--t=b", "--label_x=c", "--label_t=c", "--steps=1"]
+    flags += [f"--private_t={name}", "--export_features", "--embedding_dims=2", "--batch_size=8"]
+    flags += ["--seeds=1", f"--workdir={tmp_path / 'w'}"]
+    code, said = _run(paired_data, *flags, capsys=capsys)
+    if name == "path":
+        assert code == 0, said
+        with np.load(tmp_path / "w/features/dim=2_seed0_t.npz") as file:
+            np.testing.assert_array_equal(file["path"], y)
+        return
+    assert code == 2 and f"private_t: '{name}' is not allowed" in said
