@@ -1,6 +1,8 @@
 """Where a name or a file might be taken for two things: nothing is lost, and nothing leaks."""
 
+import json
 import os
+import tarfile
 
 import jax
 import numpy as np
@@ -233,7 +235,7 @@ def _run(module, *argv, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["split", "group", "is_test", "label_list", "feature_list", "pair_list", "path"]
+    "name", ["split", "group", "is_test", "label_list", "feature_list", "pair_list"]
 )
 def test_an_export_of_pairs_loses_no_factor(tmp_path, name, capsys):
     y = np.tile([0, 1], N // 2)
@@ -242,9 +244,49 @@ def test_an_export_of_pairs_loses_no_factor(tmp_path, name, capsys):
     flags += [f"--private_t={name}", "--export_features", "--embedding_dims=2", "--batch_size=8"]
     flags += ["--seeds=1", f"--workdir={tmp_path / 'w'}"]
     code, said = _run(paired_data, *flags, capsys=capsys)
-    if name == "path":
-        assert code == 0, said
-        with np.load(tmp_path / "w/features/dim=2_seed0_t.npz") as file:
-            np.testing.assert_array_equal(file["path"], y)
-        return
     assert code == 2 and f"private_t: '{name}' is not allowed" in said
+
+
+def _folder(root, field, value=lambda k: k % 3):
+    root.mkdir()
+    for k in range(12):
+        PIL.Image.new("RGB", (4, 4), (20 * k, 3, 3)).save(root / f"{k:02d}.png")
+        (root / f"{k:02d}.txt").write_text(f"picture {k}")
+        (root / f"{k:02d}.cls").write_text(str(k % 3))
+        (root / f"{k:02d}.json").write_text(json.dumps({field: value(k)}))
+    return root
+
+
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("field", ["text", "image", "txt", "json"])
+def test_a_field_called_as_files_are_is_kept_apart(tmp_path, field, shards):
+    path = _folder(tmp_path / "a", field)
+    if shards:
+        with tarfile.open(tmp_path / "a.tar", "w") as file:
+            for name in sorted(os.listdir(path)):
+                file.add(path / name, name)
+        path = tmp_path / "a.tar"
+    with pytest.raises(InvalidInput, match=f"column '{field}' may be two, .* 'json.{field}'"):
+        mm.read(path, labels=[field])
+    data = mm.read(path, labels=[f"json.{field}"])
+    np.testing.assert_array_equal(data.labels[f"json.{field}"], np.arange(12) % 3)
+    assert data.columns["text"].values[0] == "picture 0" and data.columns["image"].kind == "image"
+    assert any(f"is column 'json.{field}'" in line for line in data.remarks)
+
+
+def test_a_field_that_says_what_a_file_does_is_no_second(tmp_path):
+    data = mm.read(_folder(tmp_path / "a", "cls"), labels=["cls"])
+    np.testing.assert_array_equal(data.labels["cls"], np.arange(12) % 3)
+    with pytest.raises(InvalidInput, match="column 'cls' may be two"):
+        mm.read(_folder(tmp_path / "b", "cls", lambda k: k % 2), labels=["cls"])
+
+
+def test_files_of_an_ending_called_as_a_modality_are_kept_apart(tmp_path):
+    path = _folder(tmp_path / "a", "other")
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for name in sorted(os.listdir(path)):
+            file.add(path / name, name.replace(".cls", ".image"))
+    data = mm.read(tmp_path / "a.tar", labels=[".image"])
+    assert data.labels[".image"].tolist() == [str(k % 3) for k in range(12)]
+    with pytest.raises(InvalidInput, match="column 'image' may be two"):
+        mm.read(tmp_path / "a.tar", labels=["image"])

@@ -19,7 +19,15 @@ from mmjax.data.formats.choice import (
 )
 from mmjax.data.formats.folders import open_stems
 from mmjax.data.formats.sounds import MelOptions
-from mmjax.data.formats.table import Raw, Table, column, label_values, naming_file, row_count
+from mmjax.data.formats.table import (
+    Raw,
+    Table,
+    check_once,
+    column,
+    label_values,
+    naming_file,
+    row_count,
+)
 from mmjax.data.formats.tars import expanded, open_shards
 from mmjax.errors import InvalidInput, counted, require
 
@@ -93,6 +101,8 @@ def read(
     table = open_table(path)
     with naming_file(path):
         index, labels = dict(index or {}), [labels] if isinstance(labels, str) else list(labels)
+        told = [*labels, groups, *_listed(ids), *([split] if isinstance(split, str) else [])]
+        check_once(table, told)
         labels += [name for name in table.labels if name not in labels]
         named = {column for value in (modalities or {}).values() for column in _listed(value)}
         free = lambda usual: next(
