@@ -13,7 +13,7 @@ import pytest
 
 import mmjax as mm
 from experiments import paired_data
-from mmjax.data import FeatureNames, read_feature_set, read_features, read_few_shot
+from mmjax.data import FeatureNames, load_multimodal, read_feature_set, read_features, read_few_shot
 from mmjax.data.few_shot_shifts import read_domains
 from mmjax.errors import InvalidInput
 from mmjax.run import launch, save_arrays
@@ -290,3 +290,14 @@ def test_files_of_an_ending_called_as_a_modality_are_kept_apart(tmp_path):
     assert data.labels[".image"].tolist() == [str(k % 3) for k in range(12)]
     with pytest.raises(InvalidInput, match="column 'image' may be two"):
         mm.read(tmp_path / "a.tar", labels=["image"])
+
+
+@pytest.mark.parametrize("flags", [dict(is_test="odd"), dict(is_validation="odd")])
+def test_no_split_of_k_modalities_parts_an_id(tmp_path, flags):
+    takes, odd = np.arange(N) // 2, np.arange(N) % 2
+    path = _saved(tmp_path / "a.npz", a=X, odd=odd, take=takes, whole=takes % 2)
+    with pytest.raises(InvalidInput, match=r"12 times: 'take' is '0' in row 0 .* and row 1"):
+        load_multimodal(path, ["a"], ids="take", **flags)
+    (flag,) = flags
+    data = load_multimodal(path, ["a"], ids="take", **{flag: "whole"})
+    assert _torn(data.split, takes) == 0
