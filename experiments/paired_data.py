@@ -23,7 +23,7 @@ from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
 from mmjax.errors import require
 from mmjax.run import About, Run, RunOptions, launch, run_table
-from mmjax.studies import PairOptions, make_pair_study
+from mmjax.studies import PairOptions, check_export, make_pair_study
 from mmjax.studies.paired import check_probes
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.paired import (
@@ -97,6 +97,8 @@ def main(config: Config, run: Run) -> None:
     data = read_data(config)
     for side in (data.x, data.t):
         check_probes(side, limit=config.probe_samples)
+        if config.export_features:
+            check_export(side)
 
     def produce(setting, study, log):
         return trained_rows(

@@ -14,7 +14,7 @@ from experiments import extract_features
 from mmjax.data import fit_image, read_clip, read_features, read_pixels, read_tokenizer
 from mmjax.data.clip.images import standardise_pixels
 from mmjax.encoders import clip_encoders
-from mmjax.run import launch
+from mmjax.run import files, launch
 from mmjax.tables import clip_features
 from tests.clip_folders import GOLDEN, copy_golden, write_openclip
 
@@ -345,22 +345,22 @@ def test_nothing_readable_is_told(tmp_path, capsys):
 def test_a_full_disk_leaves_nothing_half_written(last, pairs, whole, tmp_path, monkeypatch, capsys):
     """At the second part, or at the file itself."""
     argv = [f"--images={pairs}", f"--workdir={tmp_path}"]
-    savez = np.savez
+    write = files.write_npz
 
-    def full(file, **arrays):
+    def full(file, arrays):
         if ("image_features" in arrays) if last else (arrays["end"] == 8):
             file.write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        savez(file, **arrays)
+        write(file, arrays)
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(files, "write_npz", full)
     assert _run(*argv) == 1
     err = capsys.readouterr().err.splitlines()
     assert err[-1].startswith("error: ") and "No space left" in err[-1]
     parts = [f"{row:09d}.npz" for row in ((0, 4, 8) if last else (0,))]
     assert sorted(p.name for p in (tmp_path / "parts").iterdir()) == parts
     assert not any("features" in p.name for p in tmp_path.iterdir())
-    monkeypatch.setattr(np, "savez", savez)
+    monkeypatch.setattr(files, "write_npz", write)
     assert _run(*argv) == 0
     assert (tmp_path / "features.npz").read_bytes() == whole.read_bytes()
 

@@ -274,6 +274,7 @@ def _texts(name: str, rows: Any, mask: np.ndarray) -> np.ndarray:
 
 
 def _seen(name: str, lengths: Any, values: np.ndarray | Lazy) -> np.ndarray:
+    require(len(values.shape) > 1, f"shape of {name}", values.shape, "[n, length, f], for lengths")
     n, most = values.shape[:2]
     lengths = of_length(f"lengths {name}", lengths, n)
     if lengths.ndim == 2:
@@ -281,6 +282,7 @@ def _seen(name: str, lengths: Any, values: np.ndarray | Lazy) -> np.ndarray:
         require(good, f"lengths {name}", lengths.shape, f"[{n}, {most}] of True and False")
         _each(f"lengths {name}", lengths, np.isin(lengths, (0, 1)), "True and False")
         return lengths.astype(bool)
+    require(lengths.ndim == 1, f"lengths {name}", lengths.shape, f"[{n}] or [{n}, {most}]")
     good = np.isin(lengths, np.arange(most + 1))
     _each(f"lengths {name}", lengths, good, f"whole numbers from 0 to {most}")
     return np.arange(most) < lengths[:, None]

@@ -21,7 +21,7 @@ _SIDES = {"x": "values", "t": "text values"}  # as a line on their rows calls th
 
 
 class FeatureNames(NamedTuple):
-    """Which arrays of a file are what; where empty, see read_features."""
+    """Which arrays of a file are what, apart: no features; where empty, see read_features."""
 
     values: str = ""
     labels: str = ""
@@ -30,6 +30,7 @@ class FeatureNames(NamedTuple):
     extra: tuple[str, ...] = ()
     split: str = ""
     group: str = ""
+    apart: tuple[str, ...] = ()
 
 
 def branches_of(
@@ -57,11 +58,13 @@ def read_feature_set(
     labels, names or pairs that both files hold are others in the same row.
     """
     protected = dict(split=names.split, group=names.group)
+    apart = (*names.apart, *names.extra)
     result = read_features(
         path,
         values=names.values,
         labels=names.labels,
         names=names.names,
+        apart=apart,
         flag=flags[0],
         **protected,
     )
@@ -69,7 +72,10 @@ def read_feature_set(
     sides, split, groups = result.sides(), rows.split, rows.groups
     if text_path or names.text_values:
         beside = text_path or path
-        other = read_features(beside, values=names.text_values, flag=flags[1], **protected).rows
+        apart = (*apart, *filter(None, (names.labels, names.names)))
+        other = read_features(
+            beside, values=names.text_values, apart=apart, flag=flags[1], **protected
+        ).rows
         if other.num_rows != n:
             raise InvalidInput(
                 f"{beside}: {other.num_rows} rows, but {path} has {n}; pairs are by row"

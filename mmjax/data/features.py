@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Literal
 
@@ -25,6 +25,8 @@ NAMES = ("name_list", "names", "name", "texts", "text", "paths", "path")
 # is what older exports have.
 SPLITS = ("split", "is_test")
 GROUPS = ("group",)
+# Of each the first that a table of floats has is no feature of it; `splits` as few-shot files say.
+APART = (LABELS, (*SPLITS, "splits"), GROUPS)
 _PART_OF = {part: part for part in PARTS} | dict.fromkeys(("val", "valid", "dev"), "validation")
 
 
@@ -36,16 +38,19 @@ def read_features(
     names: str = "",
     split: str = "",
     group: str = "",
+    apart: Sequence[str] = (),
     flag: str = "features",
 ) -> FeatureSet:
     """Reads .npy, .npz, .safetensors, .parquet or .pt; nothing in a file is ever executed.
 
     Args:
       path: the file. An .npy file, or a .pt of one tensor, is the values; of a .parquet the values
-        are a column of lists, or, where there is none, all its columns of floats.
+        are a column of lists, or, where there is none, all its columns of floats that are not
+        its labels, names, split or group.
       values, labels, names: of arrays (columns) in it; where empty, the first that is there of
         VALUES, LABELS, NAMES, and for the values the only array of two axes.
       split, group: likewise, of SPLITS and GROUPS. A split is strings or 0 and 1: test row?
+      apart: further columns that are no features, where it has them.
       flag: what the path is called in a refusal of it.
 
     Returns:
@@ -55,8 +60,11 @@ def read_features(
     Raises InvalidInput where the file is missing, broken or of another kind, an array is missing,
     holds Python objects, has another shape than the others, or has NaN or infinity.
     """
-    arrays = open_arrays(path, flag=flag)
-    chosen = _values_of(path, arrays, values)
+    told = [name for name in (labels, names, split, group) if name]
+    kinds = ((LABELS, labels), (SPLITS, split), (GROUPS, group))
+    others = [usual for usual, given in kinds if not given]
+    arrays = open_arrays(path, flag=flag, apart=(*others, *((n,) for n in (*told, *apart))))
+    chosen = _values_of(path, arrays, values, told)
     results = {}
     for what, given, usual in (("labels", labels, LABELS), ("names", names, NAMES)):
         fits = lambda n, what=what: _is_column(arrays[n](), what)
@@ -97,11 +105,14 @@ def read_column(path: str, name: str, rows: int) -> np.ndarray:
 Arrays = Mapping[str, Callable[[], np.ndarray]]
 
 
-def open_arrays(path: str, *, flag: str = "features") -> Arrays:
+def open_arrays(
+    path: str, *, flag: str = "features", apart: Sequence[Sequence[str]] = APART
+) -> Arrays:
     """Arrays by name, each read, as `plain` has it, when it is asked for: see read_features.
 
     Args:
       path: the file.
+      apart: of each the first that a .parquet has is none of the floats that are its `features`.
       flag: what the path is called in a refusal of it.
 
     Raises InvalidInput where the file is missing, broken or of another kind.
@@ -110,7 +121,8 @@ def open_arrays(path: str, *, flag: str = "features") -> Arrays:
     kind = os.path.splitext(path)[1].lower()
     require(kind in _READERS, flag, path, f"a file that ends in {', '.join(_READERS)}")
     checked = lambda read, name: cache(lambda: plain(np.asanyarray(read()), name, path))
-    return {name: checked(read, name) for name, read in _READERS[kind](path).items()}
+    arrays = _read_parquet(path, apart) if kind == ".parquet" else _READERS[kind](path)
+    return {name: checked(read, name) for name, read in arrays.items()}
 
 
 def _present(path: str, arrays: Arrays, name: str) -> str:
@@ -119,13 +131,14 @@ def _present(path: str, arrays: Arrays, name: str) -> str:
     return name
 
 
-def _values_of(path: str, arrays: Arrays, given: str) -> str:
+def _values_of(path: str, arrays: Arrays, given: str, told: Sequence[str]) -> str:
+    """The array of the values; told: what the user says that others are."""
     if given:
         return _present(path, arrays, given)
-    usual = [name for name in VALUES if name in arrays]
+    usual = [name for name in VALUES if name in arrays and name not in told]
     if usual:
         return usual[0]
-    matrices = [name for name, read in arrays.items() if _is_matrix(read)]
+    matrices = [name for name, read in arrays.items() if name not in told and _is_matrix(read)]
     if len(matrices) != 1:
         raise InvalidInput(
             f"{path}: which array has the features? It holds {', '.join(sorted(arrays))}; "
@@ -266,7 +279,7 @@ def _read_safetensors(path: str) -> Arrays:
     return {name: reader(name) for name in keys}
 
 
-def _read_parquet(path: str) -> Arrays:
+def _read_parquet(path: str, apart: Sequence[Sequence[str]] = APART) -> Arrays:
     needed("pyarrow", path)
     import pyarrow
     import pyarrow.parquet
@@ -283,7 +296,9 @@ def _read_parquet(path: str) -> Arrays:
             floats.append(name)
         reader = _lists if pyarrow.types.is_nested(kind) else _plain
         arrays[name] = cache(partial(reader, path, name, table.column(name)))
-    if floats and not any(name in arrays for name in VALUES):
+    others = {name for names in apart for name in [n for n in names if n in arrays][:1]}
+    floats = [name for name in floats if name not in others]
+    if floats and not any(name in arrays for name in VALUES if name not in others):
         rows = lambda: np.stack([arrays[name]() for name in floats], axis=1)
         arrays["features"] = cache(rows)
     return arrays

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmjax.data.features import Arrays, open_arrays
+from mmjax.data.features import APART, Arrays, open_arrays
 from mmjax.data.few_shot_files import FewShotSet, assembled, copies_told
 from mmjax.data.few_shot_parts import (
     LabelledRows,
@@ -80,7 +80,7 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
 
     Raises InvalidInput, one line, for one domain only, or where the others lack a class.
     """
-    arrays = open_arrays(path, flag="data")
+    arrays = open_arrays(path, flag="data", apart=(*APART, (column,)))
     part, rows = listed_rows(path, arrays)
     domains, split = _domains(path, arrays, column), split_name(arrays)
     parts_in = split_column(path, arrays, split) if split else np.full(len(rows.x), "train")

@@ -53,7 +53,7 @@ def load_multimodal(
       quantities, also where they are whole. Rows are in the file's order.
 
     Raises InvalidInput for whatever read_arrays does, for unequal rows, masks of another shape,
-    labels that do not fit the kind, and a split that is empty or not disjoint.
+    labels that do not fit the kind, and a split that is empty, not disjoint or parts rows of an id.
     """
     masks = dict(masks or {})
     distinct = len(names) > 0 and len(set(names)) == len(names)
@@ -83,6 +83,8 @@ def load_multimodal(
     )
     groups = np.arange(n) if row_ids is None else encode_labels(row_ids)[0]
     split = _split(path, groups, validation, test, test_share)
+    if row_ids is not None:
+        _check_whole(path, ids, row_ids, groups, split)
     for name in standardise:
         fits = name in values and values[name].ndim in (2, 3)
         shapes = f"a modality [n, features] or [n, length, features] of {path}"
@@ -177,3 +179,19 @@ def _split(path, groups, validation, test, test_share) -> np.ndarray:
         if not (split == part).any():
             raise InvalidInput(f"{path}: the {part} split has no rows")
     return split
+
+
+def _check_whole(
+    path: str, name: str, ids: np.ndarray, groups: np.ndarray, split: np.ndarray
+) -> None:
+    """Raises InvalidInput, which names rows, for rows of one id in two parts of a split."""
+    first = np.unique(groups, return_index=True)[1][groups]  # of each row's id
+    torn = np.flatnonzero(split != split[first])
+    if torn.size:
+        row, other = torn[0], first[torn[0]]
+        count = len(np.unique(groups[torn]))
+        raise InvalidInput(
+            f"{path}: the split parts rows of one id, {count} times: {name!r} is "
+            f"{str(ids[row])!r} in row {other} ({split[other]}) and row {row} ({split[row]}); keep "
+            "them together, or name no ids"
+        )

@@ -4,8 +4,9 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable
-from typing import IO, Any
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import IO
 
 import numpy as np
 
@@ -29,10 +30,22 @@ def atomic_write(path: str, text: str) -> None:
     _atomically(path, lambda file: file.write(text), mode="w", encoding="utf-8", newline="")
 
 
-def save_arrays(path: str, **arrays: np.ndarray) -> None:
-    """Writes an .npz file likewise, not compressed, so that readers can map it."""
-    named: dict[str, Any] = arrays  # numpy takes them beside flags of its own
-    _atomically(path, lambda file: np.savez(file, **named), mode="wb")
+def save_arrays(path: str, /, **arrays: np.ndarray) -> None:
+    """Writes an .npz file likewise, not compressed, so that readers can map it: arrays of any name,
+    as users have them (`path`, `file`, `allow_pickle`).
+
+    Raises ValueError for Python objects, which no reader of ours loads.
+    """
+    _atomically(path, lambda file: write_npz(file, arrays), mode="wb")
+
+
+def write_npz(file: IO, arrays: Mapping[str, np.ndarray]) -> None:
+    """What np.savez writes; but that has arguments, `file` and `allow_pickle`, where arrays may be
+    called so."""
+    with zipfile.ZipFile(file, mode="w", compression=zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def slug(name: str, *, of_user: bool = False) -> str:

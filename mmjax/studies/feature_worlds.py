@@ -139,7 +139,9 @@ def generated_features(seed: int, n: int) -> tuple[FeatureSet, dict[str, Feature
 
 def _other_file(o: FeatureOptions, path: str, whole: FeatureSet, flag: str) -> FeatureSet:
     """A file of validation, test or shifted rows. Raises InvalidInput where it doesn't fit."""
-    result = read_feature_set(path, _column_names(o)._replace(extra=()), flags=(flag, flag))
+    names = _column_names(o)  # which beside its features may be there, and are none of them
+    names = names._replace(extra=(), apart=names.extra)
+    result = read_feature_set(path, names, flags=(flag, flag))
     given, beside = o.features, o.text or o.features
     if LABEL not in result.rows.labels:
         raise InvalidInput(f"{path}: no labels, {given} has them; name their array with --labels")
@@ -353,7 +355,9 @@ def read_control(
     options: FeatureOptions, world: FeatureWorld, path: str, values: str, text_values: str
 ) -> tuple[FeatureWorld, FeatureSet]:
     """A control's features, treated as the others are; what is said of its rows is in the world."""
-    names = FeatureNames(values, "", "", text_values, (), options.split, options.group)
+    names = _column_names(options)
+    apart = (*names.extra, *filter(None, (names.labels, names.names)))
+    names = FeatureNames(values, "", "", text_values, (), options.split, options.group, apart)
     features = read_feature_set(path, names, flags=("twin", "twin"))
     result = unseen_rows(features, options.use_trained_rows)
     counts = world.counts + ([result.remark] if result.remark else [])

@@ -18,6 +18,7 @@ from mmjax.data import (
     with_datasets,
 )
 from mmjax.data.dataset import LABEL, Dataset, is_classes
+from mmjax.data.exports import PAIR_LIST
 from mmjax.data.pairs import matrix_of
 from mmjax.encoders import HEADS, make_head, mlp
 from mmjax.errors import require
@@ -279,10 +280,23 @@ def answers(data: PairedData, x_rows: np.ndarray, t_rows: np.ndarray) -> np.ndar
 
 def export_columns(side: Dataset) -> dict[str, np.ndarray]:
     """What an export of all rows of a side has beside their features: label_list, private factors,
-    and where each row was: split, group, is_test (see split_columns)."""
+    and where each row was: split, group, is_test (see split_columns).
+
+    Raises InvalidInput for a private factor that is called as an array of the export.
+    """
+    check_export(side)
     private = {name: values for name, values in side.labels.items() if name != LABEL}
     columns = private | split_columns(side.split, side.groups)
     return columns | ({"label_list": side.labels[LABEL]} if LABEL in side.labels else {})
+
+
+def check_export(side: Dataset) -> None:
+    """Raises InvalidInput, which names private_x or private_t, as export_columns does."""
+    taken = {"feature_list", PAIR_LIST, *split_columns(side.split, side.groups)}
+    taken |= {"label_list"} if LABEL in side.labels else set()
+    allowed = "names that no array of an export has: rename it in the file"
+    for name in sorted(side.labels):
+        require(name not in taken, f"private_{[*side.columns][0]}", name, allowed)
 
 
 def raw_features(side: Dataset) -> Callable[[np.ndarray], Array]:

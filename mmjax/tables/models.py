@@ -1,6 +1,7 @@
 """Commands of the front door: models of a user's own data, embeddings in files, probes of these."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from mmjax.config import names_in, option
 from mmjax.data.dataset import Dataset
 from mmjax.data.formats import parse_modalities, read
-from mmjax.data.formats.choice import beside_of
+from mmjax.data.formats.beside import beside_of
 from mmjax.data.formats.tables import is_table
 from mmjax.data.seen import known_rows, seen_rows
 from mmjax.data.values import Lazy
@@ -301,18 +302,20 @@ def _export(model: Model, data: Dataset) -> tuple[dict[str, np.ndarray], list[st
     columns = features_of(model, data)
     if ALL not in model.modalities:
         columns.pop(ALL, None)
-    columns |= {f"{k}_present": v for k, v in data.present.items() if k in columns}
+    masks = {f"{k}_present": v for k, v in data.present.items() if k in columns}
     columns = {k: np.nan_to_num(v) if v.dtype.kind == "f" else v for k, v in columns.items()}
     own = {"split", "group", "is_test", *(f"ids_{k}" for k in range(data.ids.shape[1]))}
     own |= set() if data.files is None else {"files"}
     message = (
         "names that no array of the export has, nor what is read beside one: rename its column"
     )
-    for name in sorted(own & {*columns}):
-        require(False, "modality", name, message)
-    for name in sorted({*columns, *own, *beside_of(columns)} & {*data.labels}):
-        require(False, "labels", name, message)
+    for name in sorted(columns):
+        require(name not in {*own, *masks} and not _is_id(name), "modality", name, message)
+    for name in sorted(data.labels):
+        taken = {*columns, *own, *beside_of(columns)}
+        require(name not in taken and not _is_id(name), "labels", name, message)
     columns |= {
+        **masks,
         **data.labels,
         "split": split.astype(np.str_),
         "group": group,
@@ -321,6 +324,11 @@ def _export(model: Model, data: Dataset) -> tuple[dict[str, np.ndarray], list[st
         **({} if data.files is None else {"files": data.files}),
     }
     return columns, [*known.remarks, *_left_out(split, data.split)]
+
+
+def _is_id(name: str) -> bool:
+    """Whether mmjax.read takes an array of that name for ids."""
+    return name.lower() == "ids" or re.fullmatch(r"ids_\d+", name) is not None
 
 
 def write_embeddings(model: Model, data: Dataset, out: str) -> str:

@@ -1,11 +1,14 @@
 """Which columns are the modalities, and their values as Dataset.from_arrays takes them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmjax.data.columns import presence
 from mmjax.data.files.checks import check_finite
+from mmjax.data.formats.beside import beside_of, lengths_by, shown_by
 from mmjax.data.formats.cells import files_kind, first_texts, interpreted, is_free_text
 from mmjax.data.formats.numbers import is_number
 from mmjax.data.formats.pictures import picture_values
@@ -18,11 +21,11 @@ from mmjax.errors import InvalidInput, require
 
 _AT_ONCE = 1024  # rows of files that are read together
 _MANY = 30  # modalities beyond which nobody meant so many
-_BESIDE = ("{}_mask", "{}_lengths", "present_{}", "{}_present")
 
 
 class Options(NamedTuple):
-    """How columns are read; see mmjax.data.formats.read."""
+    """How columns are read, see mmjax.data.formats.read; named: those that the user says are a
+    modality, a label or such."""
 
     image_size: int | None
     sound: MelOptions
@@ -30,10 +33,12 @@ class Options(NamedTuple):
     limit: int
     root: str
     kinds: Mapping[str, str]
+    named: Container[str] = ()
 
 
 class Modality(NamedTuple):
-    """Arguments of Dataset.from_arrays for one modality, and a remark or an empty one."""
+    """Arguments of Dataset.from_arrays for one modality, a remark or an empty one, names of files,
+    and columns that were read beside its own."""
 
     rows: Any
     lengths: np.ndarray | None = None
@@ -41,6 +46,7 @@ class Modality(NamedTuple):
     kind: str | None = None
     remark: str = ""
     files: Sequence[str] | None = None
+    beside: Sequence[str] = ()
 
 
 def parse_modalities(text: str) -> dict[str, str | list[str]] | None:
@@ -162,17 +168,6 @@ def _numeric(cell: Any) -> bool:
     return all(map(_numeric, cell)) if isinstance(cell, list) else isinstance(cell, int | float)
 
 
-def beside_of(names: Iterable[str]) -> set[str]:
-    """What columns that say lengths or presence of these may be called."""
-    return {form.format(name) for name in names for form in _BESIDE}
-
-
-def beside(table: Table, form: Sequence[str], name: str, stem: str) -> str:
-    """The column that says a modality's lengths or presence, by its name or its column's."""
-    tried = (pattern.format(key) for key in (name, stem) for pattern in form)
-    return next((result for result in tried if result in table.columns), "")
-
-
 def modality(
     table: Table, name: str, columns: str | Sequence[str], rows: np.ndarray | None, options: Options
 ) -> Modality:
@@ -190,8 +185,15 @@ def modality(
     if not isinstance(columns, str) and len(columns) > 1:
         return _together(table, name, columns, rows, options)
     columns = columns if isinstance(columns, str) else columns[0]
-    length = beside(table, _BESIDE[:2], name, columns)
-    shown = beside(table, _BESIDE[2:], name, columns)
+    shown = shown_by(table, options.named, name, columns)
+    found = _one(table, name, columns, shown, rows, options)
+    return found._replace(beside=[*found.beside, *filter(None, [shown])])
+
+
+def _one(
+    table: Table, name: str, columns: str, shown: str, rows: np.ndarray | None, options: Options
+) -> Modality:
+    """A modality of one column; shown: the column that says which rows have it, or empty."""
     values, message = column(table, columns), ""
     if isinstance(values, list):
         cells, kind, (firsts, texts) = values, options.kinds.get(name, ""), first_texts(values)
@@ -210,29 +212,43 @@ def modality(
     if isinstance(values, list):
         values = values if rows is None else [values[k] for k in _fits(values, rows, columns)]
         return Modality(values, None, present, None, message)
-    lengths = picked(_array(table, length)) if length else None
     if values.dtype.kind == "U":
         if isinstance(values, Lazy):
             values = values.read(np.arange(values.shape[0]))
         cells = [None if is_empty(cell) else cell for cell in picked(values).tolist()]
         return Modality(cells, None, present, options.kinds.get(name))
-    return _of_numbers(table, name, values, rows, lengths, present, options)
+    length = lengths_by(table, options.named, name, columns, values, partial(_array, table))
+    lengths = picked(_array(table, length)) if length else None
+    found = _of_numbers(table, name, values, rows, lengths, present, options)
+    return found._replace(beside=[length] if length else [])
 
 
 def _together(
     table: Table, name: str, columns: Sequence[str], rows: np.ndarray | None, options: Options
 ) -> Modality:
-    parts = [modality(table, each, each, rows, options).rows for each in columns]
+    found = [modality(table, each, each, rows, options) for each in columns]
+    parts = [one.rows for one in found]
     counts = {row_count(part) for part in parts}
     require(len(counts) == 1, f"rows of {name}", sorted(counts), "columns of as many rows")
-    here = [_here(part) for part in parts]
+    here = [
+        presence(each, one.rows, one.present, row_count(one.rows))
+        for each, one in zip(columns, found, strict=True)
+    ]
     some, every = np.any(here, 0), np.all(here, 0)
     if (some != every).any():
         row = int(np.argmax(some != every))
-        missing = next(each for each, there in zip(columns, here, strict=True) if not there[row])
+        k = next(k for k, there in enumerate(here) if not there[row])
+        missing, listed = columns[k], isinstance(parts[k], list)
+        lacks = "empty" if listed and parts[k][row] is None else "not present"
         place = at(table, row if rows is None else int(rows[row]))
-        message = f"{table.path}: column {missing!r} of {name} is empty {place}"
+        message = f"{table.path}: column {missing!r} of {name} is {lacks} {place}"
         raise InvalidInput(f"{message}; fill it, or leave all of {', '.join(columns)} empty there")
+    beside = [column for one in found for column in one.beside]
+    if shown := shown_by(table, options.named, name):
+        shows = _array(table, shown)
+        shows = shows if rows is None else shows[_fits(shows, rows, shown)]
+        every = every & presence(name, parts[0], shows, len(every))
+        beside.append(shown)
     joined = []
     for missing, part in zip(columns, parts, strict=True):
         part = _filled(part) if isinstance(part, list) else part
@@ -243,7 +259,7 @@ def _together(
             raise InvalidInput(f"{message}{_first_word(table, missing)}")
         joined.append(part.reshape(len(part), -1))
     values = np.concatenate([narrowed(part) for part in joined], axis=1)
-    return Modality(values, None, None if every.all() else every)
+    return Modality(values, None, None if every.all() else every, beside=beside)
 
 
 def _first_word(table: Table, name: str) -> str:
@@ -254,12 +270,6 @@ def _first_word(table: Table, name: str) -> str:
     if not words or len(words) > len(known) / 2:
         return "; columns that are joined have"
     return f" but {known[words[0]]!r} {at(table, words[0])}; leave empty what a row lacks"
-
-
-def _here(part: Any) -> np.ndarray:
-    """`[n]` bool: rows that hold something."""
-    listed = isinstance(part, list)
-    return np.array([row is not None for row in part]) if listed else np.ones(row_count(part), bool)
 
 
 def _filled(part: list[Any]) -> np.ndarray | None:
@@ -303,7 +313,7 @@ def _some(files: Files, rows: np.ndarray | None) -> Files:
 def _of_files(name: str, files: Files, shown: np.ndarray | None, options: Options) -> Modality:
     present = np.array([bool(written) for written in files.names])
     if shown is not None:
-        present &= np.asarray(shown).astype(bool)
+        present &= presence(name, present, shown, len(present))
     require(bool(present.any()), name, "no files", "a modality that some row has")
     stream, limit = options.stream, options.limit
     if files.kind == "image":

@@ -46,7 +46,8 @@ class Members(NamedTuple):
 
 def members_table(members: Members) -> Table:
     """Columns: `image`, `text`, `audio`; each ending by itself; each field that the first
-    thousand .json files have, of which a caption is the text where there are no text files.
+    thousand .json files have, of which a caption is the text where there are no text files. A
+    field that is called as another column is `json.` and its name, which a remark says.
 
     Rows that have none of the three are left out, which the remarks say, as they do where a row
     lacks one.
@@ -70,6 +71,7 @@ def members_table(members: Members) -> Table:
     remarks = [*members.remarks, alone]
     for sort, where in sorts.items():
         remarks.append(_lacking(members, sort, kept & (where < 0)))
+    twice: dict[str, str] = {}
     columns: dict[str, Callable] = {
         name: (lambda v=v: v[kept]) for name, v in members.labels.items()
     }
@@ -78,7 +80,12 @@ def members_table(members: Members) -> Table:
     for ending, where in members.where.items():
         name = ending.lstrip(".")
         reader = cache(lambda ending=ending, where=where: _by_ending(members, ending, where[kept]))
-        columns.setdefault(name, reader)
+        if name in columns and ending not in _SORTS.get(name, ()):
+            twice[name] = ending
+            remarks.append(f"files that end in {ending} are column {ending!r}")
+            columns[ending] = reader
+        else:
+            columns.setdefault(name, reader)
     labels = [name for name in members.labels if name != "split"]
     if CLASS in members.where:
         unnamed = kept & (members.where[CLASS] < 0)
@@ -90,7 +97,11 @@ def members_table(members: Members) -> Table:
         rows = cache(lambda: _json_rows(members, members.where[".json"][kept]))
         first = _json_rows(members, members.where[".json"][kept][:_FIRST])
         for name in dict.fromkeys(name for row in first for name in row):
-            columns.setdefault(name, lambda name=name: [row.get(name) for row in rows()])
+            free = name if name not in columns else f"json.{name}"
+            columns[free] = lambda name=name: [row.get(name) for row in rows()]
+            if free != name:
+                twice[name] = free
+                remarks.append(f"field {name!r} of the .json files is column {free!r}")
     usual = {sort: sort for sort in sorts}
     captions = [name for name in _CAPTIONS if name in columns]
     if captions and "text" not in usual:
@@ -102,6 +113,7 @@ def members_table(members: Members) -> Table:
         labels=labels,
         place=lambda row: f" ({_names(members, kept)[row]})",
         remarks=[remark for remark in remarks if remark],
+        twice=twice,
     )
 
 

@@ -12,7 +12,6 @@ from mmjax.data.files.pictures import left_out
 from mmjax.data.formats import arrays, tables
 from mmjax.data.formats.choice import (
     Options,
-    beside_of,
     check_as_many,
     modality,
     picked_rows,
@@ -20,12 +19,21 @@ from mmjax.data.formats.choice import (
 )
 from mmjax.data.formats.folders import open_stems
 from mmjax.data.formats.sounds import MelOptions
-from mmjax.data.formats.table import Raw, Table, column, label_values, naming_file, row_count
+from mmjax.data.formats.table import (
+    Raw,
+    Table,
+    check_once,
+    column,
+    label_values,
+    naming_file,
+    row_count,
+)
 from mmjax.data.formats.tars import expanded, open_shards
 from mmjax.errors import InvalidInput, counted, require
 
 _OPENERS = {**arrays.OPENERS, **tables.OPENERS, ".tar": lambda path: open_shards(path, [path])}
 _SHARES = (0.8, 0.1, 0.1)
+_OF_EXPORT = {"split", "group", "is_test"}  # what each of ours has: its groups are linked by ids
 _SOUND = MelOptions()
 
 
@@ -79,7 +87,9 @@ def read(
 
     Of arrays, `NAME_mask` or `NAME_lengths` say where a sequence ends, `NAME_present` or
     `present_NAME` which rows have the modality. An empty cell, text or a missing file of a name
-    says that the row lacks it. What was left out is in the data set's remarks.
+    says that the row lacks it. These are nothing else: a label or a modality of such a name is
+    refused, where the array can be what its name says (`NAME_lengths` may be a label, too). What
+    was left out is in the data set's remarks.
 
     Raises InvalidInput, naming the file, for an ending that is not known, a missing or broken file,
     a column that is not there, NaN, pictures of different sizes without image_size, and whatever
@@ -91,6 +101,8 @@ def read(
     table = open_table(path)
     with naming_file(path):
         index, labels = dict(index or {}), [labels] if isinstance(labels, str) else list(labels)
+        told = [*labels, groups, *_listed(ids), *([split] if isinstance(split, str) else [])]
+        check_once(table, told)
         labels += [name for name in table.labels if name not in labels]
         named = {column for value in (modalities or {}).values() for column in _listed(value)}
         free = lambda usual: next(
@@ -102,8 +114,9 @@ def read(
             "",
         )
         groups = groups or free((*GROUPS, "groups"))
-        numbered = _numbered(table.columns)
-        ids = _listed(ids) or [name for name in [free(("ids",))] if name] or numbered
+        numbered, exported = _numbered(table.columns), {*table.columns} >= _OF_EXPORT
+        left = [name for name in numbered if name not in (*named, *labels, groups)]
+        ids = _listed(ids) or [name for name in [free(("ids",))] if name] or left
         split = (free(SPLITS) or _SHARES) if split is None else split
         rest = [*labels, groups, *ids, split if isinstance(split, str) else ""]
         rest = [name for name in rest if name]
@@ -123,21 +136,22 @@ def read(
         for name in index:
             require(name in known, "index", name, "a column or modality: " + ", ".join(known))
         place = root or os.path.dirname(path)
-        options = Options(image_size, sound, stream, limit, place, dict(kinds or {}))
+        used = {column for value in modalities.values() for column in _listed(value)}
+        used |= {*rest, *index.values()}
+        options = Options(image_size, sound, stream, limit, place, dict(kinds or {}), used)
         results = {
             name: modality(table, name, columns, _rows(table, index, name, columns), options)
             for name, columns in modalities.items()
         }
         check_as_many(table, {name: row_count(one.rows) for name, one in results.items()})
-        used = {column for value in modalities.values() for column in _listed(value)}
-        used |= {*rest, *index.values()} | beside_of({*used, *modalities})
+        used = used.union(*(one.beside for one in results.values()))
         data = Dataset.from_arrays(
             {name: one.rows for name, one in results.items()},
             labels={name: labelled[name] for name in labels},
             groups=named_rows.get(groups),
             split=_split(path, split, labelled),
             ids={name: named_rows[name] for name in ids} if ids else None,
-            linked=bool(ids and groups and ids == numbered),
+            linked=bool(ids) and groups == "group" and exported and {*ids} <= {*numbered},
             present=_some("present", results),
             lengths=_some("lengths", results),
             kinds={**_some("kind", results), **options.kinds, **dict.fromkeys(words, "text")},

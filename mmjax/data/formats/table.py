@@ -1,7 +1,7 @@
 """What every format hands over: named columns, read when they are asked for."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -58,6 +58,7 @@ class Table(NamedTuple):
       place: row number -> ` (line 5)`, for messages.
       remarks: sentences on what was left out.
       written: column -> its cells as they are written, where numbers are written as text.
+      twice: column -> the column of what else is called so.
     """
 
     path: str
@@ -67,6 +68,7 @@ class Table(NamedTuple):
     place: Callable[[int], str] = lambda row: ""
     remarks: Sequence[str] = ()
     written: Mapping[str, Sequence[str]] = MappingProxyType({})
+    twice: Mapping[str, str] = MappingProxyType({})
 
 
 def column(table: Table, name: str) -> Raw:
@@ -76,6 +78,17 @@ def column(table: Table, name: str) -> Raw:
         form = "; columns are told as modality:column" if "=" in name else ""
         raise InvalidInput(f"{table.path}: no column {name!r}; it has {there}{form}")
     return table.columns[name]()
+
+
+def check_once(table: Table, names: Iterable[str]) -> None:
+    """Raises InvalidInput for a name, of what is no modality, that stands for two columns which
+    differ: a caption, and a field of that name."""
+    for name, other in ((name, table.twice[name]) for name in names if name in table.twice):
+        one, two = column(table, name), column(table, other)
+        listed = not isinstance(one, Files | Lazy) and not isinstance(two, Files | Lazy)
+        if not listed or list(map(str, one)) != list(map(str, two)):
+            message = f"{table.path}: column {name!r} may be two, of which the other is {other!r}"
+            raise InvalidInput(f"{message}; name that, or rename one of them")
 
 
 def row_count(values: Raw) -> int:
