@@ -49,6 +49,8 @@ class DCI(NamedTuple):
       informativeness_of: name -> at most 1: one minus the prediction's error over that of the best
         constant guess, so that 0 is nothing. R2 of a continuous factor; of a discrete one, with
         the share of wrong answers for error, 0 at the accuracy of the most frequent class.
+        All three are NaN of fewer rows than `least_dci_rows`, which tell nothing; the first two
+        not by a forest or a penalty of one's own.
       importance: `[d, factors]` >= 0, factors in the mapping's order.
     """
 
@@ -110,7 +112,8 @@ def dci(
     """
     x, values = _checked(features, factors, least_rows=4)
     require(importance in ("linear", "forest"), "importance", importance, "linear or forest")
-    require(penalty is None or penalty > 0, "penalty", penalty, "None, or above 0")
+    good = penalty is None or 0 < penalty < np.inf
+    require(good, "penalty", penalty, "None, or a finite number above 0")
     require(trees >= 1, "trees", trees, "1 or more")
     if importance == "forest":
         number = given(seed, "seed", "an integer with importance='forest'")
@@ -121,11 +124,15 @@ def dci(
     else:
         weights = _lasso_importance(x, values, penalty, split_key)
         informativeness = {n: _linear_told(x, f, split_key) for n, f in values.items()}
-    per_feature = _concentration(weights)
+    few = len(x) < least_dci_rows(x.shape[1], values)
+    told = np.nan if few and importance == "linear" and penalty is None else 1.0
+    per_feature = told * _concentration(weights)
     share = weights.sum(1) / max(weights.sum(), np.finfo(float).tiny)
-    completeness = dict(zip(factors, _concentration(weights.T).tolist(), strict=True))
+    completeness = dict(zip(factors, (told * _concentration(weights.T)).tolist(), strict=True))
+    if few:  # of one held row, or a fit of as many weights as rows, it is any number
+        informativeness = dict.fromkeys(informativeness, float("nan"))
     return DCI(
-        min(float(per_feature @ share), 1.0),
+        float(np.minimum(per_feature @ share, 1.0)),
         float(np.mean(list(completeness.values()))),
         float(np.mean(list(informativeness.values()))),
         per_feature,
@@ -142,6 +149,8 @@ def _rows_lost(weights: int) -> float:
 
 def least_dci_rows(num_features: int, factors: Mapping[str, AnyArray]) -> int:
     """Rows below which `dci` tells nothing: its penalty is 1 or more, which no correlation passes.
+
+    Its scores of fewer rows are NaN.
 
     Args:
       num_features: d.

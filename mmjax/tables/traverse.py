@@ -183,10 +183,12 @@ def ways_figures(
     y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
     scores = dci(y, truth)
     results = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
-    results |= {"informativeness": scores.informativeness, "own": moves.own}
+    enough = len(x) >= least_dci_rows(y.shape[1], truth)
+    results |= {"informativeness": scores.informativeness} if enough else {}
+    results |= {"own": moves.own}
     if len(truth) < 2:  # no component can hold two
         return results
-    if len(x) >= least_dci_rows(y.shape[1], truth):
+    if enough:
         results["disentanglement"] = scores.disentanglement
         results["completeness"] = scores.completeness
     return results | {"others": moves.others}
@@ -201,6 +203,20 @@ def settings(config: Any, run: Run, name: str) -> dict[str, Callable | list[Piec
     return {name: pieces}
 
 
+def _untold(config: Any, rows: list[Row]) -> list[str]:
+    """Why there is no D, C or I: one factor, or fewer held pictures than they take."""
+    metrics = {row.metric for row in rows}
+    if "informativeness" in metrics:
+        lone = "disentanglement" not in metrics
+        return ["one factor: no component can hold two, so that D and C are not told"] * lone
+    data = pictures_of(config, jax.random.key(config.seed))
+    width = config.dim if data.features is None else data.features.shape[1]
+    least = least_dci_rows(min(config.num_components, width), data.factors)
+    return [
+        f"D, C and I take {least} held pictures or more (least_dci_rows): of fewer all is chance"
+    ]
+
+
 def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float]) -> str:
     """Scores of the ways, moves of the factors, and how far the judge can be trusted."""
     look = lambda of, m: mean_and_deviation(values(rows, name, "x", of, m), digits=3)
@@ -213,8 +229,7 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
         for of in ("pictures", "decoded")
     ]
     remarks = list(pictures_of(config, jax.random.key(config.seed)).remarks if config.data else ())
-    if not any(row.metric == "disentanglement" for row in rows):
-        remarks.append("D and C take two factors or more, and more pictures: see least_dci_rows")
+    remarks += _untold(config, rows)
     errors = ", ".join(f"{of} {look(of, 'mse')}" for of in ("decoder", "mean picture"))
     return (
         "\n\n".join(
