@@ -21,7 +21,7 @@ from functools import partial
 
 from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
-from mmjax.errors import require
+from mmjax.errors import require, say
 from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies import PairOptions, make_pair_study
 from mmjax.tables.needs import NEEDS
@@ -29,6 +29,7 @@ from mmjax.tables.paired import (
     EXPERIMENT,
     draw,
     facts_of,
+    few_tests,
     raw_rows,
     summary,
     train_setting,
@@ -91,6 +92,10 @@ def main(config: Config, run: Run) -> None:
     """Runs or resumes all embedding dimensions, writes results, figure and summary."""
     require(len(config.embedding_dims) > 0, "embedding_dims", config.embedding_dims, "one or more")
     data = read_data(config)
+    few = few_tests(config, data)
+    for line in few:
+        say(f"note: {line}")
+    data = data._replace(remarks=(*data.remarks, *few))
 
     def produce(setting, study, log):
         return trained_rows(

@@ -7,12 +7,14 @@ import pytest
 
 import mmjax as mm
 import mmjax.evaluate as ev
-from experiments import traverse
+from experiments import disentangle, paired_data, traverse
 from mmjax.errors import InvalidInput
 from mmjax.evaluate.regression import explained
-from mmjax.run import Row
+from mmjax.run import Row, launch, read_results
+from mmjax.studies import read_world, retrieval_after
 from mmjax.studies.pictures import Pictures
 from mmjax.tables import traverse as table
+from mmjax.tables.disentangle_rows import too_few
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(2, 24, 2)).astype(np.float32)
@@ -23,10 +25,8 @@ def test_r2_of_one_scored_row_is_no_number():
     assert np.isnan(explained(jnp.ones((1, 2)), jnp.zeros((3, 1, 2)))).all()
     assert explained(jnp.ones((1, 2)), jnp.zeros((3, 1, 2))).shape == (3, 2)
     one, two = ((X[:12], Y[:12], X[12 : 12 + m], Y[12 : 12 + m]) for m in (1, 2))
-    small = dict(width=2, layers=1, steps=20)
     assert np.isnan(ev.linear_r2_between(*one)) and np.isfinite(ev.linear_r2_between(*two))
     assert np.isnan(ev.linear_r2(X[:2], Y[:2])) and np.isfinite(ev.linear_r2(X[:3], Y[:3]))
-    assert np.isnan(ev.mlp_r2_between(*one, KEY, **small))
     found = [ev.kernel_r2_between(*rows, alphas=(1.0,), gammas=(1.0,)) for rows in (one, two)]
     assert [bool(np.isnan(score.r2)) for score in found] == [True, False]
     rows = [ev.Labelled(X[:12], Y[:12])] * 2
@@ -90,3 +90,61 @@ def test_kurtosis_of_a_few_judged_rows_is_a_dash_and_a_line(judged):
     assert (f"{rows}: too few for kurtosis, use 4 or more" in found.remarks) == (judged < 4)
     assert np.isnan(ev.excess_kurtosis(X[:judged])).all() == (judged < 4)
     assert np.isnan(ev.sparsity(X[:judged])).all() == (judged < 2)
+
+
+def _launch(experiment, name, *argv):
+    how = dict(experiment=name, doc="", about=experiment.ABOUT, argv=[name, *argv])
+    return launch(experiment.main, experiment.Config, experiment.PRESETS, **how)
+
+
+def test_mcc_of_two_rows_is_no_number_and_the_least_is_where_chance_is_no_longer_one():
+    assert np.isnan(ev.mcc(X[:2], Y[:2])) and np.isfinite(ev.mcc(X[:3], Y[:3]))
+    assert ev.least_mcc_rows(2, 2) == 9
+    assert 2 * ev.least_mcc_rows(2, 3) == ev.least_dci_rows(3, {"a": X[:, 0], "b": X[:, 0]})
+
+
+def test_recall_is_of_more_pairs_than_answers():
+    found = retrieval_after(jnp.asarray(X[:12]), jnp.asarray(Y[:12]), KEY, num_components=1)
+    assert {metric for _, _, metric in found} == {"recall_at_1", "recall_at_5"}
+
+
+def test_disentangle_says_what_so_few_rows_can_not_tell(tmp_path, capsys):
+    file = str(tmp_path / "few.npz")
+    np.savez(file, image=X[:6], text=Y[:6], latents=X[:6, :2])
+    flags = [f"--features={file}", "--values=image", "--text_values=text", "--latents=latents"]
+    flags += ["--num_components=1", "--seeds=1", "--top=1", f"--workdir={tmp_path / 'run'}"]
+    assert _launch(disentangle, "disentangle", *flags) == 0
+    said = capsys.readouterr()
+    for line in (
+        "no geometry: 6 pairs, one a group; it takes 20 or more",
+        "retrieval among about 3 held pairs: a guess has a recall at 1 of 0.33; "
+        "recall at k takes more than k held pairs",
+        "no MCC and R2 against the latents: 2 held rows; of fewer than 8 they are chance",
+        "no kurtosis: half of 6 rows are judged; it takes 8 rows or more",
+    ):
+        assert f"note: {file}: {line}" in said.err and f"Note: {line}." in said.out
+    rows = read_results(str(tmp_path / "run" / "results.csv"))
+    assert {r.metric for r in rows} == {"recall_at_1", "sparsity", "stability", "shown"}
+    assert "nan" not in said.out.lower()
+
+
+def test_disentangle_says_nothing_where_rows_are_enough():
+    world = read_world(disentangle.Config(generated=200), 0)
+    assert too_few(disentangle.Config(generated=200), world) == []
+
+
+def test_paired_data_of_one_test_row_has_no_recall_and_a_line(tmp_path, capsys):
+    file = str(tmp_path / "few.npz")
+    test = np.arange(24) == 3
+    np.savez(file, x=X, t=Y, size=Y[:, 0], test=test)
+    flags = [f"--data={file}", "--x=x", "--t=t", "--private_x=size", "--test_x=test"]
+    flags += ["--test_t=test", "--embedding_dims=2", "--hidden=4", "--steps=2", "--batch_size=8"]
+    flags += ["--seeds=1", f"--workdir={tmp_path / 'run'}"]
+    assert _launch(paired_data, "paired_data", *flags) == 0
+    said = capsys.readouterr()
+    line = (
+        "1 test row of x and 1 test row of t: figures of 10 or fewer are mostly chance; recall at"
+    )
+    assert f"note: {line}" in said.err and line in said.out
+    rows = read_results(str(tmp_path / "run" / "results.csv"))
+    assert not [r for r in rows if "recall" in r.metric or r.metric == "r2"]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import given, require
-from mmjax.evaluate.identification import correlations
+from mmjax.evaluate.identification import correlations, rows_lost
 from mmjax.evaluate.lasso import lasso
 from mmjax.evaluate.probes import linear_probe_accuracy
 from mmjax.evaluate.regression import explained, linear_r2_between, standardise
@@ -142,11 +142,6 @@ def dci(
     )
 
 
-def _rows_lost(weights: int) -> float:
-    """Rows that a fit of so many weights takes before the largest correlation is above chance."""
-    return 2 * np.log(20 * weights)
-
-
 def least_dci_rows(num_features: int, factors: Mapping[str, AnyArray]) -> int:
     """Rows below which `dci` tells nothing: its penalty is 1 or more, which no correlation passes.
 
@@ -157,7 +152,7 @@ def least_dci_rows(num_features: int, factors: Mapping[str, AnyArray]) -> int:
       factors: as `dci` has them.
     """
     columns = [_classes(f)[0] if _discrete(f) else 1 for f in map(np.asarray, factors.values())]
-    return 2 * (int(_rows_lost(num_features * sum(columns))) + 1)
+    return 2 * (int(rows_lost(num_features * sum(columns))) + 1)
 
 
 def mig(features: AnyArray, factors: Mapping[str, AnyArray], *, bins: int = 20) -> Gap:
@@ -374,7 +369,7 @@ def _lasso_importance(
     targets = np.concatenate(columns, axis=1).astype(features.dtype)
     fit_x, fit_y = halves((features, targets), key, strata)[0]
     if penalty is None:
-        penalty = (_rows_lost(fit_x.shape[1] * fit_y.shape[1]) / len(fit_x)) ** 0.5
+        penalty = (rows_lost(fit_x.shape[1] * fit_y.shape[1]) / len(fit_x)) ** 0.5
     weights = np.abs(np.asarray(_standardised_lasso(fit_x, fit_y, penalty), float))
     ends = np.cumsum([column.shape[1] for column in columns])[:-1]
     return np.stack([block.mean(1) for block in np.split(weights, ends, axis=1)], axis=1)
