@@ -49,8 +49,7 @@ class DCI(NamedTuple):
       informativeness_of: name -> at most 1: one minus the prediction's error over that of the best
         constant guess, so that 0 is nothing. R2 of a continuous factor; of a discrete one, with
         the share of wrong answers for error, 0 at the accuracy of the most frequent class.
-        All three are NaN of fewer rows than `least_dci_rows`, which tell nothing; the first two
-        not by a forest or a penalty of one's own.
+        NaN of fewer rows than `least_dci_rows`, as is all but importance by the usual penalty.
       importance: `[d, factors]` >= 0, factors in the mapping's order.
     """
 
@@ -124,12 +123,12 @@ def dci(
     else:
         weights = _lasso_importance(x, values, penalty, split_key)
         informativeness = {n: _linear_told(x, f, split_key) for n, f in values.items()}
-    few = len(x) < least_dci_rows(x.shape[1], values)
+    few = len(x) < least_dci_rows(x.shape[1], values)  # a fit of so few may be off by any factor
     told = np.nan if few and importance == "linear" and penalty is None else 1.0
     per_feature = told * _concentration(weights)
     share = weights.sum(1) / max(weights.sum(), np.finfo(float).tiny)
     completeness = dict(zip(factors, (told * _concentration(weights.T)).tolist(), strict=True))
-    if few:  # of one held row, or a fit of as many weights as rows, it is any number
+    if few:
         informativeness = dict.fromkeys(informativeness, float("nan"))
     return DCI(
         float(np.minimum(per_feature @ share, 1.0)),
@@ -143,9 +142,7 @@ def dci(
 
 
 def least_dci_rows(num_features: int, factors: Mapping[str, AnyArray]) -> int:
-    """Rows below which `dci` tells nothing: its penalty is 1 or more, which no correlation passes.
-
-    Its scores of fewer rows are NaN.
+    """Rows below which `dci` is NaN: its penalty is 1 or more, which no correlation passes.
 
     Args:
       num_features: d.

@@ -96,9 +96,8 @@ def mcc(latents: Array, features: Array, *, kind: str = "pearson") -> float:
       1.0
     """
     correlation = np.asarray(correlations(latents, features, kind=kind))
-    if (
-        len(latents) < 3 or np.isnan(correlation).any()
-    ):  # matched or not: what is left of a broken run is no score
+    # Matched or not: what is left of a broken run is no score.
+    if len(latents) < 3 or np.isnan(correlation).any():
         return float("nan")
     rows, columns = match(correlation)
     return float(correlation[rows, columns].sum() / latents.shape[1])

@@ -39,8 +39,8 @@ def too_few(config: Any, world: FeatureWorld) -> list[str]:
             lines.append(f"no geometry: {of}; it takes {GEOMETRY_PAIRS} or more")
         if (judged := -(-pairs // 2)) <= max(RANKS):
             lines.append(
-                f"retrieval among about {counted(judged, 'held pair')}: a guess has a recall at 1 of "
-                f"{1 / judged:.2f}; recall at k takes more than k held pairs"
+                f"retrieval among about {counted(judged, 'held pair')}: a guess has a recall at 1 "
+                f"of {1 / judged:.2f}; recall at k takes more than k held pairs"
             )
     least = max((latents_rows(config, world, count) for count in config.num_components), default=0)
     if held < least:

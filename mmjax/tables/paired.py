@@ -171,8 +171,8 @@ def few_tests(config: Any, data: PairedData) -> list[str]:
     asked = f", {config.retrieval_samples} of which in retrieval"
     asked = asked if config.retrieval_samples < max(counts.values()) else ""
     return [
-        f"{rows}{asked}: figures of {FEW} or fewer are mostly chance; recall at k takes more than k "
-        "rows, R2 two or more."
+        f"{rows}{asked}: figures of {FEW} or fewer are mostly chance; recall at k takes more "
+        "than k rows, R2 two or more."
     ]
 
 

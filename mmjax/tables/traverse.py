@@ -13,7 +13,15 @@ from mmjax.config import names_in
 from mmjax.data.dataset import Dataset
 from mmjax.disentangle import Affine, components
 from mmjax.errors import InvalidInput, counted
-from mmjax.evaluate import Moves, dci, decoded_moves, least_dci_rows, mcc, traversed
+from mmjax.evaluate import (
+    Moves,
+    dci,
+    decoded_moves,
+    least_dci_rows,
+    least_mcc_rows,
+    mcc,
+    traversed,
+)
 from mmjax.few_shot.unmix import KINDS
 from mmjax.losses import info_nce
 from mmjax.models import fit
@@ -182,7 +190,8 @@ def ways_figures(
     and factors can tell, and no more."""
     y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
     scores = dci(y, truth)
-    results = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
+    told = amounts and len(x) >= least_mcc_rows(len(amounts), y.shape[1])
+    results = {"mcc": mcc(jnp.stack(amounts, 1), y)} if told else {}
     enough = len(x) >= least_dci_rows(y.shape[1], truth)
     results |= {"informativeness": scores.informativeness} if enough else {}
     results |= {"own": moves.own}
@@ -204,17 +213,19 @@ def settings(config: Any, run: Run, name: str) -> dict[str, Callable | list[Piec
 
 
 def _untold(config: Any, rows: list[Row]) -> list[str]:
-    """Why there is no D, C or I: one factor, or fewer held pictures than they take."""
+    """Why there is no MCC, D, C or I: one factor, or fewer held pictures than they take."""
     metrics = {row.metric for row in rows}
     if "informativeness" in metrics:
         lone = "disentanglement" not in metrics
         return ["one factor: no component can hold two, so that D and C are not told"] * lone
     data = pictures_of(config, jax.random.key(config.seed))
     width = config.dim if data.features is None else data.features.shape[1]
-    least = least_dci_rows(min(config.num_components, width), data.factors)
-    return [
-        f"D, C and I take {least} held pictures or more (least_dci_rows): of fewer all is chance"
-    ]
+    k = min(config.num_components, width)
+    amounts = sum(v.dtype.kind == "f" for v in data.factors.values())
+    lines = [f"D, C and I take {least_dci_rows(k, data.factors)} held pictures or more"]
+    if amounts and "mcc" not in metrics:
+        lines.append(f"MCC takes {least_mcc_rows(amounts, k)} held pictures or more")
+    return lines
 
 
 def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float]) -> str:
