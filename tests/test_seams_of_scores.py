@@ -10,7 +10,8 @@ import mmjax.evaluate as ev
 from experiments import disentangle, paired_data, traverse
 from mmjax.errors import InvalidInput
 from mmjax.evaluate.regression import explained
-from mmjax.run import Row, launch, read_results
+from mmjax.report import difference
+from mmjax.run import Row, compare, launch, read_results
 from mmjax.studies import read_world, retrieval_after
 from mmjax.studies.pictures import Pictures
 from mmjax.tables import traverse as table
@@ -147,3 +148,25 @@ def test_paired_data_of_one_test_row_has_no_recall_and_a_line(tmp_path, capsys):
     assert f"note: {line}" in said.err and line in said.out
     rows = read_results(str(tmp_path / "run" / "results.csv"))
     assert not [r for r in rows if "recall" in r.metric or r.metric == "r2"]
+
+
+def test_so_few_seeds_that_agree_are_no_difference():
+    alike = lambda n, gap=0.1, start=0: {start + k: 0.3 + k / 7 + gap for k in range(n)}
+    for seeds, told in ((2, False), (5, False), (6, True)):
+        found = difference(alike(seeds, 0.0), alike(seeds))
+        assert found.mean == pytest.approx(0.1) and found.differs == told
+        assert (found.kind == "") == np.isnan(found.low) == (not told)
+    whole = lambda n, value, start: dict.fromkeys(range(start, start + n), value)
+    for seeds, told in ((2, False), (3, False), (4, True)):
+        found = difference(whole(seeds, 0.5, 0), whole(seeds, 0.6, 10))
+        assert found.differs == told and (found.kind == "") == (not told)
+
+
+def test_a_page_says_that_seeds_agree_and_are_too_few():
+    first, other = {0: 0.5, 1: 0.6}, {0: 0.6, 1: 0.7}
+    name = ("fit", "x", "word", "accuracy")
+    one = compare.Compared(name, "fit", "two", first, other, difference(first, other))
+    row = compare.differences_table([one], ["one", "two"]).rows[0]
+    assert row[0] == "" and "no spread of so few seeds" in row
+    (line,) = compare._findings([one])
+    assert line.startswith("1 figures differ by the same in all seeds, too few to tell")
