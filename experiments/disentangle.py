@@ -26,6 +26,7 @@ from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.studies import FeatureOptions, read_world
 from mmjax.tables import disentangle_report as report
 from mmjax.tables.disentangle import EXPERIMENT, probe_names, settings, with_controls
+from mmjax.tables.disentangle_rows import too_few
 from mmjax.tables.few_shot_options import all_columns
 from mmjax.tables.needs import NEEDS
 
@@ -79,6 +80,7 @@ def main(config: Config, run: Run) -> None:
     require(config.restarts >= 2, "restarts", config.restarts, "a whole number >= 2")
     require(config.seeds >= 1, "seeds", config.seeds, "a whole number >= 1")
     world, controls = with_controls(config, read_world(config, config.seed))
+    world = world._replace(remarks=[*world.remarks, *too_few(config, world)])
     table = settings(config, world, controls, run)
     width = min(x.shape[1] for x in world.whole.sides().values())
     remarks = [*world.remarks, *all_columns(config.num_components, width)]

@@ -21,7 +21,7 @@ from functools import partial
 
 from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
-from mmjax.errors import require
+from mmjax.errors import require, say
 from mmjax.run import About, Run, RunOptions, launch, run_table
 from mmjax.studies import PairOptions, check_export, make_pair_study
 from mmjax.studies.paired import check_probes
@@ -30,6 +30,7 @@ from mmjax.tables.paired import (
     EXPERIMENT,
     draw,
     facts_of,
+    few_tests,
     raw_rows,
     summary,
     train_setting,
@@ -99,6 +100,10 @@ def main(config: Config, run: Run) -> None:
         check_probes(side, limit=config.probe_samples)
         if config.export_features:
             check_export(side)
+    few = few_tests(config, data)
+    for line in few:
+        say(f"note: {line}")
+    data = data._replace(remarks=(*data.remarks, *few))
 
     def produce(setting, study, log):
         return trained_rows(

@@ -49,7 +49,7 @@ def test_too_few_seeds_have_no_interval():
     found = difference({0: 1.0}, {0: 3.0})
     assert found.mean == 2.0 and np.isnan(found.low) and not found.kind and not found.differs
     same = difference({0: 1.0, 1: 2.0}, {0: 1.5, 1: 2.5})
-    assert same[:3] == (0.5, 0.5, 0.5) and same.differs  # the seeds agree to the last digit
+    assert same.mean == 0.5 and np.isnan(same.low) and not same.differs  # by chance alike
 
 
 def test_rows_belong_together():

@@ -6,7 +6,13 @@ from mmjax.evaluate.decoded import Moves, decoded_moves
 from mmjax.evaluate.disentanglement import DCI, Gap, dci, least_dci_rows, mig, sap
 from mmjax.evaluate.few_shot import PROBES, Choice, check_shots, few_shot_rows, in_span, search_c
 from mmjax.evaluate.geometry import Geometry, geometry_of
-from mmjax.evaluate.identification import correlations, match, mcc, spearman_ranks
+from mmjax.evaluate.identification import (
+    correlations,
+    least_mcc_rows,
+    match,
+    mcc,
+    spearman_ranks,
+)
 from mmjax.evaluate.kernel_ridge import KernelScore, kernel_r2, kernel_r2_between
 from mmjax.evaluate.linear_probes import (
     PROBE_TASKS,
@@ -84,6 +90,7 @@ __all__ = [
     "kernel_r2_between",
     "knn_accuracy",
     "least_dci_rows",
+    "least_mcc_rows",
     "linear_probe_accuracy",
     "linear_r2",
     "linear_r2_between",

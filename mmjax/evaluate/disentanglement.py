@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.errors import given, require
-from mmjax.evaluate.identification import correlations
+from mmjax.evaluate.identification import correlations, rows_lost
 from mmjax.evaluate.lasso import lasso
 from mmjax.evaluate.probes import linear_probe_accuracy
 from mmjax.evaluate.regression import explained, linear_r2_between, standardise
@@ -49,6 +49,7 @@ class DCI(NamedTuple):
       informativeness_of: name -> at most 1: one minus the prediction's error over that of the best
         constant guess, so that 0 is nothing. R2 of a continuous factor; of a discrete one, with
         the share of wrong answers for error, 0 at the accuracy of the most frequent class.
+        NaN of fewer rows than `least_dci_rows`, as is all but importance by the usual penalty.
       importance: `[d, factors]` >= 0, factors in the mapping's order.
     """
 
@@ -110,7 +111,8 @@ def dci(
     """
     x, values = _checked(features, factors, least_rows=4)
     require(importance in ("linear", "forest"), "importance", importance, "linear or forest")
-    require(penalty is None or penalty > 0, "penalty", penalty, "None, or above 0")
+    good = penalty is None or 0 < penalty < np.inf
+    require(good, "penalty", penalty, "None, or a finite number above 0")
     require(trees >= 1, "trees", trees, "1 or more")
     if importance == "forest":
         number = given(seed, "seed", "an integer with importance='forest'")
@@ -121,11 +123,15 @@ def dci(
     else:
         weights = _lasso_importance(x, values, penalty, split_key)
         informativeness = {n: _linear_told(x, f, split_key) for n, f in values.items()}
-    per_feature = _concentration(weights)
+    few = len(x) < least_dci_rows(x.shape[1], values)  # a fit of so few may be off by any factor
+    told = np.nan if few and importance == "linear" and penalty is None else 1.0
+    per_feature = told * _concentration(weights)
     share = weights.sum(1) / max(weights.sum(), np.finfo(float).tiny)
-    completeness = dict(zip(factors, _concentration(weights.T).tolist(), strict=True))
+    completeness = dict(zip(factors, (told * _concentration(weights.T)).tolist(), strict=True))
+    if few:
+        informativeness = dict.fromkeys(informativeness, float("nan"))
     return DCI(
-        min(float(per_feature @ share), 1.0),
+        float(np.minimum(per_feature @ share, 1.0)),
         float(np.mean(list(completeness.values()))),
         float(np.mean(list(informativeness.values()))),
         per_feature,
@@ -135,20 +141,15 @@ def dci(
     )
 
 
-def _rows_lost(weights: int) -> float:
-    """Rows that a fit of so many weights takes before the largest correlation is above chance."""
-    return 2 * np.log(20 * weights)
-
-
 def least_dci_rows(num_features: int, factors: Mapping[str, AnyArray]) -> int:
-    """Rows below which `dci` tells nothing: its penalty is 1 or more, which no correlation passes.
+    """Rows below which `dci` is NaN: its penalty is 1 or more, which no correlation passes.
 
     Args:
       num_features: d.
       factors: as `dci` has them.
     """
     columns = [_classes(f)[0] if _discrete(f) else 1 for f in map(np.asarray, factors.values())]
-    return 2 * (int(_rows_lost(num_features * sum(columns))) + 1)
+    return 2 * (int(rows_lost(num_features * sum(columns))) + 1)
 
 
 def mig(features: AnyArray, factors: Mapping[str, AnyArray], *, bins: int = 20) -> Gap:
@@ -365,7 +366,7 @@ def _lasso_importance(
     targets = np.concatenate(columns, axis=1).astype(features.dtype)
     fit_x, fit_y = halves((features, targets), key, strata)[0]
     if penalty is None:
-        penalty = (_rows_lost(fit_x.shape[1] * fit_y.shape[1]) / len(fit_x)) ** 0.5
+        penalty = (rows_lost(fit_x.shape[1] * fit_y.shape[1]) / len(fit_x)) ** 0.5
     weights = np.abs(np.asarray(_standardised_lasso(fit_x, fit_y, penalty), float))
     ends = np.cumsum([column.shape[1] for column in columns])[:-1]
     return np.stack([block.mean(1) for block in np.split(weights, ends, axis=1)], axis=1)

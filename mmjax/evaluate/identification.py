@@ -67,11 +67,27 @@ def match(correlation: AnyArray) -> tuple[np.ndarray, np.ndarray]:
     return linear_sum_assignment(finite, maximize=True)
 
 
+def rows_lost(correlations: int) -> float:
+    """Rows below which the largest of so many correlations of independent variables may be 1."""
+    return 2 * np.log(20 * correlations)
+
+
+def least_mcc_rows(num_latents: int, num_features: int) -> int:
+    """Rows below which `mcc` tells nothing: correlations by chance are as large as any.
+
+    Example:
+      >>> least_mcc_rows(2, 2)
+      9
+    """
+    return int(rows_lost(num_latents * num_features)) + 1
+
+
 def mcc(latents: Array, features: Array, *, kind: str = "pearson") -> float:
     """Mean correlation coefficient: 1 where features are latents up to permutation and scale.
 
     The mean over latents of the absolute correlation with the matched feature; a latent without a
-    match (fewer features than latents) counts as 0. NaN where any column is not finite.
+    match (fewer features than latents) counts as 0. NaN where any column is not finite, and of
+    fewer rows than three, any two of which correlate by 1; see least_mcc_rows.
 
     Example:
       >>> import jax
@@ -80,7 +96,8 @@ def mcc(latents: Array, features: Array, *, kind: str = "pearson") -> float:
       1.0
     """
     correlation = np.asarray(correlations(latents, features, kind=kind))
-    if np.isnan(correlation).any():  # matched or not: what is left of a broken run is no score
+    # Matched or not: what is left of a broken run is no score.
+    if len(latents) < 3 or np.isnan(correlation).any():
         return float("nan")
     rows, columns = match(correlation)
     return float(correlation[rows, columns].sum() / latents.shape[1])

@@ -28,10 +28,11 @@ class KernelScore(NamedTuple):
 
     Attributes:
       r2: coefficient of determination on the scoring rows, averaged over the block's targets. At
-        most 1; NaN for a block of no targets, or where features are not finite.
+        most 1; NaN for a block of no targets, of one scoring row, or where features are not finite.
       alpha: the chosen ridge.
       gamma: the chosen inverse width of the kernel.
-      cv_r2: the cross-validated R2 they were chosen by.
+      cv_r2: the cross-validated R2 they were chosen by, in which a fold of one row counts as 0; NaN
+        where all folds are of one row, and the first alpha and gamma are taken.
     """
 
     r2: Array
@@ -244,7 +245,9 @@ def _grid_r2(x, y, alphas, gammas, folds, places) -> Array:
         else:
             gram, moments, basis = basis[left].T @ basis[left], basis[left].T @ y[left], basis[held]
         predicted = jnp.tensordot(basis, _ridge_path(gram, moments, alphas), 1).swapaxes(0, 1)
-        return explained(y[held], y[held] - predicted)
+        missed = y[held] - predicted
+        # A fold of one row tells nothing, of no alpha more than of another; NaN stays NaN.
+        return explained(y[held], missed) if len(held) > 1 else 0 * missed[..., 0, :]
 
     def of_gamma(gamma):
         basis = _kernel(distances, gamma)
@@ -300,7 +303,8 @@ def _scores(
         alpha, gamma = alphas[best // len(gammas)], gammas[best % len(gammas)]
         predicted = _refitted(fit_x, fit_y, score_x, alpha, gamma, places)
         r2 = mean_over(member, explained(score_y, score_y - predicted))
-        return KernelScore(r2, alpha, gamma, grid.ravel()[best])
+        chosen_by = grid.ravel()[best] if len(searched) > folds else jnp.full_like(r2, jnp.nan)
+        return KernelScore(r2, alpha, gamma, chosen_by)
 
     # TF32 products, the default on some devices, are not the positive definite matrices meant.
     with jax.default_matmul_precision("highest"):

@@ -76,7 +76,7 @@ def mlp_r2_between(
 
     Returns:
       Scalar: coefficient of determination on the scoring rows, averaged over the k targets. At most
-      1. k = 0 gives NaN.
+      1. k = 0 gives NaN, and so does m = 1.
 
     Raises:
       InvalidInput: rows or columns do not agree, or a value is outside these ranges.

@@ -36,8 +36,11 @@ def explained(targets: Array, residual: Array) -> Array:
 
     Returns:
       `[..., k]`, at most 1: one minus the sum of squares of the residual over that of the targets
-      around their mean; 0 for constant targets, NaN where something is not finite.
+      around their mean; 0 for constant targets, NaN where something is not finite, and of fewer
+      rows than two, which have no mean to be compared with.
     """
+    if len(targets) < 2:
+        return jnp.full((*residual.shape[:-2], residual.shape[-1]), jnp.nan, residual.dtype)
     columns = columns_of(targets)
     total = jnp.sum(without(columns, targets) ** 2, axis=0)
     left = jnp.sum((residual / columns.unit / columns.spread) ** 2, axis=-2)
@@ -67,7 +70,7 @@ def linear_r2_between(
 
     Returns:
       Scalar: coefficient of determination on the scoring rows, averaged over the k targets. At most
-      1; negative where the fit is worse than the mean. k = 0 gives NaN.
+      1; negative where the fit is worse than the mean. k = 0 gives NaN, and so does m = 1.
 
     Raises:
       InvalidInput: features and targets differ in rows, the sets in columns, or there are no rows.
@@ -98,7 +101,8 @@ def linear_r2(features: AnyArray, targets: AnyArray, split_key: Key | None = Non
 
     Returns:
       Scalar: coefficient of determination on the second half, averaged over the k targets. At most
-      1; negative where the fit is worse than the mean. k = 0 gives NaN.
+      1; negative where the fit is worse than the mean. k = 0 gives NaN, and so does n = 2, of
+      which one row is scored.
     """
     (fit_x, fit_y), (score_x, score_y) = halves((features, targets), split_key)
     return linear_r2_between(fit_x, fit_y, score_x, score_y)

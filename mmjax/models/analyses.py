@@ -114,7 +114,7 @@ class DisentangleFigures(NamedTuple):
     Attributes:
       figures: method (as they are, PCA, whitening, FastICA) -> metric -> value: `kurtosis`, the
         mean excess over components; with labels `dci`, `completeness` and `sap`: how far a factor
-        is told by one component alone, None where too few rows are judged to tell.
+        is told by one component alone; None where too few rows are judged to tell.
       chance: the same of a random rotation of the whitened embeddings.
       of: whose embeddings.
       fitted: rows the maps were fitted on, without labels.
@@ -195,11 +195,14 @@ def disentangle(
     if num_components is not None:
         k = whole("num_components", num_components, most=k)
     asked = bool(data.labels) if labels is None else bool(labels)
-    least = least_dci_rows(k, factors) if factors else 0
-    if len(score_x) < least:
-        remarks.append(
-            f"{counted(len(score_x), 'judged row')}: too few for dci, use {least} or more"
-        )
+    least, wide = (least_dci_rows(n, factors) if factors else 0 for n in (k, x.shape[1]))
+    said = counted(len(score_x), "judged row")
+    if len(score_x) < _LEAST:
+        remarks.append(f"{said}: too few for kurtosis, use {_LEAST} or more")
+    for wanted, of in ((least, ""), (wide, " of the embeddings as they are")):
+        if len(score_x) < wanted:
+            remarks.append(f"{said}: too few for dci{of}, use {wanted} or more")
+            break
     if len(factors) == 1:
         remarks.append("one label: no component can hold two, so that dci would be 1 or 0")
     ica_key, turn_key, split_key = jax.random.split(key, 3)
@@ -209,9 +212,9 @@ def disentangle(
         affine = UNMIXINGS[unmixing](jax.numpy.asarray(fit_x), ica_key, k)
         y = components(affine, score_x)
         white = y if unmixing == "whitening" else white
-        figures[name] = _figures(y, factors, split_key, asked, len(score_x) >= least)
+        figures[name] = _figures(y, factors, split_key, asked)
     turn = jax.random.orthogonal(turn_key, white.shape[1])
-    chance = _figures(white @ turn, factors, split_key, asked, len(score_x) >= least)
+    chance = _figures(white @ turn, factors, split_key, asked)
     random, enough = chance.get("dci") or 0, 4 * len(turn) * least
     if random > _NO_CHANCE and len(score_x) < enough:
         few = f"{counted(len(score_x), 'judged row')}; {enough} would compare better"
@@ -220,6 +223,7 @@ def disentangle(
 
 
 _NO_CHANCE = 0.8  # dci of a random rotation: by few rows only the largest weights are seen
+_LEAST = 4  # rows of a kurtosis: of two it is -2, of three -1.5, whatever they are
 _HANDFUL = 5  # rows of each of two classes, or of a quantity, that components are judged by
 
 
@@ -271,13 +275,14 @@ def _factors(
 
 
 def _figures(
-    y: jax.Array, factors: Mapping[str, Any], key: Key, asked: bool, enough: bool
+    y: jax.Array, factors: Mapping[str, Any], key: Key, asked: bool
 ) -> dict[str, float | None]:
     """Of components `[n, k]`; None for what can't be told of so few rows or labels."""
-    figures: dict[str, float | None] = {"kurtosis": float(np.mean(excess_kurtosis(y)))}
+    tails = float(np.mean(excess_kurtosis(y))) if len(y) >= _LEAST else None
+    figures: dict[str, float | None] = {"kurtosis": tails}
     if asked:
         figures |= dict.fromkeys(("dci", "completeness", "sap"))
-    if factors and enough:
+    if factors and len(y) >= least_dci_rows(y.shape[1], factors):
         scores = dci(y, factors, split_key=key)
         figures["dci"] = float(scores.disentanglement) if len(factors) > 1 else None
         figures["completeness"] = float(scores.completeness)

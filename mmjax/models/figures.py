@@ -32,7 +32,8 @@ class ProbeFigures(NamedTuple):
         embedding.
       raw: modality (or `all`) -> the same probe on what the network sees (see raw_values); of text,
         streamed rows and very large ones there is none, and a remark says so.
-      chance: share of the most frequent class among the judged rows; 0 of r2.
+      chance: share of the most frequent class among the judged rows; 0 of r2, which one judged row
+        does not have.
       fitted: rows the probes were fitted on.
       scored: rows that were judged: no encoder and no probe has seen them.
       remarks: sentences that belong beside the figures.
@@ -230,6 +231,9 @@ def probe_features(
     counts = {name: int(rows.sum()) for name, rows in here.items()}
     parts = {"fitting": fit & ~choosing, "choosing": choosing, "judged": score}
     remarks += [line for name, x in features.items() for line in _lacking(name, x, parts)]
+    if not classes:
+        said = "no figure; 1 judged row, r2 takes two or more"
+        remarks += [f"{name}: {said}" for name, count in counts.items() if count == 1]
     fewer = any(count < score.sum() for count in counts.values())
     partial = {name: (counts[name], chance(here[name])) for name in here} if fewer else {}
     of = int(fit.sum()), int(score.sum()), tuple(remarks)

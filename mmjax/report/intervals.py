@@ -1,5 +1,6 @@
 """Differences of two runs with confidence intervals."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVEL = 0.95
+_ROUNDING = 2.0**-22  # of figures in float32, relative
+_TINY = 1e-300
 
 
 class Difference(NamedTuple):
@@ -20,7 +23,8 @@ class Difference(NamedTuple):
 
     Attributes:
       mean: second minus first.
-      low, high: ends of its confidence interval; not numbers where there are too few values.
+      low, high: ends of its confidence interval; not numbers where there are too few values, or so
+        few alike ones that they show no spread.
       kind: paired, Welch, or empty where there is no interval.
     """
 
@@ -42,10 +46,17 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
       first, second: seed -> figure. Where two or more seeds are shared, their differences are what
         is looked at (paired); elsewhere means of independent seeds are compared (Welch), which
         takes two or more on either side.
+
+    Values without a spread have an interval of no width, where they are so many that as many signs
+    alike, or so clean a division, have a chance below 1 - LEVEL (six paired seeds, four and four
+    others); of fewer there is none.
     """
     shared = sorted(set(first) & set(second))
     if len(shared) >= 2:
         gaps = np.array([second[seed] - first[seed] for seed in shared])
+        size = max(abs(of[seed]) for of in (first, second) for seed in shared)
+        if np.ptp(gaps) <= _ROUNDING * size and 0.5 ** (len(gaps) - 1) > 1 - LEVEL:
+            return Difference(float(gaps.mean()), np.nan, np.nan, "")
         return _around(float(gaps.mean()), gaps.std(ddof=1) / np.sqrt(len(gaps)), len(gaps) - 1.0)
     a, b = (np.array(list(values.values())) for values in (first, second))
     mean = float(b.mean() - a.mean())
@@ -53,6 +64,9 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
         return Difference(mean, np.nan, np.nan, "")
     from scipy import stats
 
+    if max(np.ptp(v) / max(np.abs(v).max(), _TINY) for v in (a, b)) <= _ROUNDING:
+        if 2 / math.comb(len(a) + len(b), len(a)) > 1 - LEVEL:
+            return Difference(mean, np.nan, np.nan, "")
     if a.std() == b.std() == 0:
         return Difference(mean, mean, mean, "Welch")
     result = stats.ttest_ind(b, a, equal_var=False).confidence_interval(LEVEL)

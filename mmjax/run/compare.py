@@ -148,9 +148,17 @@ def config_differences(runs: Sequence[Held]) -> Table:
     return Table(["", *(run.name for run in runs)], rows)
 
 
-def _interval(interval: Difference) -> str:
+def _alike(one: Compared) -> bool:
+    """Whether there are seeds enough, but so few and so alike that they have no interval."""
+    first, other = one.first, one.other
+    enough = len(set(first) & set(other)) > 1 or min(len(first), len(other)) > 1
+    return enough and not one.difference.kind
+
+
+def _interval(one: Compared) -> str:
+    interval = one.difference
     if not interval.kind:
-        return "too few seeds"
+        return "no spread of so few seeds" if _alike(one) else "too few seeds"
     return f"{interval.low:+.4f} to {interval.high:+.4f}"
 
 
@@ -168,7 +176,7 @@ def differences_table(comparisons: Sequence[Compared], runs: Sequence[str]) -> T
         label = setting if one.setting == setting else f"{setting} -> {one.setting}"
         figure = f"{metric} of {target} from {modality}"
         verdict = "differs" if one.difference.differs else ""
-        cells = [f"{one.difference.mean:+.4f}", _interval(one.difference), one.difference.kind]
+        cells = [f"{one.difference.mean:+.4f}", _interval(one), one.difference.kind]
         values = [mean_and_deviation(list(v.values())) for v in (one.first, one.other)]
         name = [one.run] if several else []
         rows.append([verdict, label, figure, *name, *cells, *values])
@@ -264,7 +272,12 @@ def _findings(comparisons: Sequence[Compared]) -> list[str]:
     if bars:
         remarks.append(f"{len(differ)} of {len(bars)} intervals leave 0 out.")
         remarks.append(f"If nothing differed, about {len(bars) / 20:.1f} would by chance.")
-    if short := len(comparisons) - len(bars):
+    if alike := sum(map(_alike, comparisons)):
+        remarks.append(
+            f"{alike} figures differ by the same in all seeds, too few to tell that from chance: "
+            "use more --seeds."
+        )
+    if short := len(comparisons) - len(bars) - alike:
         remarks.append(
             f"{short} figures have too few seeds for an interval: use --seeds=2 or more."
         )

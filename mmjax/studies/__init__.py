@@ -17,6 +17,7 @@ from mmjax.studies.feature_worlds import (
 )
 from mmjax.studies.frozen import (
     MEASURES,
+    RANKS,
     Method,
     Rows,
     Source,
@@ -75,6 +76,7 @@ from mmjax.studies.scene_data import (
 
 __all__ = [
     "MEASURES",
+    "RANKS",
     "PUBLISHED_RECIPE",
     "SHARED",
     "Assumptions",

@@ -198,6 +198,7 @@ class Measure(NamedTuple):
     similarity: str
 
 
+RANKS = (1, 5, 10)  # k of recall at k
 MEASURES = (
     Measure("as they are, cosine", "", "cosine"),
     Measure("centred, cosine", "none", "cosine"),
@@ -264,10 +265,12 @@ def retrieval_after(
       tracked: shows how far long fits are.
 
     Returns:
-      (measure, query side, metric) -> recall at 1, 5, 10.
+      (measure, query side, metric) -> recall at RANKS, of those that are fewer than the held pairs
+      (one a group): among k of them any k answers hold the right one.
     """
     split_key, unmix_key = jax.random.split(key)
     fit, held = divided(split_key, len(x), fit_share, group)
+    pairs = len(np.unique(group_codes(group, len(x))[held]))
     ids = () if group is None else 2 * (jnp.asarray(group_codes(group, len(x))[held]),)
     means = jnp.mean(x[fit], 0), jnp.mean(t[fit], 0)
     both = jnp.concatenate([x[fit] - means[0], t[fit] - means[1]])
@@ -280,7 +283,7 @@ def retrieval_after(
             a, b = components(affine, a - means[0]), components(affine, b - means[1])
         scores = _similarity(a, b, measure.similarity)
         for side, matrix in (("x", scores), ("t", scores.T)):
-            for k in (1, 5, 10):
+            for k in (k for k in RANKS if k < pairs):
                 results[measure.name, side, f"recall_at_{k}"] = float(recall_at(matrix, k, *ids))
     return results
 

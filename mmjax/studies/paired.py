@@ -172,7 +172,7 @@ def probe_figures(
       limit: rows that a probe is fitted on, drawn once with a fixed seed.
 
     Returns:
-      (name of the label, accuracy or r2) -> figure.
+      (name of the label, accuracy or r2) -> figure; no r2 of one test row, which has none.
 
     Raises InvalidInput as check_probes does.
     """
@@ -189,7 +189,7 @@ def probe_figures(
             kinds = max(2, int(values.max()) + 1)
             of = linear_probe_accuracy(fitted, fit, scored, score, kinds)
             results[name, "accuracy"] = float(of)
-        else:
+        elif len(test) > 1:
             parts = ((fitted, fit, ~chosen_on), (fitted, fit, chosen_on), (scored, score, ...))
             rows = (Labelled(x[at], y[at][:, None]) for x, y, at in parts)
             results[name, "r2"] = float(linear_probe("regression", *rows)["r2"])
@@ -239,7 +239,8 @@ def retrieval(
         drawn by label, of either side.
 
     Returns:
-      (query side, metric) -> recall; metrics recall_at_k and class_recall_at_k.
+      (query side, metric) -> recall; metrics recall_at_k and class_recall_at_k, of k below the
+      number of answers: among so many any k hold the right one.
     """
     data = with_datasets(data)
     rng, x, t = np.random.default_rng(0), data.x, data.t
@@ -260,6 +261,7 @@ def retrieval(
         for kind, wanted in right.items()
         for side, scores, correct in (("x", forth, wanted), ("t", forth.T, wanted.T))
         for k in (1, 5, 10)
+        if k < correct.shape[1]
     }
 
 

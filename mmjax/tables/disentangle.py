@@ -38,13 +38,19 @@ from mmjax.studies import (
     stability_of,
 )
 from mmjax.tables import disentangle_report as report
+from mmjax.tables.disentangle_rows import (
+    GEOMETRY_PAIRS,
+    KURTOSIS_ROWS,
+    has_pairs,
+    latents_rows,
+    one_a_group,
+)
 from mmjax.types import Array
 
 EXPERIMENT = "disentangle"
 
 Unmixed = Callable[[str, str, Method], Affine]  # of a prefix, branch and method
 PURPOSES = ("draw", "unmix", "retrieval", "components", "split")
-GEOMETRY_PAIRS = 20  # its five folds want four each
 
 
 def unmix_key(config: Any) -> jax.Array:
@@ -155,11 +161,6 @@ def retrieval_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> 
     return [Piece(str(k), partial(judge, k, key)) for k, key in enumerate(keys)]
 
 
-def one_a_group(world: FeatureWorld) -> np.ndarray:
-    """The first row of each group: a test that divides rows at random can't divide a group then."""
-    return np.sort(np.unique(world.whole.rows.groups, return_index=True)[1])
-
-
 def geometry_rows(
     config: Any, world: FeatureWorld, count: int, run: Run, log: MetricsLog
 ) -> list[Row]:
@@ -199,6 +200,7 @@ def component_pieces(
     """
     ways = {"FastICA": Method("", "ica", count), "PCA": Method("", "whitening", count)}
     setting, sides = f"{world.mark}components/{count}", sides_of(world.whole)
+    few = world.whole.rows.num_rows < KURTOSIS_ROWS
 
     def looks(side, key):
         for name, features in controls.items():
@@ -217,6 +219,8 @@ def component_pieces(
                 result = component_figures(x, fit_key, method, group, run.tracked)
                 spectra[f"{side}: {look}"] = np.asarray(result.kurtosis)
                 for metric, each in zip(("kurtosis", "sparsity"), result, strict=True):
+                    if metric == "kurtosis" and few:
+                        continue
                     row = (config.seed + k, side, look, metric, float(jnp.mean(each)))
                     rows.append(Row(EXPERIMENT, setting, *row))
         save_arrays(report.spectra_path(run, count, config.seed + k), **spectra)
@@ -362,14 +366,14 @@ def settings(
         prompts = read_prompts(config, world)
         for prefix in world.sources:
             table[f"{prefix}zero-shot"] = partial(zero_shot_rows, config, world, prefix, prompts)
-    sides, mark = world.whole.sides(), world.mark
+    mark = world.mark
     for count in config.num_components:
-        if "t" in sides and sides["x"].shape == sides["t"].shape:
+        if has_pairs(world):
             table[f"{mark}retrieval/{count}"] = retrieval_pieces(config, world, count, run)
             if len(one_a_group(world)) >= GEOMETRY_PAIRS:
                 judge = partial(geometry_rows, config, world, count, run)
                 table[f"{mark}geometry/{count}"] = judge
-        if config.latents or not config.features:
+        if 0 < latents_rows(config, world, count) <= len(world.held):
             table[f"{mark}latents/{count}"] = latent_pieces(config, world, count, run)
         pieces = component_pieces(config, world, controls, count, run)
         table[f"{mark}components/{count}"] = pieces

@@ -38,6 +38,7 @@ from mmjax.types import Tree
 
 EXPERIMENT = "paired_data"
 METRICS = "accuracy", "r2"  # of classes, of quantities
+FEW = 10  # test rows: the largest k of recall at k
 
 
 def raw_rows(config: Any, data: PairedData) -> list[Row]:
@@ -155,8 +156,24 @@ def summary(config: Any, data: PairedData, rows: list[Row], seconds: dict) -> st
         f"{counted(config.seeds, 'seed')}, mean ± standard deviation; {machine()}."
     )
     about = " ".join([about, *data.remarks])
-    tables = [probe_table(rows, settings, seconds, config.seeds), retrieval_table(rows, settings)]
+    tables = [probe_table(rows, settings, seconds, config.seeds)]
+    if any(cells(rows, settings, f"{kind}recall_at_1") for kind in ("", "class_")):
+        tables.append(retrieval_table(rows, settings))
     return "\n\n".join([f"# {EXPERIMENT}", about, *tables]) + "\n"
+
+
+def few_tests(config: Any, data: PairedData) -> list[str]:
+    """A sentence on test rows so few that figures of them say little."""
+    counts = {name: int((getattr(data, name).split == "test").sum()) for name in ("x", "t")}
+    if min(*counts.values(), config.retrieval_samples) > FEW:
+        return []
+    rows = " and ".join(f"{counted(n, 'test row')} of {name}" for name, n in counts.items())
+    asked = f", {config.retrieval_samples} of which in retrieval"
+    asked = asked if config.retrieval_samples < max(counts.values()) else ""
+    return [
+        f"{rows}{asked}: figures of {FEW} or fewer are mostly chance; recall at k takes more "
+        "than k rows, R2 two or more."
+    ]
 
 
 def facts_of(data: PairedData) -> dict[str, Any]:

@@ -13,7 +13,15 @@ from mmjax.config import names_in
 from mmjax.data.dataset import Dataset
 from mmjax.disentangle import Affine, components
 from mmjax.errors import InvalidInput, counted
-from mmjax.evaluate import Moves, dci, decoded_moves, least_dci_rows, mcc, traversed
+from mmjax.evaluate import (
+    Moves,
+    dci,
+    decoded_moves,
+    least_dci_rows,
+    least_mcc_rows,
+    mcc,
+    traversed,
+)
 from mmjax.few_shot.unmix import KINDS
 from mmjax.losses import info_nce
 from mmjax.models import fit
@@ -182,11 +190,14 @@ def ways_figures(
     and factors can tell, and no more."""
     y, amounts = components(affine, x), [v for v in truth.values() if v.dtype.kind == "f"]
     scores = dci(y, truth)
-    results = {"mcc": mcc(jnp.stack(amounts, 1), y)} if amounts else {}
-    results |= {"informativeness": scores.informativeness, "own": moves.own}
+    told = amounts and len(x) >= least_mcc_rows(len(amounts), y.shape[1])
+    results = {"mcc": mcc(jnp.stack(amounts, 1), y)} if told else {}
+    enough = len(x) >= least_dci_rows(y.shape[1], truth)
+    results |= {"informativeness": scores.informativeness} if enough else {}
+    results |= {"own": moves.own}
     if len(truth) < 2:  # no component can hold two
         return results
-    if len(x) >= least_dci_rows(y.shape[1], truth):
+    if enough:
         results["disentanglement"] = scores.disentanglement
         results["completeness"] = scores.completeness
     return results | {"others": moves.others}
@@ -201,6 +212,22 @@ def settings(config: Any, run: Run, name: str) -> dict[str, Callable | list[Piec
     return {name: pieces}
 
 
+def _untold(config: Any, rows: list[Row]) -> list[str]:
+    """Why there is no MCC, D, C or I: one factor, or fewer held pictures than they take."""
+    metrics = {row.metric for row in rows}
+    if "informativeness" in metrics:
+        lone = "disentanglement" not in metrics
+        return ["one factor: no component can hold two, so that D and C are not told"] * lone
+    data = pictures_of(config, jax.random.key(config.seed))
+    width = config.dim if data.features is None else data.features.shape[1]
+    k = min(config.num_components, width)
+    amounts = sum(v.dtype.kind == "f" for v in data.factors.values())
+    lines = [f"D, C and I take {least_dci_rows(k, data.factors)} held pictures or more"]
+    if amounts and "mcc" not in metrics:
+        lines.append(f"MCC takes {least_mcc_rows(amounts, k)} held pictures or more")
+    return lines
+
+
 def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float]) -> str:
     """Scores of the ways, moves of the factors, and how far the judge can be trusted."""
     look = lambda of, m: mean_and_deviation(values(rows, name, "x", of, m), digits=3)
@@ -213,8 +240,7 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
         for of in ("pictures", "decoded")
     ]
     remarks = list(pictures_of(config, jax.random.key(config.seed)).remarks if config.data else ())
-    if not any(row.metric == "disentanglement" for row in rows):
-        remarks.append("D and C take two factors or more, and more pictures: see least_dci_rows")
+    remarks += _untold(config, rows)
     errors = ", ".join(f"{of} {look(of, 'mse')}" for of in ("decoder", "mean picture"))
     return (
         "\n\n".join(
