@@ -273,7 +273,7 @@ def test_bad_arrays_are_told_in_one_line(tmp_path, change, said):
 def test_a_factor_called_label_does_not_hide_behind_the_label(tmp_path):
     rng = np.random.default_rng(0)
     x, label, word = rng.normal(size=(20, 2)), np.arange(20) % 2, np.arange(20) % 5
-    np.savez(tmp_path / "a.npz", x=x, t=x, label=label, word=word)
+    np.savez(tmp_path / "a.npz", x=x, t=-x, label=label, word=word)
     sides = SideNames("x", "word", ("label",)), SideNames("t", "word")
     with pytest.raises(InvalidInput, match="private_x: 'label' is not allowed; use another"):
         _load(tmp_path / "a.npz", *sides)

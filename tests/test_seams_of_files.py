@@ -13,10 +13,19 @@ import pytest
 
 import mmjax as mm
 from experiments import paired_data
-from mmjax.data import FeatureNames, load_multimodal, read_feature_set, read_features, read_few_shot
+from mmjax.data import (
+    FeatureNames,
+    SideNames,
+    load_multimodal,
+    load_pairs,
+    read_feature_set,
+    read_features,
+    read_few_shot,
+)
 from mmjax.data.few_shot_shifts import read_domains
 from mmjax.errors import InvalidInput
 from mmjax.run import launch, save_arrays
+from mmjax.studies.feature_worlds import FeatureOptions, read_world
 from mmjax.tables.models import export_columns, write_embeddings
 
 RNG = np.random.default_rng(0)
@@ -301,3 +310,50 @@ def test_no_split_of_k_modalities_parts_an_id(tmp_path, flags):
     (flag,) = flags
     data = load_multimodal(path, ["a"], ids="take", **{flag: "whole"})
     assert _torn(data.split, takes) == 0
+
+
+def test_two_sides_that_are_one_are_refused(tmp_path, capsys):
+    path = _saved(tmp_path / "a.npz", a=X, b=X.copy(), labels=CLASSES, back=np.arange(N)[::-1])
+    for t in "ab":
+        flags = [f"--data={path}", "--x=a", f"--t={t}", "--steps=1", f"--workdir={tmp_path / t}"]
+        code, said = _run(paired_data, *flags, capsys=capsys)
+        assert code == 2 and f"x, t: 'a' and '{t}' hold the same in every pair of rows" in said
+    options = dict(pairs="index", pair_index="back", test_share=0.2)
+    data = load_pairs(path, SideNames("a"), SideNames("b"), **options)
+    assert data.partner.tolist() == list(range(N))[::-1]
+    other = _saved(tmp_path / "b.npz", features=X)
+    for t in (dict(text_values="a"), dict(text_values="b"), dict(text=path, text_values="a")):
+        with pytest.raises(InvalidInput, match="both sides are one; name another by --text"):
+            read_world(FeatureOptions(features=path, values="a", **t), 0)
+    with pytest.raises(InvalidInput, match="b.npz holds in every row what .*a.npz does"):
+        read_world(FeatureOptions(features=path, values="a", text=other), 0)
+
+
+def test_two_modalities_of_one_column_are_told(tmp_path):
+    path = _saved(tmp_path / "a.npz", a=X, b=X[:, 0], c=X[:, 1], back=np.arange(N)[::-1])
+    told = lambda **how: [line for line in mm.read(path, **how).remarks if "alike in all" in line]
+    assert told(modalities=dict(x="a", y="a")) == [
+        "x and y are both column 'a': two modalities, alike in all"
+    ]
+    assert len(told(modalities=dict(x=["b", "c"], y=["b", "c"]))) == 1
+    assert not told(modalities=dict(x="a", y="a"), index={"y": "back"})
+    assert not told(modalities=dict(x="a", y=["b", "c"]))
+
+
+def test_a_modality_may_be_called_data():
+    data = mm.Dataset.from_arrays(data=X, self=X[::-1], cls=2 * X)
+    model = _model(data)
+    every = model.embed(data)
+    np.testing.assert_array_equal(model.embed(data=X), every["data"])
+    np.testing.assert_array_equal(model.embed(self=X[::-1], data=X)["self"], every["self"])
+    np.testing.assert_array_equal(model.embed(data=data)["cls"], every["cls"])
+
+
+def test_arrays_beside_a_dataset_are_refused(model):
+    data = mm.Dataset.from_arrays(x=X, t=X[::-1])
+    np.testing.assert_array_equal(model.embed(data=data)["x"], model.embed(data)["x"])
+    for how in (lambda: model.embed(data, x=X), lambda: model.embed(data=data, x=X)):
+        with pytest.raises(InvalidInput, match="embed: 'a Dataset and x' is not allowed"):
+            how()
+    with pytest.raises(InvalidInput, match="use rows by name: embed.x=..., t="):
+        model.embed(data=X)

@@ -64,6 +64,7 @@ class Dataset(NamedTuple):
     @classmethod
     def from_arrays(
         cls,
+        /,
         modalities: Mapping[str, Any] | None = None,
         *,
         labels: Mapping[str, Labels] | None = None,

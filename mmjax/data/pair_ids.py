@@ -36,6 +36,14 @@ def content_keys(values: np.ndarray) -> list[bytes]:
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
+def alike(x: np.ndarray, t: np.ndarray) -> bool:
+    """Whether two sides of pairs, `[n, ...]` each, hold the same row by row: they are one."""
+    if x.shape != t.shape:
+        return False
+    starts = range(0, len(x), _AT_ONCE)
+    return all(np.array_equal(x[k : k + _AT_ONCE], t[k : k + _AT_ONCE]) for k in starts)
+
+
 def linked_groups(
     x_ids: np.ndarray, t_ids: np.ndarray, partner: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:

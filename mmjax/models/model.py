@@ -73,21 +73,27 @@ class Model(NamedTuple):
         return self.spec.fusion is not None
 
     def embed(
-        self, data: Dataset | None = None, **modalities: Any
+        self, data: Dataset | None = None, /, **modalities: Any
     ) -> np.ndarray | dict[str, np.ndarray]:
         """Embeddings of rows, `[n, dim]` float32, networks as in evaluation.
 
         Args:
-          data: rows of a Dataset; or give arrays, as Dataset.from_arrays takes them:
-            `embed(image=...)`.
+          data: rows of a Dataset (`embed(data=...)`, too); or give arrays, as Dataset.from_arrays
+            takes them: `embed(image=...)`.
           modalities: rows by name; some of those that were trained on, or all.
 
         Returns:
           Of towers: an array where one modality is given, else name -> array; NaN where a row lacks
           the modality. Of a fusion: one array, of whatever of the row is given.
 
-        Raises InvalidInput for another modality, kind or width than in training.
+        Raises InvalidInput for another modality, kind or width than in training, and for arrays
+        beside a Dataset.
         """
+        is_own = "data" in self.spec.nets and not isinstance(modalities.get("data"), Dataset)
+        if data is None and not is_own:
+            data = modalities.pop("data", None)
+        more = f"a Dataset and {', '.join(modalities)}"
+        require(data is None or not modalities, "embed", more, "a Dataset alone, or rows by name")
         if data is None:
             require(bool(modalities), "embed", "nothing", "rows of " + ", ".join(self.modalities))
             for name in modalities:

@@ -27,6 +27,7 @@ from mmjax.data import (
 )
 from mmjax.data.columns import Column
 from mmjax.data.dataset import LABEL
+from mmjax.data.pair_ids import alike
 from mmjax.errors import InvalidInput, given, require
 from mmjax.evaluate import check_shots
 from mmjax.generative import feature_model
@@ -161,6 +162,15 @@ def _other_file(o: FeatureOptions, path: str, whole: FeatureSet, flag: str) -> F
     return result
 
 
+def _check_two(o: FeatureOptions, features: FeatureSet) -> None:
+    """Raises InvalidInput for a second modality that is the first by another name."""
+    sides = features.sides()
+    if "t" in sides and alike(sides["x"], sides["t"]):
+        of = f"{o.text} holds in every row what {o.features} does"
+        message = of if o.text not in ("", o.features) else f"{o.features}: both sides are one"
+        raise InvalidInput(f"{message}; name another by --text or --text_values, or none")
+
+
 def _check_shares(o: FeatureOptions) -> None:
     for name in ("validation_share", "test_share"):
         require(0 < getattr(o, name) < 1, name, getattr(o, name), "a number in (0, 1)")
@@ -184,6 +194,7 @@ def read_world(options: FeatureOptions, seed: int) -> FeatureWorld:
             named, listed = {}, ()  # see _without_labels
         files = {part: _other_file(o, path, whole, part) for part, path in named.items() if path}
         shifted = {path: _other_file(o, path, whole, "shifted") for path in listed}
+        _check_two(o, whole)
     else:
         require(o.generated >= 64, "generated", o.generated, "a whole number >= 64")
         (whole, shifted), files = generated_features(seed, o.generated), {}

@@ -157,7 +157,11 @@ def read(
             kinds={**_some("kind", results), **options.kinds, **dict.fromkeys(words, "text")},
             seed=seed,
             name=os.path.basename(path.rstrip("/\\")) or path,
-            remarks=[*table.remarks, *_remarks(table, used, results, split)],
+            remarks=[
+                *table.remarks,
+                *_twins(modalities, index),
+                *_remarks(table, used, results, split),
+            ],
         )
         files = [np.array(one.files) for one in results.values() if one.files is not None]
         if not files and "files" in _of_export(table) - used:
@@ -277,6 +281,20 @@ def _remarks(table: Table, used: set[str], modalities: Mapping, split: str | Seq
         unnamed = left_out(where, others, "columns that nobody named")
         remarks.append(f"{unnamed}; modalities, labels and groups name them" if unnamed else "")
     return [remark for remark in remarks if remark]
+
+
+def _twins(modalities: Mapping[str, str | Sequence[str]], index: Mapping[str, str]) -> list[str]:
+    """A line on each modality that is another one by another name."""
+    known: dict[tuple[str, ...], str] = {}
+    remarks = []
+    for name, value in modalities.items():
+        columns = _listed(value)
+        key = (*columns, index.get(name) or index.get(columns[0], ""))
+        if key in known:
+            of = f"column {columns[0]!r}" if len(columns) == 1 else f"columns {', '.join(columns)}"
+            remarks.append(f"{known[key]} and {name} are both {of}: two modalities, alike in all")
+        known.setdefault(key, name)
+    return remarks
 
 
 def _of_export(table: Table) -> set[str]:
