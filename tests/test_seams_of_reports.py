@@ -43,6 +43,9 @@ def config_of(name, **flags):
         ("disentangle", dict(test_share=0.4, test="t.npz", features="f.npz"), set()),
         ("paired_data", dict(ids_x="i", ids_t="i"), {"ids_x", "ids_t"}),
         ("paired_data", dict(ids_x="i", ids_t="i", data="f.npz"), set()),
+        # Of pairs by index a mask of one side is one of the other.
+        ("paired_data", dict(test_share=0.3, data="f", test_t="m"), {"test_share"}),
+        ("paired_data", dict(test_share=0.3, data="f", test_t="m", pairs="label"), set()),
         ("fit", dict(loss="factor_cl", temperature=0.2), {"temperature"}),
         ("fit", dict(loss="factor_cl_supervised", temperature=0.2), {"temperature"}),
         ("fit", dict(loss="siglip", temperature=0.2), set()),
@@ -307,3 +310,13 @@ def test_the_oracle_is_in_the_legend_whichever_seed_has_one():
     curves = {0: ([1, 2], [3.0, 2.0]), 1: ([1, 2], [3.0, 2.0]), 2: ([1, 2], [3.0, 2.0])}
     figure = report.curves_figure(curves, {1: 1.0, 2: 1.0}, title="t")
     assert legend(figure).count("oracle (true latents)") == 1
+
+
+@pytest.mark.parametrize("value", ["yes", 999, 2.5, [2]])
+def test_a_stop_returns_a_signal(value):
+    x = RNG.normal(size=(30, 3))
+    data = mm.Dataset.from_arrays(x=x, t=x + 1, split=(1, 0, 0))
+    options = dict(dim=2, key=KEY, steps=1, batch_size=8, progress=False)
+    with pytest.raises(InvalidInput, match="stop: .* is not allowed; use a function that"):
+        mm.fit(data, stop=lambda: value, **options)
+    assert mm.fit(data, stop=lambda: False, **options).spec.dim == 2

@@ -56,11 +56,19 @@ _CONTENT_STYLE = (
     }
 )
 
+
+def _told_test_rows(c) -> bool:
+    """Whether masks are of both sides: where rows pair by index one is of both."""
+    named = (c.test_x, c.test_t)
+    return any(named) if c.pairs == "index" else all(named)
+
+
 _PAIRED_DATA = (
     LOSS_NEEDS
     | {
         "test_share": Need(
-            "a side without a test mask", lambda c: not (c.data and c.test_x and c.test_t)
+            "a side without a test mask, and pairs that have none of the other's",
+            lambda c: not (c.data and _told_test_rows(c)),
         ),
         "pair_index": Need("--data and --pairs=index", lambda c: c.data and c.pairs == "index"),
     }

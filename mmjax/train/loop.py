@@ -14,7 +14,7 @@ import optax
 from mmjax.train.checkpoints import Checkpoints
 from mmjax.train.fingerprint import fingerprint
 from mmjax.train.parallel import Layout, make_layout
-from mmjax.train.signals import Interrupted
+from mmjax.train.signals import Interrupted, checked_signal
 from mmjax.train.step import Objective, Source, State, make_chunk, mean_of_steps
 from mmjax.types import Array, Key, Tree
 
@@ -213,7 +213,7 @@ def train(
                 on_chunk(step, losses)
                 on_metrics(step, metrics)
                 over = watch(step, partial(layout.take, states))
-                signum = stop()
+                signum = checked_signal(stop())
                 done = over or step == recipe.stages[-1].until
                 if checkpoints and (due or done or signum):
                     checkpoints.save(step, layout.take(states), about)

@@ -5,6 +5,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+from mmjax.errors import require
 
 GRACE = 4.0  # seconds; who sends SIGTERM often waits five before it kills
 
@@ -15,6 +19,19 @@ class Interrupted(Exception):
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}, state saved")
         self.exit_code = 128 + signum
+
+
+def checked_signal(given: Any) -> int | None:
+    """What a function of a user's returned: the number of a signal, or nothing.
+
+    Raises InvalidInput where it is neither.
+    """
+    if not given:
+        return None
+    allowed = "a function that returns the number of a signal, or None"
+    known = isinstance(given, Integral) and given in set(signal.Signals)
+    require(known, "stop", given, allowed)
+    return int(given)
 
 
 def _watch(read_end: int, over: threading.Event, grace: float) -> None:
