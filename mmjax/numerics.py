@@ -65,6 +65,20 @@ def require_finite(x: AnyArray, name: str) -> None:
         require(False, name, count, "finite numbers")
 
 
+def require_strength(name: str, values: object, *, zero: bool = True) -> None:
+    """Raises InvalidInput unless all are finite and >= 0, or > 0 where zero is False; not under
+    tracing. Of penalties, rates and widths: what is none of these gives a result all the same."""
+    if isinstance(values, jax.core.Tracer):
+        return
+    try:
+        array = np.asarray(values)
+        good = bool(np.all(np.isfinite(array) & ((array >= 0) if zero else (array > 0))))
+    except (TypeError, ValueError):  # text, None
+        good = False
+    kind = "finite numbers" if isinstance(values, list | tuple) else "a finite number"
+    require(good, name, values, f"{kind} {'>=' if zero else '>'} 0")
+
+
 class Columns(NamedTuple):
     """Offset and unit of columns; see columns_of.
 

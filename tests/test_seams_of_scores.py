@@ -8,6 +8,7 @@ import pytest
 import mmjax as mm
 import mmjax.evaluate as ev
 from experiments import disentangle, paired_data, traverse
+from mmjax.disentangle import fast_ica, sae
 from mmjax.errors import InvalidInput
 from mmjax.evaluate.regression import explained
 from mmjax.report import difference
@@ -170,3 +171,36 @@ def test_a_page_says_that_seeds_agree_and_are_too_few():
     assert row[0] == "" and "no spread of so few seeds" in row
     (line,) = compare._findings([one])
     assert line.startswith("1 figures differ by the same in all seeds, too few to tell")
+
+
+LABELS = np.arange(24) % 2
+SPLIT = X[:12], Y[:12], X[12:], Y[12:]
+PROBED = ev.Labelled(X, Y)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf, "1"])
+@pytest.mark.parametrize(
+    "name, fit",
+    {
+        "l2 of logistic": lambda v: ev.fit_logistic(X, LABELS, 2, v),
+        "l1": lambda v: ev.fit_sparse_logistic(X, LABELS, 2, v),
+        "l2 of labels": lambda v: ev.fit_multilabel(X, LABELS[:, None], v),
+        "l2 of ridge": lambda v: ev.ridge_fitter(jnp.asarray(X), jnp.asarray(Y))(v),
+        "l2 of accuracy": lambda v: ev.linear_probe_accuracy(X, LABELS, X, LABELS, 2, v),
+        "l2 of sap": lambda v: ev.sap(X, {"one": X[:, 0]}, l2=v),
+        "strengths": lambda v: ev.probe("regression", *[PROBED] * 3, strengths=(1.0, v)),
+        "alphas": lambda v: ev.kernel_r2(X, Y, alphas=(1.0, v)),
+        "gammas": lambda v: ev.kernel_r2(X, Y, gammas=[v]),
+        "learning_rate": lambda v: ev.mlp_r2_between(*SPLIT, KEY, learning_rate=v),
+        "weight_decay": lambda v: ev.mlp_r2_between(*SPLIT, KEY, weight_decay=v),
+        "coarse": lambda v: ev.search_c(X, LABELS, X, LABELS, 2, coarse=(1.0, v)),
+        "penalty": lambda v: ev.dci(X, {"one": X[:, 0]}, penalty=v),
+        "tolerance": lambda v: fast_ica(jnp.asarray(X), KEY, tolerance=v),
+        "rate": lambda v: sae.train(X, KEY, num_latents=2, active=1, rate=v),
+        "auxiliary": lambda v: sae.train(X, KEY, num_latents=2, active=1, auxiliary=v),
+    }.items(),
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_a_strength_that_is_none_is_refused_by_its_name(name, fit, bad):
+    with pytest.raises(InvalidInput, match=f"^{name.split()[0]}: .*use .*finite number.* >=? 0$"):
+        fit(bad)

@@ -16,7 +16,7 @@ from mmjax.disentangle.rotations import (
     start_ascent,
 )
 from mmjax.errors import choose, require
-from mmjax.numerics import conditioned, floating
+from mmjax.numerics import conditioned, floating, require_strength
 from mmjax.types import Array, Key, Tracked, untracked
 
 _BLOCK = 10  # passes between two looks from the host, where a long fit is tracked
@@ -116,7 +116,7 @@ def fast_ica(
     choose(CONTRASTS, "contrast", contrast)
     choose(ALGORITHMS, "algorithm", algorithm)
     require(max_steps >= 1, "max_steps", max_steps, "a whole number >= 1")
-    require(tolerance > 0, "tolerance", tolerance, "a number > 0")
+    require_strength("tolerance", tolerance, zero=False)
     require(restarts >= 1, "restarts", restarts, "a whole number >= 1")
     require(jnp.ndim(x) == 2 and len(x) >= 2, "x", jnp.shape(x), "two axes, [rows >= 2, features]")
     (scaled,), mean, units = conditioned(x, together=True)

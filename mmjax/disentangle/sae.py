@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mmjax.errors import require
-from mmjax.numerics import floating, normalise
+from mmjax.numerics import floating, normalise, require_strength
 from mmjax.types import Array, Key
 
 _DEAD = 50  # steps without a row, after which a latent is dead
@@ -106,7 +106,7 @@ def train(
       active: k, latents that a row uses at most, 1 to m.
       steps: of Adam.
       batch: rows a step, at most n.
-      rate: of the first step.
+      rate: of the first step, > 0.
       auxiliary: weight of the dead latents' part, >= 0.
 
     Raises InvalidInput for a value out of range.
@@ -114,7 +114,8 @@ def train(
     require(1 <= active <= num_latents, "active", active, f"1 to {num_latents}, the latents")
     require(steps >= 1, "steps", steps, "1 or more")
     require(batch >= 1, "batch", batch, "1 or more")
-    require(auxiliary >= 0, "auxiliary", auxiliary, "0 or more")
+    require_strength("rate", rate, zero=False)
+    require_strength("auxiliary", auxiliary)
     init_key, batch_key = jax.random.split(key)
     start = init(x, init_key, num_latents=num_latents)
     numbers = jnp.array([rate, auxiliary], start.bias.dtype)

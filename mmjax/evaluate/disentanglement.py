@@ -19,7 +19,7 @@ from mmjax.evaluate.probes import linear_probe_accuracy
 from mmjax.evaluate.regression import explained, linear_r2_between, standardise
 from mmjax.evaluate.splits import halves
 from mmjax.labels import encode_labels
-from mmjax.numerics import conditioned, require_finite
+from mmjax.numerics import conditioned, require_finite, require_strength
 from mmjax.types import AnyArray, Array, Key
 
 
@@ -111,8 +111,8 @@ def dci(
     """
     x, values = _checked(features, factors, least_rows=4)
     require(importance in ("linear", "forest"), "importance", importance, "linear or forest")
-    good = penalty is None or 0 < penalty < np.inf
-    require(good, "penalty", penalty, "None, or a finite number above 0")
+    if penalty is not None:
+        require_strength("penalty", penalty, zero=False)
     require(trees >= 1, "trees", trees, "1 or more")
     if importance == "forest":
         number = given(seed, "seed", "an integer with importance='forest'")
@@ -227,6 +227,7 @@ def sap(
       True
     """
     x, values = _checked(features, factors, least_rows=4)
+    require_strength("l2", l2)
 
     def of_factor(factor: np.ndarray) -> float:
         if not _discrete(factor):

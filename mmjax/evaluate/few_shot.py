@@ -18,7 +18,7 @@ from mmjax.evaluate.logistic import (
     zeros_for,
 )
 from mmjax.evaluate.sparse_logistic import fit_sparse_logistic
-from mmjax.numerics import floating
+from mmjax.numerics import floating, require_strength
 from mmjax.types import AnyArray, Array, Key
 
 COARSE = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
@@ -64,7 +64,7 @@ def search_c(
       validation, validation_labels: `[m, f]`, `[m]`, chosen on.
       num_classes: >= 2.
       penalty: l2 or l1.
-      coarse: ascending C, equal factors apart.
+      coarse: ascending C, > 0, equal factors apart.
       halvings: bisections, >= 0; 4 end at an eighth of a decade for the default grid.
       max_steps: of each fit.
       options: further ones of the fit, numbers.
@@ -75,6 +75,7 @@ def search_c(
     codes = as_codes(labels, validation_labels, num_classes=num_classes)
     choose(PENALTIES, "penalty", penalty)
     given = floating(x), codes[0], floating(validation), codes[1]
+    require_strength("coarse", coarse, zero=False)
     coarse = jnp.asarray(coarse, given[0].dtype)
     return _search_c(*given, num_classes, penalty, coarse, halvings, max_steps, options)
 

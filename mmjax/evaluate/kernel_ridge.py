@@ -11,7 +11,7 @@ import numpy as np
 from mmjax.errors import require
 from mmjax.evaluate.regression import check_split, explained, standardise
 from mmjax.evaluate.splits import halves, shuffled_rows
-from mmjax.numerics import centred, floating
+from mmjax.numerics import centred, floating, require_strength
 from mmjax.types import Array, Key, Tree
 
 # The published grid (Daunhawer et al. 2023, Appendix C).
@@ -88,9 +88,9 @@ def kernel_r2_between(
       fit_y, score_y: `[n, k]`, `[m, k]` targets, or two trees of such blocks (for example
         dictionaries from name to block) of the same structure. A constant target counts as R2 0.
       split_key: of the folds and subsets of the fitting rows; None is key 0.
-      alphas: ridges > 0. In float32, those below about 1e-4 at n = 4096 are raised to the smallest
-        that rounding leaves invertible: 10 sqrt(n) times the precision of the type.
-      gammas: inverse squared widths > 0; None: the published ones, for more than 64 columns
+      alphas: ridges > 0, finite. In float32, those below about 1e-4 at n = 4096 are raised to the
+        smallest that rounding leaves invertible: 10 sqrt(n) times the precision of the type.
+      gammas: inverse squared widths > 0, finite; None: the published ones, for more than 64 columns
         divided by each 64 of these, since squared distances grow with the columns.
       folds: >= 2.
       centre: subtract the fitting rows' mean from the targets. The model has no intercept, so that
@@ -151,7 +151,8 @@ def _between(
         wide = max(1.0, fit_x.shape[1] / _WIDE)
         gammas = tuple(gamma / wide for gamma in GAMMAS)
     for name, grid in (("alphas", alphas), ("gammas", gammas)):
-        require(len(grid) > 0 and all(v > 0 for v in grid), name, grid, "numbers > 0")
+        require(len(grid) > 0, name, grid, "one or more numbers > 0")
+        require_strength(name, grid, zero=False)
     require(folds >= 2, "folds", folds, "2 or more")
     for name, rows in (("max_samples", max_samples), ("search_samples", search_samples)):
         require(rows is None or rows >= folds, name, rows, f"None, or {folds} (the folds) or more")

@@ -19,7 +19,14 @@ from mmjax.evaluate.logistic import Logistic, fit_logistic, units_of
 from mmjax.evaluate.quasi_newton import minimise
 from mmjax.evaluate.regression import explained, standardise
 from mmjax.evaluate.scores import accuracy, f1_scores, mean_recall, mean_squared_error
-from mmjax.numerics import centred, conditioned, floating, require_finite, safe_norm
+from mmjax.numerics import (
+    centred,
+    conditioned,
+    floating,
+    require_finite,
+    require_strength,
+    safe_norm,
+)
 from mmjax.types import AnyArray, Array
 
 # Strong first: of equals the strongest is chosen.
@@ -91,8 +98,10 @@ def fit_multilabel(
       Logistic with weights `[f, classes]`, bias, steps, converged and distance `[classes]`; a
       probability is the sigmoid of x @ weights + bias.
 
-    Raises InvalidInput for labels that are not 0 or 1, unless traced.
+    Raises InvalidInput for labels that are not 0 or 1 and an l2 that is negative or not finite,
+    unless traced.
     """
+    require_strength("l2", l2)
     (labels,) = as_codes(labels, num_classes=2)
     return _fit_multilabel(floating(x), labels, l2, max_steps, tolerance)
 
@@ -147,6 +156,8 @@ def ridge_fitter(x: Array, targets: Array) -> Callable[[Array], Linear]:
     Args:
       x: `[n, f]` float features.
       targets: `[n, targets]` float.
+
+    The function raises InvalidInput for an l2 that is negative or not finite, unless traced.
     """
     mean, target_mean = _mean(x), _mean(targets)
     x, targets = x - mean, targets - target_mean
@@ -159,6 +170,7 @@ def ridge_fitter(x: Array, targets: Array) -> Callable[[Array], Linear]:
     gone = values <= rounding
 
     def fit(l2):
+        require_strength("l2", l2)
         shrink = jnp.where(gone, 0, values / jnp.where(gone, 1, values**2 + l2))
         weights = right.T @ (shrink[:, None] * parts)
         return Linear(weights, target_mean - mean @ weights)
@@ -353,8 +365,8 @@ def probe(
     """
     chosen = choose(PROBE_TASKS, "task", task)
     require(max_steps >= 1, "max_steps", max_steps, "a whole number >= 1")
-    good = len(strengths) > 0 and min(strengths) >= 0
-    require(good, "strengths", tuple(strengths), "one or more numbers >= 0")
+    require(len(strengths) > 0, "strengths", (), "one or more numbers >= 0")
+    require_strength("strengths", strengths)
     splits, num_classes, unit = _checked(task, (fit, validation, test), num_classes)
     tried = jnp.asarray(strengths, splits[0].features.dtype)
     with jax.default_matmul_precision("highest"):

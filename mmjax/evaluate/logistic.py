@@ -12,7 +12,7 @@ from mmjax.errors import require
 from mmjax.evaluate.labels import as_codes
 from mmjax.evaluate.quasi_newton import minimise
 from mmjax.evaluate.scores import accuracy_of_largest
-from mmjax.numerics import floating, normalise, safe_norm
+from mmjax.numerics import floating, normalise, require_strength, safe_norm
 from mmjax.types import AnyArray, Array
 
 _HIGH = jax.lax.Precision.HIGHEST
@@ -87,7 +87,7 @@ def fit_logistic(
       x: `[n, f]` features of any real type, best standardised.
       labels: `[n]` int in 0..num_classes-1; or of another type, of at most num_classes values.
       num_classes: >= 2.
-      l2: 1 / C, >= 0.
+      l2: 1 / C, >= 0, finite.
       max_steps: at most.
       tolerance: of the distance of the weights from the optimum's, as a share of their norm. See
         `Logistic.distance` for what was reached.
@@ -97,7 +97,7 @@ def fit_logistic(
       start: weights `[f, classes]` and bias `[classes]`, such as those of another l2; None for 0.
 
     Raises InvalidInput for rows and labels that do not fit, fewer than two classes, and, unless
-    traced, for labels out of range and a negative l2.
+    traced, for labels out of range and an l2 that is negative or not finite.
 
     Example:
       >>> x = jnp.array([[-1.0], [-2.0], [1.0], [3.0]])
@@ -123,8 +123,7 @@ def fitted_rows(
     (codes,) = as_codes(labels, num_classes=num_classes)
     require(codes.shape == x.shape[:1], "labels", codes.shape, f"[{len(x)}], one of each row")
     for name, value in penalties.items():
-        if not isinstance(value, jax.core.Tracer):
-            require(bool(np.all(np.asarray(value) >= 0)), name, value, "a number >= 0")
+        require_strength(name, value)
     return x, codes
 
 

@@ -14,7 +14,7 @@ from mmjax.evaluate.logistic import cross_entropies
 from mmjax.evaluate.regression import check_split, explained, standardise
 from mmjax.evaluate.scores import accuracy_of_largest
 from mmjax.evaluate.splits import halves
-from mmjax.numerics import centred
+from mmjax.numerics import centred, require_strength
 from mmjax.types import AnyArray, Array, Key
 
 _CHECKPOINTS = 20
@@ -89,7 +89,7 @@ def mlp_r2_between(
     """
     check_split(fit_x, fit_y, score_x, score_y)
     require(fit_y.ndim == 2, "fit_y", fit_y.shape, "two axes, [rows, targets]")
-    _check_options(len(fit_x), width, layers, steps, batch)
+    _check_options(len(fit_x), width, layers, steps, batch, learning_rate, weight_decay)
     (fit_x, score_x), (fit_y, score_y) = centred(fit_x, score_x), centred(fit_y, score_y)
     return _r2(
         fit_x, fit_y, score_x, score_y, key, learning_rate, weight_decay,
@@ -133,7 +133,7 @@ def mlp_accuracy(
     check_split(fit_x, fit_labels, score_x, score_labels)
     require(fit_labels.ndim == 1, "fit_labels", fit_labels.shape, "one axis, [rows]")
     require(num_classes >= 2, "num_classes", num_classes, "2 or more")
-    _check_options(len(fit_x), width, layers, steps, batch)
+    _check_options(len(fit_x), width, layers, steps, batch, learning_rate, weight_decay)
     codes = as_codes(fit_labels, score_labels, num_classes=num_classes)
     fit_x, score_x = centred(fit_x, score_x)
     return _accuracy(
@@ -142,12 +142,16 @@ def mlp_accuracy(
     )  # fmt: skip
 
 
-def _check_options(rows: int, width: int, layers: int, steps: int, batch: int) -> None:
+def _check_options(
+    rows: int, width: int, layers: int, steps: int, batch: int, rate: float, decay: float
+) -> None:
     require(rows >= 2, "fit_x", rows, "2 or more rows: one is kept for choice")
     require(width >= 1, "width", width, "1 or more")
     require(layers >= 0, "layers", layers, "0 or more")
     require(steps >= _CHECKPOINTS, "steps", steps, f"{_CHECKPOINTS} or more")
     require(batch >= 1, "batch", batch, "1 or more")
+    require_strength("learning_rate", rate)
+    require_strength("weight_decay", decay)
 
 
 _SIZES = ("width", "layers", "steps", "batch")

@@ -7,7 +7,7 @@ import jax
 from mmjax.evaluate.labels import as_codes
 from mmjax.evaluate.logistic import fit_logistic, logistic_accuracy
 from mmjax.evaluate.regression import standardise
-from mmjax.numerics import centred
+from mmjax.numerics import centred, require_strength
 from mmjax.types import AnyArray, Array
 
 
@@ -34,8 +34,10 @@ def linear_probe_accuracy(
     Returns:
       Scalar in [0, 1]; NaN where a feature is not finite.
 
-    Raises InvalidInput for labels out of range, unless traced.
+    Raises InvalidInput for labels out of range, and for an l2 that is negative or not finite,
+    unless traced.
     """
+    require_strength("l2", l2)
     codes = as_codes(train_labels, test_labels, num_classes=num_classes)
     train, test = centred(train, test)  # here, where a float64 array still has its digits
     return _accuracy(train, codes[0], test, codes[1], num_classes, l2)
