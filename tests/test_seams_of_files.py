@@ -193,7 +193,9 @@ def test_lengths_of_three_axes_are_refused(lengths):
 
 
 def _model(data):
-    return mm.fit(data, dim=2, key=jax.random.key(0), steps=1, validate_every=0, batch_size=8)
+    nets = dict.fromkeys(data.columns, mm.nets.linear())
+    options = dict(steps=1, validate_every=0, batch_size=8, nets=nets)
+    return mm.fit(data, dim=2, key=jax.random.key(0), **options)
 
 
 @pytest.fixture(scope="module")
