@@ -12,20 +12,26 @@ from experiments import paired_data
 from mmjax import report
 from mmjax.config import moot
 from mmjax.errors import InvalidInput
+from mmjax.models.figures import ProbeFigures
 from mmjax.run import Row
 from mmjax.studies.feature_worlds import FeatureOptions, read_world
 from mmjax.studies.paired import check_probes, probe_figures
 from mmjax.studies.pictures import read_pictures
 from mmjax.tables import disentangle_report, few_shot, is_it_ica
+from mmjax.tables import models as tables_of_models
 from mmjax.tables.few_shot_report import domain_tables
 from mmjax.tables.models import DataOptions, judged, read_data, summary
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.recorded import named_subsets
 from mmjax.tables.traverse import summary as traverse_summary
+from mmjax.train.signals import checked_signal
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
 PLACE = np.array(["p", "q"])[np.arange(48) // 24]
+
+
+fitting = importlib.import_module("mmjax.models.fit")
 
 
 def config_of(name, **flags):
@@ -120,18 +126,17 @@ def test_prompts_of_features_without_labels_are_said_to_be_unused(tmp_path, monk
     assert any("--prompts changes nothing" in line for line in said)
 
 
-def test_why_there_are_no_raw_figures_is_told(tmp_path, capsys):
-    word, x = np.arange(60) % 3, RNG.normal(size=(60, 4))
-    np.savez(tmp_path / "pairs.npz", x=x + word[:, None], t=x, word=word)
-    options = DataOptions(data=str(tmp_path / "pairs.npz"), labels="word", stream=True)
-    data = read_data(options)
-    model = mm.fit(data, dim=2, key=KEY, steps=1, batch_size=8, progress=False)
+def test_why_there_are_no_raw_figures_is_told(capsys, monkeypatch):
+    why, below = "raw: none of x: its rows stay in files", "raw: of x (300) the probe reads"
+    figures = ProbeFigures("word", "accuracy", {"x": 0.5}, {}, 0.25, 40, 20, remarks=(below, why))
+    monkeypatch.setattr(tables_of_models, "probing", lambda model, data: lambda label: figures)
+    x, word = RNG.normal(size=(30, 4)), np.arange(30) % 3
+    data = mm.Dataset.from_arrays(x=x, labels={"word": word})
+    model = SimpleNamespace(modalities=["x"], spec=SimpleNamespace(about={}))
     run = SimpleNamespace(tracked=lambda jobs, *args: jobs)
-    capsys.readouterr()
     rows = judged(model, data, run, "dim=2", 0)
     told = capsys.readouterr().err
-    why = "its rows stay in files"
-    assert told.count(f"note: raw: none of x: {why}; t: {why}; all: fewer than two") == 1
+    assert told.count(f"note: {why}") == 1 and below not in told
     text = summary(config_of("fit"), data, rows, ["dim=2"], {})
     assert "of what stays in files" in text
 
@@ -263,15 +268,17 @@ def test_a_file_of_domains_may_have_our_word_in_its_name(tmp_path):
 # What a monitor returns
 
 
-@pytest.mark.parametrize("value", [None, "good", "0.5", [1.0, 2.0], 1j])
-def test_a_monitor_returns_a_number(value):
+def test_a_monitor_returns_a_number():
     x = RNG.normal(size=(30, 3))
     data = mm.Dataset.from_arrays(x=x, t=x + 1, split=(0.6, 0.2, 0.2))
-    options = dict(dim=2, key=KEY, steps=2, batch_size=8, validate_every=1, progress=False)
-    with pytest.raises(InvalidInput, match="monitor: .* is not allowed; use a function that"):
-        mm.fit(data, monitor=lambda model, rows: value, **options)
-    good = mm.fit(data, monitor=lambda model, rows: np.float32(0.5), **options)
-    assert len(good.spec.about["validation"]) == 2
+    options = dict(dim=2, key=KEY, steps=1, batch_size=8, validate_every=1, progress=False)
+    told = "monitor: {} is not allowed; use a function that returns one number"
+    with pytest.raises(InvalidInput, match=told.format("None")):
+        mm.fit(data, monitor=lambda model, rows: None, **options)
+    for value in ("good", "0.5", [1.0, 2.0], 1j):
+        with pytest.raises(InvalidInput, match=told.format(".*")):
+            fitting._number(value)
+    assert [fitting._number(v) for v in (1, np.float32(0.5), jax.numpy.ones(()))] == [1, 0.5, 1]
 
 
 # Legends
@@ -312,11 +319,19 @@ def test_the_oracle_is_in_the_legend_whichever_seed_has_one():
     assert legend(figure).count("oracle (true latents)") == 1
 
 
-@pytest.mark.parametrize("value", ["yes", 999, 2.5, [2]])
-def test_a_stop_returns_a_signal(value):
+def test_a_stop_returns_a_signal():
     x = RNG.normal(size=(30, 3))
     data = mm.Dataset.from_arrays(x=x, t=x + 1, split=(1, 0, 0))
-    options = dict(dim=2, key=KEY, steps=1, batch_size=8, progress=False)
-    with pytest.raises(InvalidInput, match="stop: .* is not allowed; use a function that"):
-        mm.fit(data, stop=lambda: value, **options)
-    assert mm.fit(data, stop=lambda: False, **options).spec.dim == 2
+    told = "stop: .* is not allowed; use a function that returns the number of a signal"
+    with pytest.raises(InvalidInput, match=told):
+        mm.fit(data, dim=2, key=KEY, steps=1, batch_size=8, progress=False, stop=lambda: "yes")
+    for value in (999, 2.5, [2]):
+        with pytest.raises(InvalidInput, match=told):
+            checked_signal(value)
+    assert [checked_signal(v) for v in (None, False, 0, 2, np.int64(15))] == [
+        None,
+        None,
+        None,
+        2,
+        15,
+    ]
