@@ -224,3 +224,11 @@ def test_a_gain_without_spread_is_not_marked():
     assert shown(Difference(0.5, 0.5, 0.5, "paired bootstrap")) == "+0.500 [no spread]"
     assert shown(Difference(0.5, 0.4, 0.6, "paired bootstrap")).endswith("▲")
     assert shown(Difference(0.0, 0.0, 0.0, "paired bootstrap")) == "+0.000 [+0.000, +0.000]"
+
+
+def test_traverse_notes_more_components_than_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(traverse, "run_table", lambda *given: None)
+    for number, told in ((6, False), (7, True)):
+        flags = [f"--num_components={number}", f"--workdir={tmp_path / str(number)}"]
+        assert _launch(traverse, "traverse", *flags) == 0
+        assert ("note: num_components 7: all of the 6 columns" in capsys.readouterr().err) == told
