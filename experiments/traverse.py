@@ -15,7 +15,7 @@ import dataclasses
 import sys
 
 from mmjax.config import different, option
-from mmjax.errors import require
+from mmjax.errors import require, say
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.traverse import (
@@ -70,7 +70,9 @@ def main(config: Config, run: Run) -> None:
     require(config.noise >= 0, "noise", config.noise, "a number >= 0")
     require(config.temperature > 0, "temperature", config.temperature, "a number > 0")
     different("labels", config.labels)
-    check_file(config)
+    width = check_file(config)
+    if config.num_components > width:
+        say(f"note: num_components {config.num_components}: all of the {width} columns")
     name = name_of(config)
 
     def summarise(rows, seconds):

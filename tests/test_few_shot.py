@@ -67,7 +67,7 @@ def test_rows_that_no_classifier_fits_are_told(fit):
         ((x, y * 0, 1), "num_classes: 1 is not allowed; use 2 or more"),
         ((x[:, 0], y, 10), r"x: \(100,\) is not allowed; use \[rows, features\]"),
         ((x[:0], y[:0], 10), r"x: \(0, 64\) is not allowed"),
-        ((x, y, 10, -1.0), "-1.0 is not allowed; use a number >= 0"),
+        ((x, y, 10, -1.0), "-1.0 is not allowed; use a finite number >= 0"),
     ):
         with pytest.raises(InvalidInput, match=told):
             fit(*given)

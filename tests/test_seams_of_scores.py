@@ -11,12 +11,14 @@ from experiments import disentangle, paired_data, traverse
 from mmjax.disentangle import fast_ica, sae
 from mmjax.errors import InvalidInput
 from mmjax.evaluate.regression import explained
-from mmjax.report import difference
+from mmjax.report import Difference, difference
 from mmjax.run import Row, compare, launch, read_results
+from mmjax.sklearn import CCA, FastICA
 from mmjax.studies import read_world, retrieval_after
 from mmjax.studies.pictures import Pictures
 from mmjax.tables import traverse as table
 from mmjax.tables.disentangle_rows import too_few
+from mmjax.tables.is_it_ica_report import shown
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(2, 24, 2)).astype(np.float32)
@@ -204,3 +206,29 @@ PROBED = ev.Labelled(X, Y)
 def test_a_strength_that_is_none_is_refused_by_its_name(name, fit, bad):
     with pytest.raises(InvalidInput, match=f"^{name.split()[0]}: .*use .*finite number.* >=? 0$"):
         fit(bad)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e37])
+def test_scikit_learns_components_do_not_depend_on_the_unit(unit):
+    sources = np.random.default_rng(0).laplace(size=(500, 3))
+    x = (sources @ RNG.normal(size=(3, 3))).astype(np.float32)
+    plain, far = (FastICA(random_state=0).fit(x * s) for s in (1, np.float32(unit)))
+    assert far.components_.shape == (3, 3)
+    np.testing.assert_allclose(far.transform(x * np.float32(unit)), plain.transform(x), atol=1e-2)
+    far = CCA(2).fit(x * np.float32(unit), x[:, :2] * np.float32(unit))
+    np.testing.assert_allclose(far.correlations_, 1, atol=1e-4)
+    np.testing.assert_allclose(far.transform(x * np.float32(unit)).std(0), 1, atol=1e-3)
+
+
+def test_a_gain_without_spread_is_not_marked():
+    assert shown(Difference(0.5, 0.5, 0.5, "paired bootstrap")) == "+0.500 [no spread]"
+    assert shown(Difference(0.5, 0.4, 0.6, "paired bootstrap")).endswith("▲")
+    assert shown(Difference(0.0, 0.0, 0.0, "paired bootstrap")) == "+0.000 [+0.000, +0.000]"
+
+
+def test_traverse_notes_more_components_than_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(traverse, "run_table", lambda *given: None)
+    for number, told in ((6, False), (7, True)):
+        flags = [f"--num_components={number}", f"--workdir={tmp_path / str(number)}"]
+        assert _launch(traverse, "traverse", *flags) == 0
+        assert ("note: num_components 7: all of the 6 columns" in capsys.readouterr().err) == told

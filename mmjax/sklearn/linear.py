@@ -120,6 +120,8 @@ class FastICA(_Linear):
         """Finds components of `[n, f]`, n >= 2; y is ignored."""
         X = validated(self, X, dtype=FLOATS, ensure_min_samples=2)
         k = _components(self.n_components, min(X.shape), "rows and features")
+        unit = _unit(X)
+        X = X / unit
         with _precision(X):
             most = max(1, int(np.linalg.matrix_rank(X - X.mean(0))))
             if self.n_components is not None and k > most:
@@ -138,7 +140,8 @@ class FastICA(_Linear):
                     restarts=self.restarts,
                 )
             )
-        self.mean_, self.components_, self.mixing_ = result.mean, result.unmixing, result.mixing
+        self.mean_, self.mixing_ = result.mean * unit, result.mixing * unit
+        self.components_ = result.unmixing / unit
         self.negentropy_, self.stability_ = result.negentropy, result.stability
         self.n_iter_ = max(1, int(result.steps))
         if not result.converged:
@@ -236,14 +239,18 @@ class CCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         require(self.n_components is not None, "n_components", None, "a whole number")
         most = min(*X.shape, Y.shape[1])
         k = _components(self.n_components, most, "rows and the features of both")
+        of_x, of_y = _unit(X), _unit(Y)
+        X, Y = X / of_x, Y / of_y
         with _precision(X, Y):
             result = _numpy(canonical_directions(jnp.asarray(X), jnp.asarray(Y)))
         signs = _signs(result.x.T[:k]).T
-        self.x_mean_, self.y_mean_ = X.mean(axis=0), Y.mean(axis=0)
-        self.x_rotations_, self.y_rotations_ = result.x[:, :k] * signs, result.t[:, :k] * signs
+        means = X.mean(axis=0), Y.mean(axis=0)
+        turns = result.x[:, :k] * signs, result.t[:, :k] * signs
+        self.x_mean_, self.y_mean_ = means[0] * of_x, means[1] * of_y
+        self.x_rotations_, self.y_rotations_ = turns[0] / of_x, turns[1] / of_y
         self.correlations_ = result.correlations[:k]
-        self.x_loadings_ = _loadings(X - self.x_mean_, self.x_rotations_)
-        self.y_loadings_ = _loadings(Y - self.y_mean_, self.y_rotations_)
+        self.x_loadings_ = _loadings(X - means[0], turns[0]) * of_x
+        self.y_loadings_ = _loadings(Y - means[1], turns[1]) * of_y
         return self
 
     @overload

@@ -56,6 +56,8 @@ def shown(difference: Difference | None) -> str:
     """`-0.012 [-0.020, -0.004] ▼`, with a mark where the interval leaves 0 out."""
     if difference is None:
         return "-"
+    if difference.low == difference.high != 0:  # gains that are all alike: of so few, no claim
+        return f"{difference.mean:+.3f} [no spread]"
     mark = (" ▲" if difference.mean > 0 else " ▼") if difference.differs else ""
     return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]{mark}"
 

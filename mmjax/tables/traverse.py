@@ -70,14 +70,16 @@ def pictures_of(config: Any, key: jax.Array) -> Pictures:
     return read_pictures(config.data, **options, features=config.values, rows=config.rows, key=key)
 
 
-def check_file(config: Any) -> None:
-    """Reads the pictures once, so that a fault is told before anything is written."""
+def check_file(config: Any) -> int:
+    """Reads the pictures once, so that a fault is told before anything is written; how many columns
+    their features have or will have."""
     if not config.data:
-        return
+        return config.dim
     result = pictures_of(config, jax.random.key(config.seed))
     if len(result.images) < LEAST:
         message = f"{config.data}: {counted(len(result.images), 'picture')}"
         raise InvalidInput(f"{message}; use {LEAST} or more: a decoder and a judge learn from them")
+    return config.dim if result.features is None else result.features.shape[1]
 
 
 def features_of(
