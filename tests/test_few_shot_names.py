@@ -13,6 +13,7 @@ from mmjax.errors import InvalidInput
 from mmjax.few_shot import make_draws
 from mmjax.run import launch
 from mmjax.tables.few_shot import read_sets
+from mmjax.tables.is_it_ica import read_sets as is_it_ica_sets
 
 WIDTH, EACH = 6, 5
 NAMES = np.array(["zebra", "ape", "cat"])  # not in order of the alphabet
@@ -195,6 +196,13 @@ def test_what_a_set_lacks_is_told(written, gone, options, told):
     arrays = {k: v for k, v in _arrays().items() if not k.startswith(gone)}
     (few,) = read_sets(_of(config, written(**arrays)))
     assert sum(told in line for line in few.remarks) == 1
+
+
+def test_is_it_ica_says_whose_rows_maps_are_of(written):
+    sets_of = lambda arrays: is_it_ica_sets(is_it_ica.Config(data=written(**arrays)))
+    told = lambda sets: [line for line in sets[0].remarks if "on the rows of each draw" in line]
+    assert not told(sets_of(_arrays()))
+    assert len(told(sets_of(_arrays(parts=("train", "val"))))) == 1
 
 
 def _of(config, path):

@@ -35,6 +35,10 @@ from mmjax.tables.few_shot_options import check_sets
 
 EXPERIMENT = "few_shot"
 EVERY = "mean of the sets"
+OF_EACH_DRAW = (
+    "no test rows of its own: they are left of the training rows, so that maps are fitted on the "
+    "rows of each draw"
+)
 _LONG = 2**31  # rows x features x classes of a fit from which each draw is a piece of its own
 
 
@@ -70,8 +74,7 @@ def _without_parts(config: Any, few: FewShotSet) -> list[str]:
     told = []
     maps = {method.unmixing for method in chosen_methods(config)} - {None, PLAIN.name}
     if few.test is None and config.unmix == "source" and maps:
-        message = "no test rows of its own: they are left of the training rows, so that maps are"
-        told.append(f"{message} fitted on the rows of each draw, as by --unmix=draw")
+        told.append(f"{OF_EACH_DRAW}, as by --unmix=draw")
     if few.val is None and config.validation == "full":
         message = "no validation rows of its own: as many training rows of a class are chosen on as"
         told.append(f"{message} there are shots")

@@ -30,7 +30,7 @@ from mmjax.studies.component_looks import (
     twin_figures,
 )
 from mmjax.studies.zero_shot_maps import CENTRES, SIMILARITIES, mapped_zero_shot, pooled_accuracy
-from mmjax.tables.few_shot import has_texts, main_texts
+from mmjax.tables.few_shot import OF_EACH_DRAW, has_texts, main_texts
 from mmjax.tables.few_shot_options import check_sets
 
 EXPERIMENT = "is_it_ica"
@@ -47,6 +47,8 @@ SAME = 0.99  # cosine of training rows above which they are one picture
 def read_sets(config: Any) -> list[FewShotSet]:
     """The data sets of the run, all of their classes."""
     results = [read_few_shot(path, same=SAME) for path in names_in(config.data)]
+    told = lambda few: few.remarks if few.test is not None else (*few.remarks, OF_EACH_DRAW)
+    results = [few._replace(remarks=told(few)) for few in results]
     return check_sets(config, results, EVERY)
 
 
