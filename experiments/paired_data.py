@@ -101,8 +101,6 @@ def main(config: Config, run: Run) -> None:
         if config.export_features:
             check_export(side)
     few = few_tests(config, data)
-    for line in few:
-        say(f"note: {line}")
     data = data._replace(remarks=(*data.remarks, *few))
 
     def produce(setting, study, log):
@@ -116,6 +114,9 @@ def main(config: Config, run: Run) -> None:
             data, config, dim, chunk_steps=config.chunk_steps, save_every=config.save_every
         )
         table[f"dim={dim}"] = partial(produce, f"dim={dim}", study)
+
+    for line in few:
+        say(f"note: {line}")
 
     def summarise(rows, seconds):
         draw(config, run, rows)

@@ -10,6 +10,7 @@ import pytest
 
 from mmjax.data import read_few_shot, with_shifts, with_texts
 from mmjax.errors import InvalidInput
+from mmjax.evaluate.few_shot import in_span
 from mmjax.few_shot import (
     PLAIN,
     base,
@@ -22,6 +23,7 @@ from mmjax.few_shot import (
     unmixings,
 )
 from mmjax.few_shot.caches import ape_columns, cca_scores, gaussian_discriminant, tip_scores
+from mmjax.few_shot.probes import LINEAR
 from mmjax.few_shot.search import line_accuracies
 from mmjax.few_shot.training import train
 from mmjax.tables import few_shot as table
@@ -153,6 +155,26 @@ def test_linear_probe_is_sklearns(written):
     scale = np.sqrt(np.mean((np.concatenate([x, draws.val[0]])) ** 2))
     own = LogisticRegression(C=float(choices["C"][0]), tol=1e-8, max_iter=5000).fit(x / scale, y)
     assert right["test"][0] == pytest.approx(own.score(rows.x / scale, rows.labels), abs=0.03)
+
+
+@pytest.mark.parametrize("shots", [1, 2, 4])
+def test_a_linear_probe_weighs_no_axis_that_no_row_has(written, shots):
+    """Repeated rows, and fewer than columns: along other axes there is rounding alone."""
+    draws, _ = drawn(written(), shots=shots)
+    weights = LINEAR["l2"](draws, CLASSES).params["weights"]
+    for x, w in zip(np.asarray(draws.z, np.float64), np.asarray(weights, np.float64), strict=True):
+        _, sizes, axes = np.linalg.svd(x - x.mean(0))
+        seen = axes[: np.sum(sizes > 1e-6 * sizes[0])]
+        assert np.abs(w - seen.T @ (seen @ w)).max() < 1e-5 * np.abs(w).max()
+
+
+def test_no_axis_of_the_span_is_rounding_alone():
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(size=(6, 20)), 2, axis=0).astype(np.float32)
+    own, other = map(np.asarray, in_span(x, [rng.normal(size=(9, 20)).astype(np.float32)]))
+    np.testing.assert_allclose(own @ own.T, x @ x.T, atol=1e-4)
+    gone = np.abs(own).max(0) < 1e-4
+    assert gone.any() and not own[:, gone].any() and not other[:, gone].any()
 
 
 def test_zero_shot_and_means_are_their_formulas(written):

@@ -187,6 +187,7 @@ def test_labels_of_the_file_are_not_replaced_by_measured_factors(tmp_path):
 def test_a_factor_whose_name_has_a_colon_keeps_its_moves():
     config = SimpleNamespace(data="", seeds=1, seed=0)
     named = [("FastICA: a: b", "move", 0.7125), ("judge of pictures: a: b", "skill", 0.9375)]
+    named.append(("FastICA", "informativeness", 0.5))
     rows = [Row("traverse", "scenes", 0, "x", *one) for one in named]
     text = traverse_summary(config, "scenes", rows, {})
     assert "| a: b" in text and "0.71" in text and "0.93" in text

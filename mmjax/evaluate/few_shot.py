@@ -183,8 +183,19 @@ def in_span(x: Array, others: Sequence[Array]) -> list[Array]:
     x, *others = map(floating, (x, *others))
     if len(x) >= x.shape[1]:
         return [x, *others]
-    basis = jnp.linalg.qr(x.T)[0]
+    basis = axes_of_rows(x, jnp.linalg.qr(x.T)[0])
     return [v @ basis for v in (x, *others)]
+
+
+def axes_of_rows(x: Array, axes: Array) -> Array:
+    """Axes `[f, k]`, 0 in place of those along which rows `[n, f]` have their rounding alone.
+
+    A weak penalty would make weights of it, and other rows are far from 0 there: they would be
+    classified by how one machine rounds.
+    """
+    sizes = jnp.linalg.norm(x @ axes, axis=0)
+    rounding = max(x.shape) * jnp.finfo(x.dtype).eps * jnp.max(sizes, initial=0)
+    return jnp.where(sizes > rounding, axes, 0)
 
 
 def _linear(penalty, x, labels, validation, validation_labels, tests, num_classes):

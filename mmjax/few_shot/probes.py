@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.disentangle import Affine, pca
-from mmjax.evaluate.few_shot import search_c
+from mmjax.evaluate.few_shot import axes_of_rows, search_c
 from mmjax.few_shot.base import (
     SCALE,
     Draws,
@@ -95,6 +95,8 @@ def _in_axes(z, val):
     """
     mean = jnp.mean(z, 0)
     axes = pca(z, min(z.shape)).directions
+    # Rows that are repeated, and columns of 0, have fewer axes than that.
+    axes = axes_of_rows(z - mean, axes)
     return mean, axes, (z - mean) @ axes, (val - mean) @ axes
 
 
