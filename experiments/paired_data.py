@@ -100,8 +100,7 @@ def main(config: Config, run: Run) -> None:
         check_probes(side, limit=config.probe_samples)
         if config.export_features:
             check_export(side)
-    few = few_tests(config, data)
-    data = data._replace(remarks=(*data.remarks, *few))
+    data = data._replace(remarks=(*data.remarks, *few_tests(config, data)))
 
     def produce(setting, study, log):
         return trained_rows(
@@ -115,7 +114,7 @@ def main(config: Config, run: Run) -> None:
         )
         table[f"dim={dim}"] = partial(produce, f"dim={dim}", study)
 
-    for line in few:
+    for line in data.remarks:
         say(f"note: {line}")
 
     def summarise(rows, seconds):

@@ -314,15 +314,16 @@ def test_no_split_of_k_modalities_parts_an_id(tmp_path, flags):
     assert _torn(data.split, takes) == 0
 
 
-def test_two_sides_that_are_one_are_refused(tmp_path, capsys):
+def test_two_sides_that_are_one_are_told_or_refused(tmp_path, capsys):
     path = _saved(tmp_path / "a.npz", a=X, b=X.copy(), labels=CLASSES, back=np.arange(N)[::-1])
     for t in "ab":
         flags = [f"--data={path}", "--x=a", f"--t={t}", "--steps=1", f"--workdir={tmp_path / t}"]
         code, said = _run(paired_data, *flags, capsys=capsys)
-        assert code == 2 and f"x, t: 'a' and '{t}' hold the same in every pair of rows" in said
+        assert code == 0 and f"note: 'a' and '{t}' hold the same in every pair of rows" in said
     options = dict(pairs="index", pair_index="back", test_share=0.2)
     data = load_pairs(path, SideNames("a"), SideNames("b"), **options)
     assert data.partner.tolist() == list(range(N))[::-1]
+    assert not any("hold the same" in line for line in data.remarks)
     other = _saved(tmp_path / "b.npz", features=X)
     for t in (dict(text_values="a"), dict(text_values="b"), dict(text=path, text_values="a")):
         with pytest.raises(InvalidInput, match="both sides are one; name another by --text"):

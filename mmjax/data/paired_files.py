@@ -93,8 +93,8 @@ def load_pairs(
       test_share: share of test rows where no is_test array is named. Rows that ids or pairs link
         stay together: no image has captions on both sides.
 
-    Raises InvalidInput for whatever is wrong with names, lengths, numbers, labels or the split, and
-    for two sides that are one.
+    Raises InvalidInput for whatever is wrong with names, lengths, numbers, labels or the split. Two
+    sides that are one are a remark.
     """
     for flag, side in (("x", x), ("t", t)):
         require(bool(side.values), flag, side.values, "the name of an array in the file")
@@ -109,10 +109,11 @@ def load_pairs(
     labels = _shared(path, arrays[x.label], arrays[t.label], pairs) if x.label else (None, None)
     of_x, of_t = (_side(path, arrays, s, label) for s, label in zip((x, t), labels, strict=True))
     partner = _partner(path, of_x, of_t, arrays, pairs, pair_index)
+    data = _split(path, of_x, of_t, partner, test_share)
     if partner is not None and alike(of_x.values, of_t.values[partner]):
-        message = f"x, t: {x.values!r} and {t.values!r} hold the same in every pair of rows"
-        raise InvalidInput(f"{path}: {message}; use the arrays of two modalities")
-    return _split(path, of_x, of_t, partner, test_share)
+        message = f"{x.values!r} and {t.values!r} hold the same in every pair of rows: one modality"
+        return data._replace(remarks=(*data.remarks, f"{message} twice"))
+    return data
 
 
 def _side(
