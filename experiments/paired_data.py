@@ -23,8 +23,7 @@ from mmjax.config import names_in, option
 from mmjax.data import PairedData, SideNames, digit_halves, load_pairs
 from mmjax.errors import require, say
 from mmjax.run import About, Run, RunOptions, launch, run_table
-from mmjax.studies import PairOptions, check_export, make_pair_study
-from mmjax.studies.paired import check_probes
+from mmjax.studies import PairOptions, check_export, check_probes, make_pair_study
 from mmjax.tables.needs import NEEDS
 from mmjax.tables.paired import (
     EXPERIMENT,

@@ -28,6 +28,7 @@ from mmjax.losses import SIMILARITIES, Loss
 from mmjax.nets.embedders import towers
 from mmjax.nets.prepare import example_of, preparations_of, prepare
 from mmjax.studies.aligned import aligning_loss, loss_option
+from mmjax.studies.frozen import RANKS
 from mmjax.train import (
     DECAY_HELP,
     OPTIMISER_HELP,
@@ -260,7 +261,7 @@ def retrieval(
         (side, f"{kind}_at_{k}"): float(recall_at(scores, k, right=correct))
         for kind, wanted in right.items()
         for side, scores, correct in (("x", forth, wanted), ("t", forth.T, wanted.T))
-        for k in (1, 5, 10)
+        for k in RANKS
         if k < correct.shape[1]
     }
 

@@ -27,6 +27,7 @@ from mmjax.run import (
     values,
 )
 from mmjax.studies import (
+    RANKS,
     PairStudy,
     chance_levels,
     export_columns,
@@ -38,7 +39,7 @@ from mmjax.types import Tree
 
 EXPERIMENT = "paired_data"
 METRICS = "accuracy", "r2"  # of classes, of quantities
-FEW = 10  # test rows: the largest k of recall at k
+FEW = max(RANKS)  # test rows: of more every recall at k tells something
 
 
 def raw_rows(config: Any, data: PairedData) -> list[Row]:

@@ -62,7 +62,8 @@ def lengths_by(
         return ""
     axes, shape = read(result).ndim, tuple(values.shape)
     if len(shape) == 3 and axes < 3:
-        if result in named and result in beside_of_masks(name, column):
+        # A mask is 0 and 1: a label might be, by chance.
+        if result in named and result in {LENGTHS[0].format(n) for n in (name, column)}:
             raise _read_twice(table, result, f"where sequences of {name} end")
         return result
     pictures = len(shape) == 4 or (len(shape) == 3 and values.dtype == np.uint8)
@@ -74,11 +75,6 @@ def lengths_by(
     else:
         message = f"{message} has shape {read(result).shape}, no [n] and no [n, length]"
     raise InvalidInput(f"{message}; rename it, or name it as a modality of its own")
-
-
-def beside_of_masks(*names: str) -> set[str]:
-    """What masks of these are called, which are 0 and 1: a label might be, by chance."""
-    return {LENGTHS[0].format(name) for name in names}
 
 
 def _read_twice(table: Table, column: str, what: str) -> InvalidInput:
