@@ -8,6 +8,7 @@ import numpy as np
 from mmjax.data.columns import Column
 from mmjax.data.dataset import LABEL, Dataset
 from mmjax.data.pair_ids import group_codes
+from mmjax.data.scaling import Offsets
 
 
 def branch_size(values: np.ndarray) -> float:
@@ -37,6 +38,20 @@ def joined_branches(
     return branches
 
 
+class Stored(NamedTuple):
+    """Features as they lie in their files.
+
+    Attributes:
+      sides: modality -> `[rows of the file, f]` of the file's own dtype.
+      rows: `[n]` which of these the rows are.
+      offsets: modality -> what was taken off them.
+    """
+
+    sides: Mapping[str, np.ndarray]
+    rows: np.ndarray
+    offsets: Mapping[str, Offsets]
+
+
 class FeatureSet(NamedTuple):
     """Rows of feature files.
 
@@ -51,18 +66,21 @@ class FeatureSet(NamedTuple):
       names: `[n]` strings, or None.
       extra: further arrays by their names, `[n, ...]`.
       sizes: branch_size of the sides among the rows that something is fitted on; None: of these.
+      stored: the features as they lie in their files; None where they are of none.
     """
 
     rows: Dataset
     names: np.ndarray | None = None
     extra: Mapping[str, np.ndarray] = {}
     sizes: Sequence[float] | None = None
+    stored: Stored | None = None
 
     def take(self, index: np.ndarray) -> "FeatureSet":
         """Some of the rows."""
         names = None if self.names is None else self.names[index]
         extra = {name: values[index] for name, values in self.extra.items()}
-        return FeatureSet(self.rows.take(index), names, extra, self.sizes)
+        stored = self.stored and self.stored._replace(rows=self.stored.rows[index])
+        return FeatureSet(self.rows.take(index), names, extra, self.sizes, stored)
 
     def sides(self) -> dict[str, np.ndarray]:
         """Modality -> its rows `[n, d]`."""

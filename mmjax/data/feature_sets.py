@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 from mmjax.data.dataset import LABEL, is_classes
 from mmjax.data.exports import PAIR_LIST
-from mmjax.data.feature_rows import FeatureSet, feature_rows
+from mmjax.data.feature_rows import FeatureSet, Stored, feature_rows
 from mmjax.data.features import LABELS, NAMES, open_arrays, read_column, read_features
 from mmjax.data.files.checks import label_column
 from mmjax.data.groups import Contents, linked_rows, sort_of
 from mmjax.data.pair_ids import content_ids, group_codes, linked_groups
-from mmjax.data.scaling import features_in_float32
+from mmjax.data.scaling import features_in_float32, offsets_of
 from mmjax.errors import InvalidInput, require
 from mmjax.labels import encode_labels
 
 _FLAGS = "features", "text"
+_AT_ONCE = 4096  # rows looked at together
 _SIDES = {"x": "values", "t": "text values"}  # as a line on their rows calls them
 
 
@@ -41,7 +43,12 @@ def branches_of(
 
 
 def read_feature_set(
-    path: str, names: FeatureNames, text_path: str = "", *, flags: tuple[str, str] = _FLAGS
+    path: str,
+    names: FeatureNames,
+    text_path: str = "",
+    *,
+    flags: tuple[str, str] = _FLAGS,
+    beside: FeatureSet | None = None,
 ) -> FeatureSet:
     """Reads one file, or two that are paired by row.
 
@@ -53,9 +60,12 @@ def read_feature_set(
       names: of the arrays.
       text_path: of the second modality's features; empty: path, where names.text_values is given.
       flags: what the two paths are called in a refusal of them.
+      beside: the rows that these are compared with, whose offsets are taken off these too, where
+        both have as many columns. None: these have offsets of their own (see features_in_float32).
 
-    Raises InvalidInput for whatever read_features does, for unequal numbers of rows, and where
-    labels, names or pairs that both files hold are others in the same row.
+    Raises InvalidInput for whatever read_features does, for unequal numbers of rows, where labels,
+    names or pairs that both files hold are others in the same row, and for values that float32
+    does not hold in the units of the rows beside.
     """
     protected = dict(split=names.split, group=names.group)
     apart = (*names.apart, *names.extra)
@@ -71,25 +81,40 @@ def read_feature_set(
     rows, n = result.rows, result.rows.num_rows
     sides, split, groups = result.sides(), rows.split, rows.groups
     if text_path or names.text_values:
-        beside = text_path or path
+        other_path = text_path or path
         apart = (*apart, *filter(None, (names.labels, names.names)))
         other = read_features(
-            beside, values=names.text_values, apart=apart, flag=flags[1], **protected
+            other_path, values=names.text_values, apart=apart, flag=flags[1], **protected
         ).rows
         if other.num_rows != n:
             raise InvalidInput(
-                f"{beside}: {other.num_rows} rows, but {path} has {n}; pairs are by row"
+                f"{other_path}: {other.num_rows} rows, but {path} has {n}; pairs are by row"
             )
-        if beside != path:
+        if other_path != path:
             of_rows = [names.labels, *LABELS, PAIR_LIST]
-            _check_paired(path, beside, of_rows, [names.names, *NAMES])
+            _check_paired(path, other_path, of_rows, [names.names, *NAMES])
         sides["t"] = np.asanyarray(other.columns["x"].values)
         split = _trained_in_either(split, other.split)
         groups = _grouped_in_either(groups, other.groups)
     extra = {name: read_column(path, name, n) for name in names.extra}
-    sides = {side: features_in_float32(values) for side, values in sides.items()}
+    known = beside.stored.offsets if beside is not None and beside.stored is not None else {}
+    offsets = {
+        side: known[side]
+        if side in known and len(known[side].lost) == values.shape[1]
+        else offsets_of(values)
+        for side, values in sides.items()
+    }
+    near = {side: features_in_float32(v, offsets[side]) for side, v in sides.items()}
+    far = [s for s in sides if offsets[s].lost.any() and not np.isfinite(near[s]).all()]
+    if far and beside is not None:
+        raise InvalidInput(
+            f"{path}: features are beyond float32 in the unit of {beside.rows.name}; use one unit "
+            "for both"
+        )
     options = dict(labels=rows.labels.get(LABEL), split=split, group=groups)
-    return FeatureSet(feature_rows(sides, **options, name=path), result.names, extra)
+    stored = Stored(sides, np.arange(n), offsets)
+    rows = feature_rows(near, **options, name=path)
+    return FeatureSet(rows, result.names, extra, stored=stored)
 
 
 def _check_paired(path: str, beside: str, told: Sequence[str], named: Sequence[str]) -> None:
@@ -138,13 +163,40 @@ def with_linked_rows(features: FeatureSet) -> tuple[FeatureSet, list[str]]:
 
 
 def repeats_in(features: FeatureSet, *others: FeatureSet) -> int:
-    """How many rows hold on a side what a row of the others holds there."""
+    """How many rows hold on a side what a row of the others holds there, as far as the coarser
+    of their files tells rows apart: a copy in half precision is one."""
     result = np.zeros(features.rows.num_rows, bool)
-    for side, values in features.sides().items():
-        known = np.concatenate([part.sides()[side] for part in others])
-        ids = content_ids(np.concatenate([known, values]))
-        result |= np.isin(ids[len(known) :], ids[: len(known)])
+    for part in others:
+        for side in features.sides():
+            known, values = _as_coarse(part, features, side)
+            ids = content_ids(np.concatenate([known, values]))
+            result |= np.isin(ids[len(known) :], ids[: len(known)])
     return int(result.sum())
+
+
+def _as_coarse(a: FeatureSet, b: FeatureSet, side: str) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of both in one dtype: of files of two dtypes the coarser one."""
+    stored = [part.stored for part in (a, b) if part.stored is not None]
+    dtypes = [_grain(each.sides[side]) for each in stored]
+    if len(dtypes) < 2 or dtypes[0] == dtypes[1]:
+        return a.sides()[side], b.sides()[side]
+    coarse = min(dtypes, key=lambda dtype: ml_dtypes.finfo(dtype).nmant)
+    rows = [each.sides[side][each.rows] for each in stored]
+    with np.errstate(over="ignore"):
+        # bfloat16 by way of float32, as files of it are made.
+        one, other = (v if coarse == np.float16 else v.astype(np.float32) for v in rows)
+        return one.astype(coarse), other.astype(coarse)
+
+
+def _grain(values: np.ndarray) -> np.dtype:
+    """The dtype of `[n, f]`; bfloat16, which NumPy has not, is read as float32 of its values."""
+    short = np.dtype(ml_dtypes.bfloat16)
+    if values.dtype != np.float32 or any(
+        (part.astype(short).astype(np.float32) != part).any()
+        for part in (values[k : k + _AT_ONCE] for k in range(0, len(values), _AT_ONCE))
+    ):
+        return values.dtype
+    return values.dtype if (values == np.round(values)).all() else short  # whole: of any dtype
 
 
 def _trained_in_either(a: np.ndarray, b: np.ndarray) -> np.ndarray:

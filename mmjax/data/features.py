@@ -88,6 +88,8 @@ def read_features(
 def read_column(path: str, name: str, rows: int) -> np.ndarray:
     """Another array of a feature file, `[rows, ...]`: domains, attributes, images.
 
+    Texts are without the space around them, as labels are.
+
     Raises InvalidInput where it is missing, holds Python objects, NaN or infinity, or has other
     rows.
     """
@@ -98,7 +100,7 @@ def read_column(path: str, name: str, rows: int) -> np.ndarray:
             f"{path}: array {name!r} is {column.dtype} {column.shape}; use numbers or strings, one "
             f"of each of the {rows} rows of features"
         )
-    return finite(column, name, path)
+    return np.char.strip(column) if column.dtype.kind == "U" else finite(column, name, path)
 
 
 # A file as name -> function that reads the array.
@@ -168,12 +170,13 @@ def _split(path: str, arrays: Arrays, name: str) -> np.ndarray:
 
 
 def parts_of(column: np.ndarray, name: str, path: str) -> np.ndarray:
-    """`[n]` of PARTS, from strings or from 0 and 1, which say whether it is a test row.
+    """`[n]` of PARTS, from strings, Train as train, or from 0 and 1: whether it is a test row.
 
     Raises InvalidInput that names the row of another value.
     """
     parts = _PART_OF if column.dtype.kind == "U" else {0: "train", 1: "test"}
-    kinds, codes = np.unique(column, return_inverse=True)
+    named = np.char.lower(np.char.strip(column)) if column.dtype.kind == "U" else column
+    kinds, codes = np.unique(named, return_inverse=True)
     strange = [kind not in parts for kind in kinds.tolist()]
     if any(strange):
         row = int(np.argmax(np.asarray(strange)[codes]))

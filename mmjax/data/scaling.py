@@ -7,6 +7,7 @@ import numpy as np
 
 _SMALL = 1e-18  # size of differences whose squares float32 holds, and so those of its inverse
 _KEPT = 1e-4  # of a column's range: rounding beyond it changes what is told of the rows
+_LEAST = float(np.finfo(np.float32).tiny) / _KEPT  # a range whose parts devices take for 0
 _AT_ONCE = 2**22  # values looked at together
 
 
@@ -120,7 +121,8 @@ def lost_in_float32(values: np.ndarray) -> np.ndarray:
         off = np.abs(apart - kept)
         error = np.maximum(error, np.where(np.isnan(off), np.inf, off).max(0))
         low, high = np.minimum(low, apart.min(0)), np.maximum(high, apart.max(0))
-    return error > _KEPT * (high - low)
+    apart = high - low
+    return (error > _KEPT * apart) | (apart > 0) & (apart < _LEAST)
 
 
 def narrowed(values: np.ndarray) -> np.ndarray:
@@ -128,16 +130,51 @@ def narrowed(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64 if lost_in_float32(values).any() else np.float32)
 
 
-def features_in_float32(values: np.ndarray) -> np.ndarray:
-    """Finite numbers `[n, f]` as float32, for what depends on no offset: columns that would lose
-    their differences are centred, and standardised where float32 does not hold their unit."""
+class Offsets(NamedTuple):
+    """What is taken off columns that float32 would lose, and their unit: of the rows of one file,
+    so that rows of others beside it are moved alike.
+
+    Attributes:
+      lost: `[f]` bool; all other columns stay as they are.
+      first, mean: `[lost columns]`, a row and what it lacks to the mean.
+      unit: `[lost columns]` float64, 1 where float32 holds the differences themselves.
+    """
+
+    lost: np.ndarray
+    first: np.ndarray
+    mean: np.ndarray
+    unit: np.ndarray
+
+
+def offsets_of(values: np.ndarray) -> Offsets:
+    """The offsets of finite numbers `[n, f]`, of one or more rows."""
     lost = lost_in_float32(values)
+    first = values[0, lost]
+    rest = _less(values[:, lost], first)
+    mean = rest.mean(0)
+    rest = rest - mean
+    far = np.abs(rest)
+    near = ((rest == 0) | (far > _SMALL) & (far < 1 / _SMALL)).all(0)
+    top = far.max(0, initial=0.0)  # squares of small or large units would be no float64
+    spread = (rest / np.where(top > 0, top, 1)).std(0) * top
+    return Offsets(lost, first, mean, np.where(near | (spread == 0), 1, spread))
+
+
+def features_in_float32(values: np.ndarray, offsets: Offsets | None = None) -> np.ndarray:
+    """Finite numbers `[n, f]` as float32, for what depends on no offset: columns that would lose
+    their differences are centred, and in units of their spread where float32 does not hold theirs.
+
+    Args:
+      values: of any dtype.
+      offsets: of the rows that these lie beside, whatever the rows here would lose themselves;
+        None: of these.
+    """
+    own = offsets_of(values) if offsets is None else offsets
     with np.errstate(over="ignore"):
         out = values.astype(np.float32)
-    if lost.any():
-        rest = _less(values[:, lost], values[0, lost])
-        rest -= rest.mean(0)
-        near = (rest == 0) | (np.abs(rest) > _SMALL) & (np.abs(rest) < 1 / _SMALL)
-        units = standardised_by(values[:, lost], np.ones(len(values), bool))
-        out[:, lost] = np.where(near.all(0), rest, units)
+        if own.lost.any():
+            part, first = values[:, own.lost], own.first
+            if part.dtype.kind != first.dtype.kind:  # whole numbers beside floats
+                part, first = part.astype(np.float64), first.astype(np.float64)
+            out[:, own.lost] = (_less(part, first) - own.mean) / own.unit
     return out

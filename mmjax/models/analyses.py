@@ -199,9 +199,9 @@ def disentangle(
     said = counted(len(score_x), "judged row")
     if len(score_x) < _LEAST:
         remarks.append(f"{said}: too few for kurtosis, use {_LEAST} or more")
-    for wanted, of in ((least, ""), (wide, " of the embeddings as they are")):
+    for wanted, what in ((least, ""), (wide, " of the embeddings as they are")):
         if len(score_x) < wanted:
-            remarks.append(f"{said}: too few for dci{of}, use {wanted} or more")
+            remarks.append(f"{said}: too few for dci{what}, use {wanted} or more")
             break
     if len(factors) == 1:
         remarks.append("one label: no component can hold two, so that dci would be 1 or 0")

@@ -142,7 +142,7 @@ def _other_file(o: FeatureOptions, path: str, whole: FeatureSet, flag: str) -> F
     """A file of validation, test or shifted rows. Raises InvalidInput where it doesn't fit."""
     names = _column_names(o)  # which beside its features may be there, and are none of them
     names = names._replace(extra=(), apart=names.extra)
-    result = read_feature_set(path, names, flags=(flag, flag))
+    result = read_feature_set(path, names, flags=(flag, flag), beside=whole)
     given, beside = o.features, o.text or o.features
     if LABEL not in result.rows.labels:
         raise InvalidInput(f"{path}: no labels, {given} has them; name their array with --labels")
@@ -279,7 +279,7 @@ def _every_source(
     domains = {"": whole}
     if o.domains:
         result = by_domain(whole, o.domains)
-        chosen = f"{o.domains}={o.source}"
+        chosen = f"{o.domains}={o.source.strip()}"
         allowed = f"one of {', '.join(d.partition('=')[2] for d in result)}"
         require(not o.source or chosen in result, "source", o.source, allowed)
         domains = {d: whole.take(rows) for d, rows in result.items()}

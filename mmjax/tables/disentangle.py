@@ -11,6 +11,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data import FeatureSet, class_codes, read_features
 from mmjax.data.dataset import LABEL
+from mmjax.data.scaling import features_in_float32
 from mmjax.disentangle import Affine, components, determined
 from mmjax.errors import InvalidInput, given, require
 from mmjax.evaluate import (
@@ -41,6 +42,7 @@ from mmjax.tables import disentangle_report as report
 from mmjax.tables.disentangle_rows import (
     GEOMETRY_PAIRS,
     KURTOSIS_ROWS,
+    check_images,
     has_pairs,
     latents_rows,
     one_a_group,
@@ -126,6 +128,8 @@ def read_prompts(config: Any, world: FeatureWorld) -> tuple[jax.Array, np.ndarra
             f"{config.prompts}: no text of class {shown}; it needs one or more of every class of "
             f"{world.name}"
         )
+    if world.whole.stored is not None:  # what is taken off the images is taken off the texts
+        x = features_in_float32(x, world.whole.stored.offsets["x"])
     return jnp.asarray(x, jnp.float32), codes
 
 
@@ -238,7 +242,7 @@ def component_pieces(
 
 def latent_pieces(config: Any, world: FeatureWorld, count: int, run: Run) -> list[Piece]:
     """MCC and linear R2 against latents that are known, of rows that no map was fitted on."""
-    truth = jnp.asarray(world.whole.extra[config.latents or "latents"], jnp.float32)
+    truth = jnp.asarray(features_in_float32(world.whole.extra[config.latents or "latents"]))
     key, setting = unmix_key(config), f"{world.mark}latents/{count}"
     fit, held = world.fit, world.held
 
@@ -348,6 +352,8 @@ def check_rows(config: Any, world: FeatureWorld) -> None:
     for name in names_in(config.attributes):
         shape = world.whole.extra[name].shape
         require(len(shape) == 1, "attributes", f"{name} {shape}", "an array of one axis")
+    if config.images:
+        check_images(config.images, world.whole.extra[config.images])
 
 
 def settings(

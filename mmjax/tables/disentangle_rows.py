@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mmjax.errors import counted
+from mmjax.errors import counted, require
 from mmjax.evaluate import least_mcc_rows
 from mmjax.studies import RANKS, FeatureWorld
 
@@ -28,6 +28,18 @@ def latents_rows(config: Any, world: FeatureWorld, count: int) -> int:
     if not config.latents and config.features:
         return 0
     return least_mcc_rows(world.whole.extra[config.latents or "latents"].shape[-1], count)
+
+
+def check_images(name: str, images: np.ndarray) -> None:
+    """Raises InvalidInput for an array that is no pictures, which figures show as it is."""
+    drawn = images.ndim == 3 or images.ndim == 4 and images.shape[-1] in (1, 3, 4)
+    good, held = drawn and images.dtype.kind in "buif" and images.size > 0, ""
+    if good and images.dtype != np.uint8:
+        low, high = images.min().item(), images.max().item()
+        held = f", of {low:.6g} to {high:.6g}" if images.dtype.kind != "b" else ""
+        good = low >= 0 and high <= (1 if images.dtype.kind == "f" else 255)
+    allowed = "pictures uint8 [rows, h, w] or [rows, h, w, 1, 3 or 4], or floats of 0 to 1"
+    require(good, "images", f"{name}, {images.dtype} {images.shape}{held}", allowed)
 
 
 def too_few(config: Any, world: FeatureWorld) -> list[str]:
