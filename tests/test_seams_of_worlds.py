@@ -9,11 +9,12 @@ import pytest
 
 import mmjax as mm
 from experiments.disentangle import Config
-from mmjax.data import read_features
+from mmjax.data import load_multimodal, read_features
 from mmjax.errors import InvalidInput
 from mmjax.studies import few_shot_accuracies, read_control, read_world
 from mmjax.studies.frozen import Method
 from mmjax.tables.disentangle import check_rows, latent_pieces, read_prompts
+from mmjax.tables.recorded import labels_of, target_of
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -207,3 +208,27 @@ def test_names_of_splits_and_domains_are_read_as_everywhere(tmp_path):
     strange = _saved(tmp_path, "s", features=X, split=np.where(np.arange(N) == 7, "Trian", "Train"))
     with pytest.raises(InvalidInput, match="has 'Trian' in row 7"):
         read_features(strange)
+
+
+@pytest.mark.parametrize("values", [X + 1e9, X * 1e-40, X[:, :, None] + [0, 1e9]])
+def test_floats_that_float32_cannot_tell_apart_are_refused(tmp_path, values):
+    path = _saved(tmp_path, "m", a=values, b=X, y=Y)
+    with pytest.raises(InvalidInput, match="m.npz: array 'a' .* which float32 can't tell apart"):
+        load_multimodal(path, ["a", "b"], labels="y")
+    data = load_multimodal(path, ["a", "b"], labels="y", standardise=("a",))
+    assert np.ptp(data.columns["a"].values) > 1
+    for good in (X + 1e3, X * 1e-30, X.astype(np.float32) + np.float32(1e9), np.ones((N, 2)) * 0.1):
+        path = _saved(tmp_path, "g", a=good, b=X, y=Y)
+        stored = load_multimodal(path, ["a", "b"], labels="y").columns["a"].values
+        assert np.array_equal(stored, good.astype(np.float32))
+
+
+def test_targets_of_a_large_offset_keep_their_differences():
+    of = lambda y: mm.Dataset.from_arrays(x=X, labels={"y": y, "z": X[:, 1]})
+    far, near = of(X[:, 0] + 1e9), of(X[:, 0])
+    targets = [
+        labels_of(data.take(np.arange(9)), target_of(data, "regression")) for data in (far, near)
+    ]
+    apart = [values[:, 0] - values[0, 0] for values in targets]
+    np.testing.assert_allclose(*apart, atol=1e-5)
+    assert np.array_equal(targets[1], X[:9, :2].astype(np.float32))

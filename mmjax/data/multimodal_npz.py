@@ -9,10 +9,11 @@ from mmjax.data.dataset import Dataset
 from mmjax.data.files.checks import label_column, within_int32
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.pair_ids import random_split
-from mmjax.data.scaling import standardised_by
+from mmjax.data.scaling import lost_in_float32, standardised_by
 from mmjax.errors import InvalidInput, naming, require
 from mmjax.labels import encode_labels
 
+_LEVELS = 1e-2  # of a column's range: rounding beyond it makes rows of many one
 KINDS = ("classification", "multilabel", "regression")
 
 
@@ -53,7 +54,8 @@ def load_multimodal(
       quantities, also where they are whole. Rows are in the file's order.
 
     Raises InvalidInput for whatever read_arrays does, for unequal rows, masks of another shape,
-    labels that do not fit the kind, and a split that is empty, not disjoint or parts rows of an id.
+    labels that do not fit the kind, floats that float32 can't tell apart, and a split that is
+    empty, not disjoint or parts rows of an id.
     """
     masks = dict(masks or {})
     distinct = len(names) > 0 and len(set(names)) == len(names)
@@ -108,6 +110,14 @@ def _values(path: str, name: str, array: np.ndarray) -> np.ndarray:
 def _for_devices(path: str, name: str, values: np.ndarray) -> np.ndarray:
     """Floats as float32, whole numbers in 32 bits: what is standardised has been so before."""
     if values.dtype.kind == "f":
+        if (lost := lost_in_float32(values, _LEVELS)).any():
+            column = np.argwhere(lost)[0].tolist()
+            some = values[(slice(None), *column)]
+            raise InvalidInput(
+                f"{path}: array {name!r} has {some.min():.10g} to {some.max():.10g} in column "
+                f"{', '.join(map(str, column))}, which float32 can't tell apart; take its offset "
+                "off, or standardise it"
+            )
         return values.astype(np.float32, copy=False)
     return within_int32(values, name, path)
 

@@ -105,9 +105,12 @@ def _less(values: np.ndarray, first: np.ndarray) -> np.ndarray:
     return (values.astype(np.uint64) - first.astype(np.uint64)).view(np.int64).astype(np.float64)
 
 
-def lost_in_float32(values: np.ndarray) -> np.ndarray:
+def lost_in_float32(values: np.ndarray, share: float = _KEPT) -> np.ndarray:
     """`[n, ...] -> [...]` bool: columns of finite numbers whose differences float32 would round
-    away, as those of time stamps, or of units below its smallest number."""
+    away, as those of time stamps, or of units below its smallest number.
+
+    share: of a column's range, which rounding may be.
+    """
     whole, dtype = values.dtype.kind != "f", values.dtype
     if dtype.itemsize <= (2 if whole else 4) or not len(values):
         return np.zeros(values.shape[1:], bool)
@@ -122,7 +125,7 @@ def lost_in_float32(values: np.ndarray) -> np.ndarray:
         error = np.maximum(error, np.where(np.isnan(off), np.inf, off).max(0))
         low, high = np.minimum(low, apart.min(0)), np.maximum(high, apart.max(0))
     apart = high - low
-    return (error > _KEPT * apart) | (apart > 0) & (apart < _LEAST)
+    return (error > share * apart) | (apart > 0) & (apart < _LEAST)
 
 
 def narrowed(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mmjax.data.dataset import LABEL, SPLITS, Dataset
+from mmjax.data.scaling import lost_in_float32
 from mmjax.encoders import single_and_joint_masks, subset_masks
 from mmjax.errors import naming, require
 from mmjax.nets.prepare import Preparation
@@ -33,11 +34,13 @@ class Target(NamedTuple):
       kind: classification, multilabel or regression.
       classes: of classification.
       columns: of the labels of a case's data: one, or one a label or target.
+      offsets: what is taken off targets that float32 would round away, one a column; none: 0.
     """
 
     kind: str
     classes: int
     columns: Sequence[str] = (LABEL,)
+    offsets: Sequence[float] = ()
 
 
 class Case(NamedTuple):
@@ -64,13 +67,22 @@ def target_of(data: Dataset, kind: str) -> Target:
     """The data's own labels."""
     columns = tuple(data.labels)
     classes = int(data.labels[LABEL].max()) + 1 if kind == "classification" else len(columns)
-    return Target(kind, classes, columns)
+    if kind != "regression":
+        return Target(kind, classes, columns)
+    values = [data.labels[name] for name in columns]
+    offsets = tuple(float(v.mean()) if lost_in_float32(v).any() else 0.0 for v in values)
+    return Target(kind, classes, columns, offsets)
 
 
 def labels_of(data: Dataset, target: Target) -> np.ndarray:
     """`[n]` int32 codes of classes, `[n, labels]` int32 of 0 and 1, or `[n, targets]` float32."""
     dtype = np.float32 if target.kind == "regression" else np.int32
-    values = np.stack([data.labels[name].astype(dtype) for name in target.columns], 1)
+    offsets = target.offsets or [0] * len(target.columns)
+    columns = [data.labels[name] for name in target.columns]
+    columns = [
+        column - off if off else column for column, off in zip(columns, offsets, strict=True)
+    ]
+    values = np.stack([column.astype(dtype) for column in columns], 1)
     return values[:, 0] if target.kind == "classification" else values
 
 
