@@ -232,3 +232,12 @@ def test_targets_of_a_large_offset_keep_their_differences():
     apart = [values[:, 0] - values[0, 0] for values in targets]
     np.testing.assert_allclose(*apart, atol=1e-5)
     assert np.array_equal(targets[1], X[:9, :2].astype(np.float32))
+
+
+def test_the_second_modality_has_its_own_offset_of_the_source(tmp_path):
+    columns = lambda rows: dict(features=X[rows], text=X[rows, :2] + 1e9, labels=Y[rows])
+    path = _saved(tmp_path, "train", **columns(slice(40)))
+    test = _saved(tmp_path, "test", **columns(slice(30, 50)))
+    world = read_world(_config(path, test=test, text_values="text"), 0)
+    seen = world.sources[""]["t"].tests["source"].x
+    assert np.array_equal(seen[:10], world.whole.sides()["t"][30:])

@@ -150,8 +150,11 @@ class Offsets(NamedTuple):
 
 
 def offsets_of(values: np.ndarray) -> Offsets:
-    """The offsets of finite numbers `[n, f]`, of one or more rows."""
+    """The offsets of finite numbers `[n, f]`."""
     lost = lost_in_float32(values)
+    if not lost.any():
+        none = np.zeros(0)
+        return Offsets(lost, none, none, none)
     first = values[0, lost]
     rest = _less(values[:, lost], first)
     mean = rest.mean(0)

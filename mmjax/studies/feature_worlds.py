@@ -71,7 +71,9 @@ class FeatureOptions:
     normalise: bool = option(False, "features are scaled to unit length first")
     latents: str = option("", "name of an array of true latents [n, d], to be compared with")
     attributes: str = option("", "comma-separated names of arrays of attributes, for traversals")
-    images: str = option("", "name of an array of the rows' images, uint8 [n, h, w, 3]")
+    images: str = option(
+        "", "name of an array of the rows' images, uint8 [n, h, w] or [n, h, w, 1, 3 or 4]"
+    )
 
 
 class FeatureWorld(NamedTuple):
