@@ -150,8 +150,8 @@ def test_latents_have_no_offset_and_no_unit(tmp_path, offset, unit):
         path = _saved(tmp_path, "latents", features=x, labels=y, latents=truth)
         config = _config(path, latents="latents", num_components=(3,))
         pieces = latent_pieces(config, read_world(config, 0), 3, RUN)
-        figures.append([row.value for p in pieces if "FastICA" in p.name for row in p.judge(None)])
-    assert min(figures[0]) > 0.9 and figures[1] == pytest.approx(figures[0], abs=0.01)
+        figures.append([row.value for p in pieces if "as they" in p.name for row in p.judge(None)])
+    assert min(figures[0]) > 0.6 and figures[1] == pytest.approx(figures[0], abs=0.01)
 
 
 PIXELS = RNG.integers(0, 256, (N, 8, 8, 4)).astype(np.uint8)
