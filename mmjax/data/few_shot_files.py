@@ -41,6 +41,7 @@ class FewShotSet(NamedTuple):
       shifts: name -> rows of another domain, judged and never fitted on.
       remarks: a line each about what is odd.
       repeats: training rows that repeated another and are not in the pool.
+      named: whether the order of the classes is ours, so that codes of other files are not theirs.
     """
 
     name: str
@@ -52,6 +53,7 @@ class FewShotSet(NamedTuple):
     shifts: Mapping[str, LabelledRows]
     remarks: tuple[str, ...]
     repeats: int = 0
+    named: bool = False
 
 
 def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
@@ -75,7 +77,7 @@ def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
     classes, named = classes_of(path, parts, class_names(path, arrays))
     texts = texts_of(path, arrays, classes, named)
     few = assembled(name, path, parts, classes, texts, same)
-    return few._replace(remarks=(*few.remarks, *_left_aside(arrays)))
+    return few._replace(remarks=(*few.remarks, *_left_aside(arrays)), named=named)
 
 
 def _left_aside(arrays: Arrays) -> list[str]:

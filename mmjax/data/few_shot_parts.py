@@ -9,6 +9,7 @@ import numpy as np
 from mmjax.data.features import Arrays, parts_of
 from mmjax.data.files.checks import finite, label_column, whole_numbers
 from mmjax.errors import InvalidInput, counted, did_you_mean
+from mmjax.labels import encode_labels
 
 VALUES = ("features", "feature_list", "embeddings")
 LABELS = ("labels", "label_list")
@@ -100,6 +101,44 @@ def codes_by_name(
     return np.array([places[kind][0] for kind in kinds.tolist()], np.int32)[inverse]
 
 
+def codes_by_number(
+    path: str, where: str, codes: np.ndarray, names: np.ndarray, of: str = ""
+) -> np.ndarray:
+    """`[rows]` int32, the places of the names that are the numbers of codes, as 007 is 7: of names
+    whose order is ours a code tells nothing else.
+
+    Raises InvalidInput, one line, where names are no numbers, or one of no or of two names.
+    """
+    keys, numbers = encode_labels(names, codes)
+    known = np.isin(numbers, keys)
+    if not known.any():
+        message = f"{path}: {where} has codes where labels{of} are names"
+        raise InvalidInput(f"{message}; use names, or add class_names, in the order of the codes")
+    alone = known & ~np.isin(numbers, [key for key in keys if (keys == key).sum() > 1])
+    if not alone.all():
+        row = int(np.argmin(alone))
+        told = f"{path}: {where} holds {codes[row]}, first in row {row}"
+        if not known[row]:
+            raise InvalidInput(f"{told}; labels{of} are names, none of which is it; use names")
+        both = " and ".join(map(repr, np.asarray(names)[keys == numbers[row]].tolist()))
+        raise InvalidInput(f"{told}, which {both} are; use names")
+    return _places(keys, numbers)
+
+
+def _places(keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`[rows]` int32 places of values in keys, each of which is there once."""
+    order = np.argsort(keys)
+    return order[np.searchsorted(keys, values, sorter=order)].astype(np.int32)
+
+
+def plain_codes(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Texts that are codes, 007 of 7, as these are called, `[rows]`; others as they are."""
+    keys, numbers = encode_labels(np.arange(num_classes), labels)
+    if not np.isin(numbers, keys).all():
+        return labels
+    return _places(keys, numbers).astype(str)
+
+
 def split_name(arrays: Arrays) -> str:
     """The array that tells which split a row is of; empty without."""
     return next((n for n in SPLITS if n in arrays), "")
@@ -159,26 +198,50 @@ def classes_of(
     They are the file's names in their order where it has some. Labels that are names without are
     sorted: nothing else of the file is in that order but by chance.
     """
-    every = np.concatenate([r.labels for rows in parts.values() for r in rows])
-    kinds = np.unique(every)
-    if every.dtype.kind in "iu":
-        if names is None and kinds[-1] >= len(every):
-            message = f"{path}: labels go up to {kinds[-1]}, and there are {len(every)} rows"
-            raise InvalidInput(f"{message}; use 0, 1, 2, ... without gaps, or names of classes")
-        classes = names if names is not None else np.arange(int(kinds[-1]) + 1).astype(str)
-        code = lambda labels: labels.astype(np.int32)
-    elif names is not None:
+    every = [r.labels for rows in parts.values() for r in rows]
+    texts = [labels for labels in every if labels.dtype.kind not in "iu"]
+    kinds = np.unique(np.concatenate(texts or every))
+    named = names is None and bool(texts)
+    if names is not None:
         classes = names
-        code = lambda labels: codes_by_name(path, "the labels", labels, names)
-    else:
+    elif named:
         classes = kinds
-        code = lambda labels: np.searchsorted(kinds, labels).astype(np.int32)
-    for rows in parts.values():
-        rows[:] = [r._replace(labels=code(r.labels)) for r in rows]
+    else:
+        count = sum(map(len, every))
+        if kinds[-1] >= count:
+            message = f"{path}: labels go up to {kinds[-1]}, and there are {count} rows"
+            raise InvalidInput(f"{message}; use 0, 1, 2, ... without gaps, or names of classes")
+        classes = np.arange(int(kinds[-1]) + 1).astype(str)
+
+    def code(part: str, labels: np.ndarray) -> np.ndarray:
+        where = f"the column of {part} labels"
+        if labels.dtype.kind in "iu":
+            if named:
+                return codes_by_number(path, where, labels, classes)
+            if texts:
+                _one_meaning(path, where, labels, classes)
+            return labels.astype(np.int32)
+        if not named:
+            return codes_by_name(path, "the labels", labels, classes)
+        return np.searchsorted(kinds, labels).astype(np.int32)
+
+    for part, rows in parts.items():
+        rows[:] = [r._replace(labels=code(part, r.labels)) for r in rows]
     if len(classes) < 2:
         message = f"{path}: all of the labels are of class {str(classes[0])!r}"
         raise InvalidInput(f"{message}; use rows of two classes or more")
-    return np.asarray(classes).astype(str), names is None and every.dtype.kind not in "iu"
+    return np.asarray(classes).astype(str), named
+
+
+def _one_meaning(path: str, where: str, codes: np.ndarray, names: np.ndarray) -> None:
+    """Raises InvalidInput where codes beside names may be places in class_names, or names there."""
+    keys, numbers = encode_labels(names, codes)
+    if np.isin(numbers, keys).all() and (keys[codes] != numbers).any():
+        row = int(np.argmax(keys[codes] != numbers))
+        raise InvalidInput(
+            f"{path}: {where} holds {codes[row]}, first in row {row}, a place in class_names and a "
+            "name there, of another class; use names"
+        )
 
 
 def same_rows(path: str, name: str, rows: int, other: str, count: int) -> None:
@@ -268,10 +331,9 @@ def _codes_of_texts(
     labels = labels_of(path, arrays, name)
     if labels.dtype.kind not in "iu":
         return codes_by_name(path, f"array {name!r}", labels, classes)
-    codes_within(path, name, labels, len(classes))
     if named:
-        message = f"{path}: array {name!r} has codes where labels are names"
-        raise InvalidInput(f"{message}; use names, or add class_names, in the order of the codes")
+        return codes_by_number(path, f"array {name!r}", labels, classes)
+    codes_within(path, name, labels, len(classes))
     return labels.astype(int)
 
 

@@ -14,11 +14,13 @@ from mmjax.data.few_shot_parts import (
     class_names,
     classes_of,
     codes_by_name,
+    codes_by_number,
     codes_within,
     labels_name,
     labels_of,
     listed_rows,
     no_unit_vectors,
+    plain_codes,
     rows_of,
     same_rows,
     same_width,
@@ -38,7 +40,8 @@ def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) ->
 
     A file has `test` and `test_labels`, or `features` and `labels`, of which a `split` leaves the
     test rows. Labels are names of the set's classes, or codes: of its own `class_names`, without
-    them the set's. Rows of some classes will do; they are judged among all of the set's and, beside
+    them the set's; of a set whose labels are names without an order of theirs, the names that are
+    these numbers. Rows of some classes will do; they are judged among all of the set's and, beside
     it, among their own.
 
     Args:
@@ -104,7 +107,7 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
             raise InvalidInput(f"{where}: no row of split train; use a file with training rows")
         parts = {part: [some(rows)] for part, rows in kept.items() if rows.any()}
         name = f"{stem(path)}-without-{kind}"
-        few = assembled(name, where, parts, classes, texts, same)
+        few = assembled(name, where, parts, classes, texts, same)._replace(named=named)
         judged = away & (parts_in == "test")
         target, far = unit_rows(some(judged if judged.any() else away))
         remarks = (*few.remarks, *_odd_shift(few, str(kind), target, same))
@@ -149,9 +152,14 @@ def _codes_of(
     few: FewShotSet, path: str, arrays: Arrays, name: str, labels: np.ndarray
 ) -> np.ndarray:
     """`[rows]` codes of the set's classes."""
-    names = class_names(path, arrays)
+    names, of = class_names(path, arrays), f" of {few.name}"
     if labels.dtype.kind in "iu" and names is None:
+        if few.named:
+            return codes_by_number(path, f"array {name!r}", labels, few.classes, of)
         codes_within(path, name, labels, len(few.classes))
         return labels.astype(np.int32)
-    labels = labels if labels.dtype.kind not in "iu" else np.asarray(names)[labels]
-    return codes_by_name(path, f"array {name!r}", labels, few.classes, of=f" of {few.name}")
+    if labels.dtype.kind in "iu":
+        labels = np.asarray(names)[labels]
+    elif few.classes.tolist() == list(map(str, range(len(few.classes)))):
+        labels = plain_codes(labels, len(few.classes))
+    return codes_by_name(path, f"array {name!r}", labels, few.classes, of=of)

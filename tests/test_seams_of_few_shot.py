@@ -1,0 +1,144 @@
+"""Few-shot files beside each other: codes beside names, parts beside parts, what is left over."""
+
+import numpy as np
+import pytest
+
+from mmjax.data import read_few_shot, with_shifts
+from mmjax.errors import InvalidInput
+
+WIDTH = 14
+NAMES = np.array(["zebra", "ant", "dog", "cat"])  # not in order of the alphabet
+
+
+def rows_of(seed, each, classes=4):
+    labels = np.repeat(np.arange(classes), each)
+    noise = np.random.default_rng(seed).normal(size=(len(labels), WIDTH))
+    return np.eye(WIDTH)[labels] + 0.25 * noise, labels
+
+
+def arrays_of(classes=4, train=6, val=5, test=5, named=None):
+    """The arrays of a file; named: `[classes]` names, or a dict of those of some parts."""
+    result = {}
+    for seed, (part, each) in enumerate(dict(train=train, val=val, test=test).items()):
+        if each:
+            result[part], labels = rows_of(seed, each, classes)
+            names = named.get(part) if isinstance(named, dict) else named
+            result[f"{part}_labels"] = labels if names is None else names[labels]
+    return result
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(file="own", **arrays):
+        path = tmp_path / f"{file}.npz"
+        np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+        return str(path)
+
+    return write
+
+
+def shown(few, rows):
+    """The names of the classes of rows."""
+    return few.classes[rows.labels]
+
+
+def refused(told, function, *args):
+    with pytest.raises(InvalidInput, match=told) as error:
+        function(*args)
+    assert "\n" not in str(error.value)
+
+
+def test_codes_beside_names_tell_nothing(written):
+    x, codes = rows_of(9, 3)
+    shift = written("shift", test=x, test_labels=codes)
+    few = read_few_shot(written(**arrays_of(named=NAMES)))
+    told = "shift.npz: array 'test_labels' has codes where labels of own are names; use names, or"
+    refused(told, with_shifts, few, [shift])
+    split = dict(features=x, labels=codes, split=np.repeat("test", len(x)))
+    told = "array 'labels' has codes where labels of own"
+    refused(told, with_shifts, few, [written("listed", **split)])
+    # Names, also as bytes and of other places, are matched; so are codes where the file names them.
+    for given in (
+        dict(test_labels=NAMES[codes]),
+        dict(test_labels=NAMES[codes].astype(bytes)),
+        dict(test_labels=codes, class_names=NAMES),
+    ):
+        found = with_shifts(few, [written("shift", test=x, **given)])
+        assert shown(few, found.shifts["shift"]).tolist() == NAMES[codes].tolist()
+    # Names in the set's own file tell which code is which.
+    few = read_few_shot(written(**arrays_of(named=NAMES), class_names=NAMES))
+    found = with_shifts(few, [written("shift", test=x, test_labels=codes)])
+    assert shown(few, found.shifts["shift"]).tolist() == NAMES[codes].tolist()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.arange(12).astype(str),
+        np.arange(12).astype(bytes),
+        np.char.zfill(np.arange(12).astype(str), 3),
+        np.arange(12).astype(float).astype(str),
+    ],
+    ids="text bytes zeros floats".split(),
+)
+def test_names_that_are_numbers_are_those_numbers(written, numbers):
+    x, codes = rows_of(9, 3, 12)
+    few = read_few_shot(written(**arrays_of(12, named=numbers)))
+    own = numbers.astype(str)
+    for kind in (int, float, np.uint8):
+        shift = written("shift", test=x, test_labels=codes.astype(kind))
+        found = with_shifts(few, [shift]).shifts["shift"]
+        assert shown(few, found).tolist() == own[codes].tolist()
+    refused(
+        "'test_labels' holds 12, first in row 33; labels of own are names, none of which is it",
+        with_shifts,
+        few,
+        [written("shift", test=x, test_labels=codes + 1)],
+    )
+    text = dict(text=np.eye(WIDTH)[:12][::-1], text_labels=np.arange(12)[::-1])
+    few = read_few_shot(written(**arrays_of(12, named=numbers), **text))
+    places = [own.tolist().index(name) for name in few.classes.tolist()]
+    np.testing.assert_allclose(few.texts["text"], np.eye(WIDTH)[places])
+    # The other way about: a set of codes, a shift of texts.
+    few = read_few_shot(written(**arrays_of(12)))
+    found = with_shifts(few, [written("shift", test=x, test_labels=numbers[codes])])
+    assert found.shifts["shift"].labels.tolist() == codes.tolist()
+
+
+def test_a_number_of_two_names_is_neither(written):
+    twice = np.array(["7", "007", "1", "2"])
+    few = read_few_shot(written(**arrays_of(named=twice)))
+    x, codes = rows_of(9, 3)
+    shift = written("shift", test=x, test_labels=np.array([7, 7, 1, 2])[codes])
+    refused(
+        "holds 7, first in row 0, which '007' and '7' are; use names",
+        with_shifts,
+        few,
+        [shift],
+    )
+    few = read_few_shot(written(**arrays_of(named=np.arange(4).astype(str))))
+    words = written("shift", test=x, test_labels=NAMES[codes])
+    refused("'ant' in row 3 of array 'test_labels' is no class of own", with_shifts, few, [words])
+    few = read_few_shot(written(**arrays_of()))
+    refused("'ant' in row 3 of array 'test_labels' is no class of own", with_shifts, few, [words])
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_parts_of_codes_beside_parts_of_names(written, part):
+    named = {other: NAMES for other in ("train", "val", "test") if other != part}
+    told = f"column of {part} labels has codes where labels are names; use names, or add class_na"
+    refused(told, read_few_shot, written(**arrays_of(named=named)))
+    few = read_few_shot(written(**arrays_of(named=named), class_names=NAMES))
+    rows = dict(train=few.pool, val=few.val, test=few.test)[part]
+    assert set(shown(few, rows)[:4]) == {"zebra"}
+    for numbers in (np.arange(12).astype(str), np.char.zfill(np.arange(12).astype(str), 2)):
+        named = dict.fromkeys(named, numbers)
+        few = read_few_shot(written(**arrays_of(12, named=named)))
+        assert len(few.classes) == 12
+        for rows in (few.val, few.test):
+            assert shown(few, rows).tolist() == numbers[np.repeat(np.arange(12), 5)].tolist()
+    # Places in names that are other numbers may be meant, or these numbers.
+    numbers = np.array(["10", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "11"])
+    told = f"column of {part} labels holds 0, .* 0, a place in class_names and a name there, of ano"
+    few = arrays_of(12, named=dict.fromkeys(named, numbers))
+    refused(told, read_few_shot, written(**few, class_names=numbers))
