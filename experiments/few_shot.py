@@ -15,12 +15,12 @@ import dataclasses
 import sys
 
 from mmjax.config import option
-from mmjax.errors import require, say
+from mmjax.errors import require
 from mmjax.few_shot import methods
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables import few_shot_report as report
 from mmjax.tables.few_shot import EXPERIMENT, chosen_methods, read_sets, settings, shots_of
-from mmjax.tables.few_shot_options import check_counts, say_remarks
+from mmjax.tables.few_shot_options import check_counts, say_left_out, say_remarks
 from mmjax.tables.needs import NEEDS
 
 ABOUT = About(
@@ -87,11 +87,7 @@ def main(config: Config, run: Run) -> None:
     sets = read_sets(config)
     table = settings(config, sets)
     say_remarks(config, sets)
-    for few in sets:
-        if left := sorted(set(config.shots) - set(shots_of(config, few))):
-            message = ", ".join(map(str, left))
-            why = f"a class has too few rows for {message} shots, which are left out"
-            say(f"note: {few.name}: {why}")
+    say_left_out(config.shots, *((few, shots_of(config, few)) for few in sets))
 
     def summarise(rows, seconds):
         report.draw_shots(config, run, sets, rows)

@@ -20,8 +20,8 @@ from mmjax.errors import require
 from mmjax.few_shot.by_class import PROBES
 from mmjax.run import About, Run, SeedOptions, atomic_write, launch, run_table
 from mmjax.tables import is_it_ica_report as report
-from mmjax.tables.few_shot_options import check_counts, say_remarks
-from mmjax.tables.is_it_ica import EXPERIMENT, read_names, read_sets, settings
+from mmjax.tables.few_shot_options import check_counts, say_left_out, say_remarks
+from mmjax.tables.is_it_ica import EXPERIMENT, read_names, read_sets, settings, shots_of
 from mmjax.tables.needs import NEEDS
 
 ABOUT = About(
@@ -72,6 +72,7 @@ def main(config: Config, run: Run) -> None:
     names = read_names(config, sets)
     table = settings(config, run, sets, names)
     say_remarks(config, sets)
+    say_left_out(config.shots, *((few, shots_of(config, few)) for few in sets))
 
     def summarise(rows, seconds):
         report.draw_gains(config, run, sets, rows)

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from mmjax.data import read_few_shot, with_shifts
+from experiments import few_shot, is_it_ica
+from mmjax.data import read_few_shot, with_shifts, with_texts
 from mmjax.errors import InvalidInput
+from mmjax.few_shot import shots_with_rows
+from mmjax.few_shot.sets import draw_sizes
+from mmjax.run import launch, read_results
+from mmjax.tables.few_shot_options import say_left_out
+from mmjax.tables.is_it_ica import read_sets as ica_sets
+from mmjax.tables.is_it_ica import shots_of as is_it_ica_shots
 
 WIDTH = 14
 NAMES = np.array(["zebra", "ant", "dog", "cat"])  # not in order of the alphabet
@@ -142,3 +149,79 @@ def test_parts_of_codes_beside_parts_of_names(written, part):
     told = f"column of {part} labels holds 0, .* 0, a place in class_names and a name there, of ano"
     few = arrays_of(12, named=dict.fromkeys(named, numbers))
     refused(told, read_few_shot, written(**few, class_names=numbers))
+
+
+def ran(experiment, tmp_path, capsys, *flags):
+    """Exit code, lines of the run and its summary."""
+    argv = ["x", f"--workdir={tmp_path}/run", *flags]
+    how = dict(experiment=experiment.EXPERIMENT, doc="", about=experiment.ABOUT, argv=argv)
+    code = launch(experiment.main, experiment.Config, experiment.PRESETS, **how)
+    said = capsys.readouterr()
+    page = tmp_path / "run" / "summary.md"
+    return code, said.out + said.err, page.read_text() if page.exists() else ""
+
+
+def test_a_row_is_left_to_judge(written, tmp_path, capsys):
+    few = read_few_shot(written(**arrays_of(test=0)))
+    assert draw_sizes(few, 5, 4) == (4, 6) and shots_with_rows(few, [1, 6], 4) == [1]
+    told = "shots: 6 of 6 rows a class of own leave none to judge on, for it has no test rows; use"
+    refused(told, draw_sizes, few, 6, 4)
+    # With test rows of its own all training rows may be shots.
+    assert draw_sizes(read_few_shot(written(**arrays_of())), 6, 4) == (4, 6)
+    flags = [f"--data={written(**arrays_of(test=0))}", "--seeds=1", "--methods=nearest mean"]
+    code, said, page = ran(few_shot, tmp_path, capsys, "--shots=1,6", *flags)
+    line = "note: own: a class has too few rows for 6 shots, which are left out"
+    assert code == 0 and said.count(line) == 1 and "nan" not in page
+    results = read_results(f"{tmp_path}/run/results.csv")
+    assert results and all(np.isfinite(row.value) for row in results)
+    assert ran(few_shot, tmp_path / "other", capsys, "--shots=6", *flags)[0] == 2
+
+
+def test_is_it_ica_says_which_shots_are_left_out(written, capsys):
+    config = is_it_ica.Config(data=written(**arrays_of(test=0)), shots=(1, 6))
+    say_left_out(config.shots, *((few, is_it_ica_shots(config, few)) for few in ica_sets(config)))
+    assert "note: own: a class has too few rows for 6 shots" in capsys.readouterr().err
+
+
+def _of_some(written, keep=(0, 1), **other):
+    text = dict(text=np.eye(WIDTH)[list(keep)], text_labels=np.array(keep))
+    return written(**arrays_of() | text | other)
+
+
+def test_a_shift_of_classes_without_texts_is_left_out(written, tmp_path, capsys):
+    x, codes = rows_of(9, 3)
+    away = lambda name, kept: written(name, test=x[kept], test_labels=codes[kept])
+    paths = [away("gone", codes > 1), away("part", codes > 0)]
+    few = with_shifts(read_few_shot(_of_some(written)), paths)
+    known = with_texts(few)
+    assert list(known.shifts) == ["part"] and len(known.shifts["part"].x) == 3
+    line = "gone has no row of these classes: it is left out"
+    assert known.remarks.count(line) == 1 and line not in few.remarks
+    assert not any("left out" in line for line in with_texts(few._replace(shifts={})).remarks)
+    flags = [f"--data={_of_some(written)}", f"--shift={paths[0]}", "--seeds=1", "--shots=1"]
+    flags.append("--methods=nearest mean;zero-shot;Tip-Adapter")
+    code, said, page = ran(few_shot, tmp_path, capsys, *flags)
+    assert code == 0 and said.count(f"note: own[2]: {line}") == 1 and "nan" not in page
+    assert all(np.isfinite(row.value) for row in read_results(f"{tmp_path}/run/results.csv"))
+
+
+def _domains(written, away):
+    """Two domains, of which `away` has no row of the classes with texts; a third of all."""
+    parts = [rows_of(seed, 6) for seed in range(3)]
+    where = np.repeat(["day", "dusk", "night"], 24)
+    x, labels = (np.concatenate(v) for v in zip(*parts, strict=True))
+    kept = ~(np.isin(where, away) & (labels < 2))
+    text = dict(text=np.eye(WIDTH)[:2], text_labels=np.arange(2))
+    return written(features=x[kept], labels=labels[kept], domain=where[kept], **text)
+
+
+@pytest.mark.parametrize("classes", ["both", "texts"])
+def test_a_domain_of_classes_without_texts_is_left_out(written, tmp_path, capsys, classes):
+    flags = [f"--data={_domains(written, ['day'])}", "--domains=domain", "--seeds=1", "--shots=1"]
+    flags += ["--methods=nearest mean;zero-shot", f"--classes={classes}"]
+    code, said, page = ran(few_shot, tmp_path, capsys, *flags)
+    assert code == 0 and "nan" not in page and "own-without-day[2]" not in page
+    told = "own-without-day: no row of day is of the classes with texts: no table of these"
+    assert sum(line.startswith("note") and told in line for line in said.splitlines()) == 1
+    assert "own, 2 classes, 1-shot | without dusk | without night | mean" in page
+    assert all(np.isfinite(row.value) for row in read_results(f"{tmp_path}/run/results.csv"))

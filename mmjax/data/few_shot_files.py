@@ -207,7 +207,7 @@ def repeated(pool: LabelledRows, rows: LabelledRows, same: float) -> int:
 
 
 def restricted(few: FewShotSet, classes: np.ndarray) -> FewShotSet:
-    """The same with some of the classes, by code, ascending."""
+    """The same with some of the classes, by code, ascending; without shifts of none of them."""
     code = np.full(len(few.classes), -1, np.int32)
     code[classes] = np.arange(len(classes))
 
@@ -217,6 +217,10 @@ def restricted(few: FewShotSet, classes: np.ndarray) -> FewShotSet:
         kept = code[rows.labels] >= 0
         return LabelledRows(rows.x[kept], code[rows.labels[kept]])
 
+    shifts = {name: some(rows) for name, rows in few.shifts.items()}
+    gone = [name for name, rows in shifts.items() if not len(rows.x)]
+    told = [f"of all {len(few.classes)} classes: {line}" for line in few.remarks]
+    told += [f"{name} has no row of these classes: it is left out" for name in gone]
     return few._replace(
         name=f"{few.name}[{len(classes)}]",
         classes=few.classes[classes],
@@ -224,8 +228,8 @@ def restricted(few: FewShotSet, classes: np.ndarray) -> FewShotSet:
         val=some(few.val),
         test=some(few.test),
         texts={name: v[classes] for name, v in few.texts.items()},
-        shifts={name: some(rows) for name, rows in few.shifts.items()},
-        remarks=tuple(f"of all {len(few.classes)} classes: {line}" for line in few.remarks),
+        shifts={name: rows for name, rows in shifts.items() if name not in gone},
+        remarks=tuple(told),
     )
 
 

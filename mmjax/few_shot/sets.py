@@ -43,6 +43,11 @@ def draw_sizes(few: FewShotSet, shots: int, validation: int) -> tuple[int, int]:
         most = int(np.bincount(few.val.labels, minlength=len(few.classes)).min())
         val = min(shots, validation, most) if validation else 0
         taken = shots
+        if shots + kept > least:
+            raise InvalidInput(
+                f"shots: {shots} of {least} rows a class of {few.name} leave none to judge on, for "
+                "it has no test rows; use fewer"
+            )
     else:
         val = min(shots, validation or shots, least - shots - kept)
         taken = shots + val

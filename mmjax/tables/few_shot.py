@@ -49,14 +49,26 @@ def read_sets(config: Any) -> list[FewShotSet]:
     require(
         alone, "shift", config.shift, "files beside one file of --data, whose classes they have"
     )
+    lost: dict[str, str] = {}
     for few in _read(config, paths, shifts):
         known = with_texts(few)
+        if config.domains and config.classes != "all" and known and not known.shifts:
+            (kind,) = few.shifts  # what the table is of: without its rows there is none
+            lost[few.name] = f"no row of {kind} is of the classes with texts: no table of these"
+            if config.classes == "texts":
+                continue
+            known = None
         if config.classes == "all" or known is None or known is few:
             results.append(few._replace(remarks=(*few.remarks, *_without_texts(config, few))))
         else:
             results += [few, known] if config.classes == "both" else [known]
     told = [few._replace(remarks=(*few.remarks, *_without_parts(config, few))) for few in results]
-    return check_sets(config, told, EVERY)
+    told = check_sets(config, told, EVERY)
+    names = [few.name for few in told]
+    for name, line in lost.items():  # by the first where the set itself is left out
+        at, of = (names.index(name), "") if name in names else (0, f"{name}: ")
+        told[at] = told[at]._replace(remarks=(*told[at].remarks, of + line))
+    return told
 
 
 def _without_texts(config: Any, few: FewShotSet) -> list[str]:

@@ -37,6 +37,15 @@ def say_remarks(config: Any, sets: Sequence[FewShotSet]) -> None:
             say(f"note: {few.name}: {line}")
 
 
+def say_left_out(shots: Sequence[int], *kept: tuple[FewShotSet, Sequence[int]]) -> None:
+    """Notes of the numbers of shots that a set has too few rows for, beside those it has."""
+    for few, own in kept:
+        if left := sorted(set(shots) - set(own)):
+            message = ", ".join(map(str, left))
+            why = f"a class has too few rows for {message} shots, which are left out"
+            say(f"note: {few.name}: {why}")
+
+
 def all_columns(num_components: Sequence[int], width: int) -> list[str]:
     """A line where more components are asked for than there are columns, or as many."""
     whole = [str(k) for k in num_components if k >= width]
