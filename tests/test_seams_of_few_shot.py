@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import few_shot, is_it_ica
-from mmjax.data import read_few_shot, with_shifts, with_texts
+from mmjax.data import read_domains, read_few_shot, with_shifts, with_texts
 from mmjax.errors import InvalidInput
 from mmjax.few_shot import shots_with_rows
 from mmjax.few_shot.sets import draw_sizes
@@ -12,6 +12,7 @@ from mmjax.run import launch, read_results
 from mmjax.tables.few_shot_options import say_left_out
 from mmjax.tables.is_it_ica import read_sets as ica_sets
 from mmjax.tables.is_it_ica import shots_of as is_it_ica_shots
+from tests.test_torch_files import archive
 
 WIDTH = 14
 NAMES = np.array(["zebra", "ant", "dog", "cat"])  # not in order of the alphabet
@@ -225,3 +226,104 @@ def test_a_domain_of_classes_without_texts_is_left_out(written, tmp_path, capsys
     assert sum(line.startswith("note") and told in line for line in said.splitlines()) == 1
     assert "own, 2 classes, 1-shot | without dusk | without night | mean" in page
     assert all(np.isfinite(row.value) for row in read_results(f"{tmp_path}/run/results.csv"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["valid", "validation", "tests", "Test", "dev", "eval", "testing", "test_features", "x_test"],
+)
+def test_parts_of_other_names_are_said_to_be_left_out(written, name):
+    own = arrays_of()
+    assert not read_few_shot(written(**own, val_files=np.zeros(20, "U3"))).remarks[1:]
+    x, labels = rows_of(9, 3)
+    few = read_few_shot(written(**own, **{name: x, f"{name}_labels": labels}))
+    told = f"arrays '{name}', '{name}_labels' are not read: parts are called train or train_K, val"
+    assert sum(line.startswith(told) for line in few.remarks) == 1
+
+
+def test_arrays_of_another_layout_are_said_to_be_left_out(written, tmp_path):
+    x, labels = rows_of(9, 6)
+    split = np.tile(["train", "train", "train", "val", "test", "test"], 4)
+    listed = dict(features=x, labels=labels, split=split)
+    every = lambda **other: [
+        line for line in read_few_shot(written(**other)).remarks if "left out" in line
+    ]
+    assert every(**arrays_of(), **listed) == [
+        "arrays 'features', 'labels', 'split' are left out beside 'train'"
+    ]
+    assert every(**listed) == every(**arrays_of()) == []
+    whole = arrays_of()
+    gone = {k: whole[k] for k in ("val", "val_labels", "test", "test_labels")}
+    assert every(**listed, **gone) == [
+        "arrays 'test', 'test_labels', 'val', 'val_labels' are left out beside 'features'"
+    ]
+    both = dict(embeddings=x, label_list=labels, splits=split)
+    told = "arrays 'embeddings', 'label_list', 'splits' are left out beside 'features'"
+    assert every(**listed, **both) == [told]
+    domains = dict(place=np.tile(["day", "night"], 12), split=None)
+    sets = read_domains(written(**listed | domains, embeddings=x), "place")
+    assert all("array 'embeddings' is left out beside 'features'" in few.remarks for few in sets)
+    few = read_few_shot(written(**whole))
+    shift = written("shift", test=x, test_labels=labels, features=x, labels=labels)
+    told = "shift: arrays 'features', 'labels' are left out beside 'test'"
+    assert told in with_shifts(few, [shift]).remarks
+    assert not any(
+        "left out" in line
+        for path in (written("shift", **listed), written("shift", **arrays_of()))
+        for line in with_shifts(few, [path]).remarks
+    )
+
+
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        (dict(test=None), "array 'test_labels' without array 'test'; use both or neither"),
+        (dict(val=None), "array 'val_labels' without array 'val'; use"),
+        (dict(test_labels=None), "no array 'test_labels'"),
+        (dict(train_4_labels=np.arange(4)), "array 'train_4_labels' without array 'train_4'; use"),
+        (dict(text_labels=np.arange(4)), "array 'text_labels' without array 'text'; use"),
+    ],
+)
+def test_half_of_a_pair_is_refused(written, other, told):
+    refused(f"own.npz: {told}", read_few_shot, written(**arrays_of() | other))
+
+
+def test_half_of_a_pair_is_refused_of_shifts_and_domains(written):
+    x, labels = rows_of(9, 6)
+    listed = dict(features=x, labels=labels, test_labels=labels, place=labels % 2)
+    told = "array 'test_labels' without array 'test'; use both or neither"
+    few = read_few_shot(written(**arrays_of()))
+    refused(told, with_shifts, few, [written("shift", **listed)])
+    refused(told, read_domains, written(**listed), "place")
+
+
+@pytest.mark.parametrize(
+    "gone, told",
+    [
+        ("val_f", "val_l.pt is there without val_f.pt; use both or neither"),
+        ("test_f", "test_l.pt is there without test_f.pt"),
+        ("keys_1shots", "values_1shots.pt is there without keys_1shots.pt"),
+    ],
+)
+def test_half_of_a_cache_is_refused(tmp_path, gone, told):
+    refused(told, read_few_shot, _cache(tmp_path, gone))
+
+
+def _cache(folder, gone="", **other):
+    x, labels = rows_of(3, 2)
+    hot = np.eye(4, dtype=np.float32)[labels]
+    arrays = dict(keys_2shots=x.T, values_2shots=hot, keys_1shots=x.T, values_1shots=hot)
+    arrays |= dict(val_f=x[::2].copy(), val_l=labels[::2].copy(), test_f=x, test_l=labels) | other
+    for name, array in arrays.items():
+        if name != gone:
+            archive(folder / f"{name}.pt", {"x": array})
+    return str(folder)
+
+
+def test_files_of_other_names_in_a_cache_are_said_to_be_left_out(tmp_path):
+    x, labels = rows_of(4, 2)
+    few = read_few_shot(_cache(tmp_path, valid_f=x, valid_l=labels, Test_f=x))
+    assert any(
+        line.startswith("files 'Test_f.pt', 'valid_f.pt', 'valid_l.pt' are not read: parts are")
+        for line in few.remarks
+    )

@@ -1,12 +1,13 @@
 """Few-shot data sets of cached features: training pool, validation, test, texts of the classes."""
 
-import re
+import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mmjax.data.features import Arrays, open_arrays
+from mmjax.data.few_shot_left import SHOTS, files_left_aside, left_aside, whole_pairs
 from mmjax.data.few_shot_parts import (
     VALUES,
     LabelledRows,
@@ -25,8 +26,6 @@ from mmjax.data.few_shot_parts import (
 )
 from mmjax.data.torch_caches import is_cache, open_cache
 from mmjax.errors import InvalidInput
-
-_SHOTS = re.compile(r"train_(\d+)")
 
 
 class FewShotSet(NamedTuple):
@@ -72,19 +71,16 @@ def read_few_shot(path: str, *, same: float = 0.99) -> FewShotSet:
     Raises InvalidInput, one line, for whatever can't be used.
     """
     name = stem(path)
-    arrays = open_cache(path) if is_cache(path) else open_arrays(path, flag="data")
+    cached = is_cache(path)
+    arrays = open_cache(path) if cached else open_arrays(path, flag="data")
+    whole_pairs(path, arrays)
     parts = _parts(path, arrays)
     classes, named = classes_of(path, parts, class_names(path, arrays))
     texts = texts_of(path, arrays, classes, named)
     few = assembled(name, path, parts, classes, texts, same)
-    return few._replace(remarks=(*few.remarks, *_left_aside(arrays)), named=named)
-
-
-def _left_aside(arrays: Arrays) -> list[str]:
-    """What another array of the file makes moot."""
-    if "train" in arrays and any(_SHOTS.fullmatch(name) for name in arrays):
-        return ["array 'train' is left out beside train_K"]
-    return []
+    told = left_aside(arrays, listed=not any(n == "train" or SHOTS.fullmatch(n) for n in arrays))
+    told += files_left_aside(os.listdir(path)) if cached else []
+    return few._replace(remarks=(*few.remarks, *told), named=named)
 
 
 def assembled(
@@ -118,7 +114,7 @@ def assembled(
 
 
 def _parts(path: str, arrays: Arrays) -> dict[str, list[LabelledRows]]:
-    draws = sorted((int(m[1]) for n in arrays if (m := _SHOTS.fullmatch(n))), reverse=True)
+    draws = sorted((int(m[1]) for n in arrays if (m := SHOTS.fullmatch(n))), reverse=True)
     names = {"train": [f"train_{k}" for k in draws]}
     if not draws and "train" in arrays:
         names["train"] = ["train"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmjax.data.features import APART, Arrays, open_arrays
 from mmjax.data.few_shot_files import FewShotSet, assembled, copies_told
+from mmjax.data.few_shot_left import left_aside, left_beside, whole_pairs
 from mmjax.data.few_shot_parts import (
     LabelledRows,
     class_names,
@@ -55,7 +56,9 @@ def with_shifts(few: FewShotSet, paths: Sequence[str], *, same: float = 0.99) ->
     for path in paths:
         name = stem(path)
         require(name not in (*shifts, "test", "validation"), "shift", name, "files of other names")
-        shifts[name], far[name] = unit_rows(_shifted(few, path))
+        rows, left = _shifted(few, path)
+        shifts[name], far[name] = unit_rows(rows)
+        remarks += [f"{name}: {line}" for line in left]
         remarks += _odd_shift(few, name, shifts[name], same)
     return few._replace(shifts=shifts, remarks=(*remarks, *no_unit_vectors(far)))
 
@@ -84,6 +87,7 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
     Raises InvalidInput, one line, for one domain only, or where the others lack a class.
     """
     arrays = open_arrays(path, flag="data", apart=(*APART, (column,)))
+    whole_pairs(path, arrays)
     part, rows = listed_rows(path, arrays)
     domains, split = _domains(path, arrays, column), split_name(arrays)
     parts_in = split_column(path, arrays, split) if split else np.full(len(rows.x), "train")
@@ -98,6 +102,7 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
     if len(kinds) < 2:
         message = f"{path}: array {column!r} holds one domain, {kinds[0].item()!r}"
         raise InvalidInput(f"{message}; use an array of two or more domains")
+    left = left_aside(arrays, listed=True, known=(column,))
     results, some = [], lambda kept: LabelledRows(*(v[kept] for v in every["all"][0]))
     for kind in kinds.tolist():
         away, where = domains == kind, f"{path} without {kind}"
@@ -110,7 +115,7 @@ def read_domains(path: str, column: str, *, same: float = 0.99) -> list[FewShotS
         few = assembled(name, where, parts, classes, texts, same)._replace(named=named)
         judged = away & (parts_in == "test")
         target, far = unit_rows(some(judged if judged.any() else away))
-        remarks = (*few.remarks, *_odd_shift(few, str(kind), target, same))
+        remarks = (*few.remarks, *left, *_odd_shift(few, str(kind), target, same))
         remarks += tuple(no_unit_vectors({str(kind): far}))
         results.append(few._replace(shifts={str(kind): target}, remarks=remarks))
     return results
@@ -128,9 +133,10 @@ def _domains(path: str, arrays: Arrays, column: str) -> np.ndarray:
     return np.asarray(names)[domains]
 
 
-def _shifted(few: FewShotSet, path: str) -> LabelledRows:
-    """The rows of a file that are judged, with the set's codes, as long as they are."""
+def _shifted(few: FewShotSet, path: str) -> tuple[LabelledRows, list[str]]:
+    """The rows of a file that are judged, with the set's codes, as long as they are; and lines."""
     arrays = open_cache(path) if is_cache(path) else open_arrays(path, flag="shift")
+    whole_pairs(path, arrays)
     split = ""
     if "test" in arrays:
         part, labelled, rows = "test", "test_labels", rows_of(path, arrays, "test", "test_labels")
@@ -139,13 +145,14 @@ def _shifted(few: FewShotSet, path: str) -> LabelledRows:
         labelled, split = labels_name(arrays), split_name(arrays)
     same_width(path, part, rows.x, few.pool.x.shape[1], few.name)
     rows = rows._replace(labels=_codes_of(few, path, arrays, labelled, rows.labels))
+    told = left_beside(arrays, (), listed="test" not in arrays)
     if not split:
-        return rows
+        return rows, told
     kept = split_column(path, arrays, split) == "test"
     same_rows(path, part, len(rows.x), split, len(kept))
     if not kept.any():
         raise InvalidInput(f"{path}: array {split!r} has no row of test; use a file with some")
-    return LabelledRows(rows.x[kept], rows.labels[kept])
+    return LabelledRows(rows.x[kept], rows.labels[kept]), told
 
 
 def _codes_of(

@@ -13,6 +13,7 @@ from mmjax.data.files.torch_files import read_torch
 from mmjax.errors import InvalidInput
 
 _KEYS = re.compile(r"keys_(\d+)shots\.pt")
+_VALUES = re.compile(r"values_\d+shots\.pt")
 
 
 def is_cache(path: str) -> bool:
@@ -39,6 +40,12 @@ def open_cache(path: str) -> Arrays:
             f"{path}: it holds {', '.join(sorted(names)[:5])}; use keys_Kshots.pt, "
             "values_Kshots.pt, test_f.pt and test_l.pt, as Tip-Adapter writes them"
         )
+    pairs = [(f"{name}_l.pt", f"{name}_f.pt") for name in ("val", "test")]
+    pairs += [(n, n.replace("values", "keys")) for n in sorted(names) if _VALUES.fullmatch(n)]
+    for one, other in pairs:
+        if one in names and other not in names:
+            message = f"{path}: {one} is there without {other}"
+            raise InvalidInput(f"{message}; use both or neither")
     for name in ("val", "test"):
         if f"{name}_f.pt" in names:
             result[name] = cache(partial(_one, path, f"{name}_f.pt", 2))
