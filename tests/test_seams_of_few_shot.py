@@ -9,9 +9,11 @@ from mmjax.errors import InvalidInput
 from mmjax.few_shot import shots_with_rows
 from mmjax.few_shot.sets import draw_sizes
 from mmjax.run import launch, read_results
+from mmjax.tables.few_shot import read_sets
 from mmjax.tables.few_shot_options import say_left_out
 from mmjax.tables.is_it_ica import read_sets as ica_sets
 from mmjax.tables.is_it_ica import shots_of as is_it_ica_shots
+from mmjax.tables.is_it_ica_report import summary as ica_summary
 from tests.test_torch_files import archive
 
 WIDTH = 14
@@ -327,3 +329,78 @@ def test_files_of_other_names_in_a_cache_are_said_to_be_left_out(tmp_path):
         line.startswith("files 'Test_f.pt', 'valid_f.pt', 'valid_l.pt' are not read: parts are")
         for line in few.remarks
     )
+
+
+TWO = dict(text_photo=np.eye(WIDTH)[:4], text_bad=np.roll(np.eye(WIDTH)[:4], 1, 0))
+
+
+BOTH = [(read_sets, few_shot.Config), (ica_sets, is_it_ica.Config)]
+
+
+@pytest.mark.parametrize("sets_of, config", BOTH)
+def test_which_of_several_texts_is_used_is_told(written, sets_of, config):
+    def told(**texts):
+        (few,) = sets_of(config(data=written(**arrays_of(), **texts), shots=(1,)))
+        return [line for line in few.remarks if "texts" in line]
+
+    assert told(**TWO) == [
+        "of the texts text_bad, text_photo only text_bad, first by name, is used"
+    ]
+    many = TWO | dict(text_ensemble=np.eye(WIDTH)[:4])
+    line = (
+        "of the texts text_bad, text_ensemble, text_photo only text_ensemble, an ensemble, is used"
+    )
+    assert told(**many) == [line]
+    assert told(text_photo=np.eye(WIDTH)[:4]) == []
+    if config is few_shot.Config:
+        given = config(data=written(**arrays_of(), **TWO), methods="nearest mean")
+        assert not any("texts" in line for few in read_sets(given) for line in few.remarks)
+
+
+def _few_to_choose_on():
+    """One class has one validation row."""
+    arrays = arrays_of()
+    kept = (arrays["val_labels"] > 0) | (np.arange(20) == 0)
+    return arrays | dict(val=arrays["val"][kept], val_labels=arrays["val_labels"][kept])
+
+
+FEWER = "validation rows a class, fewer than asked for: "
+
+
+@pytest.mark.parametrize("sets_of, config", BOTH)
+def test_fewer_validation_rows_than_asked_for_are_told(written, sets_of, config):
+    def told(shots, **arrays):
+        (few,) = sets_of(config(data=written(**arrays), shots=shots))
+        return [line.removeprefix(FEWER) for line in few.remarks if line.startswith(FEWER)]
+
+    assert told((1, 2, 4), **_few_to_choose_on()) == ["1 at 2 shots, 1 at 4 shots"]
+    assert told((1,), **_few_to_choose_on()) == told((1, 4), **arrays_of()) == []
+    assert told((1, 3), **arrays_of(val=0, test=0)) == ["2 at 3 shots"]
+
+
+def test_the_page_tells_fewer_validation_rows(written, tmp_path, capsys):
+    full = few_shot.Config(data=written(**arrays_of(val=0, test=0)), shots=(3,), validation="full")
+    assert f"{FEWER}2 at 3 shots" in read_sets(full)[0].remarks
+    full = few_shot.Config(data=written(**_few_to_choose_on()), shots=(4,), validation="full")
+    assert not any("asked for" in told for told in read_sets(full)[0].remarks)
+    flags = [f"--data={written(**_few_to_choose_on())}", "--seeds=1", "--methods=nearest mean"]
+    page = ran(few_shot, tmp_path, capsys, "--shots=2,4", *flags)[2]
+    assert "min(shots, 4) validation rows a class, fewer where a set's line says so;" in page
+    assert f"{FEWER}1 at 2 shots, 1 at 4 shots." in page
+    flags[0] = f"--data={written(**arrays_of())}"
+    assert (
+        "validation rows a class;" in ran(few_shot, tmp_path / "b", capsys, "--shots=2", *flags)[2]
+    )
+
+
+def test_the_page_of_is_it_ica_tells_them_too(written):
+    for arrays, told in (
+        (
+            _few_to_choose_on(),
+            " (own: validation rows a class, fewer than asked for: 1 at 2 shots)",
+        ),
+        (arrays_of(), ""),
+    ):
+        config = is_it_ica.Config(data=written(**arrays), shots=(1, 2))
+        page = ica_summary(config, ica_sets(config), [], {})
+        assert f"min(shots, 4) validation rows a class{told}; maps fitted" in page

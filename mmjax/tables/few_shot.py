@@ -31,7 +31,7 @@ from mmjax.few_shot import (
     unmixings,
 )
 from mmjax.run import Piece, Row, seed_keys
-from mmjax.tables.few_shot_options import check_sets
+from mmjax.tables.few_shot_options import check_sets, fewer_chosen_on
 
 EXPERIMENT = "few_shot"
 EVERY = "mean of the sets"
@@ -82,7 +82,7 @@ def _without_texts(config: Any, few: FewShotSet) -> list[str]:
 
 
 def _without_parts(config: Any, few: FewShotSet) -> list[str]:
-    """What a set makes moot that has no validation or no test rows."""
+    """What a set makes moot that has no or few validation or test rows, or several texts."""
     told = []
     maps = {method.unmixing for method in chosen_methods(config)} - {None, PLAIN.name}
     if few.test is None and config.unmix == "source" and maps:
@@ -90,7 +90,9 @@ def _without_parts(config: Any, few: FewShotSet) -> list[str]:
     if few.val is None and config.validation == "full":
         message = "no validation rows of its own: as many training rows of a class are chosen on as"
         told.append(f"{message} there are shots")
-    return told
+    told += fewer_of(config, few)
+    used = has_texts(few) and any(method.texts for method in chosen_methods(config))
+    return told + (one_of_texts(few) if used else [])
 
 
 def _read(config: Any, paths: Sequence[str], shifts: Sequence[str]) -> Iterator[FewShotSet]:
@@ -110,6 +112,15 @@ def has_texts(few: FewShotSet) -> bool:
 def main_texts(few: FewShotSet) -> str:
     """The texts that adapters use: an ensemble of prompts, where there is one."""
     return min(few.texts, key=lambda name: (not name.endswith("ensemble"), name), default="")
+
+
+def one_of_texts(few: FewShotSet) -> list[str]:
+    """The line about which of several texts is used."""
+    if len(few.texts) < 2:
+        return []
+    name = main_texts(few)
+    why = "an ensemble" if name.endswith("ensemble") else "first by name"
+    return [f"of the texts {', '.join(sorted(few.texts))} only {name}, {why}, is used"]
 
 
 def chosen_methods(config: Any) -> list[Method]:
@@ -173,6 +184,11 @@ def setting_name(few: FewShotSet, method: str, shots: int) -> str:
 def shots_of(config: Any, few: FewShotSet) -> list[int]:
     """The numbers of shots that a set has rows for; see shots_with_rows."""
     return shots_with_rows(few, config.shots, _validation(config))
+
+
+def fewer_of(config: Any, few: FewShotSet) -> list[str]:
+    """The line about fewer validation rows than asked for; see fewer_chosen_on."""
+    return fewer_chosen_on(few, shots_of(config, few), _validation(config))
 
 
 def _validation(config: Any) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmjax.data import FewShotSet
 from mmjax.errors import require, say
+from mmjax.few_shot import draw_sizes
 
 
 def check_counts(config: Any, *names: str) -> None:
@@ -44,6 +45,22 @@ def say_left_out(shots: Sequence[int], *kept: tuple[FewShotSet, Sequence[int]]) 
             message = ", ".join(map(str, left))
             why = f"a class has too few rows for {message} shots, which are left out"
             say(f"note: {few.name}: {why}")
+
+
+def fewer_chosen_on(few: FewShotSet, shots: Sequence[int], validation: int) -> list[str]:
+    """A line where a class of few rows leaves all of them fewer validation rows than asked for.
+
+    Args:
+      few: the set.
+      shots: those that it has rows for.
+      validation: see draw_sizes.
+    """
+    if few.val is not None and not validation:
+        return []
+    own = {n: draw_sizes(few, n, validation)[0] for n in shots}
+    fewer = [f"{val} at {n} shots" for n, val in own.items() if val < min(n, validation or n)]
+    told = "validation rows a class, fewer than asked for: "
+    return [told + ", ".join(fewer).replace(" 1 shots", " 1 shot")] if fewer else []
 
 
 def all_columns(num_components: Sequence[int], width: int) -> list[str]:

@@ -10,7 +10,7 @@ from mmjax.data import FewShotSet
 from mmjax.errors import counted
 from mmjax.report import line_panels_figure, markdown_table, mean_and_deviation, save_figure
 from mmjax.run import Row, Run, machine, values
-from mmjax.tables.few_shot import EVERY, chosen_methods, setting_name, shots_of
+from mmjax.tables.few_shot import EVERY, chosen_methods, fewer_of, setting_name, shots_of
 
 SHOWN = ("zero-shot", "linear probe", "whitening", "FastICA", "Tip-Adapter", "CCA", "GDA")
 
@@ -68,6 +68,8 @@ def summary(
         if config.validation == "full"
         else (f"min(shots, {config.validation_shots}) validation rows a class")
     )
+    if any(fewer_of(config, few) for few in sets):
+        chosen += ", fewer where a set's line says so"
     parts = [
         "# few_shot",
         f"Accuracy on test rows, mean ± standard deviation of {counted(config.seeds, 'draw')}; "

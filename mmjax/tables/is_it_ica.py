@@ -30,8 +30,8 @@ from mmjax.studies.component_looks import (
     twin_figures,
 )
 from mmjax.studies.zero_shot_maps import CENTRES, SIMILARITIES, mapped_zero_shot, pooled_accuracy
-from mmjax.tables.few_shot import OF_EACH_DRAW, has_texts, main_texts
-from mmjax.tables.few_shot_options import check_sets
+from mmjax.tables.few_shot import OF_EACH_DRAW, has_texts, main_texts, one_of_texts
+from mmjax.tables.few_shot_options import check_sets, fewer_chosen_on
 
 EXPERIMENT = "is_it_ica"
 PURPOSES = ("draw", "bootstrap", "components")
@@ -47,7 +47,9 @@ SAME = 0.99  # cosine of training rows above which they are one picture
 def read_sets(config: Any) -> list[FewShotSet]:
     """The data sets of the run, all of their classes."""
     results = [read_few_shot(path, same=SAME) for path in names_in(config.data)]
-    told = lambda few: few.remarks if few.test is not None else (*few.remarks, OF_EACH_DRAW)
+    own = lambda few: [OF_EACH_DRAW] if few.test is None else []
+    own_texts = lambda few: one_of_texts(few) if with_texts(few) else []
+    told = lambda few: (*few.remarks, *own(few), *fewer_of(config, few), *own_texts(few))
     results = [few._replace(remarks=told(few)) for few in results]
     return check_sets(config, results, EVERY)
 
@@ -79,6 +81,11 @@ def spans_of(config: Any) -> dict[str, int | None]:
 def shots_of(config: Any, few: FewShotSet) -> list[int]:
     """The numbers of shots that a set has rows for; see shots_with_rows."""
     return shots_with_rows(few, config.shots, config.validation_shots)
+
+
+def fewer_of(config: Any, few: FewShotSet) -> list[str]:
+    """The line about fewer validation rows than asked for; see fewer_chosen_on."""
+    return fewer_chosen_on(few, shots_of(config, few), config.validation_shots)
 
 
 def gain_rows(config: Any, setting: str, of: str, interval: Interval) -> list[Row]:

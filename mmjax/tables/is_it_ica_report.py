@@ -20,6 +20,7 @@ from mmjax.tables.is_it_ica import (
     ACROSS_NAME,
     EVERY,
     MEAN,
+    fewer_of,
     pooled_probes,
     probe_setting,
     shots_of,
@@ -158,13 +159,16 @@ def summary(
     config: Any, sets: Sequence[FewShotSet], rows: Sequence[Row], seconds: Mapping[str, float]
 ) -> str:
     """The verdict, then all tables."""
+    fewer = "; ".join(f"{few.name}: {line}" for few in sets for line in fewer_of(config, few))
+    fewer = f" ({fewer})" if fewer else ""
     parts = [
         "# Is it ICA?",
         f"Gains with 95 % intervals of a paired bootstrap over {counted(config.seeds, 'draw')} "
         "and the "
         f"classes ({config.resamples} resamples), ▲ or ▼ where 0 is outside; everything chosen on "
-        f"min(shots, {config.validation_shots}) validation rows a class; maps fitted without "
-        f"labels on training and validation rows; {machine()}; {sum(seconds.values()):.0f} s.",
+        f"min(shots, {config.validation_shots}) validation rows a class{fewer}; maps fitted "
+        "without labels on training and validation rows; "
+        f"{machine()}; {sum(seconds.values()):.0f} s.",
         "\n".join(f"- {line}" for line in verdict(config, sets, rows)),
         pooled_table(config, sets, rows),
     ]
