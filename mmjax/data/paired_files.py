@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmjax.data.dataset import LABEL
-from mmjax.data.files.checks import varied
+from mmjax.data.dataset import LABEL, Dataset
+from mmjax.data.files.checks import stripped, varied
 from mmjax.data.files.npz import read_arrays
 from mmjax.data.pair_ids import (
     alike,
@@ -93,6 +93,10 @@ def load_pairs(
       test_share: share of test rows where no is_test array is named. Rows that ids or pairs link
         stay together: no image has captions on both sides.
 
+    Labels and ids are read without the space around them. A label that has fractions on either side
+    is a quantity on both. A row of t without a partner is on the side of its recording, and trained
+    on where it has none.
+
     Raises InvalidInput for whatever is wrong with names, lengths, numbers, labels or the split. Two
     sides that are one are a remark.
     """
@@ -105,7 +109,7 @@ def load_pairs(
         raise InvalidInput("label_x, label_t: one is missing; name both or neither")
     columns = [c for s in (x, t) for c in (s.label, *s.private, s.is_test, s.ids)]
     names = [x.values, t.values, *filter(None, (*columns, pair_index))]
-    arrays = read_arrays(path, names)
+    arrays = {name: stripped(array) for name, array in read_arrays(path, names).items()}
     labels = _shared(path, arrays[x.label], arrays[t.label], pairs) if x.label else (None, None)
     of_x, of_t = (_side(path, arrays, s, label) for s, label in zip((x, t), labels, strict=True))
     partner = _partner(path, of_x, of_t, arrays, pairs, pair_index)
@@ -141,14 +145,15 @@ def _shared(
     path: str, x: np.ndarray, t: np.ndarray, pairs: str
 ) -> tuple[np.ndarray, np.ndarray] | list[np.ndarray]:
     """Labels of both sides: codes that agree, or quantities, which pair no rows."""
-    quantities = _classes_or_quantities(x), _classes_or_quantities(t)
-    if all(column.dtype.kind == "f" for column in quantities):
-        if pairs == "label":
-            raise InvalidInput(
-                f"{path}: pairs are drawn by a label of classes, not {x.flat[0]:.4g}"
-            )
-        return quantities
-    return encode_labels(x, t)
+    columns = x, t
+    # Whole numbers beside fractions are these rounded, not classes.
+    fractions = [c for c in columns if _classes_or_quantities(c).dtype.kind == "f"]
+    if not fractions or any(column.dtype.kind in "US" for column in columns):
+        return encode_labels(x, t)
+    if pairs == "label":
+        some = fractions[0][fractions[0] != np.round(fractions[0])]
+        raise InvalidInput(f"{path}: pairs are drawn by a label of classes, not {some[0]:.4g}")
+    return x.astype(np.float64), t.astype(np.float64)
 
 
 def _check_values(path: str, name: str, values: np.ndarray) -> None:
@@ -225,15 +230,25 @@ def _split(
                 f"{path}: the split leaves {side.name!r} no training or no test rows, of "
                 f"{len(is_test)} in {len(np.unique(group))} groups"
             )
-    apart = straddling(groups.x, masks.x) + (partner is None and straddling(groups.t, masks.t))
+    if partner is None:
+        apart = straddling(groups.x, masks.x) + straddling(groups.t, masks.t)
+    else:  # numbers agree across sides: a group is counted once
+        apart = straddling(np.concatenate(groups), np.concatenate(masks))
     if apart:
         message = f"{apart} groups of rows that are one recording lie on both sides of the split."
         remarks = [*remarks, message]
     of_x, of_t = (
-        side_of(key, side.values, is_test, labels=side.labels, ids=side.ids, name=side.name)
-        for key, side, is_test in zip("xt", (x, t), masks, strict=True)
+        _dataset(key, side, is_test) for key, side, is_test in zip("xt", (x, t), masks, strict=True)
     )
     return paired(of_x, of_t, partner, path, remarks)
+
+
+def _dataset(modality: str, side: _Side, is_test: np.ndarray) -> Dataset:
+    values, known = side.values, side.labels
+    data = side_of(modality, values, is_test, labels=known, ids=side.ids, name=side.name)
+    # A Dataset takes whole floats for classes: here they are quantities of the other side's sort.
+    quantities = {name: v for name, v in known.items() if v.dtype.kind == "f"}
+    return data._replace(labels={**data.labels, **quantities})
 
 
 def _masks(
@@ -250,8 +265,7 @@ def _masks(
     for number, side in enumerate((x, t)):
         is_test = side.is_test
         if is_test is None and number and partner is not None:
-            is_test = np.zeros(len(t.values), bool)
-            is_test[partner[masks[0]]] = True
+            is_test = _with_recordings(partner, masks[0], known[1], t.ids)
         elif is_test is None:
             is_test = random_split(known[number], test_share)
             unsure = np.any(known[number] != sure[number])
@@ -263,3 +277,19 @@ def _masks(
                 )
         masks.append(is_test)
     return Pair(*masks), Pair(*known), remarks
+
+
+def _with_recordings(partner: np.ndarray, x_test: np.ndarray, *links: np.ndarray) -> np.ndarray:
+    """Test rows `[n_t]` of t: partners of x's, and rows without a partner that belong to them.
+
+    Args:
+      partner, x_test: `[n_x]`.
+      links: `[n_t]` int each, equal where rows belong together. One that has paired rows on both
+        sides gives none to either: contents that are classes, or a mask that parts recordings.
+    """
+    is_test, alone = np.zeros(len(links[0]), bool), np.ones(len(links[0]), bool)
+    is_test[partner[x_test]], alone[partner] = True, False
+    for link in links:
+        train = np.bincount(link, ~alone & ~is_test) > 0
+        is_test |= alone & ((np.bincount(link, is_test) > 0) & ~train)[link]
+    return is_test

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmjax.data.features import Arrays, open_arrays
-from mmjax.data.files.checks import finite, label_column, varied
+from mmjax.data.files.checks import finite, label_column, stripped, varied
 from mmjax.data.pair_ids import content_ids
 from mmjax.data.scaling import features_in_float32, standardised_by
 from mmjax.data.sets.digits import slant_of
@@ -38,6 +38,7 @@ class Pictures(NamedTuple):
       features: `[n, f]` float32 of the pictures, or None where they are to be trained.
       groups: `[n]` int, equal where pictures are equal, numbered as they come.
       remarks: a line about each measured factor that is left out.
+      left_out: `(name, line)` of each factor that varies in the file, but not in the rows used.
     """
 
     images: np.ndarray
@@ -45,6 +46,7 @@ class Pictures(NamedTuple):
     features: np.ndarray | None
     groups: np.ndarray
     remarks: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def rendered_pictures(key: Key, n: int) -> Pictures:
@@ -92,6 +94,8 @@ def read_pictures(
       rows: at most so many, drawn by the key; 0: all.
       key: of the rows.
 
+    A factor that varies in the file, but not in the rows that are drawn, is left out too.
+
     Raises InvalidInput, one line, for an array that is missing or another, for pictures or features
     that are all alike, and where no factor is left.
     """
@@ -106,7 +110,7 @@ def read_pictures(
             raise InvalidInput(f"{path}: index {index!r} is no column of rows 0 to {whole - 1}")
 
     def column(name: str, what: str) -> np.ndarray:
-        values = finite(_read(path, arrays, name, what), name, path)
+        values = stripped(finite(_read(path, arrays, name, what), name, path))
         axes = 2 if what == "features" else 1
         if values.ndim != axes or values.dtype.kind not in ("iuf" if axes == 2 else "biufU"):
             wanted = "numbers [n, f]" if axes == 2 else "a number or text a row"
@@ -135,13 +139,42 @@ def read_pictures(
     varied(pixels, images, path)
     if result is not None:
         varied(result, features, path)
-    return Pictures(
+    data = Pictures(
         pixels,
         {k: v[kept] for k, v in factors.items()},
         None if result is None else features_in_float32(result),
         groups,
         remarks,
     )
+    return varying(data, {"drawn": np.arange(len(kept))}, path)
+
+
+def varying(data: Pictures, parts: Mapping[str, np.ndarray], path: str) -> Pictures:
+    """The pictures with the factors that vary in every part, of which alone something can be told.
+
+    Args:
+      data: pictures.
+      parts: what is done with the rows (drawn, fitted, held) -> their numbers.
+      path: the file, or what it is called.
+
+    Raises InvalidInput where no factor is left.
+    """
+    lines = {}
+    for name, values in data.factors.items():
+        same = [part for part, rows in parts.items() if _same(values[rows])]
+        if same:
+            rows = len(parts[same[0]])
+            lines[name] = f"{path}: {name} is the same in all {rows} pictures {same[0]}, left out"
+    if len(lines) == len(data.factors):
+        message = f"{'; '.join(lines.values())}: no factor is left"
+        raise InvalidInput(f"{message}; use more rows, or labels that vary more")
+    left = {name: values for name, values in data.factors.items() if name not in lines}
+    return data._replace(factors=left, left_out=(*data.left_out, *lines.items()))
+
+
+def _same(values: np.ndarray) -> bool:
+    """Of shares and standardised quantities: what differs by less is rounding."""
+    return bool(np.ptp(values) < 1e-9 if values.dtype.kind == "f" else len(np.unique(values)) < 2)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
@@ -158,9 +191,8 @@ def _measured(
         return {}, ()
     grey = pixels[..., 0]
     factors = {"slant": slant_of(grey), "ink": grey.mean((1, 2)) / 255}
-    # Both are shares: what differs by less is rounding.
     given = [name for name in factors if name in without]
-    same = [name for name, v in factors.items() if name not in given and np.ptp(v) < 1e-9]
+    same = [name for name, v in factors.items() if name not in given and _same(v)]
     lines = [f"{path}: {name} is the same in all pictures and left out" for name in same]
     lines += [f"{path}: {name} is the file's label and not measured" for name in given]
     measured = {k: v.astype(np.float32) for k, v in factors.items() if k not in (*same, *given)}

@@ -12,7 +12,7 @@ import numpy as np
 from mmjax.config import names_in
 from mmjax.data.dataset import Dataset
 from mmjax.disentangle import Affine, components
-from mmjax.errors import InvalidInput, counted
+from mmjax.errors import InvalidInput, counted, say
 from mmjax.evaluate import (
     Moves,
     dci,
@@ -44,6 +44,7 @@ from mmjax.studies.pictures import (
     partner_of,
     read_pictures,
     rendered_pictures,
+    varying,
 )
 from mmjax.types import Array, Key
 
@@ -70,12 +71,17 @@ def pictures_of(config: Any, key: jax.Array) -> Pictures:
     return read_pictures(config.data, **options, features=config.values, rows=config.rows, key=key)
 
 
+def first_pictures(config: Any) -> Pictures:
+    """Those of the first seed."""
+    return pictures_of(config, seed_keys(config, PURPOSES)["rows"][0])
+
+
 def check_file(config: Any) -> int:
     """Reads the pictures once, so that a fault is told before anything is written; how many columns
     their features have or will have."""
     if not config.data:
         return config.dim
-    result = pictures_of(config, jax.random.key(config.seed))
+    result = first_pictures(config)
     if len(result.images) < LEAST:
         message = f"{config.data}: {counted(len(result.images), 'picture')}"
         raise InvalidInput(f"{message}; use {LEAST} or more: a decoder and a judge learn from them")
@@ -120,6 +126,7 @@ class Seen(NamedTuple):
       decode: features -> pictures.
       read: features -> factors of their decoded pictures.
       figures: `(target, metric, value)` of the decoder and of the judge, on held pictures.
+      left_out: factors that do not vary in the pictures drawn, fitted on or held.
     """
 
     x: jax.Array
@@ -128,12 +135,16 @@ class Seen(NamedTuple):
     decode: Callable[[jax.Array], jax.Array]
     read: Reader
     figures: list[tuple[str, str, float]]
+    left_out: list[str]
 
 
 def seen_of(config: Any, run: Run, keys: dict[str, jax.Array], seed: int) -> Seen:
     """Features, a decoder, and a judge that has learned from pictures and from decoded ones."""
-    data = pictures_of(config, keys["rows"])
+    data, given = pictures_of(config, keys["rows"]), name_of(config)
     fit_rows, held = parted(data.groups, keys["split"])
+    data = varying(data, {"fitted on": fit_rows, "held": held}, config.data or given)
+    for _, line in data.left_out:
+        say(f"note: seed {seed}: {line}")
     result = features_of(config, run, data, fit_rows, keys, seed)
     x, new = jnp.asarray(result[fit_rows]), jnp.asarray(result[held])
     pixels = lambda rows: jnp.asarray(data.images[rows], jnp.float32) / 255
@@ -152,7 +163,15 @@ def seen_of(config: Any, run: Run, keys: dict[str, jax.Array], seed: int) -> See
     for title, shown in (("pictures", actual), ("decoded", decode(new))):
         for name, skill in judge_skill(judge, shown, truth).items():
             remarks.append((f"judge of {title}: {name}", "skill", skill))
-    return Seen(x, new, truth, decode, lambda v: judge.read(decode(v)), remarks)
+    return Seen(
+        x,
+        new,
+        truth,
+        decode,
+        lambda v: judge.read(decode(v)),
+        remarks,
+        [name for name, _ in data.left_out],
+    )
 
 
 def strips(affine: Affine, order: np.ndarray, seen: Seen) -> np.ndarray:
@@ -168,7 +187,7 @@ def judged(config: Any, run: Run, seed: int, log: MetricsLog) -> list[Row]:
     keys = {name: v[seed - config.seed] for name, v in seed_keys(config, PURPOSES).items()}
     seen = seen_of(config, run, keys, seed)
     kept: dict[str, np.ndarray] = {}
-    remarks = list(seen.figures)
+    remarks = list(seen.figures) + [(name, "left_out", 1.0) for name in seen.left_out]
     k = min(config.num_components, len(seen.x) - 1, seen.x.shape[1])
     for way, kind in WAYS.items():
         result = KINDS[kind](seen.x[None], keys["unmix"][None], k)
@@ -214,13 +233,23 @@ def settings(config: Any, run: Run, name: str) -> dict[str, Callable | list[Piec
     return {name: pieces}
 
 
+def _left_out(rows: list[Row]) -> list[str]:
+    """A line about each factor that some seeds leave out, and which seeds these are."""
+    seeds: dict[str, list[str]] = {}
+    for row in rows:
+        if row.metric == "left_out":
+            seeds.setdefault(row.target, []).append(str(row.seed))
+    said = "does not vary in the pictures drawn, fitted on or held, and is left out there"
+    return [f"seed {', '.join(of)}: {name} {said}" for name, of in seeds.items()]
+
+
 def _untold(config: Any, rows: list[Row]) -> list[str]:
     """Why there is no MCC, D, C or I: one factor, or fewer held pictures than they take."""
     metrics = {row.metric for row in rows}
     if "informativeness" in metrics:
         lone = "disentanglement" not in metrics
         return ["one factor: no component can hold two, so that D and C are not told"] * lone
-    data = pictures_of(config, jax.random.key(config.seed))
+    data = first_pictures(config)
     width = config.dim if data.features is None else data.features.shape[1]
     k = min(config.num_components, width)
     amounts = sum(v.dtype.kind == "f" for v in data.factors.values())
@@ -241,8 +270,8 @@ def summary(config: Any, name: str, rows: list[Row], seconds: Mapping[str, float
         [f"judge of {of}", *(look(f"judge of {of}: {f}", "skill") for f in factors)]
         for of in ("pictures", "decoded")
     ]
-    remarks = list(pictures_of(config, jax.random.key(config.seed)).remarks if config.data else ())
-    remarks += _untold(config, rows)
+    remarks = list(first_pictures(config).remarks if config.data else ())
+    remarks += _left_out(rows) + _untold(config, rows)
     errors = ", ".join(f"{of} {look(of, 'mse')}" for of in ("decoder", "mean picture"))
     return (
         "\n\n".join(

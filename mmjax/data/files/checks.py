@@ -174,7 +174,13 @@ def label_column(array: np.ndarray, name: str, path: str) -> np.ndarray:
             raise InvalidInput(f"{message}; use whole numbers or strings")
     if column.dtype == np.uint64 and (column > np.iinfo(np.int64).max).any():
         return column
-    return np.char.strip(column) if column.dtype.kind == "U" else column.astype(np.int64)
+    return stripped(column) if column.dtype.kind == "U" else column.astype(np.int64)
+
+
+def stripped(column: np.ndarray) -> np.ndarray:
+    """Text `[...]` without the space around it, which arrays of one width are filled up with; what
+    is no text as it is. For labels and ids, wherever they are read."""
+    return np.char.strip(column) if column.dtype.kind in "US" else column
 
 
 def _told(path: str, name: str) -> str:
