@@ -53,6 +53,19 @@ def _native(x: AnyArray, name: str) -> AnyArray:
     return x.astype(x.dtype.newbyteorder("=")) if not x.dtype.isnative else x
 
 
+def is_wide(x: AnyArray) -> bool:
+    """Whether float32 may lose digits of x, and it is on the host, where float64 has them."""
+    return not isinstance(x, jax.Array) and np.asarray(x).dtype not in _HELD
+
+
+def difference(x: AnyArray, y: AnyArray, name: str = "x") -> Array:
+    """x - y, floating: of wide arrays on the host taken in float64, before anything is rounded."""
+    x, y = _native(x, name), _native(y, name)
+    if isinstance(x, jax.Array) or isinstance(y, jax.Array) or not (is_wide(x) or is_wide(y)):
+        return floating(x, name) - floating(y, name)
+    return floating(x.astype(np.float64) - y.astype(np.float64), name)
+
+
 def require_finite(x: AnyArray, name: str) -> None:
     """Raises InvalidInput that names the first place of a NaN or an infinity; not under tracing."""
     if isinstance(x, jax.core.Tracer):

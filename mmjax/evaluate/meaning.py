@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.errors import require
-from mmjax.numerics import floating, normalise
+from mmjax.evaluate.labels import as_codes
+from mmjax.numerics import centred, difference, floating, is_wide, normalise, require_finite
 from mmjax.types import Array
 
 
-@jax.jit
 def half_waves(y: Array, fit: Array) -> Array:
     """One side of each component, the skewed one: `[n, k] >= 0`.
 
@@ -18,14 +19,31 @@ def half_waves(y: Array, fit: Array) -> Array:
     Args:
       y: `[n, k]` components of rows that are judged.
       fit: `[m, k]` of rows that the side and the centre are taken from.
+
+    Raises InvalidInput for what is not finite, unless traced.
     """
-    middle = jnp.mean(fit, 0)
-    return jax.nn.relu(longer_side(fit) * (y - middle))
+    require_finite(y, "y")
+    side = longer_side(fit)
+    if is_wide(y) and is_wide(fit):  # the offset goes while there are digits
+        middle = np.mean(np.asarray(fit).astype(np.float64), 0)
+        return jax.nn.relu(side * difference(y, middle))
+    return _half_waves(side, floating(y), floating(fit))
+
+
+@jax.jit
+def _half_waves(side, y, fit):
+    return jax.nn.relu(side * (y - jnp.mean(fit, 0)))
 
 
 def longer_side(y: Array) -> Array:
-    """`[k]` 1 or -1: the sign of each component's skewness, of `[n, k]`."""
-    return jnp.where(jnp.mean((y - jnp.mean(y, 0)) ** 3, 0) < 0, -1, 1)
+    """`[k]` 1 or -1: the sign of each component's skewness, of `[n, k]`, whatever its offset and
+    unit; 1 of a constant.
+
+    Raises InvalidInput for what is not finite, unless traced.
+    """
+    require_finite(y, "y")
+    (y,) = centred(y)
+    return jnp.where(jnp.mean(y**3, 0) < 0, -1, 1)
 
 
 def monosemanticity(activations: Array, labels: Array, num_classes: int) -> Array:
@@ -38,12 +56,25 @@ def monosemanticity(activations: Array, labels: Array, num_classes: int) -> Arra
 
     Args:
       activations: `[n, k]` >= 0, n >= 2.
-      labels: `[n]` int codes.
+      labels: `[n]` int codes; or labels of another type, of at most num_classes values (see
+        as_codes).
       num_classes: >= 1.
+
+    Raises InvalidInput for shapes that do not agree, and, unless traced, for activations that are
+    negative or not finite and labels out of range.
     """
-    a = floating(activations)
-    require(a.ndim == 2 and len(a) == len(labels), "activations", a.shape, "[n, k], n labels")
-    return _alike(a, jnp.asarray(labels), num_classes)
+    a, codes = _activated(activations, labels, num_classes)
+    least = 0.0 if isinstance(a, jax.core.Tracer) else float(jnp.min(a, initial=0))
+    require(least >= 0, "activations", f"{least:.4g}", "numbers >= 0")
+    return _alike(a, codes, num_classes)
+
+
+def _activated(activations, labels, num_classes):
+    require_finite(activations, "activations")
+    a, (codes,) = floating(activations), as_codes(labels, num_classes=num_classes)
+    fits = a.ndim == 2 and codes.shape == a.shape[:1]
+    require(fits, "activations", a.shape, f"[n, k], n labels, not {codes.shape}")
+    return a, codes
 
 
 def _alike(a, labels, num_classes):
@@ -62,19 +93,23 @@ def top_classes(
 
     Args:
       activations: `[n, k]`.
-      labels: `[n]` int codes.
+      labels: see monosemanticity; of other types the classes are their ranks.
       num_classes: >= 1.
       count: rows looked at, 1 to n.
 
     Returns:
       `[k]` int32 classes, `[k]` purity in [0, 1].
 
-    Raises InvalidInput for a count out of range.
+    Raises InvalidInput for a count out of range, and as monosemanticity does, but for signs.
     """
-    a = floating(activations)
+    a, codes = _activated(activations, labels, num_classes)
     require(1 <= count <= len(a), "count", count, f"1 to {len(a)}")
-    rows = jax.lax.top_k(a.T, count)[1]
-    counts = jax.nn.one_hot(jnp.asarray(labels)[rows], num_classes).sum(1)
+    if is_wide(activations):  # in the order of all its digits
+        order = np.argsort(-np.asarray(activations, np.float64), 0, kind="stable")
+        rows = jnp.asarray(order[:count].T)
+    else:
+        rows = jax.lax.top_k(a.T, count)[1]
+    counts = jax.nn.one_hot(codes[rows], num_classes).sum(1)
     return jnp.argmax(counts, 1).astype(jnp.int32), jnp.max(counts, 1) / count
 
 
@@ -90,8 +125,11 @@ def nearest_texts(directions: Array, texts: Array, count: int) -> tuple[Array, A
       texts: `[m, d]`, m >= 2.
       count: names, 1 to m.
 
-    Raises InvalidInput for another width or a count out of range.
+    Raises InvalidInput for another width, a count out of range and, unless traced, what is not
+    finite.
     """
+    require_finite(directions, "directions")
+    require_finite(texts, "texts")
     directions, texts = floating(directions), normalise(floating(texts))
     fits = directions.ndim == texts.ndim == 2 and directions.shape[1] == texts.shape[1]
     require(fits, "texts", texts.shape, f"[m, {directions.shape[-1]}]")

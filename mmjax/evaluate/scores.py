@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mmjax.errors import require
 from mmjax.evaluate.labels import as_codes
-from mmjax.numerics import floating
+from mmjax.numerics import difference
 from mmjax.types import Array
 
 
@@ -101,6 +101,9 @@ def f1_scores(labels: Array, predicted: Array) -> F1Scores:
 
 
 def mean_squared_error(targets: Array, predicted: Array) -> Array:
-    """Mean over rows and targets of the squared difference of `[n, targets]`; a float scalar."""
+    """Mean over rows and targets of the squared difference of `[n, targets]`; a float scalar.
+
+    Of float64 and whole numbers on the host the difference is taken before it is rounded.
+    """
     _alike(targets, predicted)
-    return jnp.mean((floating(targets) - floating(predicted)) ** 2)
+    return jnp.mean(difference(targets, predicted, "targets") ** 2)

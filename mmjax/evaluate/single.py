@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmjax.errors import require
-from mmjax.numerics import floating
-from mmjax.types import Array
+from mmjax.evaluate.labels import as_codes
+from mmjax.numerics import columns_of, floating, is_wide, offset_and_unit, require_finite, without
+from mmjax.types import AnyArray, Array
 
 
 class Single(NamedTuple):
@@ -17,12 +19,13 @@ class Single(NamedTuple):
     Attributes:
       component: `[classes]` int32.
       sign: `[classes]` 1 or -1.
-      threshold: `[classes]`.
+      threshold: `[classes]`; of wide numbers on the host NumPy's float64, in which it has all its
+        digits beside an offset.
     """
 
     component: Array
     sign: Array
-    threshold: Array
+    threshold: AnyArray
 
 
 def fit_single(
@@ -37,17 +40,30 @@ def fit_single(
     validation rows together, of equals again that of the widest gap.
 
     Args:
-      z, labels: `[n, k]`, `[n]` int codes, every class among them and not alone.
+      z, labels: `[n, k]`, `[n]` int codes, every class among them and not alone; or labels of
+        another type, of at most num_classes values (see as_codes).
       val_z, val_labels: `[m, k]`, `[m]`, m >= 0, which the component is chosen on too.
       num_classes: >= 2.
 
-    Raises InvalidInput for shapes that do not agree.
+    Raises InvalidInput for shapes that do not agree, and, unless traced, for what is not finite and
+    labels out of range.
     """
-    z, val_z = floating(z), floating(val_z)
-    agree = z.ndim == val_z.ndim == 2 and z.shape[1] == val_z.shape[1] and len(z) == len(labels)
-    require(agree, "z", (z.shape, val_z.shape), "[n, k] and [m, k], n labels")
+    require_finite(z, "z")
+    require_finite(val_z, "val_z")
+    z, val_z = (v if isinstance(v, jax.Array) else np.asarray(v) for v in (z, val_z))
     require(num_classes >= 2, "num_classes", num_classes, "2 or more")
-    return _fit(z, jnp.asarray(labels), val_z, jnp.asarray(val_labels), num_classes)
+    codes, val_codes = as_codes(labels, val_labels, num_classes=num_classes)
+    agree = z.ndim == val_z.ndim == 2 and z.shape[1] == val_z.shape[1]
+    agree = agree and z.shape[:1] == codes.shape and val_z.shape[:1] == val_codes.shape
+    require(agree, "z", (z.shape, val_z.shape), "[n, k] and [m, k], n and m labels")
+    if not is_wide(z) or isinstance(val_z, jax.Array):
+        return _fit(floating(z), codes, floating(val_z), val_codes, num_classes)
+    wide = np.asarray(z, np.float64)
+    columns = columns_of(wide)
+    near = [floating(without(columns, v)) for v in (wide, np.asarray(val_z, np.float64))]
+    single = _fit(near[0], codes, near[1], val_codes, num_classes)
+    offset, unit = (v[np.asarray(single.component)] for v in offset_and_unit(columns))
+    return single._replace(threshold=offset + unit * np.asarray(single.threshold, np.float64))
 
 
 @partial(jax.jit, static_argnums=4)
@@ -87,15 +103,34 @@ def _ahead(z, positive, sign, threshold):
     return rate(positive.astype(z.dtype)) - rate(1 - positive.astype(z.dtype))
 
 
-@jax.jit
 def single_accuracies(single: Single, z: Array, labels: Array) -> Array:
     """`[classes]` balanced accuracy of each class's detector: mean of both rates, .5 by chance.
 
     Args:
       single: of fit_single.
-      z, labels: `[m, k]`, `[m]` int codes.
-    """
+      z, labels: `[m, k]`, `[m]` int codes; or labels of another type, of every class.
 
+    Raises InvalidInput, unless traced, for what is not finite, labels out of range, and labels of
+    another type that are not of every class: which are theirs can't be told.
+    """
+    require_finite(z, "z")
+    count = len(single.sign)
+    (codes,) = as_codes(labels, num_classes=count)
+    if not isinstance(labels, jax.Array):
+        given = np.asarray(labels)
+        kept = given.dtype.kind in "biuf" and np.array_equal(given, codes)
+        kinds = len(np.unique(codes))
+        require(kept or kinds == count, "labels", f"{kinds} classes", f"all {count}, or codes")
+    if is_wide(z) and isinstance(single.threshold, np.ndarray):
+        # The side of each threshold is all that counts.
+        sides = np.sign(np.asarray(z, np.float64)[:, single.component] - single.threshold)
+        places, zero = jnp.arange(count, dtype=jnp.int32), jnp.zeros(count)
+        return _accuracies(Single(places, single.sign, zero), floating(sides), codes)
+    return _accuracies(single._replace(threshold=floating(single.threshold)), floating(z), codes)
+
+
+@jax.jit
+def _accuracies(single: Single, z: Array, labels: Array) -> Array:
     def of_class(given):
         c, (component, sign, threshold) = given
         positive = (labels == c).astype(z.dtype)
