@@ -191,6 +191,7 @@ def _of_some(written, keep=(0, 1), **other):
     return written(**arrays_of() | text | other)
 
 
+@pytest.mark.slow
 def test_a_shift_of_classes_without_texts_is_left_out(written, tmp_path, capsys):
     x, codes = rows_of(9, 3)
     away = lambda name, kept: written(name, test=x[kept], test_labels=codes[kept])

@@ -314,6 +314,7 @@ def test_no_split_of_k_modalities_parts_an_id(tmp_path, flags):
     assert _torn(data.split, takes) == 0
 
 
+@pytest.mark.slow
 def test_two_sides_that_are_one_are_told_or_refused(tmp_path, capsys):
     path = _saved(tmp_path / "a.npz", a=X, b=X.copy(), labels=CLASSES, back=np.arange(N)[::-1])
     for t in "ab":

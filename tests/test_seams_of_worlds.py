@@ -140,6 +140,7 @@ def test_whole_numbers_are_no_coarse_copies(tmp_path):
     assert not any("hold what" in c for c in read_world(_config(path, test=test), 0).counts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset, unit", [(1e9, 1.0), (0.0, 1e-40), (0.0, 1e-30)])
 def test_latents_have_no_offset_and_no_unit(tmp_path, offset, unit):
     latents = RNG.laplace(size=(200, 3))
@@ -186,6 +187,7 @@ def test_an_array_that_is_no_pictures_is_refused_before_anything_runs(tmp_path, 
             check_rows(config, world)
 
 
+@pytest.mark.slow
 def test_a_modality_that_is_chosen_is_what_is_told():
     split = np.where(np.arange(N) % 2, "test", "train")
     data = mm.Dataset.from_arrays(image=X, text=X[::-1], labels={"y": Y}, split=split)
