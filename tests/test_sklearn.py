@@ -229,7 +229,8 @@ def test_a_contrastive_embedding_stands_in_a_pipeline_and_travels():
     out = fitted.transform(x)
     assert out.shape == (400, 4) and out.dtype == np.float32
     np.testing.assert_array_equal(again.transform(x), out)
-    np.testing.assert_array_equal(fitted.transform(x[7:9]), out[7:9])
+    # Programs of so many rows: machines sum these in another order.
+    np.testing.assert_allclose(fitted.transform(x[7:9]), out[7:9], rtol=1e-5, atol=1e-6)
     assert again.get_params()["blocks"] == BLOCKS
     # Block after block: the first columns are of the first block alone.
     changed = np.where(np.arange(9) < 5, x, 0)
