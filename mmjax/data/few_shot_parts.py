@@ -150,8 +150,6 @@ def split_column(path: str, arrays: Arrays, split: str) -> np.ndarray:
     if given.dtype.kind == "b":  # as every other reader here has it
         return np.where(given, "test", "train")
     column = label_column(given, split, path)
-    if column.dtype.kind == "U":  # Train is train, as in every other reader here
-        column = np.char.lower(np.char.strip(column))
     if column.dtype.kind in "iu" and set(np.unique(column).tolist()) == {0, 1}:
         raise InvalidInput(
             f"{path}: array {split!r} has 0 and 1 alone, which may be validation or test; use "

@@ -257,10 +257,7 @@ def _rows(
 def _split(path: str, split: str | Sequence[float], labelled: Mapping[str, np.ndarray]):
     if not isinstance(split, str):
         return split
-    names = labelled[split]
-    if names.dtype.kind == "U":
-        names = np.char.lower(np.char.strip(names))
-    return parts_of(names, split, path)
+    return parts_of(labelled[split], split, path)
 
 
 def _some(what: str, modalities: Mapping) -> dict:
